@@ -1,0 +1,1 @@
+"""Images, audio and video to what language models and search engines read."""
