@@ -78,12 +78,14 @@ class Ann:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the table holds at `version`."""
+    """What the table holds at `version`, in how many pieces; `tidied` is how many were left when last put together."""
 
     dim: int
     version: int
     parts: dict[str, Part]
     ann: Ann | None = None
+    pieces: int = 0
+    tidied: int = 0
     schema: int = SCHEMA
 
     @property
@@ -124,11 +126,12 @@ class Index:
         self._name = safe_name(model)
         self._folder = self._directory / FOLDER
         self._file = self._folder / f"{self._name}.json"
+        self._opened: tuple[int, Any] | None = None
 
     def sync(self) -> Ledger:
         """Make the table hold what the manifest lists, whatever was interrupted before; cheap when it does already."""
         ledger = self._read()
-        if ledger is not None and ledger.holds(self._wanted()):
+        if ledger is not None and self._current(ledger, self._wanted()):
             return ledger
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
@@ -146,6 +149,7 @@ class Index:
         except _DAMAGED as error:
             log.warning("%s: the index of %s cannot be read and is made again: %s", self._folder, self._model, error)
         with self._lock():
+            self._opened = None
             self._file.unlink(missing_ok=True)
             ledger = self._update()
         return self._search(ledger, query, k, where or Filter())
@@ -169,18 +173,35 @@ class Index:
         return FileLock(self._folder / f"{self._name}.lock")
 
     def _open(self, version: int) -> Any:
-        table = lancedb.connect(self._folder).open_table(self._name)
-        table.checkout(version)
-        return table
+        if self._opened is None or self._opened[0] != version:
+            table = lancedb.connect(self._folder).open_table(self._name)
+            table.checkout(version)
+            self._opened = version, table
+        return self._opened[1]
 
     def _update(self) -> Ledger:
         """Under the lock: from the last good version to one that holds what is wanted."""
         wanted, ledger = self._wanted(), self._read()
-        if ledger is not None and ledger.holds(wanted):  # another process did it while we waited
+        if ledger is not None and self._current(ledger, wanted):  # another process did it while we waited
             return ledger
         table = self._restored(ledger)
         if table is None or ledger is None:
             table, ledger = self._empty()
+        if not ledger.holds(wanted):
+            ledger = self._followed(table, ledger, wanted)
+        return self._tended(table, ledger)
+
+    def _current(self, ledger: Ledger, wanted: dict[str, str]) -> bool:
+        return ledger.holds(wanted) and not self._scattered(ledger) and not self._outgrown(ledger)
+
+    def _scattered(self, ledger: Ledger) -> bool:
+        return ledger.pieces > ledger.tidied + FRAGMENTS
+
+    def _outgrown(self, ledger: Ledger) -> bool:
+        return ledger.rows > max(self._ann_above, GROWTH * ledger.ann.rows if ledger.ann else 0)
+
+    def _followed(self, table: Any, ledger: Ledger, wanted: dict[str, str]) -> Ledger:
+        """Rows of parts that are gone out, rows of new ones in."""
         parts = {name: part for name, part in ledger.parts.items() if wanted.get(name) == part.sha256}
         stale = [part.number for name, part in ledger.parts.items() if name not in parts]
         if stale:
@@ -189,7 +210,7 @@ class Index:
         missing = {name: number for number, name in enumerate((n for n in wanted if n not in parts), first)}
         counts = _Feed(self._directory, missing, self._dim).into(table)
         parts |= {name: Part(number, wanted[name], counts[name]) for name, number in missing.items()}
-        return self._tended(table, self._write(replace(ledger, parts=parts, version=table.version)))
+        return self._write(replace(ledger, parts=parts), table)
 
     def _restored(self, ledger: Ledger | None) -> Any | None:
         """The table, as the ledger says it is, ready to be written to; None where that cannot be had."""
@@ -212,13 +233,13 @@ class Index:
 
     def _tended(self, table: Any, ledger: Ledger) -> Ledger:
         """Pieces put together and neighbours indexed, where it is time. What the table says does not change."""
-        if table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
+        if self._scattered(ledger):
             table.optimize(cleanup_older_than=self._retention)
-            ledger = self._write(replace(ledger, version=table.version))
-        if ledger.rows > max(self._ann_above, GROWTH * ledger.ann.rows if ledger.ann else 0):
+            ledger = self._write(replace(ledger, tidied=_pieces(table)), table)
+        if self._outgrown(ledger):
             ann = self._indexed(table, ledger.rows)
             log.info("index of %s: %s over %d rows, recall@10 %.3f", self._model, ann.kind, ann.rows, ann.recall)
-            ledger = self._write(replace(ledger, version=table.version, ann=ann))
+            ledger = self._write(replace(ledger, ann=ann), table)
         return ledger
 
     def _indexed(self, table: Any, rows: int) -> Ann:
@@ -246,13 +267,17 @@ class Index:
                 row["version"],
                 {name: Part(**part) for name, part in row["parts"].items()},
                 Ann(**row["ann"]) if row["ann"] else None,
+                row["pieces"],
+                row["tidied"],
                 row["schema"],
             )
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         return ledger if (ledger.schema, ledger.dim) == (SCHEMA, self._dim) else None
 
-    def _write(self, ledger: Ledger) -> Ledger:
+    def _write(self, ledger: Ledger, table: Any) -> Ledger:
+        """Put down that the table, as it is now, holds what the ledger says; from here on it counts."""
+        ledger = replace(ledger, version=table.version, pieces=_pieces(table))
         with atomic(self._file) as file:
             file.write(json.dumps(asdict(ledger), indent=1).encode())
         return ledger
@@ -335,6 +360,10 @@ def _ask(
         ask = ask.where(condition, prefilter=True)
     batches = ask.select([*exact.COLUMNS, "_distance"]).to_arrow().combine_chunks().to_batches()
     return batches[0] if batches else None
+
+
+def _pieces(table: Any) -> int:
+    return int(table.stats()["fragment_stats"]["num_fragments"])
 
 
 def _sample(table: Any, rows: int) -> np.ndarray:
