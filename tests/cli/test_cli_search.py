@@ -27,21 +27,25 @@ def test_words_find_the_picture_and_the_table_lines_up(percepts, vectors):
 
 def test_json_has_what_a_program_needs(percepts, vectors, photos):
     hits = json.loads(percepts("search", vectors, "red", "-k", "1", "--json").stdout)
-    assert hits == [
-        {
-            "score": 1.0,
-            "source": str(photos / "red.png"),
-            "kind": "image",
-            "start": 0.0,
-            "stop": 0.0,
-            "model": "fake-image",
-            "labels": [],
-        }
-    ]
+    assert hits == {
+        "model": "fake-image",
+        "recall": None,
+        "hits": [
+            {
+                "score": 1.0,
+                "source": str(photos / "red.png"),
+                "kind": "image",
+                "start": 0.0,
+                "stop": 0.0,
+                "model": "fake-image",
+                "labels": [],
+            }
+        ],
+    }
 
 
 def test_a_picture_finds_itself(percepts, vectors, photos):
-    hits = json.loads(percepts("search", vectors, "--image", photos / "blue.png", "--json").stdout)
+    hits = json.loads(percepts("search", vectors, "--image", photos / "blue.png", "--json").stdout)["hits"]
     assert hits[0]["source"].endswith("blue.png") and hits[0]["score"] == pytest.approx(1.0)
 
 
