@@ -192,7 +192,7 @@ print(Index(sys.argv[1], "toy").sync().rows)
 
 
 def test_a_process_killed_at_any_moment_leaves_an_index_that_heals(job):
-    for n, delay in enumerate((0.0, 0.01, 0.03)):
+    for n, delay in enumerate((0.0, 0.02)):
         job.write(f"p{n}", 3000)
         with subprocess.Popen([sys.executable, "-c", SYNC, job.path], stdout=subprocess.PIPE) as process:
             process.stdout.readline()
@@ -205,8 +205,8 @@ def test_processes_that_sync_at_once_do_the_work_once(job):
     for n in range(5):
         job.write(f"p{n}", 100)
     command = [sys.executable, "-W", "error", "-c", SYNC, job.path]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate()[0].split() for process in running] == [["go", "500"]] * 3
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].split() for process in running] == [["go", "500"]] * 2
     assert agrees(job)
 
 

@@ -140,7 +140,7 @@ def film(path, colours):
 
 def test_a_moment_of_a_film_is_found_by_its_text_and_its_time(media, tmp_path):
     found = list(records(film(tmp_path / "film.mp4", ["black", "red", "blue", "red"]), "fake-image"))
-    folder = commit(tmp_path / "v", {"fake-image": [*found, *records(media / "cold/white.png", "fake-image")]})
+    folder = commit(tmp_path / "v", {"fake-image": [*found, *records(media / "it's warm/white.png", "fake-image")]})
     assert sorted(h.record.start for h in percepts.search(folder, "red", k=2)) == [1.0, 3.0]
     assert [h.record.start for h in percepts.search(folder, "red", k=1, after=2)] == [3.0]
     assert [h.record.start for h in percepts.search(folder, "red", k=1, before=2, kind="video")] == [1.0]
