@@ -117,7 +117,8 @@ class Index:
     def __init__(
         self, directory: str | Path, model: str, *, ann_above: int = ANN_ABOVE, retention: float = 600.0
     ) -> None:
-        self._directory, self._model = Path(directory), model
+        # Absolute, since LanceDB takes some relative paths for URLs.
+        self._directory, self._model = Path(directory).absolute(), model
         specs = parquet.specs(directory)
         if model not in specs:
             raise JobError(f"{directory}: no vectors of {model!r}; there are: {', '.join(specs) or 'none'}")

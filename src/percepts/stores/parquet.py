@@ -149,7 +149,8 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
 def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = BATCH) -> Iterator[pa.RecordBatch]:
     """The rows of one part in order, `batch` at a time. `JobDamaged` where it is absent or is no parquet."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        # Opened here, since pyarrow takes some paths for URLs.
+        with pa.OSFile(str(path)) as opened, pq.ParquetFile(opened) as file:
             yield from file.iter_batches(batch, columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowInvalid) as error:
         raise JobDamaged(f"{path}: cannot be read: {error}; `percepts verify` says what else is wrong") from error
