@@ -253,13 +253,13 @@ def damage_counts(folder):
 @pytest.mark.parametrize(
     "damage", [damage_ledger, damage_table, damage_versions, damage_data, damage_schema, damage_counts]
 )
-@pytest.mark.parametrize("grown", [False, True])
-def test_an_index_that_someone_broke_is_made_again(job, damage, grown, caplog):
+@pytest.mark.parametrize("then", ["nothing", "grows", "changes"])
+def test_an_index_that_someone_broke_is_made_again(job, damage, then, caplog):
     job.write("p0", 50)
     Index(job.path, "toy").sync()
     damage(job.path / "index")
-    if grown:
-        job.write("p1", 20)
+    if then != "nothing":
+        job.write({"grows": "p1", "changes": "p0"}[then], 20)
     with caplog.at_level(logging.ERROR):
         assert agrees(job)
 
