@@ -172,6 +172,16 @@ def test_sparse_frames_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(sent) < 3 * 25 + 25
 
 
+@pytest.mark.parametrize("fps", [0.05, 0.1, 0.3])
+def test_key_frames_may_be_few_after_they_were_many(tmp_path: Path, fps: float) -> None:
+    """A jump lands long before its aim; a second one would land there again, and again."""
+    path = synth.write_film(
+        tmp_path / "x.mp4", 1500, rate=25, group=1500, keys=range(0, 100, 25), codec_options={"sc_threshold": "0"}
+    )
+    instants = [k / fps for k in range(math.ceil(60 * fps))]
+    assert numbers(path, fps) == [math.floor(instant * 25 + 1e-6) % 256 for instant in instants]
+
+
 def test_three_hours_end_on_the_frame(tmp_path: Path) -> None:
     path = synth.write_film(tmp_path / "x.mkv", 180, times=[minute * 60_000 for minute in range(180)])
     clips = list(stream_frames(path, fps=0.1))

@@ -114,6 +114,7 @@ class _Reel:
         self._skips = self._stamps is None
         self._delivered: int | None = None  # time of the last frame
         self._key: int | None = None  # time of the key frame that decoding went on from, until a frame is out
+        self._jumped: int | None = None  # the aim of the last jump: a second one for it would land where the first did
         self._landing = False  # after a jump, until the key frame that it led to
         self._last_key: int | None = None
         self._spacing = 0  # the longest way between key frames so far
@@ -181,9 +182,12 @@ class _Reel:
         """Whether a jump saves reading: `aim` is more than two groups of pictures and two seconds ahead."""
         if not self._skips or sent is None or not self._spacing or self.track.format not in _INDEXED:
             return False
+        if self._jumped == self.aim:
+            return False
         return self.aim - sent > max(2 * self._spacing, int(2 / self._base))
 
     def _seek(self, at: int) -> None:
+        self._jumped = at
         self.track.container.seek(at, stream=self._stream)
         self._last_key = self._key = None
         self._landing = True
