@@ -152,6 +152,24 @@ def test_leaving_frames_out_changes_nothing(
         assert few < len(sent) * 0.8
 
 
+@pytest.mark.parametrize("name", [name for name in FILMS if name.startswith("film.")])
+def test_beginning_anew_changes_nothing(zoo: Zoo, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens when a key frame does not keep its promise, in every container."""
+    whole = list(stream_frames(zoo.folder / name, fps=2))
+    plain, broken = video_module._Reel._starts_at, []
+
+    def fails_once(self: Any, at: int, is_waiting: bool) -> bool:
+        if self._delivered is not None and not broken:
+            broken.append(at)
+            raise video_module._Inexact
+        return plain(self, at, is_waiting)
+
+    monkeypatch.setattr(video_module._Reel, "_starts_at", fails_once)
+    anew = list(stream_frames(zoo.folder / name, fps=2))
+    assert broken and [clip.start for clip in anew] == [clip.start for clip in whole]
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(anew, whole, strict=True))
+
+
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sent: list[int] = []
     plain = Track.decode

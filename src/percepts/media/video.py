@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import cast
 
 import numpy as np
+from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
@@ -136,8 +137,7 @@ class _Reel:
         try:
             yield from self._frames()
         except _Inexact:
-            self._seek(self.ticks(Fraction(0)))
-            self._skips = self._landing = False
+            self._rewind()
             yield from self._frames()
 
     def _frames(self) -> Iterator[tuple[VideoFrame, int]]:
@@ -191,6 +191,14 @@ class _Reel:
         self.track.container.seek(at, stream=self._stream)
         self._last_key = self._key = None
         self._landing = True
+
+    def _rewind(self) -> None:
+        try:
+            self.track.container.seek(0)  # MPEG-TS comes to its first packet by this way only
+        except FFmpegError:  # FLV and AVI have nothing before the first key frame to go back to
+            self.track.container.seek(self._stream.start_time or 0, stream=self._stream)
+        self._skips = self._landing = False
+        self._last_key = self._key = None
 
     def _decode(self, packet: Packet[Stream]) -> Iterator[tuple[VideoFrame, int]]:
         if self._stamps is not None and packet.dts is not None:
