@@ -30,13 +30,14 @@ def models(
     """
     from .. import encoders
 
-    rows = [encoders.spec(name) for name in names or encoders.names()]
+    bare = [name for name in names or () if fetch and name in _weights_alone()]
+    rows = [encoders.spec(name) for name in names or encoders.names() if name not in bare]
     if fetch:
-        _fetch(dict.fromkeys(weights for row in rows for weights in row.weights))
+        _fetch(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
     described = [describe(row) for row in rows]
     if as_json:
         print_json(described)
-    else:
+    elif described:
         print_table(HEAD, [_cells(row) for row in described], right=("dim", "rate", "window", "download"))
 
 
@@ -58,6 +59,14 @@ def describe(row: Spec) -> dict[str, Any]:
         "extra": row.extra,
         "summary": row.summary,
     }
+
+
+def _weights_alone() -> set[str]:
+    """Weights that no encoder goes by the name of, such as the speech detector's."""
+    from .. import encoders
+    from ..encoders._weights import WEIGHTS
+
+    return set(WEIGHTS) - set(encoders.names())
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
