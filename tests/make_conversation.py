@@ -20,7 +20,11 @@ from percepts.types import Segment
 
 FOLDER = Path(__file__).parent / "data"
 RATE = 16_000
-VOICES = {"Ada": ["-v", "en-us+f3", "-p", "65"], "Bob": ["-v", "en-gb", "-p", "35"], "Cid": ["-v", "en-us+m7", "-p", "15"]}
+VOICES = {
+    "Ada": ["-v", "en-us+f3", "-p", "65"],
+    "Bob": ["-v", "en-gb", "-p", "35"],
+    "Cid": ["-v", "en-us+m7", "-p", "15"],
+}
 SAID = (
     ("Ada", "Good morning everybody, shall we begin with the numbers of last week?"),
     ("Bob", "Yes please. I have looked at them, and there is one thing I do not understand."),

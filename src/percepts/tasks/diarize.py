@@ -195,7 +195,7 @@ def _turns(voices: Voices, names: Sequence[str]) -> Iterator[Segment]:
 def runs(region: Region, labels: np.ndarray) -> list[tuple[int, int, int]]:
     """First sample, the one after the last, and voice: every window votes, most in its middle, for each 0.05 s."""
     steps = -(-(region.stop - region.start) // STEP)
-    middle = region.start + (np.arange(steps) + 0.5) * STEP
+    middle = np.minimum(region.start + (np.arange(steps) + 0.5) * STEP, region.stop - 0.5)  # the last may be cut short
     votes = np.zeros((steps, int(labels.max()) + 1))
     for (start, stop), voice in zip(region.windows, labels, strict=True):
         half = (stop - start) / 2

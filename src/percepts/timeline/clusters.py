@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLED = 512  # vectors that the count is found on: its cost is that many cubed, thirty times
-STEPS = 30  # neighbourhood sizes tried
+SAMPLED = 384  # vectors that the count is found on: its cost is that many cubed, for each neighbourhood tried
+STEPS = 16  # neighbourhood sizes tried
 TRIALS = 10  # of k-means, from fixed seeds
 FEW = 6  # below this there is no neighbourhood to speak of
 # Windows overlap, so the nearest of each are its own neighbours in time; a neighbourhood of no more than those makes a
-# voice of every sentence. With 10 and 30 windows or more the count was right for each of 8 single voices and for 48 of
-# 48 mixtures of two to six of them, with 2 for none of the single ones.
+# voice of every sentence: with 2, none of six real voices alone (Free Spoken Digit Dataset) was found to be one, with 10
+# each was, and all of 48 mixtures of two to six of them were counted right.
 FLOOR = 10
 EACH = 5  # windows a voice must have where there are fewer than 30 in all
 
@@ -49,7 +49,7 @@ def cluster(vectors: np.ndarray, weights: np.ndarray, likeness: Likeness, count:
     NME-SC (Park et al. 2019, arXiv 2003.02405): spectral clustering whose neighbourhood and number of clusters follow
     from the eigenvalues of the graph itself; average linkage for fewer than six vectors. Then each vector goes to the
     nearest mean, clusters lighter than `small` go to their nearest neighbour, and those that are one voice are made
-    one, as long as `count` allows. Up to 512 vectors spread over all of them decide; memory is linear in n.
+    one, as long as `count` allows. Up to 384 vectors spread over all of them decide; memory is linear in n.
     """
     n = len(vectors)
     most, least = min(count.most, n), min(count.least, n)
