@@ -1,0 +1,38 @@
+"""What every `prepare` asks of its clips before it touches them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..types import Clip, Kind, Spec
+
+_TAKES: dict[Kind, tuple[Kind, ...]] = {"image": ("image", "video"), "audio": ("audio",)}
+
+
+def check_clips(clips: Sequence[Clip], kind: Kind, spec: Spec) -> None:
+    """Raise ValueError unless there are clips and each can go into an encoder of this kind as it is.
+
+    A picture encoder takes pictures and single frames of a film; a sound encoder takes one channel at its own rate.
+    """
+    if not clips:
+        raise ValueError(f"{spec.name}: expected at least one clip, got none")
+    for clip in clips:
+        wrong = _wrong(clip, kind, spec)
+        if wrong:
+            raise ValueError(f"{spec.name}: {wrong}{f' ({clip.source})' if clip.source else ''}")
+
+
+def _wrong(clip: Clip, kind: Kind, spec: Spec) -> str:
+    if clip.kind not in _TAKES[kind]:
+        return f"expected a clip of kind {' or '.join(_TAKES[kind])}, got {clip.kind}"
+    if clip.length == 0:
+        return "expected a clip that holds something, got an empty one"
+    if kind == "image":
+        return f"expected one frame, got {clip.length}: cut the film first" if clip.length > 1 else ""
+    if clip.rate != spec.rate:
+        return f"expected {spec.rate:g} Hz, got {clip.rate:g}: resample it first"
+    if len(clip.data) > 1:
+        return f"expected one channel, got {len(clip.data)}: mix it down first"
+    return "" if np.isfinite(clip.data).all() else "expected finite samples, got NaN or infinity"

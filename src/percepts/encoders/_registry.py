@@ -1,0 +1,121 @@
+"""Encoders by name: rows of text, so that knowing of an encoder imports nothing of it; only `load` does."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from ..errors import MissingExtra, UnknownModel
+from ..types import Encoder, Spec
+
+GROUP = "percepts.encoders"
+"""Entry points of this group name a Spec or an iterable of Specs."""
+
+_ROWS = (
+    Spec(
+        "conse", "conse:Conse", "image", 0.0, 0.0, 384, "mean", ("effnet-lite0", "minilm"), "Apache-2.0", size=256,
+        summary="pictures in the text space of minilm: text finds pictures",
+    ),
+    Spec(
+        "effnet-lite0", "effnet:EffNet", "image", 0.0, 0.0, 1280, "mean", ("effnet-lite0",), "Apache-2.0", size=256,
+        summary="EfficientNet-Lite0, ImageNet-1k: picture vectors and 1000 labels",
+    ),
+    Spec(
+        "minilm", "minilm:MiniLM", "text", 0.0, 0.0, 384, "l2mean", ("minilm",), "Apache-2.0",
+        summary="all-MiniLM-L6-v2: sentence vectors",
+    ),
+    Spec(
+        "melstats", "melstats:MelStats", "audio", 16000.0, 4.0, 512, "concat", (), "Apache-2.0",
+        summary="log-mel mean and deviation in 8 time segments: how a sound goes; no weights",
+    ),
+    Spec(
+        "ge2e", "ge2e:Ge2e", "audio", 16000.0, 1.6, 256, "l2mean", ("ge2e",), "Apache-2.0",
+        summary="Resemblyzer's d-vectors: who speaks",
+    ),
+    Spec(
+        "fake-image", "fake:FakeImage", "image", 0.0, 0.0, 8, "mean", (), "Apache-2.0", size=16,
+        summary="for tests: how near a picture is to eight colours, which text can name",
+    ),
+    Spec(
+        "fake-audio", "fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
+        summary="for tests: loudness in eighths of a second",
+    ),
+)  # fmt: skip
+_added: dict[str, Spec] = {}
+
+
+def names() -> tuple[str, ...]:
+    """Every encoder there is: ours, those of installed packages, those registered here."""
+    return tuple(_table())
+
+
+def spec(name: str) -> Spec:
+    """What is known of an encoder without loading it. Raises UnknownModel, naming the nearest.
+
+    >>> spec("conse").dim
+    384
+    """
+    table = _table()
+    if name not in table:
+        nearest = difflib.get_close_matches(name, table, 1, cutoff=0.0)
+        raise UnknownModel(f"no encoder called {name!r}; there are: {', '.join(table)}. Nearest: {nearest[0]}")
+    return table[name]
+
+
+def load(name: str, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
+    """The encoder of that name. Cheap: weights load at the first `encode`.
+
+    runtime  auto (measured once on this machine), onnx, openvino or torch, for encoders that have a network
+    threads  rows encoded at a time; None for one per core. Changes no number
+
+    Raises UnknownModel, and MissingExtra where what it needs is not installed.
+    """
+    row = spec(name)
+    module, _, attribute = row.target.partition(":")
+    try:
+        loaded = import_module(module if "." in module else f"{__package__}.{module}")
+    except ModuleNotFoundError as error:
+        if not row.extra:
+            raise
+        raise MissingExtra(f"{name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
+    encoder: Encoder = getattr(loaded, attribute)(row, runtime=runtime, threads=threads)
+    return encoder
+
+
+def register(row: Spec) -> None:
+    """Add an encoder in this process; `row.target`, "package.module:Class", is called as Class(spec, runtime=, threads=).
+
+    Another process knows it only if it registers it too, or if it comes by an entry point. Raises ValueError for a name
+    that another row has.
+    """
+    _checked(row, {**_builtin(), **_added}, "register()")
+    _added[row.name] = row
+
+
+def _table() -> dict[str, Spec]:
+    return {**_builtin(), **_added}
+
+
+@cache
+def _builtin() -> dict[str, Spec]:
+    table = {row.name: row for row in _ROWS}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        for row in _rows(point):
+            _checked(row, table, f"entry point {point.name} = {point.value}")
+            table[row.name] = row
+    return table
+
+
+def _rows(point: EntryPoint) -> Iterable[Spec]:
+    found = point.load()
+    return (found,) if isinstance(found, Spec) else found
+
+
+def _checked(row: object, table: dict[str, Spec], origin: str) -> None:
+    if not isinstance(row, Spec):
+        raise TypeError(f"{origin}: expected a percepts Spec, got {type(row).__name__}")
+    if table.get(row.name, row) != row:
+        raise ValueError(f"{origin}: an encoder called {row.name!r} exists already: {table[row.name].target}")

@@ -1,0 +1,50 @@
+"""Frames → one vector each. Steps outside the mask do not count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..types import Frames, Pooler
+
+
+def mean(frames: Frames) -> np.ndarray:
+    """The mean of the steps that count, summed in float64; zeros where none does."""
+    if frames.data.shape[1] == 1:  # what most encoders of pictures give; the sum of one is itself
+        return np.where(frames.mask, frames.data[:, 0], np.float32(0))
+    weights = frames.mask.astype(np.float64)[..., None]
+    total = (frames.data * weights).sum(axis=1)
+    return np.asarray(total / np.maximum(weights.sum(axis=1), 1), dtype=np.float32)
+
+
+def l2mean(frames: Frames) -> np.ndarray:
+    """The mean, scaled to length one; zeros stay zeros."""
+    return normalise(mean(frames))
+
+
+def first(frames: Frames) -> np.ndarray:
+    """The first step: the class token of models that have one."""
+    return np.ascontiguousarray(frames.data[:, 0])
+
+
+def concat(frames: Frames) -> np.ndarray:
+    """All T steps one after the other, (B, T * D); masked steps are zeros."""
+    return np.where(frames.mask[..., None], frames.data, np.float32(0)).reshape(len(frames.data), -1)
+
+
+POOLERS: Mapping[str, Pooler] = {"mean": mean, "l2mean": l2mean, "cls": first, "concat": concat}
+
+
+def pool(frames: Frames, name: str) -> np.ndarray:
+    """(B, T, D) to vectors by the pooler of that name, as in `Spec.pool`. Raises ValueError for an unknown one."""
+    if name not in POOLERS:
+        raise ValueError(f"expected a pooling of {', '.join(POOLERS)}, got {name!r}")
+    return POOLERS[name](frames)
+
+
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """(B, D) scaled to length one in float64; zeros stay zeros. Float32 out."""
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt((wide * wide).sum(axis=-1, keepdims=True))
+    return np.asarray(wide / np.where(norms > 0, norms, 1), dtype=np.float32)

@@ -1,0 +1,146 @@
+"""Pictures in, the pixels a checkpoint was trained on out: resize, crop, normalise, by its own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+"""Pillow's filters. All but nearest widen with the scale, so that nothing aliases."""
+Fit = Literal["pad", "crop", "stretch"]
+
+
+def shorter_side_crop(
+    image: np.ndarray, resize: int = 256, crop: int = 224, resample: Resample = "bicubic"
+) -> np.ndarray:
+    """Shrink or grow the shorter side to `resize`, then cut the central square: (H, W, 3) → (crop, crop, 3) uint8.
+
+    One pass that computes only the pixels that survive the cut; within one level of resizing all and then cutting,
+    which rounds twice at the same places. The longer side is rounded down, the corner of the cut half to even, as
+    torchvision does. Any picture of at least one pixel will do.
+
+    >>> shorter_side_crop(np.zeros((480, 640, 3), np.uint8)).shape
+    (224, 224, 3)
+    """
+    height, width = _check(image)
+    if not 0 < crop <= resize:
+        raise ValueError(f"expected 0 < crop <= resize, got {crop = } {resize = }")
+    new_height, new_width = shorter_side(height, width, resize)
+    rows = _span(height, new_height, crop)
+    columns = _span(width, new_width, crop)
+    return _resize(image, crop, crop, resample, (columns[0], rows[0], columns[1], rows[1]))
+
+
+def shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width with the shorter side at `size`, the longer rounded down.
+
+    >>> shorter_side(480, 641, 256)
+    (256, 341)
+    """
+    if height <= width:
+        return size, size * width // height
+    return size * height // width, size
+
+
+def resize(image: np.ndarray, height: int, width: int, resample: Resample = "bicubic") -> np.ndarray:
+    """Scale to (height, width, 3) uint8, whatever that does to the shape of things.
+
+    >>> resize(np.zeros((480, 640, 3), np.uint8), 224, 224).shape
+    (224, 224, 3)
+    """
+    _check(image)
+    if min(height, width) < 1:
+        raise ValueError(f"expected at least one pixel, got {height = } {width = }")
+    return image if image.shape[:2] == (height, width) else _resize(image, height, width, resample, None)
+
+
+def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Cut the middle out: a view, (height, width, 3). ValueError where the picture is smaller.
+
+    >>> center_crop(np.zeros((480, 640, 3), np.uint8), 224, 224).shape
+    (224, 224, 3)
+    """
+    full = _check(image)
+    if not (0 < height <= full[0] and 0 < width <= full[1]):
+        raise ValueError(f"expected a crop within {full[0]}x{full[1]}, got {height}x{width}: resize first")
+    top, left = round((full[0] - height) / 2), round((full[1] - width) / 2)
+    return image[top : top + height, left : left + width]
+
+
+def to_square(
+    image: np.ndarray, size: int, fit: Fit, *, resample: Resample = "bicubic", fill: Sequence[int] = (0, 0, 0)
+) -> np.ndarray:
+    """Make a square (size, size, 3) uint8, in one of three ways that must be chosen.
+
+    fit   "crop" loses the ends of the longer side, "pad" keeps all and adds bars of colour `fill`, "stretch" keeps
+          all and bends it
+
+    >>> to_square(np.full((100, 200, 3), 255, np.uint8), 4, "pad")[:, 0, 0]
+    array([  0, 255, 255,   0], dtype=uint8)
+    """
+    if fit == "crop":
+        return shorter_side_crop(image, size, size, resample)
+    if fit == "stretch":
+        return resize(image, size, size, resample)
+    if fit != "pad":
+        raise ValueError(f"expected fit to be pad, crop or stretch, got {fit!r}")
+    height, width = _check(image)
+    scale = size / max(height, width)
+    inner = resize(image, max(1, round(height * scale)), max(1, round(width * scale)), resample)
+    out = np.full((size, size, 3), fill, np.uint8)
+    top, left = (size - inner.shape[0]) // 2, (size - inner.shape[1]) // 2
+    out[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return out
+
+
+def normalise(
+    pixels: np.ndarray, mean: Sequence[float], std: Sequence[float], *, scale: float = 1.0, channels_first: bool = True
+) -> np.ndarray:
+    """(pixels * scale - mean) / std for each channel, float32: (..., H, W, 3) uint8 → (..., 3, H, W), or as it came.
+
+    The numbers are the checkpoint's: mean and std of 0..255 pixels go with scale 1, those of 0..1 pixels with 1 / 255.
+
+    >>> normalise(np.full((1, 2, 2, 3), 255, np.uint8), (127.0,) * 3, (128.0,) * 3)[0, :, 0, 0]
+    array([1., 1., 1.], dtype=float32)
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim < 3 or pixels.shape[-1] != 3:
+        raise ValueError(f"expected (..., H, W, 3) uint8, got {pixels.dtype} {pixels.shape}")
+    if len(mean) != 3 or len(std) != 3 or not all(std):
+        raise ValueError(f"expected three means and three deviations other than 0, got {mean = } {std = }")
+    # One table entry for each of the 256 levels, made in float64: exact to the last bit of float32, and no arithmetic.
+    levels = (np.arange(256)[:, None] * scale - np.asarray(mean)) / np.asarray(std)
+    table = levels.astype(np.float32)
+    out = np.stack([table[:, c][pixels[..., c]] for c in range(3)], axis=-3 if channels_first else -1)
+    return out
+
+
+def _span(old: int, new: int, crop: int) -> tuple[float, float]:
+    """Where the central `crop` of `new` pixels lies on the `old` ones."""
+    first = round((new - crop) / 2)
+    return first * old / new, (first + crop) * old / new
+
+
+def _resize(
+    image: np.ndarray, height: int, width: int, resample: Resample, box: tuple[float, float, float, float] | None
+) -> np.ndarray:
+    if resample not in _FILTERS:
+        raise ValueError(f"expected resample to be one of {', '.join(_FILTERS)}, got {resample!r}")
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    return np.asarray(picture.resize((width, height), _FILTERS[resample], box=box))
+
+
+def _check(image: np.ndarray) -> tuple[int, int]:
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"expected one picture, (H, W, 3) uint8 of at least 1x1, got {image.dtype} {image.shape}")
+    return image.shape[0], image.shape[1]
+
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}

@@ -1,0 +1,46 @@
+"""Where percepts keeps what it fetched or made: one folder per user, every file written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+ENVIRONMENT = "PERCEPTS_CACHE"
+
+
+def cache_dir() -> Path:
+    """The folder named by PERCEPTS_CACHE, else the platform's cache folder for this user. May not exist yet."""
+    named = os.environ.get(ENVIRONMENT)
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("percepts", appauthor=False)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the name `path` if the body succeeds, else it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        _sync(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def locked(path: Path) -> filelock.BaseFileLock:
+    """A lock that processes making the same `path` take in turn; the system frees it when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(path.with_name(path.name + ".lock"))
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

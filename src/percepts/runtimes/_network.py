@@ -1,0 +1,51 @@
+"""A network as the runtimes see it: what builds it, what goes in, and the key under which its graph is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..types import Inputs
+
+if TYPE_CHECKING:
+    import torch
+
+Runner = Callable[[Inputs], tuple[np.ndarray, ...]]
+"""The one contract: a batch of inputs by name to outputs in order, the batch on the first axis of each.
+
+A row comes out bit-identical whatever batch it came in.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network that has not been loaded.
+
+    name     for file names and messages
+    key      changes whenever its numbers may: weights digest and revision of the code
+    build    makes the module in eval mode, its weights loaded; the only step that needs torch and the weights
+    example  one item, batch axis included; the inputs in the order of the module's arguments
+    outputs  names, in the order the module returns them
+    free     per input, the axes after the batch whose length varies, and the name of that length
+    """
+
+    name: str
+    key: str
+    build: Callable[[], torch.nn.Module]
+    example: Inputs
+    outputs: tuple[str, ...]
+    free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+
+def rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
+    """The batch as batches of one."""
+    count = len(next(iter(inputs.values())))
+    return [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(count)]
+
+
+def stack(outputs: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Batches of one, back into one batch per output."""
+    return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))

@@ -1,0 +1,224 @@
+"""Rows in, parquet parts out, whole or not at all; and the committed parts of a job directory back in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import JobDamaged, JobError
+from ..types import Record, Spec
+from ._files import atomic
+
+MANIFEST = "manifest.json"
+ROW_GROUP = 16_384
+"""Rows a row group: 84 MB of vectors at 1280 dimensions, the least a reader must hold."""
+BATCH = 4_096
+"""Rows a batch when reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record with the content id of the source it came from."""
+
+    id: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """A file as its manifest knows it. `name` is relative to the job directory, with forward slashes."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def schema(spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    """The columns of a part; its provenance is in the schema's metadata, under keys that begin with `percepts.`.
+
+    `start` and `stop` are seconds; `vector` is null where a record has none; vectors are float32 of `spec.dim`.
+    """
+    element = pa.field("element", pa.float32(), nullable=False)
+    columns = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("start", pa.float64(), nullable=False),
+        pa.field("stop", pa.float64(), nullable=False),
+        pa.field("vector", pa.list_(element, spec.dim)),
+        pa.field("labels", pa.list_(pa.field("element", pa.string(), nullable=False)), nullable=False),
+        pa.field("text", pa.string()),
+    ]
+    return pa.schema(columns, metadata=_provenance(spec) | dict(metadata or {}))
+
+
+def table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Table:
+    """Rows as a table of `schema`. A vector of another length, or one that is not finite, is a `ValueError`."""
+    records = [row.record for row in rows]
+    columns = {
+        "id": [row.id for row in rows],
+        "source": [r.source for r in records],
+        "kind": [r.kind for r in records],
+        "start": [r.start for r in records],
+        "stop": [r.stop for r in records],
+        "vector": _vectors(records, spec.dim),
+        "labels": [list(r.labels) for r in records],
+        "text": [r.text for r in records],
+    }
+    return pa.table(columns, schema=schema(spec, metadata))
+
+
+def write_part(
+    path: Path, rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = None, *, root: Path | None = None
+) -> PartInfo:
+    """Write rows as one part, atomically; the same rows give the same bytes.
+
+    Args:
+        path: where; an old file of that name is replaced at the last moment.
+        rows: all of one model.
+        spec: of the encoder that made them.
+        metadata: further provenance, strings by name.
+        root: the job directory, that `PartInfo.name` is relative to; the folder of `path` unless told.
+    """
+    return write_table(path, table(rows, spec, metadata), root=root)
+
+
+def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> PartInfo:
+    """Write any table as a parquet file, atomically, and say what was written (ledgers use this too)."""
+    # In memory first: the digest is then of what was meant, and not of what the disk made of it.
+    sink = pa.BufferOutputStream()
+    repeated = [name for name in table.column_names if name != "vector"]
+    pq.write_table(table, sink, compression="zstd", use_dictionary=repeated, row_group_size=ROW_GROUP)
+    data = memoryview(sink.getvalue())
+    with atomic(path) as file:
+        file.write(data)
+    name = path.relative_to(root or path.parent).as_posix()
+    return PartInfo(name, table.num_rows, data.nbytes, hashlib.sha256(data).hexdigest())
+
+
+def parts(directory: str | Path) -> dict[str, list[PartInfo]]:
+    """The data parts that the manifest lists, by model, in order; a file that it does not list does not count."""
+    manifest = read_manifest(directory)
+    found: dict[str, list[PartInfo]] = {name: [] for name in manifest["models"]}
+    try:
+        for part in manifest["parts"]:
+            for model, info in part["data"].items():
+                found[model].append(PartInfo(**{field.name: info[field.name] for field in fields(PartInfo)}))
+    except (KeyError, TypeError) as error:
+        raise JobDamaged(f"{Path(directory) / MANIFEST}: a part is not written as expected: {error!r}") from error
+    return found
+
+
+def committed(directory: str | Path) -> dict[str, list[Path]]:
+    """The files of `parts`, by model."""
+    return {model: [Path(directory) / info.name for info in infos] for model, infos in parts(directory).items()}
+
+
+def specs(directory: str | Path) -> dict[str, Spec]:
+    """What the manifest says of each model, by name, in the order in which they were asked for."""
+    return {name: _spec(model["spec"]) for name, model in read_manifest(directory)["models"].items()}
+
+
+def read_manifest(directory: str | Path) -> dict[str, Any]:
+    """The manifest of a job directory. `JobError` where there is none, `JobDamaged` where it cannot be read."""
+    path = Path(directory) / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise JobError(
+            f"{directory}: no {MANIFEST} here, so this is not a directory that `percepts embed` wrote; "
+            f"make one with: percepts embed SOURCES -o {directory}"
+        ) from error
+    except ValueError as error:
+        raise JobDamaged(f"{path}: not JSON: {error}") from error
+    if not isinstance(manifest, dict) or not {"models", "parts"} <= manifest.keys():
+        raise JobDamaged(f"{path}: expected an object with 'models' and 'parts'")
+    return manifest
+
+
+def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = BATCH) -> Iterator[pa.RecordBatch]:
+    """The rows of one part in order, `batch` at a time. `JobDamaged` where it is absent or is no parquet."""
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            yield from file.iter_batches(batch, columns=None if columns is None else list(columns))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise JobDamaged(f"{path}: cannot be read: {error}; `percepts verify` says what else is wrong") from error
+
+
+def read_parts(
+    directory: str | Path, model: str, columns: Sequence[str] | None = None, *, batch: int = BATCH
+) -> Iterator[pa.RecordBatch]:
+    """All committed rows of one model in order, in batches that do not cross parts."""
+    found = committed(directory)
+    if model not in found:
+        raise JobError(f"{directory}: no vectors of {model!r}; there are: {', '.join(found) or 'none'}")
+    for path in found[model]:
+        yield from read_part(path, columns, batch=batch)
+
+
+def vectors(batch: pa.RecordBatch) -> np.ndarray:
+    """(B, D) float32 of a batch whose vectors are all there (drop the nulls first); a view where Arrow allows."""
+    column = batch.column("vector")
+    return np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
+
+
+def records(batch: pa.RecordBatch, model: str) -> list[Record]:
+    """The rows of a batch as records. A column that was not read leaves the default, an id is dropped."""
+    names = {field.name for field in fields(Record)}
+    return [_record({k: v for k, v in row.items() if k in names}, model) for row in batch.to_pylist()]
+
+
+def _record(row: dict[str, Any], model: str) -> Record:
+    if row.get("vector") is not None:
+        row["vector"] = np.asarray(row["vector"], np.float32)
+    if "labels" in row:
+        row["labels"] = tuple(row["labels"])
+    return Record(model=model, **row)
+
+
+def _vectors(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
+    found = [record.vector for record in records]
+    values = np.zeros((len(found), dim), np.float32)
+    for record, vector, row in zip(records, found, values, strict=True):
+        if vector is None:
+            continue
+        if vector.shape != (dim,) or not np.isfinite(vector).all():
+            raise ValueError(
+                f"{record.source} at {record.start} s: expected {dim} finite numbers, "
+                f"got {vector.dtype}{list(vector.shape)}, {np.isfinite(vector).sum()} of them finite"
+            )
+        row[:] = vector
+    absent = pa.array([vector is None for vector in found], pa.bool_())
+    element = pa.field("element", pa.float32(), nullable=False)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=pa.list_(element, dim), mask=absent)
+
+
+def _provenance(spec: Spec) -> dict[str, str]:
+    return {
+        "percepts.version": _version(),
+        "percepts.model": spec.name,
+        "percepts.spec": json.dumps(asdict(spec), sort_keys=True),
+    }
+
+
+def _version() -> str:
+    try:
+        return version("percepts")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "unknown"
+
+
+def _spec(row: Mapping[str, Any]) -> Spec:
+    """A spec from a manifest, which a later version may have written with more fields."""
+    known = {field.name: row[field.name] for field in fields(Spec) if field.name in row}
+    return Spec(**known | {"weights": tuple(row.get("weights", ()))})

@@ -1,0 +1,87 @@
+"""Film in, single frames at a steady rate out: what stood on the screen at k / fps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..types import Clip, Windower
+from .contiguous import ToTheBreak, unpadded
+
+SAME_INSTANT = 1e-6  # seconds: far below a tick of any film's clock, far above the rounding of a sum of two floats
+
+
+def every(fps: float) -> Windower:
+    """Give one clip of one frame for each whole k: the latest frame at or before k / fps, with `start` exactly k / fps.
+
+    k counts from the source's own zero, so frames of two streams of one film meet. The first k is the first instant at
+    which there is a frame; the last lies before the end of the last frame. Blocks may hold any number of frames, and
+    may leave gaps, in which the last frame stays on the screen. Each clip carries `rate=fps`. Memory is one block.
+
+    A source that breaks off with TruncatedMedia gives its last good frame before the error is passed on.
+
+    Raises ValueError for a rate that is not above zero, for clips that are no video, and for frames out of order.
+
+    >>> film = Clip(np.zeros((30, 2, 2, 3), np.uint8), "video", 10.0)
+    >>> [clip.start for clip in every(1.0)([film])]
+    [0.0, 1.0, 2.0]
+    """
+    if not 0 < fps < math.inf:
+        raise ValueError(f"expected frames per second above 0, got {fps = }")
+    return lambda blocks: _sample(blocks, fps)
+
+
+@dataclass(slots=True)
+class _Shown:
+    """The frame on the screen: (1, H, W, 3), from when, until when if nothing follows."""
+
+    data: np.ndarray
+    since: float
+    until: float
+    source: str
+
+
+def _sample(blocks: Iterable[Clip], fps: float) -> Iterator[Clip]:
+    source = ToTheBreak(blocks)
+    shown: _Shown | None = None
+    k = 0
+    for frame in _frames(source):
+        if shown is None:
+            k = _first_at(frame.since, fps)
+        else:
+            _check_order(shown, frame)
+            yield from _hold(shown, k, frame.since, fps)
+            k = max(k, _first_at(frame.since, fps))
+        shown = frame
+    if shown is not None:
+        yield from _hold(shown, k, shown.until, fps)
+    source.release()
+
+
+def _hold(shown: _Shown, k: int, until: float, fps: float) -> Iterator[Clip]:
+    """The frame at every instant from k on that lies before `until`."""
+    for i in range(k, _first_at(until, fps)):
+        yield Clip(shown.data, "video", fps, i / fps, shown.source)
+
+
+def _first_at(time: float, fps: float) -> int:
+    """The first whole k with k / fps not before `time`."""
+    return math.ceil((time - SAME_INSTANT) * fps)
+
+
+def _frames(blocks: Iterable[Clip]) -> Iterator[_Shown]:
+    for block in blocks:
+        if block.kind != "video":
+            raise ValueError(f"expected video, got {block}")
+        clip = unpadded(block)
+        for j in range(clip.length):
+            since, until = clip.start + j / clip.rate, clip.start + (j + 1) / clip.rate
+            yield _Shown(clip.data[j : j + 1], since, until, clip.source)
+
+
+def _check_order(shown: _Shown, frame: _Shown) -> None:
+    if frame.since < shown.since - SAME_INSTANT:
+        raise ValueError(f"expected frames in order of time, got {frame.since:.6f} s after {shown.since:.6f} s")
