@@ -110,10 +110,15 @@ def normalise(
         raise ValueError(f"expected (..., H, W, 3) uint8, got {pixels.dtype} {pixels.shape}")
     if len(mean) != 3 or len(std) != 3 or not all(std):
         raise ValueError(f"expected three means and three deviations other than 0, got {mean = } {std = }")
-    # One table entry for each of the 256 levels, made in float64: exact to the last bit of float32, and no arithmetic.
-    levels = (np.arange(256)[:, None] * scale - np.asarray(mean)) / np.asarray(std)
-    table = levels.astype(np.float32)
-    out = np.stack([table[:, c][pixels[..., c]] for c in range(3)], axis=-3 if channels_first else -1)
+    factor = (scale / np.asarray(std, np.float64)).astype(np.float32)
+    shift = (np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
+    out = np.empty(pixels.shape, np.float32)
+    if channels_first:
+        out = np.empty((*pixels.shape[:-3], 3, *pixels.shape[-3:-1]), np.float32)
+    for c in range(3):
+        plane = out[..., c, :, :] if channels_first else out[..., c]
+        np.multiply(pixels[..., c], factor[c], out=plane)
+        plane -= shift[c]
     return out
 
 

@@ -1,0 +1,64 @@
+# Everything a person or CI runs. Needs python3 (3.11 or later) with pip, and make; builds .venv itself.
+#   make demo test test-slow check bench docs          make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Quiet about what went in, never about what went wrong.
+INSTALL := $(PIP) install --quiet --constraint constraints.txt --editable
+
+.PHONY: help demo test test-slow check format bench docs constraints clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:  # two pips in one .venv get in each other's way
+
+help:
+	@sed -n '2p' Makefile | cut -c3-
+
+# One stamp per set of extras; made anew when what is asked for, or what is pinned, changes.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.has-%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing percepts[$*] into $(VENV) (once; minutes the first time)"
+	$(INSTALL) '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.has-demo
+	$(BIN)/percepts demo --output demo-output
+
+test: $(VENV)/.has-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.has-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.has-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.has-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.has-dev
+	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: $(VENV)/.has-docs
+	$(BIN)/mkdocs build --strict
+
+# Writes constraints.txt from an environment that nothing but pyproject.toml has shaped.
+# torch is held: it is the one pin that decides between a build for this machine and gigabytes of another.
+constraints:
+	rm -rf $(VENV)-constraints
+	$(PYTHON) -m venv $(VENV)-constraints
+	sed -n '/^torch==/p' constraints.txt > $(VENV)-constraints/held.txt
+	$(VENV)-constraints/bin/python -m pip install --quiet --constraint $(VENV)-constraints/held.txt '.[dev,docs,all]'
+	sed -n '/^#/p' constraints.txt > $(VENV)-constraints/new.txt
+	$(VENV)-constraints/bin/python -m pip freeze | sed '/^percepts /d; s/+[a-z0-9.]*$$//' >> $(VENV)-constraints/new.txt
+	mv $(VENV)-constraints/new.txt constraints.txt
+	rm -rf $(VENV)-constraints
+
+clean:
+	rm -rf $(VENV) $(VENV)-constraints demo-output bench-output site dist

@@ -1,0 +1,163 @@
+"""Mono sound in, Kaldi filter banks out: (B, N) → (B, T, M), row by row, so that no row depends on its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from .mel import CHUNK, power_spectrum, rows_of, triangles
+
+Window = Literal["hanning", "povey", "hamming"]
+Pad = Literal["zero", "floor"]
+
+FLOOR = float(np.finfo(np.float32).eps)
+AST_RATE = 16_000
+AST_MEAN, AST_STD = -4.2677393, 4.5689974
+"""Of AudioSet's log filter banks: Gong et al. 2021, https://github.com/YuanGongND/ast."""
+
+
+def kaldi_fbank(
+    samples: np.ndarray,
+    rate: float = 16_000,
+    *,
+    n_mels: int = 128,
+    frame: float = 0.025,
+    hop: float = 0.010,
+    window: Window = "hanning",
+    preemphasis: float = 0.97,
+    low: float = 20.0,
+    high: float | None = None,
+    floor: float = FLOOR,
+) -> np.ndarray:
+    """Natural logarithm of mel power as Kaldi's compute-fbank-feats gives it: (B, T, n_mels) or (T, n_mels) float32.
+
+    Each frame has its mean taken off, then the pre-emphasis, then the window; the transform is the next power of two
+    long. No dither, no snipped-edge padding: T = 1 + (N - frame) // hop, and sound shorter than one frame is filled
+    with zeros to one. Kaldi itself works on 16-bit integers; AST and most others leave samples in [-1, 1], as here.
+
+    samples   (B, N) or (N,) floats: B mono sounds. Two channels are two sounds here: mix them down first
+    frame, hop   seconds, rounded down to samples as Kaldi does
+    high      Hz; None is rate / 2
+
+    Raises ValueError for integers, which would be out of scale, and for no samples.
+
+    >>> kaldi_fbank(np.zeros(16_000, np.float32)).shape
+    (98, 128)
+    """
+    rows = rows_of(samples)
+    length, step = int(rate * frame), int(rate * hop)
+    if step < 1 or length < 2 or n_mels < 1:
+        raise ValueError(f"expected frame, hop and n_mels above 0 at {rate:g} Hz, got {frame = } {hop = } {n_mels = }")
+    if window not in _WINDOWS:
+        raise ValueError(f"expected window to be one of {', '.join(_WINDOWS)}, got {window!r}")
+    taper = _WINDOWS[window](length).astype(np.float32)
+    bank = _bank(float(rate), _next_power_of_two(length), n_mels, float(low), high)
+    out = np.stack([_fbank(row, step, taper, bank, preemphasis, floor) for row in rows])
+    return out[0] if samples.ndim == 1 else out
+
+
+def ast_features(
+    samples: np.ndarray,
+    valid: Sequence[int] | None = None,
+    *,
+    n_mels: int = 128,
+    max_length: int = 1024,
+    mean: float = AST_MEAN,
+    std: float = AST_STD,
+    pad: Pad = "zero",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the input of the Audio Spectrogram Transformer: (B, max_length, n_mels) float32, and a (B, max_length) mask.
+
+    `kaldi_fbank` at 16 kHz, filled up to `max_length` frames, then (x - mean) / (2 std). The mask is True where there
+    is a frame of sound.
+
+    samples   (B, N) or (N,) floats; one sound gives a batch of one
+    valid     how many samples of each row are sound (a clip's own `valid`); the rest of the row is not looked at
+    max_length   frames the model takes, by its position embeddings: another number needs them interpolated
+    pad       what stands after the sound. "zero" puts 0 where a log energy would be, before the normalising, as AST was
+              trained: it comes out at +0.467 and so above the mean of AudioSet. "floor" puts digital silence, -1.278
+
+    Raises ValueError for sound of more than max_length frames: cut it into windows of 10.24 s first.
+
+    >>> values, mask = ast_features(np.zeros((2, 16_000), np.float32), valid=[16_000, 8_000])
+    >>> values.shape, mask.sum(axis=1)
+    ((2, 1024, 128), array([98, 48]))
+    """
+    rows = rows_of(samples)
+    counts = [rows.shape[1]] * len(rows) if valid is None else list(valid)
+    if len(counts) != len(rows) or not all(0 <= count <= rows.shape[1] for count in counts):
+        raise ValueError(f"expected valid to hold {len(rows)} counts of 0 to {rows.shape[1]} samples, got {valid}")
+    if pad not in _PADS:
+        raise ValueError(f"expected pad to be one of {', '.join(_PADS)}, got {pad!r}")
+    values = np.full((len(rows), max_length, n_mels), _PADS[pad], np.float32)
+    mask = np.zeros((len(rows), max_length), bool)
+    for i, (row, count) in enumerate(zip(rows, counts, strict=True)):
+        if count:
+            frames = kaldi_fbank(row[:count], AST_RATE, n_mels=n_mels)
+            _check_fits(len(frames), max_length)
+            values[i, : len(frames)] = frames
+            mask[i, : len(frames)] = True
+    values -= np.float32(mean)
+    values /= np.float32(2 * std)
+    return values, mask
+
+
+def _fbank(
+    row: np.ndarray, step: int, taper: np.ndarray, bank: np.ndarray, preemphasis: float, floor: float
+) -> np.ndarray:
+    """(N,) to (T, M). The steps of a frame are linear, so the pre-emphasis is made once for the whole row.
+
+    With m the mean of a frame and a the pre-emphasis, (x[i] - m) - a (x[i-1] - m) = (x[i] - a x[i-1]) - (1 - a) m;
+    the first sample of a frame has itself before it, (1 - a) (x[0] - m).
+    """
+    length, keep = len(taper), np.float32(1 - preemphasis)
+    row = np.pad(row, (0, max(length - len(row), 0)))
+    emphasised = row * keep
+    emphasised[1:] = row[1:] - np.float32(preemphasis) * row[:-1]
+    plain, steep = (np.lib.stride_tricks.sliding_window_view(x, length)[::step] for x in (row, emphasised))
+    out = np.empty((len(plain), len(bank)), np.float32)
+    for at in range(0, len(plain), CHUNK):
+        part = plain[at : at + CHUNK]
+        means = part.mean(axis=1)
+        frames = steep[at : at + CHUNK] - (keep * means)[:, None]
+        frames[:, 0] = keep * (part[:, 0] - means)
+        frames *= taper
+        np.matmul(power_spectrum(frames, _next_power_of_two(length)), bank.T, out=out[at : at + CHUNK])
+    np.maximum(out, np.float32(floor), out=out)
+    return np.log(out, out=out)
+
+
+def _check_fits(frames: int, max_length: int) -> None:
+    if frames > max_length:
+        raise ValueError(
+            f"expected at most {max_length} frames ({max_length / 100:g} s), got {frames}: "
+            f"cut it first, with windows.fixed({max_length / 100:g})"
+        )
+
+
+@lru_cache(maxsize=8)
+def _bank(rate: float, n_fft: int, n_mels: int, low: float, high: float | None) -> np.ndarray:
+    """Kaldi's triangles, straight on the mel scale and not in Hz; (M, 1 + n_fft // 2) float32."""
+    high = rate / 2 if high is None else high
+    if not 0 <= low < high <= rate / 2:
+        raise ValueError(f"expected 0 <= low < high <= {rate / 2:g} Hz, got {low = } {high = }")
+    first, last = _mel(np.array([low, high]))
+    return triangles(_mel(np.linspace(0.0, rate / 2, 1 + n_fft // 2)), np.linspace(first, last, n_mels + 2)).astype(
+        np.float32
+    )
+
+
+def _mel(hz: np.ndarray) -> np.ndarray:
+    mel: np.ndarray = 1127 * np.log(1 + hz / 700)
+    return mel
+
+
+def _next_power_of_two(length: int) -> int:
+    return 1 << (length - 1).bit_length()
+
+
+_WINDOWS = {"hanning": np.hanning, "povey": lambda n: np.hanning(n) ** 0.85, "hamming": np.hamming}
+_PADS = {"zero": 0.0, "floor": float(np.log(FLOOR))}

@@ -1,0 +1,255 @@
+"""A job directory: finished rows and entries in, atomic parts out, and at any instant a directory to resume from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+
+from ..errors import JobDamaged, JobLocked, SettingsDiffer
+from ..stores._files import SUFFIX
+from ..stores.parquet import MANIFEST, PartInfo, Row, read_part, write_part, write_table
+from ..types import Spec
+from .entry import Entry
+from .ledger import Manifest, Part, entries, ledger_table
+from .ledger import differences as setting_differences
+from .plan import fingerprint
+
+LOCK = ".lock"
+OURS = ("data", "ledger")
+"""Folders in which every file that no manifest lists is an orphan of a killed run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an earlier run says of a source, small enough to keep a million of."""
+
+    size: int
+    mtime_ns: int
+    sha256: bytes
+    failed: bool
+
+
+class JobDirectory:
+    """The one writer of a job directory; use it as a context, it holds the lock.
+
+    A commit writes its files first and the manifest last, so that a kill at any instant leaves either the state
+    before or the state after. Files that the manifest does not list are removed at the next opening.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], specs: Sequence[Spec], *, overwrite: bool = False):
+        self.path = path
+        self.specs = {spec.name: spec for spec in specs}
+        self._settings = dict(settings)
+        self._overwrite = overwrite
+        self._lock = FileLock(path / LOCK)
+        self.manifest: Manifest
+
+    def __enter__(self) -> JobDirectory:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._acquire()
+        try:
+            if self._overwrite:
+                self._erase()
+            self.manifest = self._open()
+            self._sweep()
+            if self.manifest.unfinished:
+                self.commit([], [], forget=self.manifest.unfinished)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def known(self) -> dict[bytes, Known]:
+        """What is in the ledger, by `plan.fingerprint` of the uri."""
+        columns = ["uri", "size", "mtime_ns", "sha256", "status"]
+        return {
+            fingerprint(row["uri"]): Known(
+                row["size"], row["mtime_ns"], bytes.fromhex(row["sha256"]), row["status"] == "error"
+            )
+            for row in entries(self.path, self.manifest, columns=columns)
+        }
+
+    def failures(self) -> list[str]:
+        """The uris whose entry is an error."""
+        rows = entries(self.path, self.manifest, columns=["uri", "status"])
+        return [row["uri"] for row in rows if row["status"] == "error"]
+
+    def runtimes(self) -> dict[str, str]:
+        """Which runtime made the vectors of which model."""
+        return {name: model["runtime"] for name, model in self.manifest.models.items() if model.get("runtime")}
+
+    def commit(
+        self,
+        rows: Sequence[Row],
+        finished: Sequence[Entry],
+        *,
+        forget: Collection[str] = (),
+        unfinished: Iterable[str] = (),
+        runtimes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add rows and entries as one part; everything older of the uris in `forget` goes in the same instant."""
+        manifest = self.manifest
+        parts = self._without(set(forget)) if forget else list(manifest.parts)
+        if rows or finished:
+            parts.append(self._write(rows, finished))
+        gone = manifest.files - {info.name for part in parts for info in part.files}
+        manifest.parts = parts
+        manifest.unfinished = sorted(unfinished)
+        manifest.counts = self._counts(forgotten=bool(forget), finished=finished)
+        for model, runtime in (runtimes or {}).items():
+            manifest.models[model]["runtime"] = runtime
+        manifest.write(self.path)
+        for name in gone:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            holder = (self.path / LOCK).read_text(errors="replace").strip()
+            raise JobLocked(f"{self.path}: another run is writing here ({holder}); wait for it or stop it") from error
+        (self.path / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+
+    def _erase(self) -> None:
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        for folder in (*OURS, "npz", "jsonl", "index"):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+        (self.path / "stats.json").unlink(missing_ok=True)
+
+    def _open(self) -> Manifest:
+        if not (self.path / MANIFEST).exists():
+            return self._create()
+        manifest = Manifest.read(self.path)
+        if changed := setting_differences(manifest.fingerprint, self._settings):
+            raise SettingsDiffer(
+                f"{self.path} was made with other settings ({'; '.join(changed[:4])}); vectors of both kinds cannot "
+                "be compared: use another output directory, the old settings, or --overwrite"
+            )
+        for part in manifest.parts:
+            for info in part.files:
+                self._check(info)
+        return manifest
+
+    def _check(self, info: PartInfo) -> None:
+        """Cheap, at every start: there, and of its size. `percepts verify` reads the bytes."""
+        path = self.path / info.name
+        found = path.stat().st_size if path.exists() else None
+        if found != info.bytes:
+            state = "is missing" if found is None else f"has {found} bytes, expected {info.bytes}"
+            raise JobDamaged(
+                f"{path} {state}; `percepts verify {self.path}` lists all damage, --overwrite makes it anew"
+            )
+
+    def _create(self) -> Manifest:
+        left = [
+            folder
+            for folder in OURS
+            if any((self.path / folder).glob("part-*")) or any((self.path / folder).glob("*/part-*"))
+        ]
+        if left:
+            raise JobDamaged(
+                f"{self.path}: {' and '.join(left)} hold parts and {MANIFEST} is gone, so nothing says which of them "
+                "are whole; restore it, or --overwrite makes everything anew"
+            )
+        models = {
+            name: {"spec": _as_json(spec), "weights": self._settings["models"][name]["weights"]}
+            for name, spec in self.specs.items()
+        }
+        manifest = Manifest(self._settings, models)
+        manifest.write(self.path)
+        return manifest
+
+    def _sweep(self) -> None:
+        listed = self.manifest.files
+        for folder in OURS:
+            for path in (self.path / folder).rglob("*"):
+                if path.is_file() and path.relative_to(self.path).as_posix() not in listed:
+                    path.unlink()
+        (self.path / (MANIFEST + SUFFIX)).unlink(missing_ok=True)
+
+    def _take_number(self) -> int:
+        number = self.manifest.next_part
+        self.manifest.next_part += 1
+        return number
+
+    def _write(self, rows: Sequence[Row], finished: Sequence[Entry]) -> Part:
+        number = self._take_number()
+        by_model: dict[str, list[Row]] = {}
+        for row in rows:
+            by_model.setdefault(row.record.model, []).append(row)
+        data = {
+            model: write_part(self._data_path(model, number), found, self.specs[model], root=self.path)
+            for model, found in by_model.items()
+        }
+        ledger = write_table(self._ledger_path(number), ledger_table(finished), root=self.path) if finished else None
+        return Part(number, data, ledger)
+
+    def _without(self, uris: set[str]) -> list[Part]:
+        """The parts with nothing of these sources; only files that hold some are written again, under new names."""
+        wanted = pa.array(sorted(uris), pa.string())
+        kept = []
+        for part in self.manifest.parts:
+            number = -1
+            files: dict[str, PartInfo | None] = {}
+            for model, info in [*part.data.items(), *([("", part.ledger)] if part.ledger else [])]:
+                table = _read(self.path / info.name)
+                column = table.column("source" if model else "uri")
+                keep = pc.invert(pc.is_in(column, value_set=wanted))
+                if pc.all(keep).as_py():
+                    files[model] = info
+                    continue
+                number = self._take_number() if number < 0 else number
+                path = self._data_path(model, number) if model else self._ledger_path(number)
+                rest = table.filter(keep)
+                files[model] = write_table(path, rest, root=self.path) if rest.num_rows else None
+            data = {model: info for model, info in files.items() if model and info}
+            ledger = files.get("")
+            if data or ledger:
+                kept.append(Part(part.number if number < 0 else number, data, ledger))
+        return kept
+
+    def _data_path(self, model: str, number: int) -> Path:
+        return self.path / "data" / _folder(model) / f"part-{number:06d}.parquet"
+
+    def _ledger_path(self, number: int) -> Path:
+        return self.path / "ledger" / f"part-{number:06d}.parquet"
+
+    def _counts(self, *, forgotten: bool, finished: Sequence[Entry]) -> dict[str, int]:
+        """Entries by status and rows by model; counted anew only where something was taken away."""
+        counts = {"ok": 0, "error": 0, "skipped": 0}
+        if forgotten:
+            for row in entries(self.path, self.manifest, columns=["status"]):
+                counts[row["status"]] += 1
+        else:
+            counts.update({k: v for k, v in self.manifest.counts.items() if k in counts})
+            for entry in finished:
+                counts[entry.status] += 1
+        rows = sum(info.rows for part in self.manifest.parts for info in part.data.values())
+        return {**counts, "sources": sum(counts.values()), "rows": rows}
+
+
+def _read(path: Path) -> pa.Table:
+    return pa.Table.from_batches(list(read_part(path)))
+
+
+def _folder(model: str) -> str:
+    """A model's name as one folder name: hub ids hold slashes."""
+    return model.replace("/", "--")
+
+
+def _as_json(spec: Spec) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}

@@ -1,0 +1,118 @@
+"""What became of each source: entries in, parquet out; and the manifest, which alone says which files count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import JobDamaged
+from ..stores._files import atomic
+from ..stores.parquet import MANIFEST, PartInfo, read_manifest, read_part
+from .entry import Entry
+
+SCHEMA = 1
+"""Version of the layout of a job directory."""
+
+COLUMNS = pa.schema(
+    [
+        pa.field(f.name, {"int": pa.int64(), "float": pa.float64()}.get(str(f.type), pa.string()), nullable=False)
+        for f in fields(Entry)
+    ]
+)
+
+
+def ledger_table(entries: Sequence[Entry]) -> pa.Table:
+    """Entries as a table, one row a source."""
+    return pa.Table.from_pylist([asdict(entry) for entry in entries], schema=COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was committed together: a file of vectors per model, and the ledger of the sources finished by then."""
+
+    number: int
+    data: Mapping[str, PartInfo]
+    ledger: PartInfo | None = None
+
+    @property
+    def files(self) -> list[PartInfo]:
+        """All of its files."""
+        return [*self.data.values(), *([self.ledger] if self.ledger else [])]
+
+
+@dataclass
+class Manifest:
+    """The contents of manifest.json: a file of the directory counts only if it is listed here.
+
+    fingerprint   everything that changes a vector; a run with another one is refused
+    models        name → spec, weights digest, runtime
+    parts         in the order in which they were committed
+    unfinished    sources with rows in `parts` and no ledger entry yet: the next run removes those rows
+    counts        of ledger entries by status, and of rows
+    versions      of the libraries that made the newest part
+    """
+
+    fingerprint: dict[str, Any]
+    models: dict[str, Any]
+    parts: list[Part] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+    next_part: int = 0
+
+    @classmethod
+    def read(cls, directory: Path) -> Manifest:
+        """JobError where there is none, JobDamaged where it is none that this version can read."""
+        raw = read_manifest(directory)
+        if raw.get("schema") != SCHEMA:
+            raise JobDamaged(f"{directory / MANIFEST}: expected schema {SCHEMA}, got {raw.get('schema')!r}")
+        try:
+            parts = [_part(entry) for entry in raw.pop("parts")]
+            return cls(parts=parts, **raw)
+        except (KeyError, TypeError) as error:
+            raise JobDamaged(f"{directory / MANIFEST}: not a manifest of percepts: {error!r}") from error
+
+    def write(self, directory: Path) -> None:
+        """Atomically: what it lists must be complete on disk already."""
+        with atomic(directory / MANIFEST) as file:
+            file.write(json.dumps(asdict(self), indent=1, ensure_ascii=False).encode())
+
+    @property
+    def files(self) -> set[str]:
+        """Names of all files that count."""
+        return {info.name for part in self.parts for info in part.files}
+
+
+def entries(directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Every committed ledger entry as a dict, in order."""
+    for part in manifest.parts:
+        if part.ledger:
+            for batch in read_part(directory / part.ledger.name, columns):
+                yield from batch.to_pylist()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names and values of the settings that differ, nested ones with dots: "models.conse.revision: '1' → '2'"."""
+    a, b = dict(_flat(old)), dict(_flat(new))
+    return [
+        f"{key}: {a.get(key)!r} → {b.get(key)!r}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+
+
+def _part(raw: Mapping[str, Any]) -> Part:
+    data = {model: PartInfo(**info) for model, info in raw["data"].items()}
+    return Part(raw["number"], data, PartInfo(**raw["ledger"]) if raw["ledger"] else None)

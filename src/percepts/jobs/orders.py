@@ -1,0 +1,75 @@
+"""Sources in, orders out: what an earlier run has finished is passed over, the rest gets a number."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from ..media.fetch import is_url
+from .directory import Known
+from .plan import Order, fingerprint, printable, sources
+from .progress import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An order that has been given out; `again`: the ledger has an older entry, which the new one replaces."""
+
+    uri: str
+    again: bool
+
+
+class Orders:
+    """Iterated by the thread of the crew, while the run looks up and closes what was given out."""
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        output: Path,
+        *,
+        known: Mapping[bytes, Known],
+        retry: Collection[bytes],
+        tally: Tally,
+    ):
+        self._inputs, self._output = inputs, output
+        self._known, self._retry, self._tally = known, retry, tally
+        self._open: dict[int, Work] = {}
+        threading.Thread(target=self._count, name="percepts-count", daemon=True).start()
+
+    def __iter__(self) -> Iterator[Order]:
+        keys = count()
+        for uri in sources(self._inputs, leave_out=self._output):
+            mark = fingerprint(printable(uri))
+            known = self._known.get(mark)
+            if known and mark not in self._retry and _untouched(uri, known):
+                self._tally.counts["unchanged"] += 1
+                self._tally.counts["failed before"] += known.failed
+                continue
+            key = next(keys)
+            self._open[key] = Work(printable(uri), again=known is not None)
+            yield Order(key, uri, known.sha256.hex() if known and mark not in self._retry else None)
+
+    def __getitem__(self, key: int) -> Work:
+        return self._open[key]
+
+    def close(self, key: int) -> None:
+        """That one is finished."""
+        del self._open[key]
+
+    def _count(self) -> None:
+        self._tally.total = sum(1 for _ in sources(self._inputs, leave_out=self._output))
+
+
+def _untouched(uri: str, known: Known) -> bool:
+    """Same size and time as when it was read; what a URL gave is not asked for again."""
+    if is_url(uri) and not os.path.lexists(uri):
+        return True
+    try:
+        status = os.stat(uri)
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)

@@ -1,0 +1,78 @@
+"""What the user named in, sources out: folders are walked in order, every file once, whatever the links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from ..media.fetch import is_url
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One source for a worker: `key` names it within the run, `known` is the sha256 its rows were made from."""
+
+    key: int
+    uri: str
+    known: str | None = None
+    attempts: int = 0
+
+
+def check_inputs(inputs: Iterable[str | Path]) -> list[str]:
+    """The inputs as text; FileNotFoundError where none of them exists, since that is a typing error."""
+    named = [os.fspath(item) for item in inputs]
+    if not named:
+        raise ValueError("expected at least one file or folder to embed, got none")
+    if not any(is_url(name) or os.path.lexists(name) for name in named):
+        raise FileNotFoundError(f"no such file or folder: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}")
+    return named
+
+
+def sources(inputs: Iterable[str], *, leave_out: Path) -> Iterator[str]:
+    """Every file below the inputs, as absolute paths, and every URL; `leave_out` (the output) is not walked.
+
+    Names that begin with a dot are left out inside folders. A folder that cannot be listed is yielded itself, so
+    that it gets its row in the ledger. Linked folders are followed, each real folder once.
+    """
+    seen: set[bytes] = set()
+    folders: set[tuple[int, int]] = set()
+    out = os.path.realpath(leave_out)
+    for item in inputs:
+        found = [item] if is_url(item) else _below(os.path.abspath(item), folders, out)
+        for uri in found:
+            if (mark := fingerprint(uri)) not in seen:
+                seen.add(mark)
+                yield uri
+
+
+def fingerprint(uri: str) -> bytes:
+    """16 bytes for a name: a million of them fit where the names would not."""
+    return blake2b(os.fsencode(uri), digest_size=16).digest()
+
+
+def printable(uri: str) -> str:
+    r"""The name as valid Unicode: bytes that are none are written \xNN, since Arrow and JSON hold text only."""
+    return os.fsencode(uri).decode("utf-8", "backslashreplace")
+
+
+def _below(path: str, folders: set[tuple[int, int]], out: str) -> Iterator[str]:
+    if not os.path.isdir(path):
+        yield path
+        return
+    if os.path.realpath(path) == out:
+        return
+    try:
+        status = os.stat(path)
+        if (place := (status.st_dev, status.st_ino)) in folders:
+            return
+        folders.add(place)
+        names = sorted(os.listdir(path))
+    except OSError:
+        yield path
+        return
+    for name in names:
+        if not name.startswith("."):
+            yield from _below(os.path.join(path, name), folders, out)

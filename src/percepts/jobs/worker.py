@@ -1,0 +1,155 @@
+"""One source in, its prepared pieces and its outcome out; runs in a process that hostile media may take down.
+
+Started by `workers.py` as `python -m percepts.jobs.worker ADDRESS`. It speaks over one connection: first it is
+told the import path and the task, then it takes orders until the connection closes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from mimetypes import guess_type
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import NotMedia
+from ..media import Probe, Source, probe
+from ..media.fetch import Fetcher, is_url
+from ..tasks.embed import Piece, stage
+from .entry import Entry, Stage, Status
+from .plan import Order, printable
+
+IN_MEMORY = 64 << 20
+"""Pictures up to this many bytes are read once, and hashed and decoded from memory."""
+
+
+class Task(Protocol):
+    """What a worker needs of a task; it is pickled to reach the worker."""
+
+    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+        """All of a source, prepared."""
+
+    def why_none(self, medium: Probe) -> str:
+        """Why a sound medium gave no piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An order is being worked on; `id` is the content id of its bytes."""
+
+    key: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An order is finished; `entry` is None where the bytes are those already in the tables."""
+
+    key: int
+    entry: Entry | None
+
+
+Event = Begun | tuple[int, Piece] | Done
+
+
+@dataclass(slots=True)
+class Perform:
+    """How one order is carried out: a generator of events that never raises for what a source holds."""
+
+    task: Task
+    fetcher: Fetcher | None = None
+
+    def __call__(self, order: Order) -> Iterator[Event]:
+        """Begun, pieces, and at last Done."""
+        began = time.perf_counter()
+        entry = Entry("", printable(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
+        notes: list[str] = []
+        pieces = 0
+        try:
+            with stage("fetch"):
+                source, entry = self._fetch(order.uri, entry)
+            if entry.sha256 == order.known:
+                yield Done(order.key, None)
+                return
+            yield Begun(order.key, entry.id)
+            with stage("probe"):
+                medium = probe(source)
+            source = source if medium.kind == "image" or is_url(order.uri) else order.uri
+            for piece in self.task.pieces(source, medium, notes):
+                pieces += 1
+                yield order.key, piece
+            if not pieces:
+                entry = _none(entry, notes, self.task.why_none(medium))
+            elif notes:
+                entry = replace(entry, stage="decode", error="TruncatedMedia", message=notes[0])
+        except Exception as error:  # whatever one source does must not reach another
+            entry = _failed(entry, error, pieces)
+        yield Done(order.key, replace(entry, seconds=time.perf_counter() - began))
+
+    def _fetch(self, uri: str, entry: Entry) -> tuple[Source, Entry]:
+        if is_url(uri) and not os.path.lexists(uri):
+            data = (self.fetcher or Fetcher(())).get(uri)
+            return data, _identified(entry, hashlib.sha256(data), len(data), 0)
+        status = os.stat(uri)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise NotMedia(f"{uri}: not a regular file")
+        with open(uri, "rb") as file:
+            if status.st_size <= IN_MEMORY:
+                data = file.read()
+                return data, _identified(entry, hashlib.sha256(data), len(data), status.st_mtime_ns)
+            digest = hashlib.file_digest(file, "sha256")
+        return uri, _identified(entry, digest, status.st_size, status.st_mtime_ns)
+
+
+def _identified(entry: Entry, digest: hashlib._Hash, size: int, mtime_ns: int) -> Entry:
+    sha256 = digest.hexdigest()
+    return replace(entry, id=sha256[:32], sha256=sha256, size=size, mtime_ns=mtime_ns)
+
+
+def _failed(entry: Entry, error: Exception, pieces: int) -> Entry:
+    where: Stage = getattr(error, "stage", "decode")
+    foreign = isinstance(error, NotMedia) and where in ("fetch", "probe") and not _claims_media(entry.uri)
+    status: Status = "skipped" if foreign else "error"
+    return replace(entry, status=status, stage=where, error=type(error).__name__, message=_words(error))
+
+
+def _none(entry: Entry, notes: list[str], why: str) -> Entry:
+    if notes:
+        return replace(entry, status="error", stage="decode", error="TruncatedMedia", message=notes[0])
+    return replace(entry, status="skipped", stage="prepare", message=why)
+
+
+def _claims_media(uri: str) -> bool:
+    """Its name promises a picture, sound or film: then that it is none is an error, not another file lying about."""
+    kind = guess_type(Path(uri).name)[0] or ""
+    return kind.split("/")[0] in ("image", "audio", "video")
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def main() -> None:
+    """Serve orders until the connection closes."""
+    from multiprocessing.connection import Client
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    with Client(sys.argv[1], authkey=bytes.fromhex(os.environ.pop("PERCEPTS_WORKER_KEY"))) as connection:
+        connection.send(os.getpid())
+        sys.path[:] = connection.recv()
+        perform: Perform = connection.recv()
+        with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+            while True:
+                for event in perform(connection.recv()):
+                    connection.send(event)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""Orders in, events out, from supervised processes: one that dies or hangs is replaced and its file is marked."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, Listener, wait
+from typing import IO, Any
+
+from .entry import Entry
+from .plan import Order, printable
+from .worker import Done, Event, Perform
+
+AHEAD = 2
+"""Orders a worker holds: the one it is at, and the next, so that it never waits for us."""
+BUFFERED_BYTES = 96 << 20
+"""Prepared inputs that may wait for the encoder; past that the workers wait."""
+DEATHS = 2
+"""A file that took down this many workers is marked and left."""
+SILENCE = 300.0
+"""Seconds without a word from a worker that holds an order, while nobody makes it wait, before it is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A worker died on this order, which is begun anew: forget what came of it so far."""
+
+    key: int
+
+
+class Buffer:
+    """A queue bounded by bytes, with one end for the crew and one for the encoder."""
+
+    def __init__(self, limit: int = BUFFERED_BYTES):
+        self._events: deque[tuple[Any, int]] = deque()
+        self._bytes = 0
+        self._limit = limit
+        self._closed = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def put(self, event: Any, size: int = 0) -> None:
+        """Wait for room, then add. One event always fits."""
+        with self._changed:
+            while self._bytes and self._bytes + size > self._limit and not self._closed:
+                self._changed.wait()
+            self._events.append((event, size))
+            self._bytes += size
+            self._changed.notify_all()
+
+    def get(self, timeout: float) -> Any:
+        """The next event; None after `timeout` seconds; EOFError when the crew is finished and nothing is left."""
+        with self._changed:
+            if not self._events and not self._closed:
+                self._changed.wait(timeout)
+            if self._events:
+                event, size = self._events.popleft()
+                self._bytes -= size
+                self._changed.notify_all()
+                return event
+            if self._closed:
+                raise EOFError if self._error is None else self._error
+            return None
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Nothing more will come (or be awaited)."""
+        with self._changed:
+            self._closed = True
+            self._error = error
+            self._changed.notify_all()
+
+
+class Crew:
+    """Carries out orders in `count` processes, or with count 0 in a thread of this one; results are in `buffer`."""
+
+    def __init__(self, perform: Perform, orders: Iterator[Order], count: int):
+        self.buffer = Buffer()
+        self._stop = threading.Event()
+        run: Callable[[], None] = (
+            _Supervisor(perform, orders, count, self.buffer, self._stop)
+            if count
+            else (lambda: _in_thread(perform, orders, self.buffer, self._stop))
+        )
+        self._thread = threading.Thread(target=self._guard, args=(run,), name="percepts-crew", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the workers, whatever they are at."""
+        self._stop.set()
+        self.buffer.close()
+        self._thread.join(timeout=10)
+
+    def _guard(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+            self.buffer.close()
+        except BaseException as error:
+            self.buffer.close(error)
+
+
+def _in_thread(perform: Perform, orders: Iterator[Order], buffer: Buffer, stop: threading.Event) -> None:
+    for order in orders:
+        for event in perform(order):
+            buffer.put(event, size_of(event))
+            if stop.is_set():
+                return
+
+
+def size_of(event: Event) -> int:
+    """Bytes that an event holds while it waits."""
+    return event[1].nbytes if isinstance(event, tuple) else 0
+
+
+@dataclass(eq=False)
+class _Worker:
+    """One process, its connection, and the orders it holds, the one it is at first."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection[Any, Any]
+    said: IO[bytes]
+    orders: deque[Order] = field(default_factory=deque)
+    heard: float = field(default_factory=time.monotonic)
+
+    def hand(self, order: Order) -> None:
+        self.orders.append(order)
+        self.connection.send(order)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+        self.said.close()
+
+    def epitaph(self) -> str:
+        """How it ended, with the last line it wrote."""
+        code = self.process.wait()
+        self.said.seek(0)
+        last = self.said.read().decode(errors="replace").strip().splitlines()[-1:]
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        return f"the worker that decoded it {how}" + (f": {last[0]}" if last else "")
+
+
+class _Supervisor:
+    """The loop over the crew: hand out orders, pass on what comes, replace who dies."""
+
+    def __init__(self, perform: Perform, orders: Iterator[Order], count: int, buffer: Buffer, stop: threading.Event):
+        self._perform, self._orders, self._count = perform, orders, count
+        self._buffer, self._stop = buffer, stop
+        self._again: deque[Order] = deque()
+        self._workers: list[_Worker] = []
+
+    def __call__(self) -> None:
+        key = secrets.token_bytes(16)
+        with Listener(authkey=key) as listener:
+            try:
+                self._workers = self._hire(listener, key, self._count)
+                while self._hand_out() and not self._stop.is_set():
+                    for worker in self._ready():
+                        self._hear(worker, listener, key)
+            finally:
+                for worker in self._workers:
+                    worker.end()
+
+    def _hire(self, listener: Listener, key: bytes, count: int) -> list[_Worker]:
+        processes = {}
+        for _ in range(count):
+            process, said = _start(listener.address, key)
+            processes[process.pid] = (process, said)
+        hired = []
+        for _ in range(count):
+            connection = _accept(listener, [process for process, _ in processes.values()])
+            process, said = processes.pop(connection.recv())
+            connection.send(sys.path)
+            connection.send(self._perform)
+            hired.append(_Worker(process, connection, said))
+        return hired
+
+    def _hand_out(self) -> bool:
+        """Keep every worker supplied; False when all work is done."""
+        for _ in range(AHEAD):
+            for worker in self._workers:
+                if len(worker.orders) < AHEAD and (order := self._next()) is not None:
+                    with suppress(OSError):  # it died; the order is in its list and comes back from there
+                        worker.hand(order)
+        return any(worker.orders for worker in self._workers)
+
+    def _next(self) -> Order | None:
+        return self._again.popleft() if self._again else next(self._orders, None)
+
+    def _ready(self) -> list[_Worker]:
+        by_connection = {worker.connection: worker for worker in self._workers}
+        ready = [by_connection[c] for c in wait(list(by_connection), timeout=0.5)]  # type: ignore[index]
+        now = time.monotonic()
+        for worker in self._workers:
+            if not worker.orders or worker in ready:
+                worker.heard = now
+            elif now - worker.heard > SILENCE:
+                worker.process.kill()  # heard of again as a closed connection
+        return ready
+
+    def _hear(self, worker: _Worker, listener: Listener, key: bytes) -> None:
+        try:
+            event: Event = worker.connection.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            self._workers[self._workers.index(worker)] = self._hire(listener, key, 1)[0]
+            return
+        if isinstance(event, Done):
+            worker.orders.popleft()
+        before = time.monotonic()
+        self._buffer.put(event, size_of(event))
+        waited = time.monotonic() - before
+        for each in self._workers:  # while we waited for room nobody could be heard
+            each.heard += waited
+
+    def _bury(self, worker: _Worker) -> None:
+        """The order it was at is blamed; the others go back unharmed."""
+        why = worker.epitaph()
+        silent = time.monotonic() - worker.heard > SILENCE
+        if silent:
+            why = f"gave no sign for {SILENCE:.0f} s, and {why}"
+        if worker.orders:
+            order = worker.orders.popleft()
+            order = replace(order, attempts=order.attempts + 1)
+            self._buffer.put(Again(order.key))
+            if order.attempts < DEATHS:
+                self._again.append(order)
+            else:
+                self._buffer.put(Done(order.key, _killer(order, why)))
+        self._again.extend(worker.orders)
+        worker.end()
+
+
+def _killer(order: Order, why: str) -> Entry:
+    message = f"{why}, {order.attempts} times"
+    try:
+        status = os.stat(order.uri)
+        size, mtime_ns = status.st_size, status.st_mtime_ns
+    except OSError:
+        size, mtime_ns = 0, 0
+    return Entry(
+        "", printable(order.uri), "", size, mtime_ns, "error", "decode", "WorkerDied", message, attempts=order.attempts
+    )
+
+
+def _start(address: Any, key: bytes) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """A fresh interpreter, not a fork: it inherits no threads and does not run the user's main module again."""
+    said = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the worker
+    one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = {**os.environ, **one, "PERCEPTS_WORKER_KEY": key.hex(), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "percepts.jobs.worker", str(address)]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=said), said
+
+
+def _accept(listener: Listener, processes: list[subprocess.Popen[bytes]]) -> Connection[Any, Any]:
+    """Wait for one of them to call; an error where one ended before it did."""
+    # Listener.accept has no timeout: a closing process cannot call, so wait on it beside the accept.
+    caller: list[Connection[Any, Any]] = []
+    thread = threading.Thread(target=lambda: caller.append(listener.accept()), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=0.2)
+        if thread.is_alive() and all(process.poll() is not None for process in processes):
+            raise RuntimeError("decode workers do not start; try --workers 0, and `percepts doctor`")
+    if not caller:
+        raise RuntimeError("a decode worker could not be reached; try --workers 0")
+    return caller[0]

@@ -1,0 +1,85 @@
+"""Every committed vector against the query, streamed from the parquet parts: slow, right, the oracle of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from .parquet import read_parts, specs, vectors
+from .ranking import SLACK, Filter, Hit, Metric, best, checked, hits
+
+COLUMNS = ("id", "source", "kind", "start", "stop", "vector", "labels", "text")
+
+
+def search(
+    directory: str | Path,
+    model: str,
+    query: np.ndarray,
+    k: int = 10,
+    *,
+    metric: Metric = "cosine",
+    where: Filter | None = None,
+) -> list[Hit]:
+    """The k nearest rows of a job directory, best first; equal scores by source, then start.
+
+    Memory is one batch of rows, however many there are. A row without a vector, or with a zero one, is never found.
+    """
+    batches = read_parts(directory, model, COLUMNS)
+    query = checked(query, specs(directory)[model].dim, k)
+    (found,) = nearest(filtered(batches, where or Filter()), query[None], k, metric)
+    return [] if found is None else hits(*found, model)
+
+
+def filtered(batches: Iterable[pa.RecordBatch], where: Filter) -> Iterator[pa.RecordBatch]:
+    """Only the rows that count and have a direction; batches without any are left out."""
+    for batch in batches:
+        mask = where.mask(batch)
+        if mask.any():
+            yield batch if mask.all() else batch.filter(pa.array(mask))
+
+
+Best = tuple[pa.RecordBatch, np.ndarray]
+
+
+def nearest(
+    batches: Iterable[pa.RecordBatch], queries: np.ndarray, k: int, metric: Metric = "cosine"
+) -> Sequence[Best | None]:
+    """For each of (Q, D) queries, the k best rows of all batches with their scores; None where there are no rows.
+
+    A float32 product picks the candidates of each batch, with slack for its rounding; float64 decides among them.
+    """
+    found: list[Best | None] = [None] * len(queries)
+    for batch in batches:
+        rough, slack = _rough(vectors(batch), queries, metric)
+        for number, query in enumerate(queries):
+            rows = _candidates(rough[number], found[number], k, slack[number])
+            if len(rows):
+                found[number] = _merged(found[number], batch.take(pa.array(rows)), query, k, metric)
+    return found
+
+
+def _rough(rows: np.ndarray, queries: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """(Q, B) float32 scores, and (Q,) how far each may be off."""
+    row_norms, query_norms = np.linalg.norm(rows, axis=1), np.linalg.norm(queries, axis=1)
+    if metric == "cosine":
+        return (queries / query_norms[:, None]) @ (rows / row_norms[:, None]).T, np.full(len(queries), SLACK)
+    return queries @ rows.T, SLACK * query_norms * row_norms.max(initial=0.0)
+
+
+def _candidates(rough: np.ndarray, so_far: Best | None, k: int, slack: float) -> np.ndarray:
+    """Rows that could be among the k best: no further below the bar than rounding explains."""
+    bar = -np.inf
+    if so_far is not None and len(so_far[1]) == k:
+        bar = so_far[1][-1]
+    if len(rough) > k:
+        bar = max(bar, np.partition(rough, -k)[-k] - slack)
+    return np.flatnonzero(rough >= bar - slack)
+
+
+def _merged(so_far: Best | None, batch: pa.RecordBatch, query: np.ndarray, k: int, metric: Metric) -> Best:
+    if so_far is not None:
+        batch = pa.concat_batches([so_far[0], batch])
+    return best(batch, query, k, metric)

@@ -1,0 +1,181 @@
+"""What every search here agrees on: how a vector scores, which rows a filter leaves, in which order hits come.
+
+Scores are computed row by row in float64, so that no batch size, no index and no BLAS can change an order.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import SearchError
+from ..types import KINDS, Kind, Record
+from .parquet import records, vectors
+
+Metric = Literal["cosine", "dot"]
+
+SLACK = 1e-4
+"""How far a float32 cosine may be from ours: 1280 products of unit vectors, 6e-8 each, and all of them the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A record that was found, and how near it is: 1.0 is the same direction as the query, 0.0 unrelated."""
+
+    record: Record
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which rows count.
+
+    kind     of the medium the row came from
+    folder   sources in it, at any depth, or that one file; as it was given to `embed`, or absolute
+    after    rows that begin at this second of their source or later; a picture begins at 0
+    before   rows that begin before this second
+    """
+
+    kind: Kind | None = None
+    folder: str | Path | None = None
+    after: float | None = None
+    before: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in KINDS:
+            raise SearchError(f"no kind called {self.kind!r}; there are: {', '.join(KINDS)}")
+        for name, seconds in (("after", self.after), ("before", self.before)):
+            if seconds is not None and not math.isfinite(seconds):
+                raise SearchError(f"expected {name} in seconds, got {seconds}")
+
+    def __bool__(self) -> bool:
+        """Whether it can leave anything out."""
+        return self != Filter()
+
+    def mask(self, batch: pa.RecordBatch) -> np.ndarray:
+        """(B,) bool: the rows of a batch that count, among those that have a direction."""
+        keep = directed(batch)
+        if self.kind is not None:
+            keep &= _bools(pc.equal(batch["kind"], self.kind))
+        if self.folder is not None:
+            keep &= self._inside(batch["source"])
+        if self.after is not None:
+            keep &= _bools(pc.greater_equal(batch["start"], self.after))
+        if self.before is not None:
+            keep &= _bools(pc.less(batch["start"], self.before))
+        return keep
+
+    def sql(self) -> str | None:
+        """The same as a condition in SQL, None where everything counts."""
+        terms: list[str] = []
+        if self.kind is not None:
+            terms.append(f"kind = {quoted(self.kind)}")
+        if self.folder is not None:
+            # No LIKE: a folder's name may hold its wildcards, and starts_with has none.
+            either = [f"source = {quoted(place)}" for place in self._places()]
+            either += [f"starts_with(source, {quoted(prefix)})" for prefix in self._prefixes()]
+            terms.append(f"({' OR '.join(either)})")
+        if self.after is not None:
+            terms.append(f"start >= {float(self.after)!r}")
+        if self.before is not None:
+            terms.append(f"start < {float(self.before)!r}")
+        return " AND ".join(terms) or None
+
+    def _inside(self, sources: pa.Array) -> np.ndarray:
+        inside = _bools(pc.is_in(sources, value_set=pa.array(self._places())))
+        for prefix in self._prefixes():
+            inside |= _bools(pc.starts_with(sources, prefix))
+        return inside
+
+    def _places(self) -> list[str]:
+        """The folder as it was given and, unless it is a URL, as an absolute path; no slash at the end."""
+        given = os.fspath(self.folder or ".")
+        both = [given] if "://" in given else [given, os.path.abspath(given)]
+        return sorted({place.rstrip(_SEPARATORS) or "/" for place in both})
+
+    def _prefixes(self) -> list[str]:
+        return sorted({place.rstrip("/") + separator for place in self._places() for separator in _SEPARATORS})
+
+
+_SEPARATORS = "/" if os.sep == "/" else "/" + os.sep
+
+
+def quoted(text: str) -> str:
+    """A string literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def directed(batch: pa.RecordBatch) -> np.ndarray:
+    """(B,) bool: rows that have a vector, and not a zero one, which has no direction and is near nothing."""
+    column = batch["vector"]
+    values = np.asarray(pc.list_flatten(column.fill_null(_zeros(column.type))))
+    return np.asarray(values.reshape(len(column), -1).any(axis=1))
+
+
+def dot(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Inner products of (N, D) with (D,): (N,) float64. A row's value does not depend on the other rows."""
+    return np.asarray((_wide(vectors) * _wide(query)).sum(axis=1))
+
+
+def cosine(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Cosines of (N, D) with (D,), none of them zero: (N,) float64."""
+    rows, query = _wide(vectors), _wide(query)
+    norms = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((query * query).sum())
+    return np.asarray((rows * query).sum(axis=1) / norms)
+
+
+SCORES: dict[Metric, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"cosine": cosine, "dot": dot}
+
+
+def checked(query: np.ndarray, dim: int, k: int) -> np.ndarray:
+    """The query as (D,) float32. `SearchError` where it is no direction in this space, or k is no number of hits."""
+    query = np.asarray(query, np.float32)
+    if query.shape != (dim,):
+        raise SearchError(f"expected a query of {dim} numbers, got {list(query.shape)}: another model made it")
+    if not np.isfinite(query).all() or not query.any():
+        raise SearchError("expected a query of finite numbers that are not all zero: this one has no direction")
+    if k < 1:
+        raise SearchError(f"expected k of at least 1, got {k}")
+    return query
+
+
+def ranked(batch: pa.RecordBatch, scores: np.ndarray) -> list[int]:
+    """Rows of a batch, best first; equal scores by source, then start, stop, id."""
+    columns = [batch[name].to_pylist() for name in ("source", "start", "stop", "id")]
+    keys = list(zip((-scores).tolist(), *columns, strict=True))
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def best(
+    batch: pa.RecordBatch, query: np.ndarray, k: int, metric: Metric = "cosine"
+) -> tuple[pa.RecordBatch, np.ndarray]:
+    """The k best rows of a batch, best first, and their (k,) scores."""
+    scores = SCORES[metric](vectors(batch), query)
+    order = ranked(batch, scores)[:k]
+    return batch.take(pa.array(order, pa.int64())), scores[order]
+
+
+def hits(batch: pa.RecordBatch, scores: Sequence[float] | np.ndarray, model: str) -> list[Hit]:
+    """Rows with their scores, as records."""
+    return [Hit(record, float(score)) for record, score in zip(records(batch, model), scores, strict=True)]
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """As float64, rows contiguous: numpy adds up a row in the same order then, however many there are."""
+    return array.astype(np.float64, order="C")
+
+
+def _bools(array: pa.Array) -> np.ndarray:
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _zeros(kind: pa.DataType) -> pa.Scalar:
+    return pa.scalar([0.0] * kind.list_size, kind)

@@ -1,0 +1,107 @@
+"""The house rules that no reader should have to check by eye."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import percepts
+
+LAYERS = """
+errors types media windows features runtimes encoders decoders timeline stores adapters tasks jobs training interop
+serve cli
+""".split()  # noqa: SIM905  # a list of names reads better as one
+"""Lowest first; a layer imports those before it, never after. Written here and nowhere else."""
+
+PACKAGE = Path(percepts.__file__).parent
+MODULES = sorted(
+    path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE
+)
+
+
+def imported_layers(path: Path) -> Iterator[str]:
+    """First name below `percepts` of every import in a module, wherever in it."""
+    parents = path.relative_to(PACKAGE).parent.parts
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = list(parents[: len(parents) - node.level + 1]) if node.level else []
+            names = base + (node.module.split(".") if node.module else [])
+            if not node.level and names[:1] != ["percepts"]:
+                continue
+            names = names if node.level else names[1:]
+            yield from [names[0]] if names else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("percepts."))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_layer_imports_only_those_below_it(module: Path) -> None:
+    layer = module.parts[0].removesuffix(".py")
+    assert layer in LAYERS, f"{layer} is no layer"
+    above = {name for name in imported_layers(PACKAGE / module) if LAYERS.index(name) > LAYERS.index(layer)}
+    assert not above, f"{module} imports {above}"
+
+
+def test_the_public_names_are_these() -> None:
+    assert " ".join(percepts.__all__) == (
+        "Classifier Clip Encoder Frames Hit PerceptsError Progress Record Report Segment Spec TextEncoder Verdict "
+        "embed load names open_audio open_image probe records register search spec stream_audio stream_frames verify"
+    )
+    for name in percepts.__all__:
+        assert getattr(percepts, name) is not None
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    stub = ast.parse(Path(PACKAGE / "__init__.pyi").read_text("utf-8"))
+    found = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert found == set(percepts.__all__)
+
+
+def test_an_unknown_name_says_what_there_is() -> None:
+    with pytest.raises(AttributeError, match=r"public names: .*embed"):
+        percepts.embedd  # noqa: B018
+
+
+@pytest.mark.parametrize("module", ["percepts", "percepts.errors", "percepts.cli"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    heavy = ["torch", "transformers", "onnxruntime", "lancedb", "pyarrow", "av", "PIL", "soundfile", "scipy", "numpy"]
+    code = f"import sys, {module}; print(*[name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not found
+
+
+def test_preparing_for_the_default_models_loads_no_framework() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from percepts.types import Clip\n"
+        "import percepts.jobs.worker\n"
+        "from percepts.encoders import load\n"
+        "load('conse').prepare([Clip(np.zeros((1, 40, 30, 3), np.uint8), 'image', 0.0)])\n"
+        "load('melstats').prepare([Clip(np.zeros((1, 64000), np.float32), 'audio', 16000.0)])\n"
+        "print(*[m for m in ('torch', 'transformers', 'onnxruntime', 'lancedb') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not found
+
+
+def test_every_module_opens_with_its_sentence() -> None:
+    for module in MODULES:
+        doc = import_ast_docstring(PACKAGE / module)
+        assert doc and doc.strip().splitlines()[0].endswith((".", ":", "?")), module
+
+
+def import_ast_docstring(path: Path) -> str | None:
+    return ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+def test_errors_are_one_tree_drawn_in_its_docstring() -> None:
+    errors = import_module("percepts.errors")
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    assert all(issubclass(c, errors.PerceptsError) for c in classes)
+    assert all(c.__name__ in (errors.__doc__ or "") for c in classes)
