@@ -26,7 +26,7 @@ SIDE = 224
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One of the twelve published networks; the picture networks were trained beside the sound network of their name."""
+    """One of the twelve published networks; a picture network was trained beside the sound network of its name."""
 
     modality: Modality
     input_repr: Repr

@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..types import Inputs
 from ._openl3_plan import Conv, Pool, Relu, Scale, Step
 
 
 class _Scale(nn.Module):
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, step: Scale) -> None:
         super().__init__()
         self.register_buffer("scale", _tensor(step.scale).view(1, -1, 1, 1))
@@ -27,8 +31,8 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 def _conv(step: Conv) -> nn.Sequential:
     layer = nn.Conv2d(step.kernel.shape[2], step.kernel.shape[3], 3, padding=1)
-    layer.weight.data = _tensor(step.kernel.transpose(3, 2, 0, 1))
-    layer.bias.data = _tensor(step.bias)
+    layer.weight = nn.Parameter(_tensor(step.kernel.transpose(3, 2, 0, 1)))
+    layer.bias = nn.Parameter(_tensor(step.bias))
     return nn.Sequential(layer, *([nn.ReLU()] if step.relu else []))
 
 
@@ -52,4 +56,26 @@ class Network(nn.Module):
         self.layers = nn.Sequential(*map(_layer, plan)).eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).flatten(2).transpose(1, 2)
+        grid: Tensor = self.layers(x)
+        return grid.flatten(2).transpose(1, 2)
+
+
+class TorchGrid:
+    """The module as a runner: channels last, on the GPU where there is one, else one row a call on the CPU.
+
+    half   bfloat16 on a GPU: twice as fast, and three digits fewer
+    """
+
+    def __init__(self, plan: Sequence[Step], *, half: bool = False) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._kind = torch.bfloat16 if half and self._device.type == "cuda" else torch.float32
+        module = Network(plan).to(self._device, self._kind)
+        self._module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
+        """{"x": (B, C, H, W)} to one (B, rows x columns, 512)."""
+        batch = torch.from_numpy(np.ascontiguousarray(inputs["x"], np.float32)).to(self._device, self._kind)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        rows = [batch] if self._device.type == "cuda" else [batch[i : i + 1] for i in range(len(batch))]
+        return (torch.cat([self._module(row) for row in rows]).float().cpu().numpy(),)

@@ -1,6 +1,6 @@
 """OpenL3's weight files → the 48 arrays of a network. Found in a folder, in the cache, or fetched from upstream.
 
-Read are Keras' h5 (of openl3 0.2 to 0.4, gzipped or not) by the order of its layers, and safetensors with our own names.
+Read are Keras' h5 (of openl3 0.2 to 0.4, gzipped or not) by the order of its layers, and safetensors with our names.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _unpacked(data: bytes) -> bytes:
 def _h5(data: bytes) -> list[np.ndarray]:
     """Arrays of the weighted layers, in the order of `layer_names`. Names differ from file to file and tell nothing."""
     try:
-        import h5py
+        import h5py  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra("OpenL3's h5 weights need h5py: pip install 'percepts[openl3]'") from error
     arrays: list[np.ndarray] = []
@@ -172,7 +172,7 @@ def folder() -> Path:
 
 
 def find(model: Published, where: Path | None = None) -> Path | None:
-    """The file of a published network: in `where`, else in PERCEPTS_OPENL3_WEIGHTS, else in the cache. None: nowhere."""
+    """The file of a published network: in `where`, in PERCEPTS_OPENL3_WEIGHTS or in the cache. None: nowhere."""
     named = os.environ.get(ENVIRONMENT)
     for place in (where, Path(named) if named else None, folder()):
         for ending in ENDINGS if place else ():
@@ -220,7 +220,7 @@ def _fetch(model: Published, kept: Path, on_progress: Progress | None) -> Path:
 
 
 def _download(address: str, partial: Path, on_progress: Callable[[int, int], Any]) -> None:
-    """Append what is missing of `address` to `partial`. A server that cannot go on from the middle sends it all anew."""
+    """Append what is missing of `address` to `partial`. A server that cannot go on in the middle sends it all anew."""
     here = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={here}-"} if here else {})
     try:
@@ -271,8 +271,9 @@ def _sha256(path: Path) -> str:
 
 def _absent(model: Published, kept: Path, why: str) -> str:
     return (
-        f"the weights of {model.name} are not here: {why}. Put {kept.name} (or {model.stem}.h5, or {model.stem}.safetensors) "
-        f"into {kept.parent}, or into a folder and set {ENVIRONMENT}=DIR; its address is {ADDRESS.format(stem=model.stem)}"
+        f"the weights of {model.name} are not here: {why}. Put {kept.name}, {model.stem}.h5 or {model.stem}.safetensors "
+        f"into {kept.parent}, or into a folder and set {ENVIRONMENT}=DIR. Upstream's address: "
+        f"{ADDRESS.format(stem=model.stem)}"
     )
 
 

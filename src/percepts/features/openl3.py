@@ -85,14 +85,15 @@ def spectrogram(windows: np.ndarray, input_repr: str, frontend: str = "kapre") -
 def _frames(input_repr: str, frontend: str) -> Frames:
     if frontend not in FRONTENDS or (frontend, input_repr) not in FRAMES:
         raise ValueError(
-            f"expected a frontend of {', '.join(FRONTENDS)} and linear, mel128 or mel256, got {frontend!r}, {input_repr!r}"
+            f"expected a frontend of {', '.join(FRONTENDS)} and linear, mel128 or mel256, "
+            f"got {frontend!r} and {input_repr!r}"
         )
     return FRAMES[frontend, input_repr]
 
 
 def _padded(window: np.ndarray, frames: Frames, kind: type) -> np.ndarray:
     """The window with its zeros on both sides; a plain spectrum drops a rest that fills no frame."""
-    padded = np.zeros(frames.padded, kind)
+    padded: np.ndarray = np.zeros(frames.padded, kind)
     taken = min(WINDOW, frames.padded - frames.left)
     padded[frames.left : frames.left + taken] = window[:taken]
     return padded

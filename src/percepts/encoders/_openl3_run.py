@@ -1,0 +1,147 @@
+"""OpenL3's arrays → a callable on the best runtime that is installed: spectrograms or pictures in, grids out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import MissingExtra
+from ..runtimes._cache import atomic, cache_dir, locked
+from ..runtimes._network import Runner
+from ._openl3_plan import CHANNELS, Step, Weights, fold, grid_pool, steps
+from ._openl3_weights import digest
+
+Grid = Callable[[np.ndarray], np.ndarray]
+"""(B, C, H, W) float32 to (B, rows x columns, 512) float32, the grid row by row."""
+
+Shape = tuple[int, int]
+_Make = Callable[[Weights, Shape, "int | None"], Runner]
+
+
+def plan(weights: Weights, shape: Shape, pool: Shape | None = None) -> list[Step]:
+    """The steps for an input of `shape`, folded."""
+    return fold(steps(weights, pool or grid_pool(weights.modality, shape)))
+
+
+def _ncnn(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+    from ..runtimes.ncnn import NcnnRunner
+    from ._openl3_ncnn import files
+
+    return NcnnRunner(*files(plan(weights, shape)), output="grid", threads=threads)
+
+
+def _onnx(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+    from ..runtimes.onnx import OnnxRunner
+
+    return OnnxRunner(_graph(weights, shape), threads)
+
+
+def _openvino(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+    from ..runtimes.openvino import OpenVinoRunner
+
+    return OpenVinoRunner(_graph(weights, shape), threads)
+
+
+def _torch(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+    from ._openl3_torch import TorchGrid
+
+    return TorchGrid(plan(weights, shape))
+
+
+def _graph(weights: Weights, shape: Shape) -> Path:
+    """The path of the ONNX graph, written at first need."""
+    from ._openl3_onnx import model
+
+    path = cache_dir() / "graphs" / f"openl3-{digest(weights)[:16]}-{shape[0]}x{shape[1]}.onnx"
+    with locked(path):
+        if not path.exists():
+            with atomic(path) as part:
+                part.write_bytes(model(plan(weights, shape), (CHANNELS[weights.modality], *shape)).SerializeToString())
+    return path
+
+
+RUNTIMES: Mapping[str, tuple[str, str, _Make]] = {
+    "ncnn": ("ncnn", "percepts[ncnn]", _ncnn),
+    "onnx": ("onnxruntime", "onnxruntime", _onnx),
+    "openvino": ("openvino", "percepts[openvino]", _openvino),
+    "torch": ("torch", "torch", _torch),
+}
+"""Name → the module it needs, what to pip install, how to make it. Fastest first, by bench/openl3.py."""
+
+
+def choose(runtime: str = "auto") -> str:
+    """The name of the runtime: the fastest that is installed, or the one asked for.
+
+    All are measured against one another in bench/openl3.py; their order is the same on every CPU seen. A GPU goes
+    through torch, where one is there. Raises ValueError for an unknown name, MissingExtra for one not installed.
+    """
+    if runtime == "auto":
+        return "torch" if _gpu() else next(name for name, (module, *_) in RUNTIMES.items() if find_spec(module))
+    if runtime not in RUNTIMES:
+        raise ValueError(f"expected a runtime of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
+    module, cure, _ = RUNTIMES[runtime]
+    if not find_spec(module):
+        raise MissingExtra(f"runtime {runtime} needs {module}: pip install '{cure}'")
+    return runtime
+
+
+def _gpu() -> bool:
+    """Whether torch sees a GPU; not asked where there is no driver, since importing torch takes a second."""
+    if not any(map(Path.exists, map(Path, ("/dev/nvidiactl", "/dev/kfd", "/proc/driver/nvidia")))):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def grid(weights: Weights, shape: Shape, runtime: str = "auto", threads: int | None = None) -> Grid:
+    """The network for inputs of `shape`. A row comes out bit-identical whatever batch it came in."""
+    run = RUNTIMES[choose(runtime)][2](weights, shape, threads)
+
+    def call(batch: np.ndarray) -> np.ndarray:
+        (out,) = run({"x": np.asarray(batch, np.float32)})
+        return _grid_last(out)
+
+    return call
+
+
+def _grid_last(out: np.ndarray) -> np.ndarray:
+    """Ncnn's (B, 512, rows, columns) as (B, rows x columns, 512); the others give it so."""
+    if out.ndim == 3:
+        return out
+    return np.ascontiguousarray(out.reshape(*out.shape[:2], -1).transpose(0, 2, 1))
+
+
+class Lazy:
+    """A grid made at its first call, once, whichever thread calls first: weights load then and not before."""
+
+    def __init__(self, load: Callable[[], Weights], shape: Shape, runtime: str, threads: int | None) -> None:
+        self._load, self._shape, self._threads = load, shape, threads
+        self.runtime = choose(runtime)
+        self._lock = threading.Lock()
+        self._grid: Grid | None = None
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """As `Grid`."""
+        with self._lock:
+            if self._grid is None:
+                self._grid = grid(self._load(), self._shape, self.runtime, self._threads)
+        return self._grid(batch)
+
+
+def embeddings(grids: np.ndarray, size: int) -> np.ndarray:
+    """Grids to vectors of one of the two published sizes: laid out flat, or the maximum over the grid. (B, size)."""
+    if size == grids.shape[1] * grids.shape[2]:
+        return grids.reshape(len(grids), -1)
+    if size == grids.shape[2]:
+        return np.asarray(grids.max(axis=1))
+    raise ValueError(f"expected a size of {grids.shape[1] * grids.shape[2]} or {grids.shape[2]}, got {size}")
+
+
+def names() -> Sequence[str]:
+    """Runtimes that are installed, fastest first."""
+    return [name for name, (module, *_) in RUNTIMES.items() if find_spec(module)]
