@@ -16,7 +16,7 @@ RNG = np.random.default_rng(5)
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory):
+def toys(tmp_path_factory):
     """Two parts of 300 rows: pictures and film frames, some of them twice, one zero and one absent."""
     folder = tmp_path_factory.mktemp("job")
     vectors = RNG.standard_normal((600, 6)).astype(np.float32)
@@ -57,8 +57,8 @@ def by_definition(records, query, k, metric, keep):
 
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
 @pytest.mark.parametrize("k", [1, 10, 1000])
-def test_exact_search_is_the_definition_in_order_with_ties_by_source_and_start(job, metric, k):
-    folder, records = job
+def test_exact_search_is_the_definition_in_order_with_ties_by_source_and_start(toys, metric, k):
+    folder, records = toys
     for query in [*RNG.standard_normal((5, 6)).astype(np.float32), records[60].vector]:
         found = exact.search(folder, "toy", query, k, metric=metric)
         expected = by_definition(records, query, k, metric, lambda r: True)
@@ -67,8 +67,8 @@ def test_exact_search_is_the_definition_in_order_with_ties_by_source_and_start(j
         np.testing.assert_allclose([h.score for h in found], [e[2] for e in expected], atol=1e-14)
 
 
-def test_a_row_that_is_there_twice_comes_twice_in_the_order_of_its_sources(job):
-    folder, records = job
+def test_a_row_that_is_there_twice_comes_twice_in_the_order_of_its_sources(toys):
+    folder, records = toys
     one, two = exact.search(folder, "toy", records[60].vector, 2)
     assert one.score == two.score == pytest.approx(1.0, abs=1e-15)  # the rounding of one division
     assert (one.record.source, one.record.start) <= (two.record.source, two.record.start)
@@ -97,8 +97,8 @@ def under(*prefixes):
         ),
     ],
 )
-def test_filters_leave_what_they_say(job, where, keep):
-    folder, records = job
+def test_filters_leave_what_they_say(toys, where, keep):
+    folder, records = toys
     query = np.ones(6, np.float32)
     found = exact.search(folder, "toy", query, 1000, where=where)
     expected = by_definition(records, query, 1000, "cosine", keep)
@@ -130,9 +130,9 @@ def test_a_score_does_not_depend_on_the_rows_beside_it(dim):
         (np.ones(6), 0, "expected k of at least 1, got 0"),
     ],
 )
-def test_what_is_no_query_is_refused(job, query, k, message):
+def test_what_is_no_query_is_refused(toys, query, k, message):
     with pytest.raises(SearchError, match=message):
-        exact.search(job[0], "toy", query, k)
+        exact.search(toys[0], "toy", query, k)
 
 
 def test_a_filter_that_means_nothing_is_refused():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,3 +45,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """A file name of letters, digits and `_ . -` for any text; one that had to be changed ends in a digest of it.
+
+    So no two texts share a name, except that a file system may take upper and lower case for the same.
+    """
+    safe = plain(text)
+    return safe if safe == text and 0 < len(safe) <= limit else f"{safe[: limit - 17]}-{short_digest(text)}"
+
+
+def plain(text: str) -> str:
+    """The text with `_` for everything that some file system or shell would take amiss."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".-")
+
+
+def short_digest(text: str) -> str:
+    """16 hexadecimal digits of the sha256 of any text, lone surrogates of undecodable file names included."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

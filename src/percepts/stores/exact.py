@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from .parquet import read_parts, specs, vectors
-from .ranking import SLACK, Filter, Hit, Metric, best, checked, hits
+from .ranking import SLACK, Filter, Hits, Metric, best, checked, hits
 
 COLUMNS = ("id", "source", "kind", "start", "stop", "vector", "labels", "text")
 
@@ -22,7 +22,7 @@ def search(
     *,
     metric: Metric = "cosine",
     where: Filter | None = None,
-) -> list[Hit]:
+) -> Hits:
     """The k nearest rows of a job directory, best first; equal scores by source, then start.
 
     Memory is one batch of rows, however many there are. A row without a vector, or with a zero one, is never found.
@@ -30,7 +30,7 @@ def search(
     batches = read_parts(directory, model, COLUMNS)
     query = checked(query, specs(directory)[model].dim, k)
     (found,) = nearest(filtered(batches, where or Filter()), query[None], k, metric)
-    return [] if found is None else hits(*found, model)
+    return Hits([] if found is None else hits(*found, model), model)
 
 
 def filtered(batches: Iterable[pa.RecordBatch], where: Filter) -> Iterator[pa.RecordBatch]:

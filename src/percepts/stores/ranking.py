@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,15 @@ class Hit:
 
     record: Record
     score: float
+
+
+class Hits(list[Hit]):
+    """Hits, best first. `recall` is None where the answer is exact, else the recall@10 measured for the index."""
+
+    def __init__(self, found: Iterable[Hit], model: str, recall: float | None = None) -> None:
+        super().__init__(found)
+        self.model = model
+        self.recall = recall
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,7 @@ def best(
     return batch.take(pa.array(order, pa.int64())), scores[order]
 
 
-def hits(batch: pa.RecordBatch, scores: Sequence[float] | np.ndarray, model: str) -> list[Hit]:
+def hits(batch: pa.RecordBatch, scores: np.ndarray, model: str) -> list[Hit]:
     """Rows with their scores, as records."""
     return [Hit(record, float(score)) for record, score in zip(records(batch, model), scores, strict=True)]
 

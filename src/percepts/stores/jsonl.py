@@ -1,0 +1,87 @@
+"""Records in, one JSON object a line out; numbers are the shortest that give the same float32 back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..types import Record
+from ._files import atomic
+
+
+class JsonlStore:
+    """A file of JSON lines, which appears, whole, at `close`.
+
+    Each line has source, start, stop (seconds), model and kind, and vector, labels and text where the record has them.
+    As a context manager it is closed at the end of the block, and thrown away if the block raises.
+
+    >>> with JsonlStore("talk.jsonl") as store:  # doctest: +SKIP
+    ...     store.write(percepts.records("talk.flac", "melstats"))
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._stack = ExitStack()
+        self._file = self._stack.enter_context(atomic(Path(path)))
+
+    def write(self, records: Iterable[Record]) -> int:
+        """Append records; return how many there were."""
+        count = 0
+        for text in map(line, records):
+            count += 1
+            self._file.write(text)
+        return count
+
+    def close(self) -> None:
+        """Put the file in its place."""
+        self._stack.close()
+
+    def __enter__(self) -> JsonlStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type]
+
+
+def write_part(path: Path, records: Iterable[Record]) -> int:
+    """Write records as one file, atomically; return how many there were."""
+    with JsonlStore(path) as store:
+        return store.write(records)
+
+
+def line(record: Record) -> bytes:
+    r"""One record as a line of JSON, its end of line included.
+
+    >>> from percepts.types import Record
+    >>> line(Record("a.wav", 0.0, 4.0, "m", "audio", np.array([0.1, 1e-7], np.float32)))
+    b'{"source": "a.wav", "start": 0.0, "stop": 4.0, "model": "m", "kind": "audio", "vector": [0.1, 1e-7]}\n'
+    """
+    keys = ("source", "start", "stop", "model", "kind", "labels", "text")
+    row = {key: value for key in keys if (value := getattr(record, key)) not in (None, ())}
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    if record.vector is not None:
+        text = f'{text[:-1]}, "vector": [{", ".join(_shortest(record.vector))}]}}'
+    # A lone surrogate, from an undecodable file name, is no UTF-8: it is written as the escape that JSON has for it.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def read(path: str | Path) -> Iterator[Record]:
+    """The records of a file of JSON lines."""
+    with open(path, encoding="utf-8") as file:
+        for text in file:
+            row = json.loads(text)
+            if "vector" in row:
+                row["vector"] = np.array(row["vector"], np.float32)
+            yield Record(**row | {"labels": tuple(row.get("labels", ()))})
+
+
+def _shortest(vector: np.ndarray) -> list[str]:
+    """The numbers as Arrow prints float32: the fewest digits that read back as the same, 1.5 times as fast as str."""
+    if not np.isfinite(vector).all():
+        raise ValueError("expected finite numbers: JSON has no others")
+    numbers: list[str] = pa.array(vector.astype(np.float32)).cast(pa.string()).to_pylist()
+    return numbers

@@ -1,0 +1,385 @@
+"""The committed parts of a job directory in, nearest rows out: a LanceDB table per model that follows the manifest.
+
+The table is a copy and can always be made again. What is in it is told by a ledger of our own beside it: the parts it
+holds, by name and digest, and the version of the table that holds exactly those. Readers read that version and no
+other, and a writer begins by going back to it, so a sync that was killed never happened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock
+from lancedb.index import IvfSq
+
+from ..errors import JobError
+from . import exact, parquet
+from ._files import atomic, safe_name
+from .ranking import SLACK, Filter, Hits, best, checked, directed, hits
+
+log = logging.getLogger(__name__)
+
+FOLDER = "index"
+SCHEMA = 1
+"""Of the ledger and the table; an index of another schema is made again."""
+ANN_ABOVE = 100_000
+"""Rows up to which every vector is looked at: about 0.2 s at 384 dimensions on two cores."""
+FRAGMENTS = 16
+"""Pieces a table may be in before they are put together."""
+GROWTH = 1.2
+"""How much a table may grow before its ANN index is made again; the rows since are looked at one by one."""
+ROWS_A_PARTITION = 2_048
+SAMPLE = 100
+RECALL = 0.95
+"""What the index must find of the ten nearest, on average over the sample; it looks wider until it does."""
+SPARE = 16
+"""Candidates beyond the hits wanted, so that one question is enough where distances are close and not equal."""
+WIDER = 4
+"""Candidates per hit wanted of the ANN index, whose distances are those of 8-bit vectors; ours decide among them."""
+
+_DAMAGED = (ValueError, RuntimeError)
+"""What LanceDB raises where its files are absent or are not what they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that is in the table: its rows bear `number`."""
+
+    number: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ann:
+    """An index of approximate neighbours, and what it is worth.
+
+    `recall` is the share of the ten nearest rows that it found, against exact search, for `queries` queries: half of
+    them stored vectors, half the middle between two, since a text also lies between pictures.
+    """
+
+    kind: str
+    rows: int
+    partitions: int
+    probes: int
+    recall: float
+    queries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the table holds at `version`, in how many pieces; `tidied` is how many were left when last put together."""
+
+    dim: int
+    version: int
+    parts: dict[str, Part]
+    ann: Ann | None = None
+    pieces: int = 0
+    tidied: int = 0
+    schema: int = SCHEMA
+
+    @property
+    def rows(self) -> int:
+        """Rows that can be found."""
+        return sum(part.rows for part in self.parts.values())
+
+    def holds(self, wanted: dict[str, str]) -> bool:
+        """Whether these parts, by name and digest, are in the table, and no others."""
+        return {name: part.sha256 for name, part in self.parts.items()} == wanted
+
+
+class Index:
+    """Nearest neighbours among the committed vectors of one model; the files are in DIR/index.
+
+    Up to `ann_above` rows the answer is that of `exact.search`, in the same order. Above, an approximate index answers
+    and `Hits.recall` says how well it did when it was measured; a filter that leaves fewer rows is answered exactly.
+
+    Args:
+        directory: of the job.
+        model: the name of one of its tables.
+        ann_above: rows.
+        retention: seconds for which a replaced version of the table is kept, for those who are reading it.
+
+    Raises:
+        JobError: no such directory or table.
+    """
+
+    def __init__(
+        self, directory: str | Path, model: str, *, ann_above: int = ANN_ABOVE, retention: float = 600.0
+    ) -> None:
+        self._directory, self._model = Path(directory), model
+        specs = parquet.specs(directory)
+        if model not in specs:
+            raise JobError(f"{directory}: no vectors of {model!r}; there are: {', '.join(specs) or 'none'}")
+        self._dim = specs[model].dim
+        self._ann_above, self._retention = ann_above, timedelta(seconds=retention)
+        self._name = safe_name(model)
+        self._folder = self._directory / FOLDER
+        self._file = self._folder / f"{self._name}.json"
+        self._opened: tuple[int, Any] | None = None
+
+    def sync(self) -> Ledger:
+        """Make the table hold what the manifest lists, whatever was interrupted before; cheap when it does already."""
+        ledger = self._read()
+        if ledger is not None and self._current(ledger, self._wanted()):
+            return ledger
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            return self._update()
+
+    def search(self, vector: np.ndarray, k: int = 10, *, where: Filter | None = None) -> Hits:
+        """The k rows nearest by cosine, best first; equal scores by source, then start. Syncs first.
+
+        Raises:
+            SearchError: the vector is no direction in this space.
+        """
+        query = checked(vector, self._dim, k)
+        try:
+            return self._search(self.sync(), query, k, where or Filter())
+        except _DAMAGED as error:
+            log.warning("%s: the index of %s cannot be read and is made again: %s", self._folder, self._model, error)
+        with self._lock():
+            self._opened = None
+            self._file.unlink(missing_ok=True)
+            ledger = self._update()
+        return self._search(ledger, query, k, where or Filter())
+
+    def _search(self, ledger: Ledger, query: np.ndarray, k: int, where: Filter) -> Hits:
+        if not ledger.rows:
+            return Hits([], self._model)
+        table, condition = self._open(ledger.version), where.sql()
+        left = table.count_rows(condition) if condition else ledger.rows
+        if ledger.ann is None or left <= self._ann_above:
+            found, recall = _exact(table, query, k, condition), None
+        else:
+            found, recall = _approximate(table, query, k, condition, ledger.ann.probes), ledger.ann.recall
+        return Hits([] if found is None else hits(*found, self._model), self._model, recall)
+
+    def _wanted(self) -> dict[str, str]:
+        return {info.name: info.sha256 for info in parquet.parts(self._directory)[self._model]}
+
+    def _lock(self) -> FileLock:
+        # One the system lets go of when its holder dies.
+        return FileLock(self._folder / f"{self._name}.lock")
+
+    def _open(self, version: int) -> Any:
+        if self._opened is None or self._opened[0] != version:
+            table = lancedb.connect(self._folder).open_table(self._name)
+            table.checkout(version)
+            self._opened = version, table
+        return self._opened[1]
+
+    def _update(self) -> Ledger:
+        """Under the lock: from the last good version to one that holds what is wanted."""
+        wanted, ledger = self._wanted(), self._read()
+        if ledger is not None and self._current(ledger, wanted):  # another process did it while we waited
+            return ledger
+        table = self._restored(ledger)
+        if table is None or ledger is None:
+            table, ledger = self._empty()
+        if not ledger.holds(wanted):
+            ledger = self._followed(table, ledger, wanted)
+        return self._tended(table, ledger)
+
+    def _current(self, ledger: Ledger, wanted: dict[str, str]) -> bool:
+        return ledger.holds(wanted) and not self._scattered(ledger) and not self._outgrown(ledger)
+
+    def _scattered(self, ledger: Ledger) -> bool:
+        return ledger.pieces > ledger.tidied + FRAGMENTS
+
+    def _outgrown(self, ledger: Ledger) -> bool:
+        return ledger.rows > max(self._ann_above, GROWTH * ledger.ann.rows if ledger.ann else 0)
+
+    def _followed(self, table: Any, ledger: Ledger, wanted: dict[str, str]) -> Ledger:
+        """Rows of parts that are gone out, rows of new ones in."""
+        parts = {name: part for name, part in ledger.parts.items() if wanted.get(name) == part.sha256}
+        stale = [part.number for name, part in ledger.parts.items() if name not in parts]
+        if stale:
+            table.delete(f"part IN ({', '.join(map(str, stale))})")
+        first = 1 + max((part.number for part in ledger.parts.values()), default=-1)
+        missing = {name: number for number, name in enumerate((n for n in wanted if n not in parts), first)}
+        counts = _Feed(self._directory, missing, self._dim).into(table)
+        parts |= {name: Part(number, wanted[name], counts[name]) for name, number in missing.items()}
+        return self._write(replace(ledger, parts=parts), table)
+
+    def _restored(self, ledger: Ledger | None) -> Any | None:
+        """The table, as the ledger says it is, ready to be written to; None where that cannot be had."""
+        if ledger is None:
+            return None
+        try:
+            table = lancedb.connect(self._folder).open_table(self._name)
+            if table.version != ledger.version:
+                table.restore(ledger.version)
+            return table if table.count_rows() == ledger.rows else None
+        except _DAMAGED as error:
+            log.warning("%s: the index of %s is made again: %s", self._folder, self._model, error)
+            return None
+
+    def _empty(self) -> tuple[Any, Ledger]:
+        self._file.unlink(missing_ok=True)
+        shutil.rmtree(self._folder / f"{self._name}.lance", ignore_errors=True)
+        table = lancedb.connect(self._folder).create_table(self._name, schema=_schema(self._dim))
+        return table, Ledger(self._dim, table.version, {})
+
+    def _tended(self, table: Any, ledger: Ledger) -> Ledger:
+        """Pieces put together and neighbours indexed, where it is time. What the table says does not change."""
+        if self._scattered(ledger):
+            table.optimize(cleanup_older_than=self._retention)
+            ledger = self._write(replace(ledger, tidied=_pieces(table)), table)
+        if self._outgrown(ledger):
+            ann = self._indexed(table, ledger.rows)
+            log.info("index of %s: %s over %d rows, recall@10 %.3f", self._model, ann.kind, ann.rows, ann.recall)
+            ledger = self._write(replace(ledger, ann=ann), table)
+        return ledger
+
+    def _indexed(self, table: Any, rows: int) -> Ann:
+        partitions = max(1, rows // ROWS_A_PARTITION)
+        table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
+        queries = _sample(table, rows)
+        truth = exact.nearest(
+            exact.filtered(parquet.read_parts(self._directory, self._model, exact.COLUMNS), Filter()), queries, 10
+        )
+        bars = [found[1][-1] for found in truth if found is not None]
+        probes = 16
+        while True:
+            probes = min(probes, partitions)
+            recall = _recall(table, queries, bars, probes)
+            if recall >= RECALL or probes == partitions:
+                return Ann("IVF_SQ", rows, partitions, probes, recall, len(queries))
+            probes *= 2
+
+    def _read(self) -> Ledger | None:
+        """The ledger, None where there is none or it is of another making."""
+        try:
+            row = json.loads(self._file.read_bytes())
+            ledger = Ledger(
+                row["dim"],
+                row["version"],
+                {name: Part(**part) for name, part in row["parts"].items()},
+                Ann(**row["ann"]) if row["ann"] else None,
+                row["pieces"],
+                row["tidied"],
+                row["schema"],
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return ledger if (ledger.schema, ledger.dim) == (SCHEMA, self._dim) else None
+
+    def _write(self, ledger: Ledger, table: Any) -> Ledger:
+        """Put down that the table, as it is now, holds what the ledger says; from here on it counts."""
+        ledger = replace(ledger, version=table.version, pieces=_pieces(table))
+        with atomic(self._file) as file:
+            file.write(json.dumps(asdict(ledger), indent=1).encode())
+        return ledger
+
+
+class _Feed:
+    """The rows of some parts, numbered, as LanceDB wants them; counts what went through."""
+
+    def __init__(self, directory: Path, numbers: dict[str, int], dim: int) -> None:
+        self._directory, self._numbers, self._schema = directory, numbers, _schema(dim)
+        self._counts = dict.fromkeys(numbers, 0)
+        self._error: JobError | None = None
+
+    def into(self, table: Any) -> dict[str, int]:
+        """Add them in one transaction; rows by part."""
+        if not self._numbers:
+            return self._counts
+        try:
+            table.add(pa.RecordBatchReader.from_batches(self._schema, self._batches()))
+        except RuntimeError:
+            if self._error is not None:  # LanceDB wraps what its source raises
+                raise self._error from None
+            raise
+        return self._counts
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for name, number in self._numbers.items():
+                for batch in parquet.read_part(self._directory / name, exact.COLUMNS):
+                    batch = batch.filter(pa.array(directed(batch)))
+                    self._counts[name] += batch.num_rows
+                    columns = [pa.array(np.full(batch.num_rows, number), pa.int64())]
+                    columns += [batch[field.name] for field in self._schema if field.name != "part"]
+                    yield pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        except JobError as error:
+            self._error = error
+            raise
+
+
+def _schema(dim: int) -> pa.Schema:
+    element = pa.field("element", pa.float32(), nullable=False)
+    return pa.schema(
+        [
+            pa.field("part", pa.int64(), nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in ("id", "source", "kind")),
+            *(pa.field(name, pa.float64(), nullable=False) for name in ("start", "stop")),
+            pa.field("vector", pa.list_(element, dim)),
+            pa.field("labels", pa.list_(pa.field("element", pa.string(), nullable=False)), nullable=False),
+            pa.field("text", pa.string()),
+        ]
+    )
+
+
+def _exact(table: Any, query: np.ndarray, k: int, condition: str | None) -> exact.Best | None:
+    """LanceDB's float32 distances propose, ours decide; asked again until no row left out could be among the k."""
+    wanted = k + SPARE
+    while True:
+        found = _ask(table, query, wanted, condition, bypass=True)
+        if found is None:
+            return None
+        farthest = 1.0 - found["_distance"][-1].as_py()
+        chosen = best(found, query, k)
+        if found.num_rows < wanted or farthest + SLACK < chosen[1][-1]:
+            return chosen
+        wanted *= 4
+
+
+def _approximate(table: Any, query: np.ndarray, k: int, condition: str | None, probes: int) -> exact.Best | None:
+    found = _ask(table, query, WIDER * k, condition, probes=probes)
+    return None if found is None else best(found, query, k)
+
+
+def _ask(
+    table: Any, query: np.ndarray, k: int, condition: str | None, *, bypass: bool = False, probes: int = 0
+) -> pa.RecordBatch | None:
+    """The k rows that LanceDB thinks nearest, nearest first, with their vectors and `_distance`."""
+    ask = table.search(query, vector_column_name="vector").distance_type("cosine").limit(k)
+    ask = ask.bypass_vector_index() if bypass else ask.nprobes(probes)
+    if condition:
+        ask = ask.where(condition, prefilter=True)
+    batches = ask.select([*exact.COLUMNS, "_distance"]).to_arrow().combine_chunks().to_batches()
+    return batches[0] if batches else None
+
+
+def _pieces(table: Any) -> int:
+    return int(table.stats()["fragment_stats"]["num_fragments"])
+
+
+def _sample(table: Any, rows: int) -> np.ndarray:
+    """(SAMPLE, D) queries: stored vectors, and the middles between two."""
+    rng = np.random.default_rng(0)
+    offsets, drawn = np.unique(rng.integers(0, rows, (3, SAMPLE // 2)), return_inverse=True)
+    stored = table.take_offsets(offsets.tolist()).select(["vector"]).to_arrow().combine_chunks().to_batches()[0]
+    vectors = parquet.vectors(stored)
+    alone, one, other = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[drawn.reshape(3, -1)]
+    return np.concatenate([alone, one + other])
+
+
+def _recall(table: Any, queries: np.ndarray, bars: list[float], probes: int) -> float:
+    """Mean share of the ten nearest that were found; a row as near as the tenth is as good as it."""
+    shares = []
+    for query, bar in zip(queries, bars, strict=True):
+        found = _approximate(table, query, 10, None, probes)
+        shares.append(0.0 if found is None else float((found[1] >= bar).sum()) / 10)
+    return float(np.mean(shares))

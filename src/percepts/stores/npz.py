@@ -1,0 +1,142 @@
+"""Records in, one npz per source and model out, as users of OpenL3 expect them; memory is flat for long sources."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from tempfile import SpooledTemporaryFile
+from typing import IO, BinaryIO, cast
+
+import numpy as np
+
+from ..types import Record
+from ._files import atomic, plain, safe_name, short_digest
+
+IN_MEMORY = 1 << 20
+"""Bytes of vectors of one source kept in memory; what is more goes to an unnamed file."""
+CHUNK = 1 << 12
+"""Rows copied at a time into the npz."""
+
+
+class NpzStore:
+    """One npz per source and model, in a folder.
+
+    `np.load` gives
+
+        embedding    (T, D) float32
+        timestamps   (T,) float64, seconds at which the windows begin; `start` is the same
+        start, stop  (T,) float64, seconds
+        model, source  strings
+
+    Rows are in order of time, in whatever order they came. A file appears, whole, when its source is finished; a
+    record without a vector is left out.
+
+    >>> store = NpzStore(Path("npz"))  # doctest: +SKIP
+    >>> store.write(percepts.records("talk.flac", "melstats"))  # doctest: +SKIP
+    450
+    >>> store.close()  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._open: dict[str, dict[str, _Spill]] = {}
+
+    def write(self, records: Iterable[Record]) -> int:
+        """Take records, of any number of sources; return how many there were."""
+        count = 0
+        for record in records:
+            count += 1
+            models = self._open.setdefault(record.source, {})
+            if record.vector is not None:
+                if record.model not in models:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    models[record.model] = _Spill(self._folder)
+                models[record.model].add(record, record.vector)
+        return count
+
+    def finish(self, source: str) -> list[Path]:
+        """Write the files of a source, all of whose records have come; none if there were none."""
+        paths = []
+        for model, spill in self._open.pop(source, {}).items():
+            paths.append(self._folder / name(source, model))
+            with spill.vectors, atomic(paths[-1]) as file:
+                spill.save(file, source, model)
+        return paths
+
+    def drop(self, source: str) -> None:
+        """Forget what came of a source that is not finished."""
+        for spill in self._open.pop(source, {}).values():
+            spill.vectors.close()
+
+    def close(self) -> None:
+        """Finish all sources."""
+        for source in list(self._open):
+            self.finish(source)
+
+
+def name(source: str, model: str) -> str:
+    """The file's name: something of the source's for the reader, a digest of all of it, and the model.
+
+    Letters, digits and `_ . -` only, 150 bytes at most, another for every source and model.
+
+    >>> name("/photos/a cup.jpg", "conse")
+    'a_cup-5bd3a6daec13b26c.conse.npz'
+    """
+    stem = plain(PurePath(source.replace("\\", "/")).stem)[:80] or "source"
+    return f"{stem}-{short_digest(source)}.{safe_name(model, 40)}.npz"
+
+
+def _spool(folder: Path) -> BinaryIO:
+    # In the folder, not in /tmp, which may be memory.
+    return cast(BinaryIO, SpooledTemporaryFile(IN_MEMORY, dir=str(folder)))
+
+
+@dataclass
+class _Spill:
+    """The rows of one source and model so far: times here, vectors in a spool."""
+
+    folder: Path
+    start: list[float] = field(default_factory=list)
+    stop: list[float] = field(default_factory=list)
+    dim: int = 0
+    vectors: BinaryIO = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vectors = _spool(self.folder)
+
+    def add(self, record: Record, vector: np.ndarray) -> None:
+        if self.start and vector.shape != (self.dim,):
+            raise ValueError(f"{record.source} at {record.start} s: expected {self.dim} numbers, got {vector.shape}")
+        self.dim = len(vector)
+        self.start.append(record.start)
+        self.stop.append(record.stop)
+        self.vectors.write(np.ascontiguousarray(vector, np.float32).tobytes())
+
+    def save(self, file: BinaryIO, source: str, model: str) -> None:
+        start, stop = np.array(self.start), np.array(self.stop)
+        order = np.argsort(start, kind="stable")
+        small = {"timestamps": start[order], "start": start[order], "stop": stop[order]}
+        small |= {"model": np.array(model), "source": np.array(source)}
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            with archive.open(_entry("embedding"), "w", force_zip64=True) as member:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (len(order), self.dim)}
+                np.lib.format.write_array_header_1_0(member, header)
+                for rows in np.array_split(order, range(CHUNK, len(order), CHUNK)):
+                    self._copy(rows, member)
+            for key, array in small.items():
+                with archive.open(_entry(key), "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    def _copy(self, rows: np.ndarray, member: IO[bytes]) -> None:
+        """Rows by number, those that lie behind each other in one read."""
+        width = 4 * self.dim
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+            self.vectors.seek(int(run[0]) * width)
+            member.write(self.vectors.read(len(run) * width))
+
+
+def _entry(key: str) -> zipfile.ZipInfo:
+    """A member without the time of day, so that the same rows give the same bytes."""
+    return zipfile.ZipInfo(f"{key}.npy")
