@@ -131,7 +131,7 @@ class Spec:
     """What is known of an encoder without loading anything.
 
     name      as in `load(name)`
-    target    "module:Class", relative to `percepts.encoders`, or absolute for third parties
+    target    "package.module:Class", or ".module:Class" for one of `percepts.encoders`
     kind      the media it takes; a film gives its frames to "image" encoders and its sound to "audio" ones
     rate      Hz of the sound it takes, or frames per second of the video; 0.0 for pictures and text
     window    seconds it looks at; 0.0 for pictures and text

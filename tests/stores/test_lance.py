@@ -276,6 +276,20 @@ def test_a_part_that_cannot_be_read_is_named_and_what_is_indexed_stays(job):
     assert agrees(job, index)
 
 
+def test_a_part_that_a_job_replaces_while_it_is_read_is_no_damage(job, monkeypatch):
+    job.write("p0", 50)
+    read, index = lance.parquet.read_part, Index(job.path, "toy")
+
+    def meanwhile(path, *args, **kwargs):
+        monkeypatch.undo()
+        job.write("p1", 30)
+        job.remove("p0")
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(lance.parquet, "read_part", meanwhile)
+    assert agrees(job, index)
+
+
 def test_many_small_increments_are_put_together(job):
     index = Index(job.path, "toy", retention=0.001)
     for n in range(50):

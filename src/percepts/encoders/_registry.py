@@ -16,31 +16,31 @@ GROUP = "percepts.encoders"
 
 _ROWS = (
     Spec(
-        "conse", "conse:Conse", "image", 0.0, 0.0, 384, "mean", ("effnet-lite0", "minilm"), "Apache-2.0", size=256,
+        "conse", ".conse:Conse", "image", 0.0, 0.0, 384, "mean", ("effnet-lite0", "minilm"), "Apache-2.0", size=256,
         summary="pictures in the text space of minilm: text finds pictures",
     ),
     Spec(
-        "effnet-lite0", "effnet:EffNet", "image", 0.0, 0.0, 1280, "mean", ("effnet-lite0",), "Apache-2.0", size=256,
+        "effnet-lite0", ".effnet:EffNet", "image", 0.0, 0.0, 1280, "mean", ("effnet-lite0",), "Apache-2.0", size=256,
         summary="EfficientNet-Lite0, ImageNet-1k: picture vectors and 1000 labels",
     ),
     Spec(
-        "minilm", "minilm:MiniLM", "text", 0.0, 0.0, 384, "l2mean", ("minilm",), "Apache-2.0",
+        "minilm", ".minilm:MiniLM", "text", 0.0, 0.0, 384, "l2mean", ("minilm",), "Apache-2.0",
         summary="all-MiniLM-L6-v2: sentence vectors",
     ),
     Spec(
-        "melstats", "melstats:MelStats", "audio", 16000.0, 4.0, 512, "concat", (), "Apache-2.0",
+        "melstats", ".melstats:MelStats", "audio", 16000.0, 4.0, 512, "concat", (), "Apache-2.0",
         summary="log-mel mean and deviation in 8 time segments: how a sound goes; no weights",
     ),
     Spec(
-        "ge2e", "ge2e:Ge2e", "audio", 16000.0, 1.6, 256, "l2mean", ("ge2e",), "Apache-2.0",
+        "ge2e", ".ge2e:Ge2e", "audio", 16000.0, 1.6, 256, "l2mean", ("ge2e",), "Apache-2.0",
         summary="Resemblyzer's d-vectors: who speaks",
     ),
     Spec(
-        "fake-image", "fake:FakeImage", "image", 0.0, 0.0, 8, "mean", (), "Apache-2.0", size=16,
+        "fake-image", ".fake:FakeImage", "image", 0.0, 0.0, 8, "mean", (), "Apache-2.0", size=16,
         summary="for tests: how near a picture is to eight colours, which text can name",
     ),
     Spec(
-        "fake-audio", "fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
+        "fake-audio", ".fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
         summary="for tests: loudness in eighths of a second",
     ),
 )  # fmt: skip
@@ -76,7 +76,7 @@ def load(name: str, *, runtime: str = "auto", threads: int | None = None) -> Enc
     row = spec(name)
     module, _, attribute = row.target.partition(":")
     try:
-        loaded = import_module(module if "." in module else f"{__package__}.{module}")
+        loaded = import_module(module, __package__)
     except ModuleNotFoundError as error:
         if not row.extra:
             raise
@@ -86,7 +86,7 @@ def load(name: str, *, runtime: str = "auto", threads: int | None = None) -> Enc
 
 
 def register(row: Spec) -> None:
-    """Add an encoder in this process; `row.target`, "package.module:Class", is called as Class(spec, runtime=, threads=).
+    """Add an encoder in this process; `row.target`, "package.module:Class", is called with spec, runtime=, threads=.
 
     Another process knows it only if it registers it too, or if it comes by an entry point. Raises ValueError for a name
     that another row has.

@@ -18,6 +18,7 @@ from ..errors import JobDamaged, JobLocked, SettingsDiffer
 from ..stores._files import SUFFIX
 from ..stores.parquet import MANIFEST, PartInfo, Row, read_part, write_part, write_table
 from ..types import Spec
+from . import mirror
 from .entry import Entry
 from .ledger import Manifest, Part, entries, ledger_table
 from .ledger import differences as setting_differences
@@ -104,6 +105,7 @@ class JobDirectory:
         parts = self._without(set(forget)) if forget else list(manifest.parts)
         if rows or finished:
             parts.append(self._write(rows, finished))
+        mirror.forget(self.path, forget, self.specs)
         gone = manifest.files - {info.name for part in parts for info in part.files}
         manifest.parts = parts
         manifest.unfinished = sorted(unfinished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -97,20 +97,20 @@ def entries(directory: Path, manifest: Manifest, *, columns: Sequence[str] | Non
                 yield from batch.to_pylist()
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Names and values of the settings that differ, nested ones with dots: "models.conse.revision: '1' → '2'"."""
-    a, b = dict(_flat(old)), dict(_flat(new))
-    return [
-        f"{key}: {a.get(key)!r} → {b.get(key)!r}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)
-    ]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The settings that differ, nested ones with dots: "models.conse.revision: '1' → '2'"."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        name, a, b = f"{prefix}{key}", old.get(key), new.get(key)
+        if key not in new:
+            found.append(f"{name}: only in the directory")
+        elif key not in old:
+            found.append(f"{name}: only asked for now")
+        elif isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{name}.")
+        elif a != b:
+            found.append(f"{name}: {a!r} → {b!r}")
+    return found
 
 
 def _part(raw: Mapping[str, Any]) -> Part:

@@ -17,12 +17,13 @@ from .. import encoders
 from ..media.fetch import Fetcher
 from ..stores._files import atomic
 from ..stores.parquet import Row
-from ..tasks.embed import DEFAULT_MODELS, Embed, Piece, Tail
+from ..tasks.embed import DEFAULT_MODELS, Embed, Piece
 from ..types import Record
+from ..windows import Tail
 from .batches import Batcher, Clipped
-from .beside import Beside
 from .directory import JobDirectory
 from .entry import Entry
+from .mirror import check_formats, mirror
 from .orders import Orders
 from .plan import check_inputs, fingerprint
 from .progress import Progress, Report, Tally
@@ -85,6 +86,7 @@ def embed(
     specs = tuple(encoders.spec(name) for name in models or DEFAULT_MODELS)
     task = Embed(specs, fps=fps, hop=hop, tail=tail, exact=exact)
     wanted = _named(inputs, may_be_empty=retry_failed)
+    formats = check_formats(formats)
     output = Path(output)
     tally = Tally(on_progress)
     with JobDirectory(output, task.settings(), specs, overwrite=overwrite) as directory, _stop_on_signals() as stop:
@@ -94,11 +96,12 @@ def embed(
             wanted or failed, output, known=directory.known(), retry={fingerprint(uri) for uri in failed}, tally=tally
         )
         crew = Crew(Perform(task, _fetcher(hosts)), iter(orders), _cores() if workers is None else workers)
-        with Beside(output, formats) as beside:
-            try:
-                Run(task, directory, orders, tally, Batcher(task.vectors, batch_size), beside).drain(crew, stop)
-            finally:
-                crew.close()
+        try:
+            Run(task, directory, orders, tally, Batcher(task.vectors, batch_size)).drain(crew, stop)
+        finally:
+            crew.close()
+        if not stop.is_set():
+            mirror(output, formats)
         report = tally.report(output, interrupted=stop.is_set())
         _write_stats(report)
     return report
@@ -137,7 +140,6 @@ class Run:
     orders: Orders
     tally: Tally
     batcher: Batcher
-    beside: Beside
     _sources: dict[int, _Source] = field(default_factory=dict)
     _rows: list[Row] = field(default_factory=list)
     _bytes: int = 0
@@ -165,7 +167,6 @@ class Run:
         if not (self._rows or self._finished or self._stale):
             return
         with self.tally.clock("write"):
-            self.beside.commit(self.directory.manifest.next_part)
             self.directory.commit(
                 self._rows,
                 self._finished,
@@ -221,7 +222,6 @@ class Run:
             record = Record(uri, clip.start, clip.stop, clip.model, clip.kind, clip.result)
             self._rows.append(Row(source.id, record))
             self._bytes += clip.result.nbytes
-            self.beside.add(record)
             source.rows += 1
         self._settle(clip.key)
 
@@ -229,7 +229,6 @@ class Run:
         if (entry := self._sources[key].final()) is not None:
             self._finished.append(entry)
             self.tally.add(entry)
-            self.beside.finish(entry.uri)
             self.orders.close(key)
             del self._sources[key]
 
@@ -239,7 +238,6 @@ class Run:
         self.batcher.drop(key)
         if self._sources.pop(key, None) is not None:
             self._rows = [row for row in self._rows if row.record.source != uri]
-            self.beside.drop(uri)
             self._stale.add(uri)
 
 

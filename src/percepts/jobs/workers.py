@@ -130,6 +130,7 @@ class _Worker:
     said: IO[bytes]
     orders: deque[Order] = field(default_factory=deque)
     heard: float = field(default_factory=time.monotonic)
+    silent: bool = False
 
     def hand(self, order: Order) -> None:
         self.orders.append(order)
@@ -144,6 +145,8 @@ class _Worker:
     def epitaph(self) -> str:
         """How it ended, with the last line it wrote."""
         code = self.process.wait()
+        if self.silent:
+            return f"the worker that decoded it gave no sign for {SILENCE:.0f} s"
         self.said.seek(0)
         last = self.said.read().decode(errors="replace").strip().splitlines()[-1:]
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
@@ -205,6 +208,7 @@ class _Supervisor:
             if not worker.orders or worker in ready:
                 worker.heard = now
             elif now - worker.heard > SILENCE:
+                worker.silent = True
                 worker.process.kill()  # heard of again as a closed connection
         return ready
 
@@ -226,9 +230,6 @@ class _Supervisor:
     def _bury(self, worker: _Worker) -> None:
         """The order it was at is blamed; the others go back unharmed."""
         why = worker.epitaph()
-        silent = time.monotonic() - worker.heard > SILENCE
-        if silent:
-            why = f"gave no sign for {SILENCE:.0f} s, and {why}"
         if worker.orders:
             order = worker.orders.popleft()
             order = replace(order, attempts=order.attempts + 1)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from filelock import FileLock
 from lancedb.index import IvfSq
 
-from ..errors import JobError
+from ..errors import JobDamaged, JobError
 from . import exact, parquet
 from ._files import atomic, safe_name
 from .ranking import SLACK, Filter, Hits, best, checked, directed, hits
@@ -181,7 +181,17 @@ class Index:
 
     def _update(self) -> Ledger:
         """Under the lock: from the last good version to one that holds what is wanted."""
-        wanted, ledger = self._wanted(), self._read()
+        while True:
+            wanted = self._wanted()
+            try:
+                return self._brought_to(wanted)
+            except JobDamaged:
+                if self._wanted() == wanted:
+                    raise
+                # A job replaced a part while we read: once more, with the new manifest.
+
+    def _brought_to(self, wanted: dict[str, str]) -> Ledger:
+        ledger = self._read()
         if ledger is not None and self._current(ledger, wanted):  # another process did it while we waited
             return ledger
         table = self._restored(ledger)
@@ -246,9 +256,8 @@ class Index:
         partitions = max(1, rows // ROWS_A_PARTITION)
         table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
         queries = _sample(table, rows)
-        truth = exact.nearest(
-            exact.filtered(parquet.read_parts(self._directory, self._model, exact.COLUMNS), Filter()), queries, 10
-        )
+        batches = table.search().select(list(exact.COLUMNS)).to_batches(parquet.BATCH)
+        truth = exact.nearest(batches, queries, 10)
         bars = [found[1][-1] for found in truth if found is not None]
         probes = 16
         while True:

@@ -1,0 +1,9 @@
+"""Writes src/percepts/data/canary.json anew: what `percepts doctor` expects of the default encoders.
+
+python scripts/make_canary.py        after a change that is meant to change their vectors, and only then
+"""
+
+from percepts.cli._canary import write
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,95 @@
+"""The command line: read the arguments, call a job or a task, print what it says. No computation.
+
+Exit codes: 0 all is well; 1 it could not be done, or what was checked is not well; 2 the command was typed wrongly;
+3 the job finished and some sources failed; 130 interrupted. Results go to stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ..errors import PerceptsError, SearchError, SettingsDiffer, UnknownModel
+from . import demo, doctor, embed, models, search, verify
+from ._print import printable
+
+MISTYPED: tuple[type[Exception], ...] = (
+    UnknownModel,
+    SearchError,
+    SettingsDiffer,
+    FileNotFoundError,
+    NotADirectoryError,
+)
+"""Errors that another command line cures: exit code 2."""
+
+# Plain help: the rich one costs 0.1 s more, and `--help` is to answer at once.
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (embed.embed, search.search, models.models, verify.verify, doctor.doctor, demo.demo):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    """Images, audio and video to vectors that know their times, and found again by text.
+
+    percepts embed photos/ talk.flac film.mp4 -o vectors/
+
+    percepts search vectors/ "a cup of coffee"
+    """
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"percepts {installed('percepts')}")
+        raise typer.Exit
+
+
+class _Stderr(logging.Handler):
+    """Log lines to whatever stderr is now: a progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        print(printable(record.getMessage()), file=sys.stderr)
+
+
+def _log_to_stderr() -> None:
+    logger = logging.getLogger("percepts")
+    if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
+        logger.addHandler(_Stderr())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _explain(error: Exception) -> int:
+    """The error in one readable line; its exit code."""
+    if os.environ.get("PERCEPTS_TRACEBACK") == "1":
+        raise error
+    message = " ".join(str(error).split()) or type(error).__name__
+    typer.secho(f"percepts: {printable(message)}", err=True, fg=typer.colors.RED)
+    return 2 if isinstance(error, MISTYPED) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code.
+
+    Set PERCEPTS_TRACEBACK=1 to see where an error was raised.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name may hold bytes that are no text: print them escaped rather than fail at the very end.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _log_to_stderr()
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="percepts")
+    except (PerceptsError, OSError) as error:
+        sys.exit(_explain(error))

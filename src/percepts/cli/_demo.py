@@ -1,0 +1,166 @@
+"""Pictures, a recording and a film in; questions answered from their vectors out: what `percepts demo` shows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import MissingExtra
+
+if TYPE_CHECKING:
+    from ..jobs.progress import Progress, Report
+    from ..tasks.search import Hit
+
+DATA = Path(__file__).parents[1] / "data" / "demo"
+RECORDING, FILM = "recording.flac", "film.mp4"
+PICTURES = {"skimage": "data", "sklearn": "datasets/images"}
+"""Packages whose wheels carry pictures, and the folder that holds them."""
+SUFFIXES = {".png", ".jpg", ".tif", ".gif"}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Words, the pictures that may come first, and the seconds of the film that show it (None: the film does not)."""
+
+    text: str
+    pictures: frozenset[str]
+    seconds: tuple[float, float] | None = None
+
+
+QUESTIONS = (
+    Question("a cup of coffee", frozenset({"coffee.png"}), (0.0, 3.0)),
+    Question("a cat", frozenset({"chelsea.png"}), (3.0, 6.0)),
+    Question("a rocket launch", frozenset({"rocket.jpg"}), (6.0, 9.0)),
+    Question("motorbike", frozenset({"motorcycle_left.png", "motorcycle_right.png"})),  # a stereo pair
+    Question("a flower", frozenset({"flower.jpg"})),
+    Question("temple in Asia", frozenset({"china.jpg"})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A stretch of sound to look for, as seconds of the file it is cut from."""
+
+    source: str
+    start: float
+    stop: float
+
+    @property
+    def title(self) -> str:
+        """As people say it."""
+        return f"{self.start:g} to {self.stop:g} s of {self.source}"
+
+
+EXCERPTS = (Excerpt(RECORDING, 8.0, 12.0), Excerpt(FILM, 4.0, 8.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found, best first, and whether the best is right."""
+
+    title: str
+    hits: tuple[Hit, ...]
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The answers of one run: pictures and moments of the film by words, sound by sound."""
+
+    media: Path
+    report: Report
+    pictures: tuple[Answer, ...]
+    moments: tuple[Answer, ...]
+    sounds: tuple[Answer, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether every answer is."""
+        return all(answer.right for answer in (*self.pictures, *self.moments, *self.sounds))
+
+
+def run(output: Path, *, on_progress: Callable[[Progress], None] | None = None) -> Demo:
+    """Gather the media below `output`, embed them as any user would, and put the questions."""
+    from ..jobs.run import embed
+
+    media, vectors = output / "media", output / "vectors"
+    gather(media)
+    report = embed([media], vectors, overwrite=True, on_progress=on_progress)
+    return Demo(
+        media=media,
+        report=report,
+        pictures=tuple(by_picture(vectors, question) for question in QUESTIONS),
+        moments=tuple(by_moment(vectors, question) for question in QUESTIONS if question.seconds),
+        sounds=tuple(by_sound(vectors, media, excerpt, output) for excerpt in EXCERPTS),
+    )
+
+
+def gather(folder: Path) -> list[Path]:
+    """Copy the pictures of both packages, the recording and the film to `folder`; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        Path(shutil.copyfile(source, folder / source.name)) for source in (*_pictures(), DATA / RECORDING, DATA / FILM)
+    ]
+
+
+def _pictures() -> Iterator[Path]:
+    for package, below in PICTURES.items():
+        spec = find_spec(package)  # found, not imported: only its files are wanted
+        if spec is None or not spec.submodule_search_locations:
+            raise MissingExtra(
+                "percepts demo needs the pictures of scikit-image and scikit-learn: pip install 'percepts[demo]'"
+            )
+        folder = Path(spec.submodule_search_locations[0]) / below
+        yield from sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+
+
+def by_picture(vectors: Path, question: Question) -> Answer:
+    """The pictures nearest to the words."""
+    from ..tasks.search import search
+
+    hits = tuple(search(vectors, question.text, k=5, kind="image"))
+    return Answer(question.text, hits, bool(hits) and name_of(hits[0]) in question.pictures)
+
+
+def by_moment(vectors: Path, question: Question) -> Answer:
+    """The moments of the film nearest to the words, all of them."""
+    from ..tasks.search import search
+
+    hits = tuple(search(vectors, question.text, k=100, kind="video"))
+    first, last = question.seconds or (0.0, 0.0)
+    return Answer(question.text, hits, bool(hits) and first <= hits[0].record.start < last)
+
+
+def by_sound(vectors: Path, media: Path, excerpt: Excerpt, scratch: Path) -> Answer:
+    """The sound nearest to an excerpt made quieter and brought to another rate, as a copy from elsewhere is."""
+    from ..tasks.search import search
+
+    path = scratch / f"excerpt-of-{Path(excerpt.source).stem}.wav"
+    _cut(media / excerpt.source, excerpt, path)
+    hits = tuple(search(vectors, sound=path, k=5))
+    found = bool(hits) and name_of(hits[0]) == excerpt.source
+    return Answer(
+        excerpt.title, hits, found and hits[0].record.start < excerpt.stop and hits[0].record.stop > excerpt.start
+    )
+
+
+def _cut(source: Path, excerpt: Excerpt, path: Path) -> None:
+    import soundfile
+
+    from ..features.resample import resample_clip
+    from ..media import mono, open_audio
+    from ..types import Clip
+
+    clip = mono(open_audio(source))
+    first, last = (round((seconds - clip.start) * clip.rate) for seconds in (excerpt.start, excerpt.stop))
+    cut = resample_clip(Clip(clip.data[:, first:last].copy(), "audio", clip.rate), 44_100)
+    soundfile.write(path, 0.5 * cut.data.T, 44_100)
+
+
+def name_of(hit: Hit) -> str:
+    """The file's own name."""
+    return Path(hit.record.source).name

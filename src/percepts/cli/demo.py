@@ -1,0 +1,105 @@
+"""`percepts demo`: real pictures, a recording and a film through real weights, and the questions they answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._print import clock, print_json, print_table, span
+from ._progress import Mode, progress
+from .embed import exit_code, tell_failures
+from .search import as_row
+
+if TYPE_CHECKING:
+    from ._demo import Answer, Demo
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where media, vectors and the contact sheet go.")
+    ] = Path("demo-output"),
+    show: Annotated[
+        Mode, typer.Option("--progress", help="On stderr: a bar on a terminal and lines elsewhere, or as said.")
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
+) -> None:
+    """Embed real media and find them again by words and by sound.
+
+    Fetches about 100 MB of weights the first time. Ends with 1 if an answer is wrong.
+    """
+    from . import _contact_sheet
+    from ._demo import run
+
+    with progress(show) as on_progress:
+        done = run(output, on_progress=on_progress)
+    sheets = _contact_sheet.write(done, output)
+    if as_json:
+        print_json(_plain(done))
+    else:
+        _tell(done)
+        typer.echo(f"\nThe same with pictures: {' and '.join(str(path) for path in sheets)}")
+    if not done.right:
+        typer.secho("percepts: an answer is wrong: see the table", err=True, fg=typer.colors.RED)
+        raise typer.Exit(1)
+    if code := exit_code(done.report):
+        raise typer.Exit(code)
+
+
+def _plain(done: Demo) -> dict[str, Any]:
+    def answers(found: tuple[Answer, ...]) -> list[dict[str, Any]]:
+        return [
+            {"asked": answer.title, "right": answer.right, "hits": [as_row(hit) for hit in answer.hits]}
+            for answer in found
+        ]
+
+    return {
+        "right": done.right,
+        "pictures": answers(done.pictures),
+        "moments": answers(done.moments),
+        "sounds": answers(done.sounds),
+    }
+
+
+def _tell(done: Demo) -> None:
+    report = done.report
+    typer.echo(f"{report.done} sources, {report.rows} vectors, embedded in {span(report.seconds)}\n")
+    tell_failures(report)
+    from ._demo import name_of
+
+    print_table(
+        ("words", "", "the nearest picture", "score", "the next", "score"),
+        [
+            (a.title, _mark(a), name_of(a.hits[0]), _score(a, 0), name_of(a.hits[1]), _score(a, 1))
+            for a in done.pictures
+        ],
+    )
+    typer.echo()
+    print_table(
+        ("words", "", "moment of the film", "score"),
+        [(a.title, _mark(a), clock(a.hits[0].record.start), _score(a, 0)) for a in done.moments],
+    )
+    typer.echo()
+    print_table(
+        ("sound", "", "the nearest sound", "from", "to", "score"),
+        [
+            (
+                a.title,
+                _mark(a),
+                name_of(a.hits[0]),
+                clock(a.hits[0].record.start),
+                clock(a.hits[0].record.stop),
+                _score(a, 0),
+            )
+            for a in done.sounds
+        ],
+    )
+
+
+def _mark(answer: Answer) -> str:
+    return "right" if answer.right else "WRONG"
+
+
+def _score(answer: Answer, place: int) -> str:
+    return f"{answer.hits[place].score:.3f}"

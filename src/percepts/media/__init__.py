@@ -1,0 +1,46 @@
+"""Bytes to clips: pictures, recordings and films, opened by what they are and never by what they are called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._source import Source, is_url
+from .probe import Probe, probe
+
+if TYPE_CHECKING:
+    from .audio import array_audio, mono, open_audio, stream_audio
+    from .fetch import Fetcher
+    from .image import open_image
+    from .video import stream_frames
+
+# FFmpeg, libsndfile and Pillow take 0.1 s each to load: whoever needs one kind of media loads one.
+_HOMES = {
+    "open_image": "image",
+    "stream_audio": "audio",
+    "open_audio": "audio",
+    "mono": "audio",
+    "array_audio": "audio",
+    "stream_frames": "video",
+    "Fetcher": "fetch",
+}
+
+__all__ = [
+    "Fetcher",
+    "Probe",
+    "Source",
+    "array_audio",
+    "is_url",
+    "mono",
+    "open_audio",
+    "open_image",
+    "probe",
+    "stream_audio",
+    "stream_frames",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

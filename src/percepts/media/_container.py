@@ -1,0 +1,171 @@
+"""What FFmpeg reads: a container opened as the format it is, its streams, its clock, its damage."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from ..errors import DecodeError, TruncatedMedia
+from ._source import Source, name_of, open_source
+
+MAX_JUMP, MAX_BACK = 3600, 1
+"""Seconds on, and seconds back, from one packet to the next beyond which a clock is broken, not a long still."""
+
+_log = logging.getLogger(__name__)
+_DEMUXERS = {"mp4": "mov", "m4a": "mov", "mkv": "matroska", "webm": "matroska", "ts": "mpegts"}
+# Formats whose header states how long they are; elsewhere FFmpeg estimates from the bit rate.
+_PROMISING = frozenset({"mp4", "m4a", "mov", "mkv", "webm", "avi", "flv", "asf"})
+# A header may round up, and count an edit list or the shorter of two tracks.
+_SLACK = Fraction(1, 2)
+
+
+@contextmanager
+def open_container(source: Source, format: str) -> Iterator[InputContainer]:
+    """The container, its streams found. `format` is what `sniff` said: FFmpeg is not asked to guess.
+
+    That also keeps playlists and scripts, which make FFmpeg open other files, from being read as media.
+
+    Raises:
+        DecodeError: it cannot be opened.
+    """
+    with open_source(source) as file:
+        try:
+            container = av.open(
+                file, "r", format=_DEMUXERS.get(format, format), metadata_errors="replace", buffer_size=2**16
+            )
+        except (FFmpegError, ValueError) as error:
+            reason = _unfinished(source, format) or str(error)
+            raise DecodeError(f"{name_of(source)}: damaged {format}: {reason}") from error
+        with container:
+            yield container
+
+
+def _unfinished(source: Source, format: str) -> str | None:
+    """MP4 keeps its index in a box called moov, which a recorder writes last."""
+    if format not in ("mp4", "m4a", "mov"):
+        return None
+    with open_source(source) as file:
+        while len(head := file.read(16)) >= 8:
+            size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if kind == b"moov":
+                return None
+            size = int.from_bytes(head[8:16], "big") if size == 1 else size
+            if size < 8:
+                break
+            file.seek(size - len(head), 1)
+    return "it has no index (moov): the recording was not finished, or the file is cut"
+
+
+def sound_of(container: InputContainer) -> AudioStream | None:
+    """The sound track FFmpeg would play, if there is one."""
+    stream = container.streams.best("audio")
+    return stream if isinstance(stream, AudioStream) else None
+
+
+def pictures_of(container: InputContainer) -> VideoStream | None:
+    """The moving pictures FFmpeg would play, if there are any; a cover is none."""
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        return None
+    return stream
+
+
+def origin_of(container: InputContainer) -> Fraction:
+    """Where the clock of the container begins, in seconds: the first of its sound and pictures."""
+    streams = (sound_of(container), pictures_of(container))
+    starts = [s.start_time * s.time_base for s in streams if s and s.start_time is not None and s.time_base]
+    return min(starts, default=Fraction(0))
+
+
+class Track:
+    """Packets and frames of one stream; damage is borne while good frames follow, and told at the end.
+
+    A packet that does not decode leaves a hole, as players do. Whether it was the end is known only afterwards.
+    """
+
+    def __init__(self, container: InputContainer, stream: Stream, source: Source, format: str) -> None:
+        self.container, self.stream, self.source, self.format = container, stream, source, format
+        self.origin = origin_of(container)
+        self.fault: Exception | None = None
+        self.decoded = False
+        self._ends: dict[int, int] = {}  # ticks to which each stream went; whole numbers, as this runs for every packet
+        self._holes = 0
+
+    def packets(self) -> Iterator[Packet[Stream]]:
+        """The packets of the stream; the last one is empty and flushes the decoder."""
+        try:
+            for packet in self.container.demux():
+                if packet.is_corrupt:
+                    self.fault = ValueError("a packet is cut short")
+                if packet.stream.type in ("audio", "video"):
+                    self._note(packet)
+                if packet.stream_index == self.stream.index:
+                    yield packet
+        except FFmpegError as error:
+            self.fault = error
+
+    def _note(self, packet: Packet[Stream]) -> None:
+        at = packet.pts if packet.pts is not None else packet.dts
+        if at is not None:
+            end = at + (packet.duration or 0)
+            self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
+
+    def _reach(self) -> Fraction:
+        """Seconds to which the packets of any stream went."""
+        streams = self.container.streams
+        ends = [end * (streams[index].time_base or 0) for index, end in self._ends.items()]
+        return max(ends, default=Fraction(0)) - self.origin
+
+    def decode(self, packet: Packet[Stream]) -> list[Any] | None:
+        """Frames of a packet; None where it is damaged."""
+        try:
+            frames = packet.decode()
+        except FFmpegError as error:
+            self.fault, self._holes = error, self._holes + 1
+            return None
+        if frames:
+            self.decoded = True
+            if packet.size and not packet.is_corrupt:
+                self.fault = None
+        return frames
+
+    def frames(self) -> Iterator[Any]:
+        """All frames of the stream, in order."""
+        for packet in self.packets():
+            yield from self.decode(packet) or ()
+
+    def follows(self, at: Fraction, before: Fraction) -> bool:
+        """Whether a time can follow another; a clock that leaps is a fault, after which nothing is delivered."""
+        if -MAX_BACK <= at - before <= MAX_JUMP:
+            return True
+        self.fault = ValueError(f"the clock leaps from {float(before):.1f} s to {float(at):.1f} s")
+        return False
+
+    def finish(self, done: Fraction) -> None:
+        """Say what was wrong, after `done` seconds were delivered.
+
+        Raises:
+            DecodeError: nothing could be decoded.
+            TruncatedMedia: the end could not, or there is less than the header promises.
+        """
+        if not self.decoded:
+            reason = self.fault or "it holds no frame"
+            raise DecodeError(f"{name_of(self.source)}: damaged {self.format}: {reason}")
+        duration = Fraction(self.container.duration or 0, av.time_base) if self.format in _PROMISING else Fraction(0)
+        if self.fault is not None or self._reach() + _SLACK < duration:
+            reason = self.fault or "the file ends there"
+            whole = f" of {float(duration):.1f} s" if duration else ""
+            raise TruncatedMedia(f"{name_of(self.source)}: {float(done):.1f} s{whole} decoded: {reason}")
+        if self._holes:
+            _log.warning("%s: %d damaged packets were passed over", name_of(self.source), self._holes)

@@ -1,0 +1,82 @@
+"""A source, path or bytes, to an open file: what the system answers becomes an error that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import NotMedia
+
+Source = str | Path | bytes
+"""A path, always, as str or Path; or the bytes of a file. Never a URL, never text."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+# What the system says of a path that leads nowhere, beyond ENOENT.
+_NOWHERE = {
+    errno.ELOOP: "symbolic links that lead in a circle",
+    errno.ENAMETOOLONG: "no such file: the name is longer than a file name can be",
+    errno.ENOTDIR: "no such file: a part of its path is a file, not a directory",
+}
+_ODD = {stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+
+
+def name_of(source: Source) -> str:
+    """How messages call a source; printable whatever bytes the file name is made of."""
+    if isinstance(source, bytes):
+        return f"<{len(source)} bytes in memory>"
+    return os.fspath(source).encode("utf-8", "backslashreplace").decode()
+
+
+def path_of(source: Source) -> str:
+    """What `Clip.source` holds: the path as it was given, "" for bytes."""
+    return "" if isinstance(source, bytes) else os.fspath(source)
+
+
+def is_url(text: str) -> bool:
+    """Whether it is written like a URL: letters, a colon, a slash (a drive letter is one letter only)."""
+    return _URL.match(text) is not None
+
+
+def open_source(source: Source) -> BinaryIO:
+    """The file, open for reading from its first byte.
+
+    Raises:
+        FileNotFoundError: nothing is there; a URL is answered with how URLs are allowed.
+        PermissionError, IsADirectoryError: it cannot be read, it is a directory.
+        NotMedia: it is a pipe, a socket or a device, whose end never comes.
+    """
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(f"expected a path (str or Path) or bytes, got {type(source).__name__}")
+    try:
+        mode = os.stat(source).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "is a directory, not a file", name_of(source))
+        for is_odd, what in _ODD.items():
+            if is_odd(mode):
+                raise NotMedia(f"{name_of(source)}: is {what}, not a file")
+        return open(source, "rb")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, _missing(os.fspath(source)), name_of(source)) from error
+    except OSError as error:
+        if error.errno in _NOWHERE:
+            raise FileNotFoundError(error.errno, _NOWHERE[error.errno], name_of(source)) from error
+        raise
+    except ValueError as error:  # a null byte in the name
+        if isinstance(error, NotMedia):
+            raise
+        raise FileNotFoundError(errno.ENOENT, f"no such file: {error}", repr(source)) from error
+
+
+def _missing(path: str) -> str:
+    if path.lower().startswith("file:"):
+        return "no such file; a path is given as it is, without file:"
+    if is_url(path):
+        return "no such file, and URLs are off unless their host is allowed (hosts=[...] of embed, or media.Fetcher)"
+    return "no such file"

@@ -1,0 +1,190 @@
+"""A URL to bytes: from hosts allowed by name, at addresses that were checked, within caps of bytes and time."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from ..errors import FetchError, MediaTooLarge
+from ._source import is_url
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[..., list[tuple[Any, ...]]]
+
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# IPv6 prefixes that carry an IPv4 address: NAT64 (RFC 6052, 8215) and IPv4-compatible.
+_CARRIERS = tuple(ipaddress.IPv6Network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/96", "::/96"))
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Gets URLs of allowed hosts; everything else is refused before a byte is sent.
+
+    A name is resolved once and the connection goes to the very address that was checked, on every redirect anew, so a
+    name that changes its address in between gains nothing. Proxies of the environment are not used.
+
+    hosts      names allowed: "example.org"; "*.example.org" for all below it; "example.org:8080" for another port
+    max_bytes  cap on the body, whatever its Content-Length says
+    seconds    cap on the whole of it, redirects included, but not on a system resolver that hangs
+    redirects  how many are followed
+    private    whether private, loopback and link-local addresses may be connected to
+    resolve    as `socket.getaddrinfo`
+    """
+
+    hosts: tuple[str, ...]
+    max_bytes: int = 2**28
+    seconds: float = 60.0
+    redirects: int = 5
+    private: bool = False
+    resolve: Resolver = field(default=socket.getaddrinfo, repr=False)
+
+    def get(self, url: str) -> bytes:
+        """The body of a URL.
+
+        Raises:
+            FetchError: not allowed, not reached, not answered with 200, or not within `seconds`.
+            MediaTooLarge: more than `max_bytes`.
+        """
+        deadline = time.monotonic() + self.seconds
+        first = url
+        for _ in range(self.redirects + 1):
+            parts = self._allowed(url)
+            body, target = self._ask(parts, url, deadline)
+            if target is None:
+                return body
+            if parts.scheme == "https" and urlsplit(target).scheme == "http":
+                raise FetchError(f"{first}: redirected from https to {target}, which is refused")
+            url = target
+        raise FetchError(f"{first}: more than {self.redirects} redirects")
+
+    def _allowed(self, url: str) -> SplitResult:
+        """The parts of a URL that may be asked for."""
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").rstrip("."), parts.port
+        except ValueError as error:
+            raise FetchError(f"{url}: no URL: {error}") from error
+        if parts.scheme not in _PORTS:
+            raise FetchError(f"{url}: expected http or https, got {parts.scheme or 'nothing'!r}")
+        if parts.username is not None or parts.password is not None:
+            raise FetchError(f"{parts.scheme}://…@{host}: names and passwords in a URL are refused")
+        if not any(_matches(host, port or _PORTS[parts.scheme], parts.scheme, allowed) for allowed in self.hosts):
+            there = ", ".join(self.hosts) or "none"
+            raise FetchError(f"{url}: host {parts.netloc!r} is not allowed; allowed are: {there} (hosts)")
+        return parts
+
+    def _ask(self, parts: SplitResult, url: str, deadline: float) -> tuple[bytes, str | None]:
+        """One request: the body, or where it redirects to."""
+        connection: http.client.HTTPConnection | None = None
+        watch: threading.Timer | None = None
+        ours: socket.socket | None = None
+        try:
+            raw = self._connect(parts, url, deadline)
+            # A peer that sends a byte a second never trips a timeout on a single read; this ends the whole exchange.
+            ours = raw.dup()
+            watch = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, (ours,))
+            watch.daemon = True
+            watch.start()
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+            connection.sock = _secured(raw, parts)
+            path = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
+            connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "percepts"})
+            return self._answer(connection.getresponse(), url)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, FetchError | MediaTooLarge):
+                raise
+            late = f"no answer within {self.seconds:g} s" if time.monotonic() >= deadline else ""
+            raise FetchError(f"{url}: {late or error or type(error).__name__}") from error
+        finally:
+            if watch is not None:
+                watch.cancel()
+            if ours is not None:
+                ours.close()
+            if connection is not None:
+                connection.close()
+
+    def _answer(self, response: http.client.HTTPResponse, url: str) -> tuple[bytes, str | None]:
+        if response.status in _REDIRECTS:
+            target = response.getheader("Location")
+            if not target:
+                raise FetchError(f"{url}: redirects to nowhere (HTTP {response.status} with no Location)")
+            return b"", urljoin(url, target)
+        if response.status != 200:
+            raise FetchError(f"{url}: HTTP {response.status} {response.reason}")
+        if (encoding := response.getheader("Content-Encoding", "identity")) != "identity":
+            raise FetchError(f"{url}: sent as {encoding}, though plain bytes were asked for")
+        if response.length is not None and response.length > self.max_bytes:
+            raise MediaTooLarge(f"{url}: {response.length} bytes, more than the {self.max_bytes} allowed (max_bytes)")
+        body = bytearray()
+        while data := response.read(2**16):
+            body += data
+            if len(body) > self.max_bytes:
+                raise MediaTooLarge(f"{url}: more than the {self.max_bytes} bytes allowed (max_bytes)")
+        if response.length:  # what is missing of Content-Length: sized reads do not complain
+            raise FetchError(f"{url}: ended {response.length} bytes before its Content-Length")
+        return bytes(body), None
+
+    def _connect(self, parts: SplitResult, url: str, deadline: float) -> socket.socket:
+        """A connection to the first address that answers; every address of the name must be allowed."""
+        found = self.resolve(parts.hostname, parts.port or _PORTS[parts.scheme], type=socket.SOCK_STREAM)
+        for *_, address in found:
+            if not self.private and not is_public(str(address[0])):
+                raise FetchError(f"{url}: {parts.hostname} is at {address[0]}, which is not a public address")
+        failure: OSError = OSError("the name has no address")
+        for family, kind, protocol, _, address in found:
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                connection.connect(address)
+                return connection
+            except OSError as error:
+                connection.close()
+                failure = error
+        raise failure
+
+
+def is_public(address: str) -> bool:
+    """Whether an address belongs to the open internet; an IPv4 address inside an IPv6 one is judged as such."""
+    ip: Address = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if any(ip in net for net in _CARRIERS):
+            inner = inner or ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
+
+
+def _matches(host: str, port: int, scheme: str, allowed: str) -> bool:
+    name, _, stated = allowed.lower().partition(":") if allowed.count(":") == 1 else (allowed.lower(), "", "")
+    if port != (int(stated) if stated.isdigit() else _PORTS[scheme]):
+        return False
+    return host.endswith(name[1:]) and len(host) > len(name) - 1 if name.startswith("*.") else host == name
+
+
+def _secured(raw: socket.socket, parts: SplitResult) -> socket.socket:
+    if parts.scheme == "http":
+        return raw
+    try:
+        return ssl.create_default_context().wrap_socket(raw, server_hostname=parts.hostname)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it was closed in the meantime, which is as good
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+__all__ = ["Fetcher", "is_public", "is_url"]

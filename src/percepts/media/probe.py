@@ -1,0 +1,200 @@
+"""A source to what it holds, by its first bytes; its name and extension are never asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from ..errors import NotMedia
+from ._source import Source, name_of, open_source
+
+PICTURES = frozenset({"jpeg", "png", "gif", "webp", "tiff", "bmp", "avif", "heic"})
+"""Formats of `open_image`."""
+CONTAINERS = frozenset({"mp4", "mov", "m4a", "mkv", "webm", "avi", "ogg", "ts", "mpeg", "flv", "asf"})
+"""Formats that may hold sound, moving pictures or both: only a look at their streams tells."""
+
+_HEAD = 4096
+_FTYP = {b"avif": "avif", b"avis": "avif", b"M4A ": "m4a", b"M4B ": "m4a", b"qt  ": "mov"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "heic"
+)
+# (offset, bytes, format); the first that fits wins.
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"GIF87a", "gif"),
+    (0, b"GIF89a", "gif"),
+    (8, b"WEBP", "webp"),
+    (0, b"II*\x00", "tiff"),
+    (0, b"MM\x00*", "tiff"),
+    (0, b"II+\x00", "tiff"),
+    (0, b"MM\x00+", "tiff"),
+    (8, b"WAVEfmt ", "wav"),
+    (8, b"WAVE", "wav"),
+    (8, b"AVI ", "avi"),
+    (0, b"fLaC", "flac"),
+    (0, b"OggS", "ogg"),
+    (8, b"AIFF", "aiff"),
+    (8, b"AIFC", "aiff"),
+    (0, b".snd", "au"),
+    (0, b"caff", "caf"),
+    (0, b"riff\x2e\x91\xcf\x11", "w64"),
+    (0, b"#!AMR", "amr"),
+    (0, b"\x0b\x77", "ac3"),
+    (0, b"FLV\x01", "flv"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (0, b"\x00\x00\x01\xba", "mpeg"),
+    (0, b"\x00\x00\x01\xb3", "mpegvideo"),
+    (4, b"moov", "mov"),
+    (4, b"mdat", "mov"),
+    (4, b"wide", "mov"),
+    (4, b"skip", "mov"),
+    (4, b"free", "mov"),
+)
+# Formats whose four bytes at 8 mean nothing without these at 0.
+_OUTER = {
+    "webp": (b"RIFF",),
+    "wav": (b"RIFF", b"RIFX", b"RF64"),
+    "avi": (b"RIFF",),
+    "aiff": (b"FORM",),
+}
+_TS_PACKETS = (188, 192, 204)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a source holds.
+
+    kind    "image", "audio" or "video": what it is first of all; a film is "video" whether it has sound or not
+    format  short name of the format: "jpeg", "wav", "mp4", …
+    audio   it has sound
+    video   it has moving pictures; the cover of a record is none
+    """
+
+    kind: Literal["image", "audio", "video"]
+    format: str
+    audio: bool
+    video: bool
+
+
+def probe(source: Source) -> Probe:
+    """What a source holds, by its first bytes; containers are opened to see their streams.
+
+    >>> from percepts.media import probe
+    >>> probe(b"GIF89a....")
+    Probe(kind='image', format='gif', audio=False, video=False)
+
+    Raises:
+        FileNotFoundError, PermissionError, IsADirectoryError: as `open` would.
+        NotMedia: nothing here that percepts reads; the message shows the first bytes.
+        DecodeError: a container so damaged that its streams cannot be listed.
+    """
+    format = sniff(source)
+    if format in PICTURES:
+        return Probe("image", format, audio=False, video=False)
+    if format not in CONTAINERS:
+        return Probe(
+            "video" if format == "mpegvideo" else "audio", format, format != "mpegvideo", format == "mpegvideo"
+        )
+    from ._container import (
+        open_container,
+        pictures_of,
+        sound_of,
+    )  # FFmpeg takes 0.1 s to load; pictures need none of it
+
+    with open_container(source, format) as container:
+        audio, video = sound_of(container) is not None, pictures_of(container) is not None
+        if not audio and not video:
+            held = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+            raise NotMedia(f"{name_of(source)}: {format} with neither sound nor moving pictures (its streams: {held})")
+    return Probe("video" if video else "audio", format, audio, video)
+
+
+def sniff(source: Source) -> str:
+    """The format by the first bytes: a name of `PICTURES`, of `CONTAINERS`, or of a kind of recording.
+
+    Raises:
+        FileNotFoundError, PermissionError, IsADirectoryError, NotMedia: as `probe`.
+    """
+    with open_source(source) as file:
+        return sniff_file(file, source)
+
+
+def sniff_file(file: BinaryIO, source: Source) -> str:
+    """As `sniff`, of an open file, which is left at its first byte."""
+    head = file.read(_HEAD)
+    format = _format(head) or _tagged(head, file)
+    if format is None:
+        raise NotMedia(_stranger(head, file, source))
+    file.seek(0)
+    return format
+
+
+def _format(head: bytes) -> str | None:
+    for offset, magic, format in _MAGIC:
+        if head.startswith(magic, offset) and head.startswith(_OUTER.get(format, (b"",))):
+            return format
+    return _boxed(head) or _matroska(head) or _bitmap(head) or _transport(head) or _mpeg_audio(head)
+
+
+def _boxed(head: bytes) -> str | None:
+    """MP4 and its family by the brands of the ftyp box."""
+    if head[4:8] != b"ftyp":
+        return None
+    size = max(16, min(int.from_bytes(head[:4], "big"), 256))
+    brands = [head[8:12], *(head[at : at + 4] for at in range(16, size, 4))]
+    if brands[0] in (b"mif1", b"msf1"):  # a picture whose codec only the compatible brands tell
+        return next((_FTYP[brand] for brand in brands if _FTYP.get(brand) in PICTURES), "heic")
+    return _FTYP.get(brands[0], "mp4")
+
+
+def _matroska(head: bytes) -> str | None:
+    if not head.startswith(b"\x1a\x45\xdf\xa3"):
+        return None
+    return "webm" if b"\x42\x82\x84webm" in head[:128] else "mkv"
+
+
+def _bitmap(head: bytes) -> str | None:
+    """BMP: two letters are no proof, the size of the header that follows is one of seven."""
+    known = int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
+    return "bmp" if head.startswith(b"BM") and known else None
+
+
+def _transport(head: bytes) -> str | None:
+    """MPEG transport stream: a sync byte at the head of each of the first packets."""
+    for size in _TS_PACKETS:
+        at = range(4 if size == 192 else 0, len(head), size)
+        if len(at) >= 3 and all(head[i] == 0x47 for i in at):
+            return "ts"
+    return None
+
+
+def _mpeg_audio(head: bytes) -> str | None:
+    """MP3 (and layers I and II) or AAC in ADTS, by the first frame header."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    if head[1] & 0xF6 == 0xF0:
+        return "aac" if (head[2] >> 2) & 0xF < 13 else None
+    # FF FE is the mark of UTF-16 text; as MPEG it would be layer I, which no one uses.
+    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
+    bitrate, rate = head[2] >> 4, head[2] >> 2 & 3
+    sound = head[1] != 0xFE and version != 1 and layer != 0 and bitrate != 15 and rate != 3
+    return "mp3" if sound else None
+
+
+def _tagged(head: bytes, file: BinaryIO) -> str | None:
+    """What follows an ID3 tag, which may hold a cover of megabytes."""
+    if not head.startswith(b"ID3") or len(head) < 10:
+        return None
+    size = 0
+    for byte in head[6:10]:
+        size = size << 7 | byte & 0x7F
+    file.seek(10 + size)
+    rest = file.read(_HEAD).lstrip(b"\x00")  # some taggers pad behind the size they state
+    return _format(rest) or "mp3"
+
+
+def _stranger(head: bytes, file: BinaryIO, source: Source) -> str:
+    size = file.seek(0, 2)
+    if size == 0:
+        return f"{name_of(source)}: is empty, 0 bytes"
+    return f"{name_of(source)}: no picture, sound or film that percepts reads; {size} bytes that begin {head[:16]!r}"

@@ -1,0 +1,1 @@
+"""The sentences a user says, one file per verb."""
