@@ -22,10 +22,11 @@ def search(
     kind: Annotated[Literal["image", "audio", "video"] | None, typer.Option(help="Only in these media.")] = None,
     folder: Annotated[str | None, typer.Option(metavar="DIR", help="Only in sources below this folder.")] = None,
     after: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Only from this second of a source on.")
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Only what begins at this second of its source or later."),
     ] = None,
     before: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Only up to this second of a source.")
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Only what begins before this second of its source.")
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME", help="Only in this encoder's vectors.")
@@ -53,11 +54,13 @@ def search(
         model=model,
     )
     if as_json:
-        print_json([as_row(hit) for hit in hits])
+        print_json({"model": hits.model, "recall": hits.recall, "hits": [as_row(hit) for hit in hits]})
     elif hits:
         print_table(("score", "source", "time"), [(f"{hit.score:.3f}", *_where(hit)) for hit in hits], right=("score",))
     else:
-        typer.echo("nothing found: the directory holds no vector that the filters let through", err=True)
+        typer.echo(f"nothing found: no vector of {hits.model} passes the filters", err=True)
+    if hits.recall is not None and not as_json:
+        typer.echo(f"from an index that finds {hits.recall:.1%} of the ten nearest of such a query", err=True)
 
 
 def as_row(hit: Hit) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from .mel import CHUNK, power_spectrum, rows_of, triangles
+from .bands import Bands, band_power, bands, rows_of, triangles
 
 Window = Literal["hanning", "povey", "hamming"]
 Pad = Literal["zero", "floor"]
@@ -105,9 +105,7 @@ def ast_features(
     return values, mask
 
 
-def _fbank(
-    row: np.ndarray, step: int, taper: np.ndarray, bank: np.ndarray, preemphasis: float, floor: float
-) -> np.ndarray:
+def _fbank(row: np.ndarray, step: int, taper: np.ndarray, bank: Bands, preemphasis: float, floor: float) -> np.ndarray:
     """(N,) to (T, M). The steps of a frame are linear, so the pre-emphasis is made once for the whole row.
 
     With m the mean of a frame and a the pre-emphasis, (x[i] - m) - a (x[i-1] - m) = (x[i] - a x[i-1]) - (1 - a) m;
@@ -118,16 +116,13 @@ def _fbank(
     emphasised = row * keep
     emphasised[1:] = row[1:] - np.float32(preemphasis) * row[:-1]
     plain, steep = (np.lib.stride_tricks.sliding_window_view(x, length)[::step] for x in (row, emphasised))
-    out = np.empty((len(plain), len(bank)), np.float32)
-    for at in range(0, len(plain), CHUNK):
-        part = plain[at : at + CHUNK]
-        means = part.mean(axis=1)
-        frames = steep[at : at + CHUNK] - (keep * means)[:, None]
-        frames[:, 0] = keep * (part[:, 0] - means)
-        frames *= taper
-        np.matmul(power_spectrum(frames, _next_power_of_two(length)), bank.T, out=out[at : at + CHUNK])
-    np.maximum(out, np.float32(floor), out=out)
-    return np.log(out, out=out)
+    means = plain.mean(axis=1)
+    frames = steep - (keep * means)[:, None]
+    frames[:, 0] = keep * (plain[:, 0] - means)
+    power = band_power(frames, taper, _next_power_of_two(length), bank)
+    out: np.ndarray = np.maximum(power.T, np.float32(floor), order="C")
+    np.log(out, out=out)
+    return out
 
 
 def _check_fits(frames: int, max_length: int) -> None:
@@ -139,15 +134,14 @@ def _check_fits(frames: int, max_length: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _bank(rate: float, n_fft: int, n_mels: int, low: float, high: float | None) -> np.ndarray:
-    """Kaldi's triangles, straight on the mel scale and not in Hz; (M, 1 + n_fft // 2) float32."""
+def _bank(rate: float, n_fft: int, n_mels: int, low: float, high: float | None) -> Bands:
+    """Kaldi's triangles, straight on the mel scale and not in Hz."""
     high = rate / 2 if high is None else high
     if not 0 <= low < high <= rate / 2:
         raise ValueError(f"expected 0 <= low < high <= {rate / 2:g} Hz, got {low = } {high = }")
     first, last = _mel(np.array([low, high]))
-    return triangles(_mel(np.linspace(0.0, rate / 2, 1 + n_fft // 2)), np.linspace(first, last, n_mels + 2)).astype(
-        np.float32
-    )
+    bins, edges = _mel(np.linspace(0.0, rate / 2, 1 + n_fft // 2)), np.linspace(first, last, n_mels + 2)
+    return bands(triangles(bins, edges), bins, edges)
 
 
 def _mel(hz: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from .bands import Bands, band_power, bands, rows_of, triangles
+
 Scale = Literal["slaney", "htk"]
 """Hz to mel: Slaney's Auditory Toolbox (linear to 1 kHz, then logarithmic) or HTK's 2595 log10(1 + f / 700)."""
 Norm = Literal["slaney"] | None
@@ -14,7 +16,6 @@ Norm = Literal["slaney"] | None
 Log = Literal["log10", "ln", "db"]
 Pad = Literal["zero", "reflect"]
 
-CHUNK = 256  # frames at a time: frames and spectra of 400 to 512 samples then stay in a core's second-level cache
 FLOOR = 1e-10
 
 WHISPER_RATE, WHISPER_N_FFT, WHISPER_HOP = 16_000, 400, 160
@@ -141,6 +142,13 @@ def mel_filters(
     >>> mel_filters(16_000, 400, 80).shape
     (80, 201)
     """
+    return _triangles(rate, n_fft, n_mels, low, high, scale, norm)[0]
+
+
+def _triangles(
+    rate: float, n_fft: int, n_mels: int, low: float, high: float | None, scale: Scale, norm: Norm
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M, F) filters, (F,) bins and (M + 2,) edges, both in Hz."""
     high = rate / 2 if high is None else high
     if not 0 <= low < high <= rate / 2:
         raise ValueError(f"expected 0 <= low < high <= {rate / 2:g} Hz, got {low = } {high = }")
@@ -148,50 +156,17 @@ def mel_filters(
         raise ValueError(f"expected scale slaney or htk, norm slaney or None, got {scale = } {norm = }")
     to_mel, to_hz = _SCALES[scale]
     first, last = to_mel(np.array([low, high]))
-    edges = to_hz(np.linspace(first, last, n_mels + 2))
-    filters = triangles(np.linspace(0.0, rate / 2, 1 + n_fft // 2), edges)
+    bins, edges = np.linspace(0.0, rate / 2, 1 + n_fft // 2), to_hz(np.linspace(first, last, n_mels + 2))
+    filters = triangles(bins, edges)
     if norm == "slaney":
         filters *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    return filters
+    return filters, bins, edges
 
 
-def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(F,) positions of the bins and (M + 2,) edges on one scale to (M, F): band m rises from edge m to 1 at m + 1."""
-    slopes = edges[:, None] - bins[None]
-    widths = np.diff(edges)[:, None]
-    up, down = -slopes[:-2] / widths[:-1], slopes[2:] / widths[1:]
-    filters: np.ndarray = np.maximum(0.0, np.minimum(up, down))
-    return filters
-
-
-def rows_of(samples: np.ndarray) -> np.ndarray:
-    """(B, N) or (N,) floats as (B, N) float32; ValueError for anything else."""
-    if samples.ndim not in (1, 2) or samples.shape[-1] == 0:
-        raise ValueError(f"expected (B, N) or (N,) samples of mono sound, got shape {samples.shape}")
-    if samples.dtype.kind != "f":
-        raise ValueError(f"expected floats in [-1, 1], got {samples.dtype}: divide integers by their full scale first")
-    return np.atleast_2d(samples).astype(np.float32, copy=False)
-
-
-def power_spectrum(frames: np.ndarray, n_fft: int) -> np.ndarray:
-    """(T, n) float32 frames, zero-padded to n_fft, to (T, 1 + n_fft // 2) float32."""
-    spectrum = np.fft.rfft(frames, n=n_fft)  # numpy 2 keeps float32
-    real, imaginary = spectrum.real, spectrum.imag
-    power: np.ndarray = real * real
-    power += imaginary * imaginary
-    return power
-
-
-def _mel(padded: np.ndarray, hop: int, window: np.ndarray, bank: np.ndarray, power: float) -> np.ndarray:
-    """(N,) to (n_mels, T), a cache's worth of frames at a time."""
+def _mel(padded: np.ndarray, hop: int, window: np.ndarray, bank: Bands, power: float) -> np.ndarray:
+    """(N,) to (n_mels, T)."""
     frames = np.lib.stride_tricks.sliding_window_view(padded, len(window))[::hop]
-    out = np.empty((len(bank), len(frames)), np.float32)
-    for at in range(0, len(frames), CHUNK):
-        spectrum = power_spectrum(frames[at : at + CHUNK] * window, len(window))
-        if power != 2.0:
-            spectrum **= power / 2
-        np.matmul(bank, spectrum.T, out=out[:, at : at + CHUNK])
-    return out
+    return band_power(frames, window, len(window), bank, power)
 
 
 def _extend(row: np.ndarray, n_fft: int, center: bool, pad: Pad) -> np.ndarray:
@@ -200,14 +175,15 @@ def _extend(row: np.ndarray, n_fft: int, center: bool, pad: Pad) -> np.ndarray:
     return np.pad(row, (0, max(n_fft - len(row), 0)))
 
 
-def _whisper(row: np.ndarray, total: int, bank: np.ndarray) -> np.ndarray:
-    """The frames that touch sound, then the floor: zeros have no power in any band."""
+def _whisper(row: np.ndarray, total: int, bank: Bands) -> np.ndarray:
+    """Only the frames that touch sound are computed: zeros have no power in any band."""
     half, n_frames = WHISPER_N_FFT // 2, total // WHISPER_HOP
     filled = np.pad(row, (0, min(total - len(row), WHISPER_N_FFT)))  # no frame that touches sound looks further
     touched = min(n_frames, 1 + (len(row) + half) // WHISPER_HOP)
     padded = np.pad(filled, half, mode="reflect")[: (touched - 1) * WHISPER_HOP + WHISPER_N_FFT]
-    out = np.full((len(bank), n_frames), np.log10(np.float32(FLOOR)), np.float32)
-    out[:, :touched] = _logarithm(_mel(padded, WHISPER_HOP, _hann(WHISPER_N_FFT), bank, 2.0), "log10", FLOOR)
+    out = np.zeros((bank.count, n_frames), np.float32)
+    out[:, :touched] = _mel(padded, WHISPER_HOP, _hann(WHISPER_N_FFT), bank, 2.0)
+    _logarithm(out, "log10", FLOOR)
     np.maximum(out, out.max() - np.float32(8.0), out=out)
     out += np.float32(4.0)
     out *= np.float32(0.25)
@@ -225,8 +201,8 @@ def _logarithm(mel: np.ndarray, log: Log, floor: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _bank(rate: float, n_fft: int, n_mels: int, low: float, high: float | None, scale: Scale, norm: Norm) -> np.ndarray:
-    return mel_filters(rate, n_fft, n_mels, low=low, high=high, scale=scale, norm=norm).astype(np.float32)
+def _bank(rate: float, n_fft: int, n_mels: int, low: float, high: float | None, scale: Scale, norm: Norm) -> Bands:
+    return bands(*_triangles(rate, n_fft, n_mels, low, high, scale, norm))
 
 
 @lru_cache(maxsize=16)

@@ -45,7 +45,7 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
                 file, "r", format=_DEMUXERS.get(format, format), metadata_errors="replace", buffer_size=2**16
             )
         except (FFmpegError, ValueError) as error:
-            reason = _unfinished(source, format) or str(error)
+            reason = _unfinished(source, format) or _said(error)
             raise DecodeError(f"{name_of(source)}: damaged {format}: {reason}") from error
         with container:
             yield container
@@ -65,6 +65,11 @@ def _unfinished(source: Source, format: str) -> str | None:
                 break
             file.seek(size - len(head), 1)
     return "it has no index (moov): the recording was not finished, or the file is cut"
+
+
+def _said(error: Exception) -> str:
+    """What FFmpeg says, without the number of its error and the name of its function."""
+    return (error.strerror if isinstance(error, FFmpegError) else None) or str(error)
 
 
 def sound_of(container: InputContainer) -> AudioStream | None:
@@ -106,7 +111,7 @@ class Track:
         """The packets of the stream; the last one is empty and flushes the decoder."""
         try:
             for packet in self.container.demux():
-                if packet.is_corrupt:
+                if packet.is_corrupt and self.format in _PROMISING:  # elsewhere the last one is as long as it is
                     self.fault = ValueError("a packet is cut short")
                 if packet.stream.type in ("audio", "video"):
                     self._note(packet)
@@ -160,11 +165,11 @@ class Track:
             TruncatedMedia: the end could not, or there is less than the header promises.
         """
         if not self.decoded:
-            reason = self.fault or "it holds no frame"
+            reason = _said(self.fault) if self.fault else "it holds no frame"
             raise DecodeError(f"{name_of(self.source)}: damaged {self.format}: {reason}")
         duration = Fraction(self.container.duration or 0, av.time_base) if self.format in _PROMISING else Fraction(0)
         if self.fault is not None or self._reach() + _SLACK < duration:
-            reason = self.fault or "the file ends there"
+            reason = _said(self.fault) if self.fault else "the file ends there"
             whole = f" of {float(duration):.1f} s" if duration else ""
             raise TruncatedMedia(f"{name_of(self.source)}: {float(done):.1f} s{whole} decoded: {reason}")
         if self._holes:

@@ -11,15 +11,14 @@ import numpy as np
 import soundfile
 from av.audio.frame import AudioFrame
 
-from ..errors import DecodeError, MediaError, NotMedia, TruncatedMedia
+from ..errors import DecodeError, NotMedia, TruncatedMedia
 from ..types import Clip
 from ._container import Track, open_container, pictures_of, sound_of
 from ._source import Source, name_of, open_source, path_of
 from .probe import PICTURES, sniff
 
-# What libsndfile reads. Ogg is left to FFmpeg, as fast and equal to the last bit but one: its pages carry a clock, and
-# libsndfile closes the hole that a damaged page leaves, so that all that follows is early.
-_SNDFILE = frozenset({"wav", "flac", "mp3", "aiff", "au", "caf", "w64"})
+# What libsndfile reads; the rest, and what it refuses of these, is FFmpeg's.
+_SNDFILE = frozenset({"wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"})
 # Samples a read: what the decoder has when it meets damage is lost with it, whatever the block.
 _READ = 8192
 # Lengths that streaming writers leave in a header they cannot go back to: 0, or the most that fits.
@@ -190,28 +189,23 @@ def _clip(data: np.ndarray, start: int, rate: int, source: Source) -> Clip:
 
 def _pieces(source: Source, format: str, block: float) -> Iterator[Piece]:
     """From libsndfile where it reads the format, else from FFmpeg, which knows more codecs inside WAV and its like."""
-    if format not in _SNDFILE:
-        yield from _ffmpeg(source, format, block)
-        return
-    sound = _sndfile(source, format)
-    try:
-        first = next(sound)
-    except TruncatedMedia:
-        raise
-    except (StopIteration, DecodeError) as refusal:
+    if format in _SNDFILE:
+        sound = _sndfile(source, format)
         try:
-            yield from _ffmpeg(source, format, block)
+            yield next(sound)
         except TruncatedMedia:
             raise
-        except MediaError as second:
-            raise (second if isinstance(refusal, StopIteration) else refusal) from None
-        return
-    yield first
-    yield from sound
+        except (StopIteration, DecodeError):
+            pass  # FFmpeg has the last word
+        else:
+            yield from sound
+            return
+    yield from _ffmpeg(source, format, block)
 
 
 def _sndfile(source: Source, format: str) -> Iterator[Piece]:
-    done = rate = 0
+    done = rate = frames = 0
+    reason, broken = "the file ends there", False
     with open_source(source) as file:
         stated, present = _data_bytes(file, format)
         try:
@@ -220,13 +214,16 @@ def _sndfile(source: Source, format: str) -> Iterator[Piece]:
                 while len(data := sound.read(_READ, dtype="float32", always_2d=True)):
                     yield rate, done, np.ascontiguousarray(data.T)  # (N, C) → (C, N)
                     done += len(data)
-        except soundfile.SoundFileError as error:
-            reason = f"{name_of(source)}: damaged {format}: {error}"
-            raise (TruncatedMedia if done else DecodeError)(reason) from error
+        except soundfile.LibsndfileError as error:
+            if not done:
+                raise DecodeError(f"{name_of(source)}: damaged {format}: {error.error_string}") from error
+            reason, broken = error.error_string, True
     promised = max(frames, done * stated // present if present else 0)
-    if done and promised - done > _SLACK * rate:
-        seconds = f"{done / rate:.1f} s of {promised / rate:.1f} s decoded"
-        raise TruncatedMedia(f"{name_of(source)}: {seconds}: the file ends there")
+    if done and (broken or promised - done > _SLACK * rate):
+        seconds = f"{name_of(source)}: {done / rate:.1f} s of {promised / rate:.1f} s decoded"
+        if format == "ogg":  # its length is that of the last page, so what is missing is missing before it
+            raise DecodeError(f"{seconds}: there are holes in it, and the sound after a hole comes early")
+        raise TruncatedMedia(f"{seconds}: {reason}")
 
 
 def _data_bytes(file: BinaryIO, format: str) -> tuple[int, int]:

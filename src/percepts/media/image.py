@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ MAX_PIXELS = 178_956_970
 """A quarter of a gibibyte at three bytes a pixel, twice: where Pillow too speaks of a decompression bomb."""
 MAX_BYTES = 2**31
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _SHORT = 0x0112, 3
 _GIF_FRAME, _GIF_NOTE, _GIF_END = 0x2C, 0x21, 0x3B
 # EXIF 2.3, 4.6.4: what turns a stored picture upright. Pillow's rotations are counterclockwise.
 _UPRIGHT = {
@@ -147,11 +148,29 @@ def _fit(image: Image.Image, max_pixels: int, source: Source) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:
-        turn = None  # the picture is whole, its notes are not: it stays as it is stored
+    turn = _UPRIGHT.get(_orientation(image.info.get("exif", b"")))
     return image if turn is None else image.transpose(turn)
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation that EXIF notes state; 1, as stored, where they are damaged: the picture is whole all the same.
+
+    Pillow's reader of the same warns or fails, in ways of its own, at notes that many cameras write. TIFF and AVIF,
+    which have none in this form, are turned by Pillow's decoders.
+    """
+    body = exif.removeprefix(b"Exif\x00\x00")
+    order = {b"II": "<", b"MM": ">"}.get(body[:2])
+    try:
+        if order is not None:
+            (at,) = struct.unpack_from(f"{order}I", body, 4)
+            (entries,) = struct.unpack_from(f"{order}H", body, at)
+            for entry in range(at + 2, at + 2 + 12 * entries, 12):
+                tag, kind, _, value = struct.unpack_from(f"{order}HHIH", body, entry)
+                if tag == _ORIENTATION and kind == _SHORT:
+                    return int(value)
+    except struct.error:
+        pass
+    return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

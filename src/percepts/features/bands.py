@@ -1,0 +1,98 @@
+"""Frames in, their power summed into triangular bands out: what log-mel and filter banks share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CACHED = 1 << 17  # samples of frames at a time: they and their spectra then stay in a core's second-level cache
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """Triangles over the bins of a spectrum, as what they are: two weights a bin.
+
+    A bin between edge s and edge s + 1 lies on the rising side of band s and on the falling side of band s - 1, so a
+    band is the sum of two stretches of weighted bins. They are summed one bin of every stretch at a time and not as a
+    matrix product: the result then has the same bits whatever the number of frames and of threads, where BLAS picks
+    its kernel by both.
+
+    turns   of each turn: the bins (n,) to add to the n longest stretches, their rising and falling weights (n, 1)
+    place   (count + 1,) where each stretch stands in the order of length
+    """
+
+    turns: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+    place: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many bands."""
+        return len(self.place) - 1
+
+    def sum(self, power: np.ndarray) -> np.ndarray:
+        """(F, T) float32 power of each bin to (M, T) of each band."""
+        rising, falling = np.zeros((2, len(self.place), power.shape[1]), np.float32)
+        for bins, up, down in self.turns:
+            taken = power[bins]
+            rising[: len(bins)] += taken * up
+            taken *= down
+            falling[: len(bins)] += taken
+        total: np.ndarray = rising[self.place[:-1]]
+        total += falling[self.place[1:]]
+        return total
+
+
+def bands(filters: np.ndarray, bins: np.ndarray, edges: np.ndarray) -> Bands:
+    """(M, F) triangles, the (F,) places of the bins and the (M + 2,) edges, on one scale, to Bands."""
+    first = np.searchsorted(bins, edges)  # of each stretch, with the end of the last
+    lengths = np.diff(first)
+    order = np.argsort(-lengths, kind="stable")  # longest first, so that those still going are always a beginning
+    framed = np.pad(filters, ((1, 1), (0, 0))).astype(np.float32)  # no band before the first nor after the last
+    turns = []
+    for turn in range(lengths.max(initial=0)):
+        going = order[lengths[order] > turn]
+        at = first[going] + turn
+        turns.append((at, framed[going + 1, at][:, None], framed[going, at][:, None]))
+    return Bands(tuple(turns), np.argsort(order))
+
+
+def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(F,) bins and (M + 2,) edges on one scale to (M, F): band m rises from edge m to 1 at edge m + 1, and falls."""
+    slopes = edges[:, None] - bins[None]
+    widths = np.diff(edges)[:, None]
+    up, down = -slopes[:-2] / widths[:-1], slopes[2:] / widths[1:]
+    filters: np.ndarray = np.maximum(0.0, np.minimum(up, down))
+    return filters
+
+
+def band_power(frames: np.ndarray, taper: np.ndarray, n_fft: int, bank: Bands, power: float = 2.0) -> np.ndarray:
+    """(T, n) frames, multiplied by the (n,) taper and filled with zeros to n_fft, to (M, T) float32.
+
+    In stretches that fit the cache, through one set of buffers: fresh ones would cost more than the transform does.
+    """
+    length, step = len(taper), max(1, CACHED // n_fft)
+    out = np.empty((bank.count, len(frames)), np.float32)
+    tapered = np.zeros((step, n_fft), np.float32)
+    spectra: np.ndarray = np.empty((step, 1 + n_fft // 2), np.complex64)
+    squares = np.empty((1 + n_fft // 2, step), np.float32)
+    for at in range(0, len(frames), step):
+        n = min(step, len(frames) - at)
+        np.multiply(frames[at : at + n], taper, out=tapered[:n, :length])
+        np.fft.rfft(tapered[:n], out=spectra[:n])
+        parts = spectra[:n].view(np.float32)  # re, im, re, im…
+        np.square(parts, out=parts)
+        bins = np.add(parts.T[::2], parts.T[1::2], out=squares[:, :n])
+        if power != 2.0:
+            bins **= power / 2
+        out[:, at : at + n] = bank.sum(bins)
+    return out
+
+
+def rows_of(samples: np.ndarray) -> np.ndarray:
+    """(B, N) or (N,) floats as (B, N) float32; ValueError for anything else."""
+    if samples.ndim not in (1, 2) or samples.shape[-1] == 0:
+        raise ValueError(f"expected (B, N) or (N,) samples of mono sound, got shape {samples.shape}")
+    if samples.dtype.kind != "f":
+        raise ValueError(f"expected floats in [-1, 1], got {samples.dtype}: divide integers by their full scale first")
+    return np.atleast_2d(samples).astype(np.float32, copy=False)

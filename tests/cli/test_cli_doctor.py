@@ -1,0 +1,88 @@
+"""`percepts doctor` tries things; whatever happens when it does is a finding, and what the default needs decides."""
+
+import json
+
+import numpy as np
+import pytest
+
+from percepts.cli import _canary, _checks
+from percepts.cli._checks import MEDIA, examine
+
+
+@pytest.fixture(scope="module")
+def findings():
+    return {(check.area, check.name): check for check in examine(canary=False)}
+
+
+def test_everything_the_default_needs_is_well_here(findings):
+    assert [check for check in findings.values() if check.needed and check.state != "ok"] == []
+
+
+def test_every_dependency_and_every_extra_has_a_line(findings):
+    assert {("package", "numpy"), ("package", "pyarrow"), ("extra", "demo"), ("extra", "ray")} <= set(findings)
+    assert not {("extra", "dev"), ("extra", "all"), ("package", "pytest")} & set(findings)
+
+
+def test_every_installed_runtime_ran(findings):
+    from percepts.runtimes import RUNTIMES, cache_dir
+
+    for name, row in RUNTIMES.items():
+        assert findings["runtime", name].state == ("ok" if row.installed else "absent")
+    assert not list((cache_dir() / "graphs").glob("doctor*")), "the small graph is thrown away"
+
+
+def test_what_breaks_is_a_finding_and_the_rest_goes_on(monkeypatch):
+    def broken():
+        raise OSError("libsndfile.so: wrong\n  ELF class")
+
+    monkeypatch.setitem(MEDIA, "sound (soundfile)", broken)
+    found = {(check.area, check.name): check for check in examine(canary=False)}
+    sound = found["media", "sound (soundfile)"]
+    assert (sound.state, sound.needed) == ("broken", True)
+    assert sound.detail == "OSError: libsndfile.so: wrong ELF class"
+    assert found["media", "film (PyAV)"].state == "ok"
+
+
+def test_a_missing_dependency_is_broken_and_a_missing_extra_only_absent(monkeypatch):
+    monkeypatch.setattr(_checks, "_version", lambda package: None if package in {"soxr", "ray"} else "1.0")
+    found = {(check.area, check.name): check for check in _checks._packages()}
+    assert found["package", "soxr"].state == "broken"
+    assert "pip install 'soxr" in found["package", "soxr"].detail
+    assert found["extra", "ray"].state == "absent"
+    assert found["extra", "ray"].detail == "pip install 'percepts[ray]'"
+
+
+def test_the_command_ends_with_0_when_all_is_well(percepts):
+    done = percepts("doctor", "--quick", "--json")
+    assert done.returncode == 0, done.stdout
+    report = json.loads(done.stdout)
+    assert report["ok"] and all(set(check) == set(report["checks"][0]) for check in report["checks"])
+
+
+def test_the_command_ends_with_1_and_names_what_is_broken(percepts, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = percepts("doctor", "--quick", PERCEPTS_CACHE=str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert "broken: cache" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(_canary.CANARIES))
+def test_the_canary_sings(name):
+    assert _canary.prove(name).startswith("cosine ")
+
+
+def test_the_clock_is_found_by_words():
+    assert "'a clock on the wall' finds the clock" in _canary.prove("conse")
+
+
+def test_a_canary_that_sings_otherwise_is_heard(monkeypatch):
+    wrong = _canary.expected("melstats")[::-1].copy()
+    monkeypatch.setattr(_canary, "measure", lambda name: wrong)
+    with pytest.raises(ArithmeticError, match=r"expected a cosine of 0\.999"):
+        _canary.prove("melstats")
+
+
+def test_a_canary_that_is_not_finite_is_heard(monkeypatch):
+    monkeypatch.setattr(_canary, "measure", lambda name: np.full(512, np.nan, np.float32))
+    with pytest.raises(ArithmeticError, match="512 of 512 numbers are not finite"):
+        _canary.prove("melstats")

@@ -1,0 +1,37 @@
+"""`percepts models` says what there is and what is here; nothing is fetched unless asked."""
+
+import json
+
+from percepts import encoders
+
+
+def test_every_encoder_is_listed_with_what_is_known_of_it(percepts, tmp_path):
+    done = percepts("models", "--json", PERCEPTS_CACHE=str(tmp_path / "cache"), PERCEPTS_WEIGHTS="")
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert tuple(rows) == encoders.names()
+    for name, row in rows.items():
+        spec = encoders.spec(name)
+        assert (row["kind"], row["dim"], row["rate"], row["window"]) == (spec.kind, spec.dim, spec.rate, spec.window)
+        assert row["license"] == spec.license
+        assert bool(row["download"]) == bool(spec.weights)
+        assert row["present"] or spec.weights
+
+
+def test_the_table_says_which_weights_are_missing(percepts, tmp_path):
+    done = percepts("models", "conse", "melstats", PERCEPTS_CACHE=str(tmp_path / "cache"), PERCEPTS_WEIGHTS="")
+    head, conse, melstats = done.stdout.splitlines()
+    assert head.split()[:3] == ["name", "kind", "dim"]
+    assert "not here" in conse and "MB" in conse
+    assert "needs none" in melstats
+
+
+def test_fetching_without_a_network_is_one_line_with_the_cure(percepts, tmp_path):
+    settings = {"PERCEPTS_CACHE": str(tmp_path / "cache"), "PERCEPTS_WEIGHTS": "", "PERCEPTS_OFFLINE": "1"}
+    done = percepts("models", "effnet-lite0", "--fetch", **settings)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "effnet-lite0" in done.stderr and "PERCEPTS_WEIGHTS" in done.stderr
+
+
+def test_fetching_what_needs_no_weights_is_done_at_once(percepts):
+    assert percepts("models", "melstats", "--fetch", PERCEPTS_OFFLINE="1").returncode == 0
