@@ -39,8 +39,9 @@ class NcnnRunner:
     def _one(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         extractor = self._net.create_extractor()
         for name, value in row.items():
-            # a copy of its own: a first layer that works in place crashes on memory that it only borrows
-            extractor.input(name, ncnn.Mat(np.ascontiguousarray(value[0], np.float32)).clone())
+            held = np.ascontiguousarray(value[0], np.float32)  # a Mat borrows its memory and does not keep it alive
+            # cloned, since a first layer that works in place crashes on memory that is borrowed
+            extractor.input(name, ncnn.Mat(held).clone())
         code, out = extractor.extract(self._output)
         if code != 0:
             raise EncodeError(f"ncnn gave no {self._output!r} (code {code})")

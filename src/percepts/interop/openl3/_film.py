@@ -1,0 +1,19 @@
+"""A film → how many frames it has a second."""
+
+from __future__ import annotations
+
+import av
+
+from ...errors import DecodeError, NotMedia
+
+
+def frame_rate(path: str) -> float:
+    """The average frame rate. Raises NotMedia without moving pictures, DecodeError where it cannot be told."""
+    with av.open(path) as container:
+        if not container.streams.video:
+            raise NotMedia(f"{path}: no moving pictures")
+        stream = container.streams.video[0]
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+        if not rate:
+            raise DecodeError(f"{path}: does not say how many frames it has a second")
+        return float(rate)
