@@ -1,6 +1,6 @@
 """Peak memory of `embed` on many small pictures and on a tenth of them: it must not grow with the job.
 
-    python bench/memory.py [--pictures 50000]
+python bench/memory.py [--pictures 50000]
 """
 
 from __future__ import annotations

@@ -69,3 +69,11 @@ def test_json_is_valid_whatever_a_file_is_called(monkeypatch):
     print_json({"source": "caf\udce9 寺\n"})
     out.flush()
     assert json.loads(out.buffer.getvalue()) == {"source": "caf\udce9 寺\n"}
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    import doctest
+
+    from percepts.cli import _print
+
+    assert doctest.testmod(_print).failed == 0

@@ -4,12 +4,14 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
 from percepts.features.mel import log_mel, mel_filters, mel_spectrogram, whisper_log_mel
+
+settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
 RATE = 16_000
 

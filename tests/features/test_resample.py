@@ -5,13 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepts.errors import TruncatedMedia
 from percepts.features.resample import resample, resample_clip
 from percepts.types import Clip
 from percepts.windows import contiguous
+
+settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
 rates = st.sampled_from([(44_100, 16_000), (48_000, 16_000), (8_000, 16_000), (22_050, 48_000), (192_000, 16_000)])
 

@@ -1,58 +1,9 @@
-"""A job directory made by hand: parts of toy records, committed by a manifest."""
+"""What several tests of the stores begin with."""
 
-from __future__ import annotations
-
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from percepts.stores import parquet
-from percepts.types import Record, Spec
-
-
-class ToyJob:
-    """`write` commits a part of rows, `remove` takes one back; what the manifest lists is what there is."""
-
-    def __init__(self, path: Path, dim: int = 8, model: str = "toy", seed: int = 0) -> None:
-        self.path, self.model = path, model
-        self.spec = Spec(model, "toy:Toy", "image", 0.0, 0.0, dim, "mean", (), "MIT")
-        self.parts: dict[str, parquet.PartInfo] = {}
-        self.rng = np.random.default_rng(seed)
-        path.mkdir(exist_ok=True)
-        self.commit()
-
-    def write(self, name: str, rows: int | np.ndarray) -> ToyJob:
-        """A part of so many random rows, or of these vectors; an old one of that name is replaced."""
-        vectors = self.rng.standard_normal((rows, self.spec.dim)) if isinstance(rows, int) else rows
-        records = [
-            Record(
-                f"/{'ab'[n % 2]}/{name}/{n // 4}'s.mp4", n % 4 / 2, n % 4 / 2 + 1, self.model,
-                ("image", "video")[n % 3 == 0], np.asarray(vector, np.float32), ("cup",), None if n % 2 else "über",
-            )
-            for n, vector in enumerate(vectors)
-        ]  # fmt: skip
-        listed = [parquet.Row(f"{name}-{n // 4}", record) for n, record in enumerate(records)]
-        path = self.path / f"data/{name}.parquet"
-        self.parts[name] = parquet.write_part(path, listed, self.spec, root=self.path)
-        self.commit()
-        return self
-
-    def remove(self, name: str) -> None:
-        """Take a part out of the manifest, then off the disk, as a job does."""
-        info = self.parts.pop(name)
-        self.commit()
-        (self.path / info.name).unlink()
-
-    def commit(self) -> None:
-        """Write the manifest."""
-        manifest = {
-            "models": {self.model: {"spec": asdict(self.spec), "weights": ""}},
-            "parts": [{"number": n, "data": {self.model: asdict(i)}} for n, i in enumerate(self.parts.values())],
-        }
-        (self.path / "manifest.json").write_text(json.dumps(manifest))
+from toyjob import ToyJob
 
 
 @pytest.fixture

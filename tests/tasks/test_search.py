@@ -140,7 +140,7 @@ def film(path, colours):
 
 def test_a_moment_of_a_film_is_found_by_its_text_and_its_time(media, tmp_path):
     found = list(records(film(tmp_path / "film.mp4", ["black", "red", "blue", "red"]), "fake-image"))
-    folder = commit(tmp_path / "v", {"fake-image": [*found, *records(media / "cold/white.png", "fake-image")]})
+    folder = commit(tmp_path / "v", {"fake-image": [*found, *records(media / "it's warm/white.png", "fake-image")]})
     assert sorted(h.record.start for h in percepts.search(folder, "red", k=2)) == [1.0, 3.0]
     assert [h.record.start for h in percepts.search(folder, "red", k=1, after=2)] == [3.0]
     assert [h.record.start for h in percepts.search(folder, "red", k=1, before=2, kind="video")] == [1.0]
@@ -212,3 +212,16 @@ def test_a_table_whose_encoder_is_gone_is_passed_over_and_named(media, tmp_path)
         patch.setattr(task, "_loaded", lambda name: load(f"no {name}"))
         with pytest.raises(SearchError, match="no encoder called 'no fake-gone'"):
             percepts.search(folder, "black")
+
+
+def test_words_and_pictures_find_real_pictures_with_the_default_encoder(tmp_path):
+    data = pytest.importorskip("skimage.data")
+    names = ("astronaut", "chelsea", "coffee", "rocket")
+    for name in names:
+        Image.fromarray(getattr(data, name)()).save(tmp_path / f"{name}.png")
+    found = [record for name in names for record in records(tmp_path / f"{name}.png", "conse")]
+    folder = commit(tmp_path / "v", {"conse": found})
+    for text, name in {"a cup of coffee": "coffee", "a cat": "chelsea", "a rocket launch": "rocket"}.items():
+        assert stem(percepts.search(folder, text)[0]) == name
+    Image.open(tmp_path / "chelsea.png").crop((100, 0, 400, 300)).save(tmp_path / "part.jpg")
+    assert stem(percepts.search(folder, image=tmp_path / "part.jpg")[0]) == "chelsea"

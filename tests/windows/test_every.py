@@ -7,12 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepts.errors import TruncatedMedia
 from percepts.types import Clip
 from percepts.windows import every
+
+settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
 
 def frame(number: int, start: float, rate: float) -> Clip:

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepts.errors import TruncatedMedia
 from percepts.types import Clip
 from percepts.windows import contiguous, fixed
+
+settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
 RATE = 100  # small enough to reason about, and 1 / 100 is no float: rounding shows
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepts.windows import grid_view, merge, split, split_grid
+
+settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
 sides = st.integers(1, 40)
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))

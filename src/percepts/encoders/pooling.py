@@ -13,9 +13,8 @@ def mean(frames: Frames) -> np.ndarray:
     """The mean of the steps that count, summed in float64; zeros where none does."""
     if frames.data.shape[1] == 1:  # what most encoders of pictures give; the sum of one is itself
         return np.where(frames.mask, frames.data[:, 0], np.float32(0))
-    weights = frames.mask.astype(np.float64)[..., None]
-    total = (frames.data * weights).sum(axis=1)
-    return np.asarray(total / np.maximum(weights.sum(axis=1), 1), dtype=np.float32)
+    total = frames.data.sum(axis=1, dtype=np.float64, where=frames.mask[..., None])
+    return np.asarray(total / np.maximum(frames.mask.sum(axis=1, keepdims=True), 1), dtype=np.float32)
 
 
 def l2mean(frames: Frames) -> np.ndarray:

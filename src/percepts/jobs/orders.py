@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from ..media.fetch import is_url
 from .directory import Known
 from .plan import Order, fingerprint, printable, sources
 from .progress import Tally
@@ -45,13 +44,14 @@ class Orders:
         for uri in sources(self._inputs, leave_out=self._output):
             mark = fingerprint(printable(uri))
             known = self._known.get(mark)
-            if known and mark not in self._retry and _untouched(uri, known):
+            size, mtime_ns = _stamp(uri)
+            if known and mark not in self._retry and (size, mtime_ns) == (known.size, known.mtime_ns):
                 self._tally.counts["unchanged"] += 1
                 self._tally.counts["failed before"] += known.failed
                 continue
             key = next(keys)
             self._open[key] = Work(printable(uri), again=known is not None)
-            yield Order(key, uri, known.sha256.hex() if known and mark not in self._retry else None)
+            yield Order(key, uri, size, known.sha256.hex() if known and mark not in self._retry else None)
 
     def __getitem__(self, key: int) -> Work:
         return self._open[key]
@@ -64,12 +64,10 @@ class Orders:
         self._tally.total = sum(1 for _ in sources(self._inputs, leave_out=self._output))
 
 
-def _untouched(uri: str, known: Known) -> bool:
-    """Same size and time as when it was read; what a URL gave is not asked for again."""
-    if is_url(uri) and not os.path.lexists(uri):
-        return True
+def _stamp(uri: str) -> tuple[int, int]:
+    """Size and time of a file, by which it is known to be the one that was read; (-1, -1) where there is none."""
     try:
         status = os.stat(uri)
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)
+    except (OSError, ValueError):
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

@@ -13,10 +13,14 @@ from ..media.fetch import is_url
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One source for a worker: `key` names it within the run, `known` is the sha256 its rows were made from."""
+    """One source for a worker: `key` names it within the run, `known` is the sha256 its rows were made from.
+
+    `size` is that of the file in bytes, as far as it is known: small ones travel together.
+    """
 
     key: int
     uri: str
+    size: int
     known: str | None = None
     attempts: int = 0
 

@@ -152,11 +152,14 @@ class Run:
         while not stop.is_set():
             try:
                 with self.tally.clock("decode"):
-                    event = crew.buffer.get(IDLE)
+                    events = crew.buffer.get(IDLE)
             except EOFError:
                 self._collect(self.batcher.flush())
                 break
-            self._take(event)
+            if not events:
+                self._collect(self.batcher.flush())
+            for event in events:
+                self._take(event)
             self.tally.show()
             if self._due():
                 self.commit()
@@ -185,8 +188,6 @@ class Run:
 
     def _take(self, event: Any) -> None:
         match event:
-            case None:
-                self._collect(self.batcher.flush())
             case Begun(key, id):
                 self._begin(key, id)
             case Again(key):

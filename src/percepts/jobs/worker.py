@@ -1,7 +1,7 @@
 """One source in, its prepared pieces and its outcome out; runs in a process that hostile media may take down.
 
-Started by `workers.py` as `python -m percepts.jobs.worker ADDRESS`. It speaks over one connection: first it is
-told the import path and the task, then it takes orders until the connection closes.
+Started by `workers.py` as `python -m percepts.jobs.worker ADDRESS MARKER`. It speaks over one connection: first
+it is told the import path and the task, then it takes hands of orders until the connection closes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,8 @@ from ..tasks.embed import Piece, stage
 from .entry import Entry, Stage, Status
 from .plan import Order, printable
 
+NOWHERE = (-1, -1)
+"""Size and time in the entry of a URL: what it gave once is not asked for again."""
 IN_MEMORY = 64 << 20
 """Pictures up to this many bytes are read once, and hashed and decoded from memory."""
 
@@ -57,6 +59,10 @@ class Done:
 
 
 Event = Begun | tuple[int, Piece] | Done
+
+PARCEL_BYTES = 1 << 20
+PARCEL_SECONDS = 0.25
+"""Events travel together, since a message costs as much as a tenth of a small picture: up to these limits."""
 
 
 @dataclass(slots=True)
@@ -96,7 +102,7 @@ class Perform:
     def _fetch(self, uri: str, entry: Entry) -> tuple[Source, Entry]:
         if is_url(uri) and not os.path.lexists(uri):
             data = (self.fetcher or Fetcher(())).get(uri)
-            return data, _identified(entry, hashlib.sha256(data), len(data), 0)
+            return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
         status = os.stat(uri)
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise NotMedia(f"{uri}: not a regular file")
@@ -136,19 +142,53 @@ def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+@dataclass(slots=True)
+class Outbox:
+    """Events on their way to the supervisor, in parcels."""
+
+    send: Callable[[list[Event]], None]
+    _events: list[Event] = field(default_factory=list)
+    _bytes: int = 0
+    _since: float = field(default_factory=time.monotonic)
+
+    def add(self, event: Event) -> None:
+        """Take an event; send what waits where that is much or long."""
+        self._events.append(event)
+        self._bytes += size_of(event)
+        if self._bytes >= PARCEL_BYTES or time.monotonic() - self._since > PARCEL_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._events:
+            self.send(self._events)
+        self._events, self._bytes, self._since = [], 0, time.monotonic()
+
+
+def size_of(event: Event) -> int:
+    """Bytes that an event holds while it waits."""
+    return event[1].nbytes if isinstance(event, tuple) else 0
+
+
 def main() -> None:
-    """Serve orders until the connection closes."""
+    """Serve hands of orders until the connection closes; the marker file holds the key of the order in work."""
     from multiprocessing.connection import Client
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-    with Client(sys.argv[1], authkey=bytes.fromhex(os.environ.pop("PERCEPTS_WORKER_KEY"))) as connection:
+    key = bytes.fromhex(os.environ.pop("PERCEPTS_WORKER_KEY"))
+    with Client(sys.argv[1], authkey=key) as connection, open(sys.argv[2], "r+b", buffering=0) as marker:
         connection.send(os.getpid())
         sys.path[:] = connection.recv()
         perform: Perform = connection.recv()
+        outbox = Outbox(connection.send)
         with suppress(EOFError, BrokenPipeError, ConnectionResetError):
             while True:
-                for event in perform(connection.recv()):
-                    connection.send(event)
+                for order in connection.recv():
+                    marker.seek(0)
+                    marker.write(order.key.to_bytes(8, "little"))
+                    for event in perform(order):
+                        outbox.add(event)
+                outbox.flush()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Listener, wait
@@ -19,10 +19,13 @@ from typing import IO, Any
 
 from .entry import Entry
 from .plan import Order, printable
-from .worker import Done, Event, Perform
+from .worker import Done, Event, Perform, size_of
 
-AHEAD = 2
-"""Orders a worker holds: the one it is at, and the next, so that it never waits for us."""
+HANDS = 2
+"""Hands of orders a worker holds: the one it is at, and the next, so that it never waits for us."""
+HAND = 8
+HAND_BYTES = 4 << 20
+"""A hand is this many orders, or fewer of larger files: nobody is left alone with all the films."""
 BUFFERED_BYTES = 96 << 20
 """Prepared inputs that may wait for the encoder; past that the workers wait."""
 DEATHS = 2
@@ -42,35 +45,35 @@ class Buffer:
     """A queue bounded by bytes, with one end for the crew and one for the encoder."""
 
     def __init__(self, limit: int = BUFFERED_BYTES):
-        self._events: deque[tuple[Any, int]] = deque()
+        self._events: deque[tuple[Sequence[Any], int]] = deque()
         self._bytes = 0
         self._limit = limit
         self._closed = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
-    def put(self, event: Any, size: int = 0) -> None:
-        """Wait for room, then add. One event always fits."""
+    def put(self, events: Sequence[Any], size: int = 0) -> None:
+        """Wait for room, then add. One parcel always fits."""
         with self._changed:
             while self._bytes and self._bytes + size > self._limit and not self._closed:
                 self._changed.wait()
-            self._events.append((event, size))
+            self._events.append((events, size))
             self._bytes += size
             self._changed.notify_all()
 
-    def get(self, timeout: float) -> Any:
-        """The next event; None after `timeout` seconds; EOFError when the crew is finished and nothing is left."""
+    def get(self, timeout: float) -> Sequence[Any]:
+        """The next parcel; an empty one after `timeout` seconds; EOFError when all is done and nothing is left."""
         with self._changed:
             if not self._events and not self._closed:
                 self._changed.wait(timeout)
             if self._events:
-                event, size = self._events.popleft()
+                events, size = self._events.popleft()
                 self._bytes -= size
                 self._changed.notify_all()
-                return event
+                return events
             if self._closed:
                 raise EOFError if self._error is None else self._error
-            return None
+            return ()
 
     def close(self, error: BaseException | None = None) -> None:
         """Nothing more will come (or be awaited)."""
@@ -111,14 +114,9 @@ class Crew:
 def _in_thread(perform: Perform, orders: Iterator[Order], buffer: Buffer, stop: threading.Event) -> None:
     for order in orders:
         for event in perform(order):
-            buffer.put(event, size_of(event))
+            buffer.put([event], size_of(event))
             if stop.is_set():
                 return
-
-
-def size_of(event: Event) -> int:
-    """Bytes that an event holds while it waits."""
-    return event[1].nbytes if isinstance(event, tuple) else 0
 
 
 @dataclass(eq=False)
@@ -128,19 +126,33 @@ class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection[Any, Any]
     said: IO[bytes]
-    orders: deque[Order] = field(default_factory=deque)
+    marker: IO[bytes]
+    orders: dict[int, Order] = field(default_factory=dict)
+    last_of_hand: deque[int] = field(default_factory=deque)
     heard: float = field(default_factory=time.monotonic)
     silent: bool = False
 
-    def hand(self, order: Order) -> None:
-        self.orders.append(order)
-        self.connection.send(order)
+    def hand(self, orders: list[Order]) -> None:
+        self.orders.update((order.key, order) for order in orders)
+        self.last_of_hand.append(orders[-1].key)
+        self.connection.send(orders)
+
+    def finished(self, key: int) -> None:
+        del self.orders[key]
+        if key == self.last_of_hand[0]:
+            self.last_of_hand.popleft()
+
+    def culprit(self) -> Order | None:
+        """The order it was at, by its marker; what it finished before and could not tell us of is done again."""
+        self.marker.seek(0)
+        return self.orders.get(int.from_bytes(self.marker.read(8), "little"))
 
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
         self.connection.close()
         self.said.close()
+        self.marker.close()
 
     def epitaph(self) -> str:
         """How it ended, with the last line it wrote."""
@@ -177,28 +189,37 @@ class _Supervisor:
     def _hire(self, listener: Listener, key: bytes, count: int) -> list[_Worker]:
         processes = {}
         for _ in range(count):
-            process, said = _start(listener.address, key)
-            processes[process.pid] = (process, said)
+            process, said, marker = _start(listener.address, key)
+            processes[process.pid] = process, said, marker
         hired = []
         for _ in range(count):
-            connection = _accept(listener, [process for process, _ in processes.values()])
-            process, said = processes.pop(connection.recv())
+            connection = _accept(listener, [process for process, _, _ in processes.values()])
+            process, said, marker = processes.pop(connection.recv())
             connection.send(sys.path)
             connection.send(self._perform)
-            hired.append(_Worker(process, connection, said))
+            hired.append(_Worker(process, connection, said, marker))
         return hired
 
     def _hand_out(self) -> bool:
         """Keep every worker supplied; False when all work is done."""
-        for _ in range(AHEAD):
+        for _ in range(HANDS):
             for worker in self._workers:
-                if len(worker.orders) < AHEAD and (order := self._next()) is not None:
-                    with suppress(OSError):  # it died; the order is in its list and comes back from there
-                        worker.hand(order)
+                if len(worker.last_of_hand) < HANDS and (hand := self._next_hand()):
+                    with suppress(OSError):  # it died; the orders are in its list and come back from there
+                        worker.hand(hand)
         return any(worker.orders for worker in self._workers)
 
-    def _next(self) -> Order | None:
-        return self._again.popleft() if self._again else next(self._orders, None)
+    def _next_hand(self) -> list[Order]:
+        """An order that took down a worker travels alone, so that no other has to come back with it."""
+        if self._again:
+            return [self._again.popleft()]
+        hand: list[Order] = []
+        while len(hand) < HAND and sum(max(order.size, 0) for order in hand) < HAND_BYTES:
+            order = next(self._orders, None)
+            if order is None:
+                break
+            hand.append(order)
+        return hand
 
     def _ready(self) -> list[_Worker]:
         by_connection = {worker.connection: worker for worker in self._workers}
@@ -214,15 +235,16 @@ class _Supervisor:
 
     def _hear(self, worker: _Worker, listener: Listener, key: bytes) -> None:
         try:
-            event: Event = worker.connection.recv()
+            parcel: list[Event] = worker.connection.recv()
         except (EOFError, OSError):
             self._bury(worker)
             self._workers[self._workers.index(worker)] = self._hire(listener, key, 1)[0]
             return
-        if isinstance(event, Done):
-            worker.orders.popleft()
+        for event in parcel:
+            if isinstance(event, Done):
+                worker.finished(event.key)
         before = time.monotonic()
-        self._buffer.put(event, size_of(event))
+        self._buffer.put(parcel, sum(map(size_of, parcel)))
         waited = time.monotonic() - before
         for each in self._workers:  # while we waited for room nobody could be heard
             each.heard += waited
@@ -230,15 +252,15 @@ class _Supervisor:
     def _bury(self, worker: _Worker) -> None:
         """The order it was at is blamed; the others go back unharmed."""
         why = worker.epitaph()
-        if worker.orders:
-            order = worker.orders.popleft()
-            order = replace(order, attempts=order.attempts + 1)
-            self._buffer.put(Again(order.key))
+        culprit = worker.culprit()
+        for order in worker.orders.values():
+            self._buffer.put([Again(order.key)])
+            if order is culprit:
+                order = replace(order, attempts=order.attempts + 1)
             if order.attempts < DEATHS:
                 self._again.append(order)
             else:
-                self._buffer.put(Done(order.key, _killer(order, why)))
-        self._again.extend(worker.orders)
+                self._buffer.put([Done(order.key, _killer(order, why))])
         worker.end()
 
 
@@ -254,13 +276,14 @@ def _killer(order: Order, why: str) -> Entry:
     )
 
 
-def _start(address: Any, key: bytes) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+def _start(address: Any, key: bytes) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
     """A fresh interpreter, not a fork: it inherits no threads and does not run the user's main module again."""
-    said = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the worker
+    said, marker = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile()  # noqa: SIM115  # live as long as the worker
     one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     environment = {**os.environ, **one, "PERCEPTS_WORKER_KEY": key.hex(), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "percepts.jobs.worker", str(address)]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=said), said
+    command = [sys.executable, "-m", "percepts.jobs.worker", str(address), marker.name]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=said)
+    return process, said, marker
 
 
 def _accept(listener: Listener, processes: list[subprocess.Popen[bytes]]) -> Connection[Any, Any]:

@@ -29,7 +29,7 @@ def name_of(source: Source) -> str:
     """How messages call a source; printable whatever bytes the file name is made of."""
     if isinstance(source, bytes):
         return f"<{len(source)} bytes in memory>"
-    return os.fspath(source).encode("utf-8", "backslashreplace").decode()
+    return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
 def path_of(source: Source) -> str:

@@ -15,7 +15,7 @@ from ..errors import DecodeError, NotMedia, TruncatedMedia
 from ..types import Clip
 from ._container import Track, open_container, pictures_of, sound_of
 from ._source import Source, name_of, open_source, path_of
-from .probe import PICTURES, sniff
+from .probe import PICTURES, sniff, tag_size
 
 # What libsndfile reads; the rest, and what it refuses of these, is FFmpeg's.
 _SNDFILE = frozenset({"wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"})
@@ -25,6 +25,8 @@ _READ = 8192
 _UNKNOWN = 0x7FFF0000
 # Seconds a header may promise beyond what is there: writers round, and count their own bytes.
 _SLACK = 0.05
+# Bytes of notes that may follow the sound of an MP3.
+_TAGS = 4096
 # Seconds by which the clock of a container may disagree with the count of samples: time stamps are rounded (to a
 # millisecond in Matroska and FLV), while the shortest packet that can be lost lasts 20 ms or more.
 _JITTER = Fraction(1, 100)
@@ -189,7 +191,7 @@ def _clip(data: np.ndarray, start: int, rate: int, source: Source) -> Clip:
 
 def _pieces(source: Source, format: str, block: float) -> Iterator[Piece]:
     """From libsndfile where it reads the format, else from FFmpeg, which knows more codecs inside WAV and its like."""
-    if format in _SNDFILE:
+    if format in _SNDFILE and not (format == "mp3" and not _is_whole_mp3(source)):
         sound = _sndfile(source, format)
         try:
             yield next(sound)
@@ -224,6 +226,22 @@ def _sndfile(source: Source, format: str) -> Iterator[Piece]:
         if format == "ogg":  # its length is that of the last page, so what is missing is missing before it
             raise DecodeError(f"{seconds}: there are holes in it, and the sound after a hole comes early")
         raise TruncatedMedia(f"{seconds}: {reason}")
+
+
+def _is_whole_mp3(source: Source) -> bool:
+    """Whether an MP3 begins by stating its length, and that length is all of it.
+
+    libsndfile reads no further than it thinks an MP3 goes: to the statement, which files put one behind another leave
+    behind, or without one to a guess from the first bit rate, which cuts a variable one short by half.
+    """
+    with open_source(source) as file:
+        begin = tag_size(file.read(10))
+        file.seek(begin)
+        frame = file.read(64)
+        tag = max(frame.find(b"Xing"), frame.find(b"Info"))
+        if tag < 0 or frame[tag + 7] & 3 != 3:  # it states frames and bytes
+            return False
+        return file.seek(0, 2) - begin <= int.from_bytes(frame[tag + 12 : tag + 16], "big") + _TAGS
 
 
 def _data_bytes(file: BinaryIO, format: str) -> tuple[int, int]:

@@ -183,14 +183,22 @@ def _mpeg_audio(head: bytes) -> str | None:
 
 def _tagged(head: bytes, file: BinaryIO) -> str | None:
     """What follows an ID3 tag, which may hold a cover of megabytes."""
-    if not head.startswith(b"ID3") or len(head) < 10:
+    size = tag_size(head)
+    if not size:
         return None
-    size = 0
-    for byte in head[6:10]:
-        size = size << 7 | byte & 0x7F
-    file.seek(10 + size)
+    file.seek(size)
     rest = file.read(_HEAD).lstrip(b"\x00")  # some taggers pad behind the size they state
     return _format(rest) or "mp3"
+
+
+def tag_size(head: bytes) -> int:
+    """Bytes of the ID3 tag that a file begins with; 0 for none."""
+    if not head.startswith(b"ID3") or len(head) < 10:
+        return 0
+    size = 0
+    for byte in head[6:10]:  # seven bits each
+        size = size << 7 | byte & 0x7F
+    return 10 + size
 
 
 def _stranger(head: bytes, file: BinaryIO, source: Source) -> str:

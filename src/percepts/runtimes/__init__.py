@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """module: what must be installed; extra: the one of percepts that brings it; make: network and threads to runner."""
+    """module: what must be installed; extra: that of percepts which brings it; make: network and threads to runner."""
 
     module: str
     extra: str
@@ -71,8 +71,8 @@ RUNTIMES: Mapping[str, Runtime] = {
 def start(network: Network, runtime: str = "auto", threads: int | None = None) -> tuple[str, Runner]:
     """The name of the runtime and the runner. Exports the graph at first need; may take ten seconds then.
 
-    Raises ValueError for an unknown runtime, MissingExtra for one that is not installed, and what `network.build` raises
-    (WeightsError).
+    Raises ValueError for an unknown runtime, MissingExtra for one that is not installed, and whatever `network.build`
+    raises (WeightsError).
     """
     if runtime != "auto":
         return runtime, _known(runtime).make(network, threads)

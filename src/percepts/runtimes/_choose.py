@@ -17,9 +17,7 @@ from ._network import Network, Runner
 
 log = logging.getLogger(__name__)
 
-MARGIN = (
-    1.1  # wins by less than this are noise on a shared machine (measured: the same pair of runtimes changes places)
-)
+MARGIN = 1.25  # below it the same two runtimes change places from run to run, and a second one costs memory
 BATCH = 8
 REPEATS = 3
 
@@ -29,11 +27,11 @@ def choose(
 ) -> tuple[str, Runner | None]:
     """The name of the fastest of `candidates`, and its runner where it had to be measured.
 
-    A candidate must beat those before it by a factor of MARGIN. The answer is kept in the file `choice` and holds as long
-    as that runtime is installed, whatever the clock would say next time: a resumed job must get the same bits.
+    A candidate must beat those before it by a factor of MARGIN. The answer is kept in the file `choice` and holds as
+    long as that runtime is installed, whatever the clock would say next time: a resumed job must get the same bits.
     """
     kept = _read(choice)
-    if kept in candidates:
+    if kept is not None and kept in candidates:
         return kept, None
     runners = {name: make(name) for name in candidates}
     seconds = _measure(runners, network.example)

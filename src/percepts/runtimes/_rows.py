@@ -1,8 +1,8 @@
 """Rows of a batch, one at a time, over a few threads: how every CPU runtime keeps a row independent of its batch.
 
-Kernels choose their blocking by the shape of the whole batch, so the last bits of a row depend on its company. One row a
-call has one shape, hence one result, and a thread per row uses the cores at least as well (effnet-lite0, two cores, ONNX
-Runtime: 2.6 ms a picture against 3.5 to 13 for batches of 32 on two threads inside the kernel).
+Kernels choose their blocking by the shape of the whole batch, so the last bits of a row depend on its company. One row
+a call has one shape, hence one result, and a thread per row uses the cores at least as well (effnet-lite0, two cores,
+ONNX Runtime: 2.6 ms a picture against 3.5 to 13 for batches of 32 on two threads inside the kernel).
 """
 
 from __future__ import annotations

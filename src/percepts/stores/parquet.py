@@ -149,7 +149,8 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
 def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = BATCH) -> Iterator[pa.RecordBatch]:
     """The rows of one part in order, `batch` at a time. `JobDamaged` where it is absent or is no parquet."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        # Opened here, since pyarrow takes some paths for URLs.
+        with pa.OSFile(str(path)) as opened, pq.ParquetFile(opened) as file:
             yield from file.iter_batches(batch, columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowInvalid) as error:
         raise JobDamaged(f"{path}: cannot be read: {error}; `percepts verify` says what else is wrong") from error
@@ -167,23 +168,23 @@ def read_parts(
 
 
 def vectors(batch: pa.RecordBatch) -> np.ndarray:
-    """(B, D) float32 of a batch whose vectors are all there (drop the nulls first); a view where Arrow allows."""
+    """(B, D) float32 of a batch, zeros where there is no vector; a view where Arrow allows."""
     column = batch.column("vector")
+    if column.null_count:
+        column = column.fill_null(pa.scalar([0.0] * column.type.list_size, column.type))
     return np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
 
 
 def records(batch: pa.RecordBatch, model: str) -> list[Record]:
     """The rows of a batch as records. A column that was not read leaves the default, an id is dropped."""
-    names = {field.name for field in fields(Record)}
-    return [_record({k: v for k, v in row.items() if k in names}, model) for row in batch.to_pylist()]
-
-
-def _record(row: dict[str, Any], model: str) -> Record:
-    if row.get("vector") is not None:
-        row["vector"] = np.asarray(row["vector"], np.float32)
-    if "labels" in row:
-        row["labels"] = tuple(row["labels"])
-    return Record(model=model, **row)
+    names = {field.name for field in fields(Record)} - {"vector"}
+    columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name in names}
+    if "labels" in columns:
+        columns["labels"] = [tuple(labels) for labels in columns["labels"]]
+    if "vector" in batch.schema.names:
+        there = batch.column("vector").is_valid().to_pylist()
+        columns["vector"] = [v if ok else None for v, ok in zip(np.array(vectors(batch)), there, strict=True)]
+    return [Record(model=model, **dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
 def _vectors(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:

@@ -124,9 +124,7 @@ def quoted(text: str) -> str:
 
 def directed(batch: pa.RecordBatch) -> np.ndarray:
     """(B,) bool: rows that have a vector, and not a zero one, which has no direction and is near nothing."""
-    column = batch["vector"]
-    values = np.asarray(pc.list_flatten(column.fill_null(_zeros(column.type))))
-    return np.asarray(values.reshape(len(column), -1).any(axis=1))
+    return np.asarray(vectors(batch).any(axis=1))
 
 
 def dot(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -184,7 +182,3 @@ def _wide(array: np.ndarray) -> np.ndarray:
 
 def _bools(array: pa.Array) -> np.ndarray:
     return np.asarray(array.to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _zeros(kind: pa.DataType) -> pa.Scalar:
-    return pa.scalar([0.0] * kind.list_size, kind)

@@ -177,6 +177,6 @@ def _nearest(directory: str | Path, model: str, vector: np.ndarray, k: int, wher
 
     try:
         return Index(directory, model).search(vector, k, where=where)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # LanceDB calls a full disk a RuntimeError
         log.warning("%s: no index can be kept here (%s); looking at every vector instead", directory, error)
     return exact.search(directory, model, vector, k, where=where)
