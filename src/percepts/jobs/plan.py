@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from ..media.fetch import is_url
+from ..media import is_url
 
 
 @dataclass(frozen=True, slots=True)

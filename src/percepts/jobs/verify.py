@@ -41,7 +41,7 @@ def verify(directory: str | Path) -> Verdict:
 
     Checked: every listed file is there with its size and sha256; nothing else lies beside them; every source has one
     ledger entry; the rows of each source are as many as its entry says, and no window appears twice; vectors are
-    finite, of the right length, not all zero; times run forward; counts of the manifest agree.
+    finite and of the right length; times run forward; counts of the manifest agree.
 
     Raises:
         JobError: there is no manifest, so this is no job directory.
@@ -182,5 +182,3 @@ def _vector_problems(name: str, batch: pa.RecordBatch, spec: Spec, sources: list
     finite = np.isfinite(values).all(axis=1)
     for row in np.flatnonzero(~finite):
         yield f"{name}: {sources[row]}: a vector that is not finite"
-    for row in np.flatnonzero(finite & ~values.any(axis=1)):
-        yield f"{name}: {sources[row]}: a vector of zeros"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import NotMedia
-from ..media import Probe, Source, probe
-from ..media.fetch import Fetcher, is_url
+from ..media import Probe, Source, is_url, probe
+from ..media._source import open_source
+from ..media.fetch import Fetcher
 from ..tasks.embed import Piece, stage
 from .entry import Entry, Stage, Status
 from .plan import Order, printable
@@ -103,10 +103,8 @@ class Perform:
         if is_url(uri) and not os.path.lexists(uri):
             data = (self.fetcher or Fetcher(())).get(uri)
             return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
-        status = os.stat(uri)
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise NotMedia(f"{uri}: not a regular file")
-        with open(uri, "rb") as file:
+        with open_source(uri) as file:
+            status = os.fstat(file.fileno())
             if status.st_size <= IN_MEMORY:
                 data = file.read()
                 return data, _identified(entry, hashlib.sha256(data), len(data), status.st_mtime_ns)
