@@ -54,7 +54,7 @@ def describe(row: Spec) -> dict[str, Any]:
         "license": row.license,
         "weights": list(row.weights),
         "download": sum(WEIGHTS[name].size for name in known),
-        "present": all(present(name) for name in known),
+        "present": all(present(name) for name in row.weights),
         "extra": row.extra,
         "summary": row.summary,
     }

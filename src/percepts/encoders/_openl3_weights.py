@@ -11,8 +11,6 @@ import io
 import json
 import logging
 import os
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 
 from ..errors import MissingExtra, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked
-from ._openl3_plan import CHANNELS, Modality, Published, Weights, layout
+from ._openl3_plan import CHANNELS, PUBLISHED, Modality, Published, Weights, layout
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +35,9 @@ _NAMES = {
     "norm": ("gamma", "beta", "moving_mean", "moving_variance"),
     "conv": ("kernel", "bias"),
 }
+
+NAMES = {model.name: model for model in PUBLISHED}
+"""Published networks by the names of their weights in the registry."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the bytes that are here and those there will be (0 where unknown)."""
@@ -166,6 +167,11 @@ def digest(weights: Weights) -> str:
     return total.hexdigest()
 
 
+def digest_of(name: str) -> str:
+    """The digest of published weights: upstream tells none, so they must be here, and are fetched if they are not."""
+    return digest(read(path(NAMES[name]), NAMES[name].modality))
+
+
 def folder() -> Path:
     """Where fetched files are kept."""
     return cache_dir() / "weights" / "openl3"
@@ -221,6 +227,9 @@ def _fetch(model: Published, kept: Path, on_progress: Progress | None) -> Path:
 
 def _download(address: str, partial: Path, on_progress: Callable[[int, int], Any]) -> None:
     """Append what is missing of `address` to `partial`. A server that cannot go on in the middle sends it all anew."""
+    import urllib.error  # 30 ms that only a download is worth
+    import urllib.request
+
     here = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={here}-"} if here else {})
     try:

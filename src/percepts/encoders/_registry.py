@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import MissingExtra, UnknownModel
 from ..types import Encoder, Spec
+from . import _openl3_plan
 
 GROUP = "percepts.encoders"
 """Entry points of this group name a Spec or an iterable of Specs."""
@@ -43,6 +44,7 @@ _ROWS = (
         "fake-audio", ".fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
         summary="for tests: loudness in eighths of a second",
     ),
+    *_openl3_plan.rows(),
 )  # fmt: skip
 _added: dict[str, Spec] = {}
 
