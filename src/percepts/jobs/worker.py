@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from mimetypes import guess_type
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
+from .. import media
 from ..errors import NotMedia
 from ..media import Probe, Source, is_url, probe
 from ..media._source import open_source
-from ..media.fetch import Fetcher
 from ..tasks.embed import Piece, stage
 from .entry import Entry, Stage, Status
 from .plan import Order, printable
@@ -70,7 +71,7 @@ class Perform:
     """How one order is carried out: a generator of events that never raises for what a source holds."""
 
     task: Task
-    fetcher: Fetcher | None = None
+    fetcher: media.Fetcher | None = None
 
     def __call__(self, order: Order) -> Iterator[Event]:
         """Begun, pieces, and at last Done."""
@@ -101,14 +102,14 @@ class Perform:
 
     def _fetch(self, uri: str, entry: Entry) -> tuple[Source, Entry]:
         if is_url(uri) and not os.path.lexists(uri):
-            data = (self.fetcher or Fetcher(())).get(uri)
+            data = (self.fetcher or media.Fetcher(())).get(uri)
             return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
         with open_source(uri) as file:
             status = os.fstat(file.fileno())
             if status.st_size <= IN_MEMORY:
                 data = file.read()
                 return data, _identified(entry, hashlib.sha256(data), len(data), status.st_mtime_ns)
-            digest = hashlib.file_digest(file, "sha256")
+            digest = hashlib.file_digest(cast(BufferedReader, file), "sha256")
         return uri, _identified(entry, digest, status.st_size, status.st_mtime_ns)
 
 

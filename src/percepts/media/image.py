@@ -241,7 +241,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
     """(1, H, W, 3) uint8, taken in strips that stay in the cache: at 12 megapixels four times faster than in one go."""
     pixels = np.empty((1, image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP):
-        pixels[0, top : top + _STRIP] = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        pixels[0, top : top + _STRIP] = np.asarray(strip)
     return pixels
 
 

@@ -108,13 +108,14 @@ class _Reel:
         rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
         self._length = max(1, round(1 / rate / self._base))
         # Time stamps rounded to a millisecond or finer may lie half a tick behind the truth; coarser ticks are a grid.
-        self._tolerance = max(Fraction(1, 10**6), self._base / 2 if self._base <= Fraction(1, 1000) else Fraction(0))
+        self._tolerance = Fraction(1, 10**6) + (self._base / 2 if self._base <= Fraction(1, 1000) else 0)
         self.aim = self.ticks(Fraction(0))
         # AVI stamps the order of decoding only; the n-th frame out is shown at the n-th of those stamps.
         self._stamps: deque[int] | None = deque() if track.format == "avi" else None
         self._skips = self._stamps is None
         self._delivered: int | None = None  # time of the last frame
         self._key: int | None = None  # time of the key frame that decoding went on from, until a frame is out
+        self._landing = False  # after a jump, until the key frame that it led to
         self._last_key: int | None = None
         self._spacing = 0  # the longest way between key frames so far
 
@@ -135,8 +136,8 @@ class _Reel:
         try:
             yield from self._frames()
         except _Inexact:
-            self._skips, self._key = False, None
             self._seek(self.ticks(Fraction(0)))
+            self._skips = self._landing = False
             yield from self._frames()
 
     def _frames(self) -> Iterator[tuple[VideoFrame, int]]:
@@ -158,16 +159,20 @@ class _Reel:
                 self._seek(self.aim)
                 waiting.clear()
                 size, sent = 0, None
+        if self._landing:
+            raise _Inexact
 
     def _starts_at(self, at: int, is_waiting: bool) -> bool:
         """Whether to begin anew at the key frame of time `at`, and to forget what waits."""
         if self._last_key is not None:
             self._spacing = max(self._spacing, at - self._last_key)
         self._last_key = at
-        if not self._skips or not is_waiting or at > self.aim:
+        if self._landing and at > self.aim:
+            raise _Inexact
+        if not self._skips or at > self.aim or not (is_waiting or self._landing):
             return False
         self._stream.codec_context.flush_buffers()
-        self._key = at
+        self._key, self._landing = at, False
         return True
 
     def _is_clock_sane(self, before: int | None, at: int) -> bool:
@@ -181,7 +186,8 @@ class _Reel:
 
     def _seek(self, at: int) -> None:
         self.track.container.seek(at, stream=self._stream)
-        self._last_key = None
+        self._last_key = self._key = None
+        self._landing = True
 
     def _decode(self, packet: Packet[Stream]) -> Iterator[tuple[VideoFrame, int]]:
         if self._stamps is not None and packet.dts is not None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import media
 from ..encoders import load, register
 from ..encoders._weights import digest
 from ..encoders.pooling import pool
 from ..errors import EncodeError, TruncatedMedia
 from ..features.resample import resample
-from ..media import Probe, Source, mono, open_image, probe, stream_audio, stream_frames
+from ..media import Probe, Source, probe
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
 from ..windows import Tail, fixed
 
@@ -174,15 +175,15 @@ def _identity(spec: Spec) -> dict[str, Any]:
 
 def _picture(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
     with stage("decode"):
-        yield open_image(source, at_least=task.at_least(spec))
+        yield media.open_image(source, at_least=task.at_least(spec))
 
 
 def _frames(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    return _until_damage(stream_frames(source, fps=task.fps, at_least=task.at_least(spec)), notes)
+    return _until_damage(media.stream_frames(source, fps=task.fps, at_least=task.at_least(spec)), notes)
 
 
 def _sound(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    blocks = map(mono, _until_damage(stream_audio(source), notes))
+    blocks = map(media.mono, _until_damage(media.stream_audio(source), notes))
     return fixed(spec.window, task.hop, task.tail)(resample(blocks, int(spec.rate)))
 
 
