@@ -280,9 +280,9 @@ def _sha256(path: Path) -> str:
 
 def _absent(model: Published, kept: Path, why: str) -> str:
     return (
-        f"the weights of {model.name} are not here: {why}. Put {kept.name}, {model.stem}.h5 or {model.stem}.safetensors "
-        f"into {kept.parent}, or into a folder and set {ENVIRONMENT}=DIR. Upstream's address: "
-        f"{ADDRESS.format(stem=model.stem)}"
+        f"the weights of {model.name} are not here: {why}. "
+        f"Put {kept.name}, {model.stem}.h5 or {model.stem}.safetensors into {kept.parent}, "
+        f"or into a folder and set {ENVIRONMENT}=DIR. Upstream's address: {ADDRESS.format(stem=model.stem)}"
     )
 
 

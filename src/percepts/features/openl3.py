@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from .mel import Scale, mel_filters
+from .mel import Scale, mel_bands
 
 Frontend = Literal["kapre", "librosa", "trained"]
 FRONTENDS: tuple[Frontend, ...] = get_args(Frontend)
@@ -105,10 +105,10 @@ def amplitudes(samples: np.ndarray, frames: Frames) -> np.ndarray:
     spectrum = np.fft.rfft(cut * _hann(frames.n_fft, samples.dtype.char))
     if not frames.bands:
         return np.abs(spectrum).T
-    bank = _bank(frames.n_fft, frames.bands, frames.scale, samples.dtype.char)
+    bank = mel_bands(RATE, frames.n_fft, frames.bands, frames.scale)
     if frames.power == 1.0:
-        return np.asarray(bank @ np.abs(spectrum).T)
-    return np.asarray(np.sqrt(bank @ (spectrum.real**2 + spectrum.imag**2).T))
+        return bank.sum(np.abs(spectrum).T.astype(np.float32, order="C"))
+    return np.sqrt(bank.sum((spectrum.real**2 + spectrum.imag**2).T.astype(np.float32, order="C")))
 
 
 def decibels(amplitude: np.ndarray) -> np.ndarray:
@@ -124,7 +124,3 @@ def _hann(n: int, kind: str) -> np.ndarray:
     """Periodic."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(kind)
 
-
-@lru_cache(maxsize=8)
-def _bank(n_fft: int, bands: int, scale: Scale, kind: str) -> np.ndarray:
-    return mel_filters(RATE, n_fft, bands, scale=scale).astype(kind)

@@ -56,6 +56,11 @@ class EmbeddingModel:
         return self._net.runtime
 
     @property
+    def weights(self) -> Weights:
+        """The 48 arrays."""
+        return self._net.weights
+
+    @property
     def input_shape(self) -> tuple[int | None, ...]:
         """(None, 1, 48000), the frontend inside; (None, F, T, 1) for librosa; (None, 224, 224, 3) for pictures."""
         if self.modality == "image":
@@ -94,7 +99,8 @@ class EmbeddingModel:
         return self._map(lambda item: item, batch)
 
     def _spectrogram(self, window: np.ndarray) -> np.ndarray:
-        return spectrogram(window[None], str(self.input_repr), str(self.frontend))[0]
+        made: np.ndarray = spectrogram(window[None], str(self.input_repr), str(self.frontend))[0]
+        return made
 
     def _map(self, prepare: Callable[[np.ndarray], np.ndarray], items: np.ndarray) -> np.ndarray:
         def one(item: np.ndarray) -> np.ndarray:
