@@ -373,6 +373,13 @@ def test_mono_of_equal_channels_is_that_channel() -> None:
         assert np.array_equal(mono(Clip(np.repeat(data, channels, 0), "audio", 8000.0)).data, data)
 
 
+def test_a_recording_of_nothing_is_an_error(tmp_path: Path) -> None:
+    for name in ("x.wav", "x.aiff"):
+        soundfile.write(tmp_path / name, np.zeros(0), 8000)
+        with pytest.raises(DecodeError, match=name):
+            open_audio(tmp_path / name)
+
+
 def test_a_block_is_some_time(zoo: Zoo) -> None:
     with pytest.raises(ValueError, match="more than 0 seconds"):
         next(stream_audio(zoo.folder / "cd.wav", block=0))

@@ -166,8 +166,8 @@ class Track:
             TruncatedMedia: the end could not, or there is less than the header promises.
         """
         if not self.decoded:
-            reason = _said(self.fault) if self.fault else "it holds no frame"
-            raise DecodeError(f"{name_of(self.source)}: damaged {self.format}: {reason}")
+            what = f"damaged {self.format}: {_said(self.fault)}" if self.fault else f"{self.format} that holds no frame"
+            raise DecodeError(f"{name_of(self.source)}: {what}")
         duration = Fraction(self.container.duration or 0, av.time_base) if self.format in _PROMISING else Fraction(0)
         if self.fault is not None or self._reach() + _SLACK < duration:
             reason = _said(self.fault) if self.fault else "the file ends there"

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
+)
 
 from ..errors import DecodeError, MediaError, MediaTooLarge, MissingExtra, NotMedia
 from ..types import Clip
@@ -119,6 +128,8 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
 
 
 def _avif(file: io.BytesIO) -> Image.Image:
+    if not features.check("avif"):
+        raise MissingExtra("AVIF pictures need a Pillow that reads them: pip install 'pillow>=11.3'")
     from PIL import AvifImagePlugin
 
     return AvifImagePlugin.AvifImageFile(file)
@@ -156,7 +167,7 @@ def _fit(image: Image.Image, max_pixels: int, source: Source) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image.info.get("exif", b"")))
+    turn = _UPRIGHT.get(_orientation(image.info.get("exif") or b""))
     return image if turn is None else image.transpose(turn)
 
 

@@ -58,7 +58,6 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
         stream = pictures_of(container)
         if stream is None:
             raise NotMedia(f"{name_of(source)}: {format} that has no moving pictures")
-        stream.thread_type = "AUTO"
         reel = _Reel(Track(container, stream, source, format), stream)
         for index, picture in _shown(reel, fps, at_least):
             yield Clip(picture, "video", float(fps), index / fps, path_of(source))
@@ -218,7 +217,7 @@ class _Reel:
 def _picture(frame: VideoFrame, wide: Fraction, at_least: int | None) -> np.ndarray:
     """RGB (1, H, W, 3), upright, with square pixels, its shortest side scaled down to `at_least`."""
     width, height = _size(frame, wide, at_least)
-    rgb = frame.reformat(width, height, "rgb24", interpolation=Interpolation.BICUBIC).to_ndarray()
+    rgb = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
         # x' = a x + c y, y' = b x + d y, of which a and d, or b and c, are zero: ISO 14496-12, 6.2.2.
