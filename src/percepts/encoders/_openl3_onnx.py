@@ -71,8 +71,8 @@ def _add(graph: _Graph, step: Step) -> None:
             graph.add("MaxPool", graph.last, kernel_shape=size, strides=size)
 
 
-def model(plan: Sequence[Step], shape: tuple[int, int, int]) -> onnx.ModelProto:
-    """A model from `x` (B, C, H, W) float32 to `grid` (B, rows x columns, 512)."""
+def model(plan: Sequence[Step], shape: tuple[int, int, int | None]) -> onnx.ModelProto:
+    """A model from `x` (B, C, H, W) float32, None where the length may vary, to `grid` (B, rows x columns, 512)."""
     graph = _Graph("x")
     for step in plan:
         _add(graph, step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,48 +20,52 @@ Grid = Callable[[np.ndarray], np.ndarray]
 """(B, C, H, W) float32 to (B, rows x columns, 512) float32, the grid row by row."""
 
 Shape = tuple[int, int]
-_Make = Callable[[Weights, Shape, "int | None"], Runner]
+_Make = Callable[["_Net", "int | None"], Runner]
 
 
-def plan(weights: Weights, shape: Shape, pool: Shape | None = None) -> list[Step]:
-    """The steps for an input of `shape`, folded."""
-    return fold(steps(weights, pool or grid_pool(weights.modality, shape)))
+@dataclass(frozen=True, slots=True)
+class _Net:
+    """Steps of a network, the shape (C, H, W) they are for, None where it may vary, and a name for both."""
+
+    plan: Sequence[Step]
+    shape: tuple[int, int, int | None]
+    name: str
 
 
-def _ncnn(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+def _ncnn(net: _Net, threads: int | None) -> Runner:
     from ..runtimes.ncnn import NcnnRunner
     from ._openl3_ncnn import files
 
-    return NcnnRunner(*files(plan(weights, shape)), output="grid", threads=threads)
+    return NcnnRunner(*files(net.plan), output="grid", threads=threads)
 
 
-def _onnx(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+def _onnx(net: _Net, threads: int | None) -> Runner:
     from ..runtimes.onnx import OnnxRunner
 
-    return OnnxRunner(_graph(weights, shape), threads)
+    return OnnxRunner(_graph(net), threads)
 
 
-def _openvino(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+def _openvino(net: _Net, threads: int | None) -> Runner:
     from ..runtimes.openvino import OpenVinoRunner
 
-    return OpenVinoRunner(_graph(weights, shape), threads)
+    return OpenVinoRunner(_graph(net), threads)
 
 
-def _torch(weights: Weights, shape: Shape, threads: int | None) -> Runner:
+def _torch(net: _Net, threads: int | None) -> Runner:
     from ._openl3_torch import TorchGrid
 
-    return TorchGrid(plan(weights, shape))
+    return TorchGrid(net.plan)
 
 
-def _graph(weights: Weights, shape: Shape) -> Path:
+def _graph(net: _Net) -> Path:
     """The path of the ONNX graph, written at first need."""
     from ._openl3_onnx import model
 
-    path = cache_dir() / "graphs" / f"openl3-{digest(weights)[:16]}-{shape[0]}x{shape[1]}.onnx"
+    path = cache_dir() / "graphs" / f"openl3-{net.name}.onnx"
     with locked(path):
         if not path.exists():
             with atomic(path) as part:
-                part.write_bytes(model(plan(weights, shape), (CHANNELS[weights.modality], *shape)).SerializeToString())
+                part.write_bytes(model(net.plan, net.shape).SerializeToString())
     return path
 
 
@@ -100,8 +105,22 @@ def _gpu() -> bool:
 
 def grid(weights: Weights, shape: Shape, runtime: str = "auto", threads: int | None = None) -> Grid:
     """The network for inputs of `shape`. A row comes out bit-identical whatever batch it came in."""
-    run = RUNTIMES[choose(runtime)][2](weights, shape, threads)
+    plan = fold(steps(weights, grid_pool(weights.modality, shape)))
+    net = _Net(plan, (CHANNELS[weights.modality], *shape), f"{digest(weights)[:16]}-{shape[0]}x{shape[1]}")
+    return _caller(RUNTIMES[choose(runtime)][2](net, threads))
 
+
+def columns(weights: Weights, height: int, runtime: str = "auto") -> Grid:
+    """The sound network without its last pooling, for spectrograms of any length.
+
+    (1, 1, F, T) to (1, F // 8 x T // 8, 512), row by row.
+    """
+    plan = fold(steps(weights, (1, 1)))[:-1]
+    net = _Net(plan, (1, height, None), f"{digest(weights)[:16]}-{height}-columns")
+    return _caller(RUNTIMES[choose(runtime)][2](net, 1))
+
+
+def _caller(run: Runner) -> Grid:
     def call(batch: np.ndarray) -> np.ndarray:
         (out,) = run({"x": np.asarray(batch, np.float32)})
         return _grid_last(out)

@@ -12,6 +12,7 @@ from ...features.kaiser import Resampler
 from ...features.openl3 import RATE, WINDOW
 from ...features.resample import resample
 from ...types import Clip
+from .models import EmbeddingModel
 from .openl3_exceptions import OpenL3Error
 from .openl3_warnings import OpenL3Warning
 
@@ -29,6 +30,12 @@ class Cut:
     batch: int = 32
     resampler: str = "openl3"
     strict: bool = False
+    dense: bool = False
+
+    @property
+    def lead(self) -> int:
+        """Zeros before the first sample."""
+        return WINDOW // 2 if self.center else 0
 
     def timestamps(self, count: int) -> np.ndarray:
         """(T,) float64: where the windows stand. openl3 writes the hop it was asked for, even if no whole sample."""
@@ -108,6 +115,13 @@ def pieces(audio: np.ndarray) -> Iterator[np.ndarray]:
         yield audio[at : at + BLOCK]
 
 
+def vectors(model: EmbeddingModel, blocks: Iterable[np.ndarray], cut: Cut) -> Iterator[np.ndarray]:
+    """Blocks (N,) at 48 kHz to batches (b, D), exact or dense."""
+    if not cut.dense:
+        return (model.from_windows(batch) for batch in windows(blocks, cut))
+    return model.from_stream(blocks, cut.hop, cut.lead)
+
+
 def windows(blocks: Iterable[np.ndarray], cut: Cut) -> Iterator[np.ndarray]:
     """Blocks (N,) at 48 kHz to batches (b, 48000) of windows, at most `cut.batch` a time.
 
@@ -128,14 +142,13 @@ class _Windows:
 
     def __init__(self, cut: Cut) -> None:
         self.cut = cut
-        self.lead = WINDOW // 2 if cut.center else 0
         self.total = self.given = self.skip = 0
         self.held: np.ndarray | None = None
 
     def push(self, block: np.ndarray) -> Iterator[np.ndarray]:
         self.total += len(block)
         if self.held is None:
-            self.held = np.zeros(self.lead, block.dtype)
+            self.held = np.zeros(self.cut.lead, block.dtype)
         skipped = min(self.skip, len(block))
         self.skip -= skipped
         self.held = np.concatenate([self.held, block[skipped:]])
@@ -143,7 +156,7 @@ class _Windows:
         yield from self._give(count)
 
     def finish(self) -> Iterator[np.ndarray]:
-        length = self.total + self.lead
+        length = self.total + self.cut.lead
         count = 1 if length <= WINDOW else 1 - (WINDOW - length) // self.cut.hop
         left = count - self.given
         if left and self.held is not None:

@@ -15,7 +15,7 @@ from ...features.pixels import resize
 from ...media import open_image, probe, stream_audio, stream_frames
 from . import _checks, _npz
 from ._film import frame_rate
-from ._sound import Cut, at_48k, windows
+from ._sound import Cut, at_48k, vectors
 from .core import Normalization, Resample, audio_cut, preprocess_images
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 from .openl3_exceptions import OpenL3Error
@@ -42,6 +42,7 @@ def process_audio_file(
     *,
     strict: bool = False,
     resample: Resample = "openl3",
+    dense: bool = False,
 ) -> None:
     """Embeddings of recordings (or of films' sound) to `<name>[_suffix].npz`: `embedding` (T, D), `timestamps` (T,).
 
@@ -56,7 +57,7 @@ def process_audio_file(
     input_repr = _checks.frontend_and_repr(frontend, input_repr, model)
     _checks.audio_options(content_type, embedding_size, verbose)
     paths = _checks.paths(filepath)
-    cut = audio_cut(hop_size, center, batch_size, resample, strict)
+    cut = audio_cut(hop_size, center, batch_size, resample, strict, dense)
     model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
     for path, out in _todo(paths, [suffix or ""], output_dir, overwrite, verbose):
         with _Named(path):
@@ -111,6 +112,7 @@ def process_video_file(
     strict: bool = False,
     resample: Resample = "openl3",
     normalization: Normalization = "openl3",
+    dense: bool = False,
 ) -> None:
     """Embeddings of films to `<name>_audio[_suffix].npz` and `<name>_image[_suffix].npz`, on one clock.
 
@@ -130,7 +132,7 @@ def process_video_file(
     _checks.audio_options(content_type, audio_embedding_size, verbose)
     _checks.image_options(input_repr, content_type, image_embedding_size, verbose)
     paths = _checks.paths(filepath)
-    cut = audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict)
+    cut = audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict, dense)
     look = _Look(_checks.batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
     suffixes = ["_".join(filter(None, (kind, suffix))) for kind in ("audio", "image")]
     todo = list(_todo(paths, suffixes, output_dir, overwrite, False))
@@ -213,13 +215,13 @@ class _Named:
 def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: Cut) -> None:
     written = 0
 
-    def vectors() -> Iterator[np.ndarray]:
+    def counted() -> Iterator[np.ndarray]:
         nonlocal written
-        for batch in windows(_sound_at_48k(path, cut), cut):
+        for batch in vectors(model, _sound_at_48k(path, cut), cut):
             written += len(batch)
-            yield model.from_windows(batch)
+            yield batch
 
-    _npz.save(out, vectors(), _lazily(lambda: cut.timestamps(written)))
+    _npz.save(out, counted(), _lazily(lambda: cut.timestamps(written)))
 
 
 def _sound_at_48k(path: str, cut: Cut) -> Iterator[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from ...encoders import _openl3_run, _openl3_weights
 from ...encoders._openl3_plan import REPRS, SHAPES, SIDE, Modality, Published, Weights, grid_pool, sizes
 from ...features.openl3 import FRONTENDS, WINDOW, spectrogram
 from ...runtimes._rows import cores
+from . import _dense
 from .openl3_exceptions import OpenL3Error
 
 VALID_FRONTENDS = ("librosa", "kapre", "trained")
@@ -102,6 +103,12 @@ class EmbeddingModel:
         made: np.ndarray = spectrogram(window[None], str(self.input_repr), str(self.frontend))[0]
         return made
 
+    def from_stream(self, blocks: Iterable[np.ndarray], hop: int, lead: int) -> Iterator[np.ndarray]:
+        """Blocks (N,) at 48 kHz behind `lead` zeros to batches (b, D), in the dense mode: see _dense.py."""
+        kind = str(self.frontend), str(self.input_repr)
+        net, size = self._net, self.embedding_size
+        return _dense.vectors(blocks, hop, lead, kind, net.columns(self._shape[0]), size, net.threads, net.map)
+
     def _map(self, prepare: Callable[[np.ndarray], np.ndarray], items: np.ndarray) -> np.ndarray:
         def one(item: np.ndarray) -> np.ndarray:
             grid = self._net(self._shape, prepare(item)[None].astype(np.float32, copy=False))
@@ -116,9 +123,10 @@ class _Net:
 
     def __init__(self, weights: Weights, runtime: str, threads: int | None) -> None:
         self.weights, self.runtime = weights, _openl3_run.choose(runtime)
-        threads = 1 if self.runtime == "torch" else threads or cores()  # torch brings its own threads
-        self.map = ThreadPoolExecutor(threads, "openl3").map if threads > 1 else map
+        self.threads = 1 if self.runtime == "torch" else threads or cores()  # torch brings its own threads
+        self.map = ThreadPoolExecutor(self.threads, "openl3").map if self.threads > 1 else map
         self._grids: dict[tuple[int, int], _openl3_run.Grid] = {}
+        self._columns: dict[int, _openl3_run.Grid] = {}
         self._lock = threading.Lock()
 
     def __call__(self, shape: tuple[int, int], batch: np.ndarray) -> np.ndarray:
@@ -126,6 +134,14 @@ class _Net:
             if shape not in self._grids:
                 self._grids[shape] = _openl3_run.grid(self.weights, shape, self.runtime, 1)
         return self._grids[shape](batch)
+
+    def columns(self, height: int) -> Callable[[np.ndarray], np.ndarray]:
+        """(F, T) decibels to (512, F // 8, T // 8), F being `height`."""
+        with self._lock:
+            if height not in self._columns:
+                self._columns[height] = _openl3_run.columns(self.weights, height, self.runtime)
+        run = self._columns[height]
+        return lambda levels: run(levels[None, None])[0].reshape(height // 8, -1, 512).transpose(2, 0, 1)
 
 
 @lru_cache(maxsize=4)
