@@ -79,3 +79,9 @@ def write(folder: Path, stem: str, what: str, ending: str = ".h5") -> Path:
     path = folder / f"{stem}{ending}"
     path.write_bytes(gzip.compress(data, 1) if ending.endswith(".gz") else data)
     return path
+
+
+def loaded(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz, and the file closed."""
+    with np.load(path) as held:
+        return dict(held)

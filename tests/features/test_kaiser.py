@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openl3_recipe import loaded
 
 from percepts.features.kaiser import Resampler, resample
 
@@ -16,7 +17,7 @@ from percepts.features.kaiser import Resampler, resample
 def test_it_gives_resampys_numbers(shared: Path) -> None:
     folder = shared / "openl3"
     meta = json.loads((folder / "inputs_audio.json").read_text())
-    inputs, reference = np.load(folder / "inputs_audio.npz"), np.load(folder / "resampled_0.2.2.npz")
+    inputs, reference = loaded(folder / "inputs_audio.npz"), loaded(folder / "resampled_0.2.2.npz")
     for name in reference:
         audio = inputs[name].astype(np.float64)
         audio = audio.mean(1) if audio.ndim == 2 else audio

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openl3_recipe import loaded
 
 from percepts.features.mel import mel_filters
 from percepts.features.openl3 import FRAMES, FRONTENDS, WINDOW, spectrogram
@@ -19,8 +20,8 @@ STILL = ("silence", "one_sample", "clicks")
 def first_window(folder: Path, name: str) -> np.ndarray:
     """What openl3 put into its frontend for the first window of that input: (1, 48000) float64."""
     meta = json.loads((folder / "inputs_audio.json").read_text())[name]
-    resampled = np.load(folder / "resampled_0.2.2.npz")
-    audio = resampled[name] if name in resampled else np.load(folder / "inputs_audio.npz")[name].astype(np.float64)
+    resampled = loaded(folder / "resampled_0.2.2.npz")
+    audio = resampled[name] if name in resampled else loaded(folder / "inputs_audio.npz")[name].astype(np.float64)
     audio = audio.mean(1) if audio.ndim == 2 else audio
     audio = np.concatenate([np.zeros(24_000 * meta["center"]), audio])[:WINDOW]
     return np.pad(audio, (0, WINDOW - len(audio)))[None]
@@ -33,7 +34,7 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("input_repr", REPRS)
 def test_librosas_spectrogram_is_openl3s_to_float32(shared: Path, input_repr: str) -> None:
     folder = shared / "openl3"
-    reference = np.load(folder / f"ref_audio_{input_repr}_512_librosa.npz")
+    reference = loaded(folder / f"ref_audio_{input_repr}_512_librosa.npz")
     for name in names(folder):
         ours = spectrogram(first_window(folder, name), input_repr, "librosa")[0]
         # computed in float64 by both; one unit in the last place of float32 at 80 is 7.6e-6
@@ -43,7 +44,7 @@ def test_librosas_spectrogram_is_openl3s_to_float32(shared: Path, input_repr: st
 @pytest.mark.parametrize("input_repr", REPRS)
 def test_kapres_spectrogram_is_openl3s_as_far_as_float32_goes(shared: Path, input_repr: str) -> None:
     folder = shared / "openl3"
-    reference = np.load(folder / f"ref_audio_{input_repr}_512_kapre.npz")
+    reference = loaded(folder / f"ref_audio_{input_repr}_512_kapre.npz")
     for name in names(folder):
         off = np.abs(spectrogram(first_window(folder, name), input_repr, "kapre")[0] - reference[f"spec/{name}"])
         if name in NOISES:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openl3_recipe import loaded
 
 from percepts.features.openl3_pixels import as_openl3, centred, trained_range
 
 
 def test_pixels_are_openl3s(shared: Path) -> None:
-    inputs, reference = (np.load(shared / "openl3" / name) for name in ("inputs_image.npz", "ref_image_512.npz"))
+    inputs, reference = (loaded(shared / "openl3" / name) for name in ("inputs_image.npz", "ref_image_512.npz"))
     for name in inputs:
         images = inputs[name] if inputs[name].ndim == 4 else inputs[name][None]
         ours = as_openl3(images)[:, ::7, ::7]

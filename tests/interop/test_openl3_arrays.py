@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openl3_recipe import loaded
 
 from percepts.features.openl3 import spectrogram
 from percepts.interop import openl3
@@ -32,8 +33,8 @@ def test_embeddings_and_timestamps_are_openl3s(
     shared: Path, weights: Path, input_repr: str, size: int, frontend: str
 ) -> None:
     folder = shared / "openl3"
-    meta, inputs = json.loads((folder / "inputs_audio.json").read_text()), np.load(folder / "inputs_audio.npz")
-    reference = np.load(folder / f"ref_audio_{input_repr}_{size}_{frontend}.npz")
+    meta, inputs = json.loads((folder / "inputs_audio.json").read_text()), loaded(folder / "inputs_audio.npz")
+    reference = loaded(folder / f"ref_audio_{input_repr}_{size}_{frontend}.npz")
     model = models.load_audio_embedding_model_from_path(
         weights / f"openl3_audio_{input_repr}_music.h5", input_repr, size, frontend
     )
@@ -56,15 +57,13 @@ def test_embeddings_and_timestamps_are_openl3s(
 
 
 def test_the_small_embedding_is_the_maximum_of_the_large_one(shared: Path) -> None:
-    large, small = (
-        np.load(shared / "openl3" / f"ref_audio_mel256_{n}_kapre.npz")["emb/noise_48k"] for n in (6144, 512)
-    )
+    large, small = (loaded(shared / "openl3" / f"ref_audio_mel256_{n}_kapre.npz")["emb/noise_48k"] for n in (6144, 512))
     np.testing.assert_allclose(large.reshape(-1, 12, 512).max(1), small, rtol=0, atol=1e-5)  # openl3's own two runs
 
 
 @pytest.mark.parametrize("size", [512, 8192])
 def test_embeddings_of_pictures_are_openl3s(shared: Path, weights: Path, size: int) -> None:
-    inputs, reference = (np.load(shared / "openl3" / n) for n in ("inputs_image.npz", f"ref_image_{size}.npz"))
+    inputs, reference = (loaded(shared / "openl3" / n) for n in ("inputs_image.npz", f"ref_image_{size}.npz"))
     model = models.load_image_embedding_model_from_path(weights / "openl3_image_mel256_music.h5", size)
     for name in inputs:
         ours = openl3.get_image_embedding(inputs[name], model=model, embedding_size=size, verbose=0)

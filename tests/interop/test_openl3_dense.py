@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openl3_recipe import loaded
 
 from percepts.interop import openl3
 from percepts.interop.openl3 import _dense, models
@@ -88,7 +89,7 @@ def test_files_can_be_dense(own: Path, tmp_path: Path) -> None:
     audio = np.random.default_rng(4).uniform(-0.5, 0.5, 70_000)
     soundfile.write(tmp_path / "noise.wav", audio, 48_000, "PCM_16")
     openl3.process_audio_file(str(tmp_path / "noise.wav"), input_repr="mel128", embedding_size=512, dense=True)
-    held = np.load(tmp_path / "noise.npz")
+    held = loaded(tmp_path / "noise.npz")
     expected, times = openl3.get_audio_embedding(
         soundfile.read(tmp_path / "noise.wav")[0], 48_000, input_repr="mel128", embedding_size=512, dense=True
     )

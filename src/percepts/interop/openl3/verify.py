@@ -136,8 +136,13 @@ def _row(
     if _openl3_weights.find(model, weights) is None:
         return Row(name, what, why=f"no weights {model.stem}")
     with tempfile.TemporaryDirectory() as out:
-        held = np.load(run(_load(chosen, weights, modality, frontend), out))["embedding"]
-    return _compared(name, what, held, np.load(data / name)["embedding"])
+        ours = _embedding(run(_load(chosen, weights, modality, frontend), out))
+    return _compared(name, what, ours, _embedding(data / name))
+
+
+def _embedding(path: Path) -> np.ndarray:
+    with np.load(path) as held:
+        return np.asarray(held["embedding"])
 
 
 def _compared(name: str, what: str, ours: np.ndarray, theirs: np.ndarray) -> Row:
