@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 ADDRESS = "https://github.com/marl/openl3/raw/models/{stem}-v0_4_0.h5.gz"
 ENVIRONMENT = "PERCEPTS_OPENL3_WEIGHTS"
 ENDINGS = (".safetensors", ".h5", "-v0_4_0.h5", "-v0_4_0.h5.gz", "-v0_2_0.h5", "-v0_2_0.h5.gz", ".h5.gz")
+SIZE = 18_800_000  # bytes of each of the published files, unpacked; packed a tenth less
 LARGEST = 64 << 20  # bytes a file may unpack to; the published ones unpack to 18.8 MB
 TIMEOUT = 60.0
 BLOCK = 1 << 20

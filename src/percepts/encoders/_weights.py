@@ -148,6 +148,11 @@ def present(name: str) -> bool:
         return False
 
 
+def size(name: str) -> int:
+    """Bytes to download for these weights."""
+    return _openl3_weights.SIZE if name in _openl3_weights.NAMES else _row(name).size
+
+
 def digest(names: Iterable[str]) -> str:
     """sha256 over the digests of all files of these weights. "" for no weights.
 
