@@ -6,6 +6,7 @@ Cramer, Wu, Salamon, Bello: Look, Listen, and Learn More (ICASSP 2019). openl3's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class _OpenL3:
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
         self.model = _published(spec.weights[0])
+        self.file: Path | None = None  # of weights; None: found by name
         self._run = Lazy(self._load, self.model.shape, runtime, threads)
 
     @property
@@ -40,7 +42,7 @@ class _OpenL3:
         return inputs["x"]
 
     def _load(self) -> Weights:
-        return _openl3_weights.read(_openl3_weights.path(self.model), self.model.modality)
+        return _openl3_weights.read(self.file or _openl3_weights.path(self.model), self.model.modality)
 
 
 class OpenL3Audio(_OpenL3):
