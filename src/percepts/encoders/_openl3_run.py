@@ -36,7 +36,7 @@ def _ncnn(net: _Net, threads: int | None) -> Runner:
     from ..runtimes.ncnn import NcnnRunner
     from ._openl3_ncnn import files
 
-    return NcnnRunner(*files(net.plan), output="grid", threads=threads)
+    return NcnnRunner(*files(net.plan, net.shape[1]), output="grid", threads=threads)
 
 
 def _onnx(net: _Net, threads: int | None) -> Runner:

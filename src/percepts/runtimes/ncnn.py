@@ -24,8 +24,7 @@ class NcnnRunner:
     def __init__(self, param: str, weights: bytes, output: str, threads: int | None = None) -> None:
         self._weights = weights  # ncnn points into these bytes rather than copy all of them
         self._net = ncnn.Net()
-        self._allocators = ncnn.PoolAllocator(), ncnn.PoolAllocator()
-        _set_options(self._net.opt, *self._allocators)
+        _set_options(self._net.opt)
         if self._net.load_param_mem(param) != 0:
             raise ValueError(f"ncnn does not read this graph, which begins {param[:80]!r}")
         self._net.load_model_mem(weights)
@@ -48,7 +47,7 @@ class NcnnRunner:
         return (np.array(out)[None],)
 
 
-def _set_options(options: ncnn.Option, blobs: ncnn.PoolAllocator, workspace: ncnn.PoolAllocator) -> None:
+def _set_options(options: ncnn.Option) -> None:
     """float32 everywhere: half floats would save nothing here and cost three digits."""
     options.num_threads = 1
     options.use_winograd_convolution = True
@@ -57,7 +56,6 @@ def _set_options(options: ncnn.Option, blobs: ncnn.PoolAllocator, workspace: ncn
     options.use_vulkan_compute = False
     for name in ("fp16_storage", "fp16_packed", "fp16_arithmetic", "bf16_storage", "int8_inference"):
         setattr(options, f"use_{name}", False)
-    options.blob_allocator, options.workspace_allocator = blobs, workspace  # memory goes round: 4 % less time
 
 
 def save(stem: Path, param: str, weights: bytes) -> None:
