@@ -80,7 +80,7 @@ class _Graph:
             self.add(*_layer(step, above, below))
 
     def in_strips(self, block: Sequence[Step], height: int, rows: int) -> None:
-        """The layers of a block once for every strip of `rows`, and their outputs put together again."""
+        """The layers of a block for every strip of `rows`, no fewer than its convolutions, and the outputs together again."""
         first = next(i for i, step in enumerate(block) if isinstance(step, Conv))
         self.add_all(block[:first])
         halo = sum(isinstance(step, Conv) for step in block)
@@ -91,7 +91,7 @@ class _Graph:
             low, high = max(0, start - halo), min(height, stop + halo)
             self.add("Crop", f"0=0 1={low} 2=0 3={_KEEP} 4={high - low} 5={_KEEP}", source=source)
             # inside the map no zeros: the rows of the halo are used up instead
-            self.add_all(block[first:], above=int(low == 0), below=int(high == height))
+            self.add_all(block[first:], above=int(start == 0), below=int(stop == height))
             parts.append(self.last)
         self._concat(parts)
 
