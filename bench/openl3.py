@@ -110,6 +110,37 @@ def end_to_end(file: Path, rounds: int) -> None:
     )
 
 
+def agreement(file: Path) -> None:
+    """How near dense vectors are to exact ones. Random weights: trained ones may be nearer or farther."""
+    from percepts.interop import openl3
+
+    model = models.load_audio_embedding_model_from_path(file, "mel256", 6144)
+    at = np.arange(48_000 * 4) / 48_000
+    sounds = {
+        "noise": np.random.default_rng(4).uniform(-0.5, 0.5, len(at)),
+        "chirp": 0.8 * np.sin(2 * np.pi * (50 * at + 2500 * at * at)),
+        "bursts": np.random.default_rng(5).normal(0, 0.2, len(at)) * np.abs(np.sin(np.pi * at)) ** 4,
+    }
+    print("\ndense against exact | cosine mean (least) | after taking off the mean | middle third of the window")
+    print("--- | --- | --- | ---")
+    for name, sound in sounds.items():
+        found = [
+            openl3.get_audio_embedding(sound, 48_000, model=model, hop_size=2 * 1936 / 48_000, dense=dense)[0]
+            for dense in (True, False)
+        ]
+        centred = [x - found[1].mean(axis=0) for x in found]
+        middle = [x.reshape(-1, 4, 3, 512)[:, :, 1].reshape(len(x), -1) for x in found]
+        whole = _cosines(*found)
+        print(
+            f"{name} | {whole.mean():.3f} ({whole.min():.3f}) | {_cosines(*centred).mean():.2f} | "
+            f"{_cosines(*middle).mean():.4f}"
+        )
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
 def memory(file: Path, minutes: int) -> None:
     """Peak of a process on one minute and on many; the hop is long so that it is the reading that is measured."""
     with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +169,7 @@ def main() -> None:
         file = Path(folder, "random.safetensors")
         write_safetensors(weights, file)
         end_to_end(file, asked.rounds)
+        agreement(file)
         memory(file, asked.minutes)
 
 

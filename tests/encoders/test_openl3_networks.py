@@ -96,6 +96,13 @@ def test_memory_that_is_not_contiguous_is_taken_as_well(monkeypatch, tmp_path) -
     np.testing.assert_array_equal(run(np.moveaxis(x, -1, 1)), run(np.ascontiguousarray(np.moveaxis(x, -1, 1))))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_bfloat16_is_refused_where_it_would_be_slower() -> None:
+    assert "torch-bf16" not in names()
+    with pytest.raises(ValueError, match="needs a GPU"):
+        grid(weights("mel128"), SHAPES["mel128"], "torch-bf16")
+
+
 def test_embeddings_of_a_size_that_is_not_published_are_refused() -> None:
     with pytest.raises(ValueError, match="6144 or 512"):
         embeddings(np.zeros((1, 12, 512), np.float32), 100)
@@ -126,5 +133,5 @@ def test_runtimes_are_chosen_by_what_is_installed(monkeypatch) -> None:
     assert choose() == "onnx"
     with pytest.raises(MissingExtra, match=r"pip install 'percepts\[ncnn\]'"):
         choose("ncnn")
-    with pytest.raises(ValueError, match="auto, ncnn, onnx, openvino, torch"):
+    with pytest.raises(ValueError, match="auto, ncnn, onnx, openvino, torch, torch-bf16"):
         choose("tensorflow")

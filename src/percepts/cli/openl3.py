@@ -54,7 +54,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")]
 WeightsDir = Annotated[
     Path | None, typer.Option("--weights", help="Folder of the weight files. [default: PERCEPTS_OPENL3_WEIGHTS, cache]")
 ]
-Runtime = Annotated[str, typer.Option(help="auto, ncnn, onnx, openvino or torch.")]
+Runtime = Annotated[str, typer.Option(help="auto, ncnn, onnx, openvino, torch or torch-bf16.")]
 Strict = Annotated[bool, typer.Option("--strict", help="openl3's numbers also where they are wrong.")]
 Dense = Annotated[bool, typer.Option("--dense", help="Windows share their convolutions: faster, not equal.")]
 ResampleBy = Annotated[Resample, typer.Option(help="openl3 for its numbers, soxr for speed.")]

@@ -80,7 +80,7 @@ class _Graph:
             self.add(*_layer(step, above, below))
 
     def in_strips(self, block: Sequence[Step], height: int, rows: int) -> None:
-        """The layers of a block for every strip of `rows`, no fewer than its convolutions, and the outputs together again."""
+        """The layers of a block for every strip of `rows`, no fewer than its convolutions; the outputs become one."""
         first = next(i for i, step in enumerate(block) if isinstance(step, Conv))
         self.add_all(block[:first])
         halo = sum(isinstance(step, Conv) for step in block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,10 +52,10 @@ def _openvino(net: _Net, threads: int | None) -> Runner:
     return OpenVinoRunner(_graph(net), threads)
 
 
-def _torch(net: _Net, threads: int | None) -> Runner:
+def _torch(net: _Net, threads: int | None, half: bool = False) -> Runner:
     from ._openl3_torch import TorchGrid
 
-    return TorchGrid(net.plan)
+    return TorchGrid(net.plan, half=half)
 
 
 def _graph(net: _Net) -> Path:
@@ -74,6 +75,7 @@ RUNTIMES: Mapping[str, tuple[str, str, _Make]] = {
     "onnx": ("onnxruntime", "onnxruntime", _onnx),
     "openvino": ("openvino", "percepts[openvino]", _openvino),
     "torch": ("torch", "torch", _torch),
+    "torch-bf16": ("torch", "torch", partial(_torch, half=True)),
 }
 """Name → the module it needs, what to pip install, how to make it. Fastest first, by bench/openl3.py."""
 
@@ -162,5 +164,6 @@ def embeddings(grids: np.ndarray, size: int) -> np.ndarray:
 
 
 def names() -> Sequence[str]:
-    """Runtimes that are installed, fastest first."""
-    return [name for name, (module, *_) in RUNTIMES.items() if find_spec(module)]
+    """Runtimes that run here, fastest first."""
+    found = [name for name, (module, *_) in RUNTIMES.items() if find_spec(module)]
+    return found if _gpu() else [name for name in found if name != "torch-bf16"]

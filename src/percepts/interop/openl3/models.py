@@ -110,6 +110,10 @@ class EmbeddingModel:
         return _dense.vectors(blocks, hop, lead, kind, net.columns(self._shape[0]), size, net.threads, net.map)
 
     def _map(self, prepare: Callable[[np.ndarray], np.ndarray], items: np.ndarray) -> np.ndarray:
+        if self._net.batched and len(items):
+            grids = self._net(self._shape, np.stack([prepare(item) for item in items]))
+            return _openl3_run.embeddings(grids, self.embedding_size)
+
         def one(item: np.ndarray) -> np.ndarray:
             grid = self._net(self._shape, prepare(item)[None].astype(np.float32, copy=False))
             return _openl3_run.embeddings(grid, self.embedding_size)
@@ -123,7 +127,8 @@ class _Net:
 
     def __init__(self, weights: Weights, runtime: str, threads: int | None) -> None:
         self.weights, self.runtime = weights, _openl3_run.choose(runtime)
-        self.threads = 1 if self.runtime == "torch" else threads or cores()  # torch brings its own threads
+        self.batched = self.runtime.startswith("torch")  # it brings its own threads, and a GPU wants batches
+        self.threads = 1 if self.batched else threads or cores()
         self.map = ThreadPoolExecutor(self.threads, "openl3").map if self.threads > 1 else map
         self._grids: dict[tuple[int, int], _openl3_run.Grid] = {}
         self._columns: dict[int, _openl3_run.Grid] = {}
