@@ -108,7 +108,7 @@ def amplitudes(samples: np.ndarray, frames: Frames) -> np.ndarray:
     bank = mel_bands(RATE, frames.n_fft, frames.bands, frames.scale)
     if frames.power == 1.0:
         return bank.sum(np.abs(spectrum).T.astype(np.float32, order="C"))
-    return np.sqrt(bank.sum((spectrum.real**2 + spectrum.imag**2).T.astype(np.float32, order="C")))
+    return np.asarray(np.sqrt(bank.sum((spectrum.real**2 + spectrum.imag**2).T.astype(np.float32, order="C"))))
 
 
 def decibels(amplitude: np.ndarray) -> np.ndarray:
