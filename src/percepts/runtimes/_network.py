@@ -41,8 +41,10 @@ class Network:
 
 
 def rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
-    """The batch as batches of one."""
+    """The batch as batches of one. Raises ValueError for an empty one."""
     count = len(next(iter(inputs.values())))
+    if not count:
+        raise ValueError("expected a batch of at least one item, got none")
     return [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(count)]
 
 
