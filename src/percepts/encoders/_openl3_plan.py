@@ -11,8 +11,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..types import Spec
-
 Modality = Literal["audio", "image"]
 Repr = Literal["linear", "mel128", "mel256"]
 Content = Literal["music", "env"]
@@ -52,24 +50,6 @@ class Published:
 
 
 PUBLISHED = tuple(Published(m, r, c) for m in get_args(Modality) for r in REPRS for c in CONTENTS)
-
-
-def rows() -> Iterator[Spec]:
-    """Each published network as an encoder of the registry, with its large vectors and, as `-512`, its small ones."""
-    for model in PUBLISHED:
-        large, small = sizes(model.modality)
-        for name, dim, pool in ((model.name, large, "concat"), (f"{model.name}-{small}", small, "max")):
-            kind, rate, window, side, target = _MEDIA[model.modality]
-            yield Spec(
-                name, target, kind, rate, window, dim, pool, (model.name,), "CC-BY-4.0", "openl3", side,
-                summary=f"OpenL3, {kind} trained on {model.content} videos, {model.input_repr}",
-            )  # fmt: skip
-
-
-_MEDIA: dict[Modality, tuple[Modality, float, float, int, str]] = {
-    "audio": ("audio", 48_000.0, 1.0, 0, ".openl3:OpenL3Audio"),
-    "image": ("image", 0.0, 0.0, 256, ".openl3:OpenL3Image"),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
