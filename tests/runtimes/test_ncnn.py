@@ -53,7 +53,9 @@ def test_a_graph_gives_what_its_steps_say_in_strips_or_whole(strips: tuple[int, 
     run = NcnnRunner(*graphs.files(small(), shape[0], strips), output="grid", threads=1)
     (found,) = run({"x": x})
     expected = np.stack([plainly(small(), item.astype(np.float64)) for item in x])
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)  # float32, Winograd included: measured 3e-5, values up to 10
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=1e-4
+    )  # float32, Winograd included: measured 3e-5, values up to 10
 
 
 def test_one_graph_takes_any_width() -> None:
