@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import synth
 from openl3_recipe import loaded
 from PIL import Image
 
@@ -141,6 +142,19 @@ def test_a_film_is_scaled_by_255_and_strictly_by_its_brightest(own: Path, tmp_pa
         # the codec moves grey by a level or two of 255
         cosine = (expected * found[name]["embedding"]).sum(1) / np.linalg.norm(expected, axis=1)
         assert (cosine / np.linalg.norm(found[name]["embedding"], axis=1)).min() > 0.999, name
+
+
+def test_strictly_a_films_sound_lasts_as_long_as_the_film(own: Path, tmp_path: Path) -> None:
+    path = synth.write_film(tmp_path / "film.mp4", 14, size=(320, 240), sound=synth.noise(48_000, 0.5))
+    counts = []
+    for strict in (False, True):
+        openl3.process_video_file(
+            str(path), audio_embedding_size=512, image_embedding_size=512, hop=0.1, overwrite=True, strict=strict
+        )
+        counts.append(len(loaded(tmp_path / "film_audio.npz")["timestamps"]))
+    # 0.5 s and a half before it, and some for what AAC adds; then 1.4 s and a half
+    assert counts[0] in (1, 2)
+    assert counts[1] == 10
 
 
 def test_half_a_film_gives_its_half_and_says_so(own: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

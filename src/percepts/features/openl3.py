@@ -123,4 +123,3 @@ def decibels(amplitude: np.ndarray) -> np.ndarray:
 def _hann(n: int, kind: str) -> np.ndarray:
     """Periodic."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(kind)
-

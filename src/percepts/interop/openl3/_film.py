@@ -1,4 +1,4 @@
-"""A film → how many frames it has a second."""
+"""A film → how many frames it has a second, and how long it is."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ def frame_rate(path: str) -> float:
         if not rate:
             raise DecodeError(f"{path}: does not say how many frames it has a second")
         return float(rate)
+
+
+def duration(path: str) -> float:
+    """Seconds, as the container says; 0.0 where it does not."""
+    with av.open(path) as container:
+        return (container.duration or 0) / av.time_base

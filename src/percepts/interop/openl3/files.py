@@ -14,9 +14,9 @@ from ...errors import MediaError, NotMedia
 from ...features.pixels import resize
 from ...media import open_image, probe, stream_audio, stream_frames
 from . import _checks, _npz
-from ._film import frame_rate
+from ._film import duration, frame_rate
 from ._sound import Cut, at_48k, vectors
-from .core import Normalization, Resample, audio_cut, preprocess_images
+from .core import TARGET_SR, Normalization, Resample, audio_cut, preprocess_images
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 from .openl3_exceptions import OpenL3Error
 
@@ -121,7 +121,7 @@ def process_video_file(
     normalization  openl3: 8-bit values divided by 255 (openl3 divides by the largest in the film, mostly 255);
                    trained: to [-1, 1], as in training
     strict         openl3's numbers: pictures squeezed to 256 x 256, divided by the largest value, times by the frame
-                   rate rounded down
+                   rate rounded down, sound filled up with silence to the length of the film
 
     A film without sound, or without pictures, gives the half it has, and a warning in the log says so.
     Other arguments as for process_audio_file.
@@ -147,7 +147,7 @@ def process_video_file(
         with _Named(path):
             halves = _halves(path)
             if sound and "audio" in halves:
-                _save_sound(path, Path(sound), audio_model, cut)
+                _save_sound(path, Path(sound), audio_model, cut, duration(path) if strict else 0.0)
             if pictures and "video" in halves:
                 _save_pictures(path, Path(pictures), image_model, look)
 
@@ -212,16 +212,26 @@ class _Named:
             raise OpenL3Error(f'Could not open file "{self._path}":\n{error}') from error
 
 
-def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: Cut) -> None:
+def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: Cut, least: float = 0.0) -> None:
+    """`least`: seconds to fill the sound up to with silence."""
     written = 0
 
     def counted() -> Iterator[np.ndarray]:
         nonlocal written
-        for batch in vectors(model, _sound_at_48k(path, cut), cut):
+        for batch in vectors(model, _filled(_sound_at_48k(path, cut), least), cut):
             written += len(batch)
             yield batch
 
     _npz.save(out, counted(), _lazily(lambda: cut.timestamps(written)))
+
+
+def _filled(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndarray]:
+    lacking = round(least * TARGET_SR)
+    for block in blocks:
+        lacking -= len(block)
+        yield block
+    if lacking > 0:
+        yield np.zeros(lacking)
 
 
 def _sound_at_48k(path: str, cut: Cut) -> Iterator[np.ndarray]:
