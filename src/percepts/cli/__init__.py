@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import PerceptsError, SearchError, SettingsDiffer, UnknownModel
-from . import demo, diarize, doctor, embed, eval, models, search, verify
+from . import demo, diarize, doctor, embed, eval, models, openl3, search, verify
 from ._print import printable
 
 MISTYPED: tuple[type[Exception], ...] = (
@@ -38,6 +38,7 @@ COMMANDS = (embed.embed, search.search, diarize.diarize, models.models, verify.v
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(eval.app, name="eval")
+app.add_typer(openl3.app, name="openl3")
 
 
 @app.callback(invoke_without_command=True)

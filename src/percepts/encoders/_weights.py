@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnknownModel, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked, make_folder
+from . import _openl3_weights
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,8 @@ def path(name: str, file: str = "", *, on_progress: Progress | None = None) -> P
 
     Raises WeightsError when it is not to be had, naming the file and what to do.
     """
+    if name in _openl3_weights.NAMES:
+        return _openl3_weights.path(_openl3_weights.NAMES[name], on_progress=on_progress)
     row = _row(name)
     wanted = next((f for f in row.files if f.name == file), None) if file else row.files[0]
     if wanted is None:
@@ -147,13 +150,15 @@ def path(name: str, file: str = "", *, on_progress: Progress | None = None) -> P
 def fetch(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[str, tuple[Path, ...]]:
     """Every file of these weights, present when this returns. Names as in WEIGHTS."""
     return {
-        name: tuple(path(name, f.name, on_progress=on_progress) for f in _row(name).files)
+        name: tuple(path(name, file, on_progress=on_progress) for file in _file_names(name))
         for name in dict.fromkeys(names)
     }
 
 
 def present(name: str) -> bool:
     """Whether every file is in the cache, in an installed package or in PERCEPTS_WEIGHTS, whole; nothing is fetched."""
+    if name in _openl3_weights.NAMES:
+        return _openl3_weights.find(_openl3_weights.NAMES[name]) is not None
     row = _row(name)
     try:
         return all(any(look(name, row, f) for look in (_in_cache, _installed, _in_folder)) for f in row.files)
@@ -161,10 +166,30 @@ def present(name: str) -> bool:
         return False
 
 
+def size(name: str) -> int:
+    """Bytes to download for these weights."""
+    return _openl3_weights.SIZE if name in _openl3_weights.NAMES else _row(name).size
+
+
 def digest(names: Iterable[str]) -> str:
-    """sha256 over the digests of all files of these weights: known without having them. "" for no weights."""
-    sums = [f"{name}/{f.name}={f.sha256}" for name in sorted(set(names)) for f in _row(name).files]
+    """sha256 over the digests of all files of these weights. "" for no weights.
+
+    Known without having them, but for OpenL3's, of which upstream tells no digest: those are fetched.
+    """
+    sums = [line for name in sorted(set(names)) for line in _digests(name)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
+
+
+def _digests(name: str) -> Iterator[str]:
+    if name in _openl3_weights.NAMES:
+        yield f"{name}={_openl3_weights.digest_of(name)}"
+    else:
+        yield from (f"{name}/{f.name}={f.sha256}" for f in _row(name).files)
+
+
+def _file_names(name: str) -> Sequence[str]:
+    """The files of a wheel by name; OpenL3's weights are one file, and have several."""
+    return [""] if name in _openl3_weights.NAMES else [f.name for f in _row(name).files]
 
 
 def _row(name: str) -> Weights:

@@ -11,8 +11,8 @@ STEPS = 16  # neighbourhood sizes tried
 TRIALS = 10  # of k-means, from fixed seeds
 FEW = 6  # below this there is no neighbourhood to speak of
 # Windows overlap, so the nearest of each are its own neighbours in time; a neighbourhood of no more than those makes a
-# voice of every sentence: with 2, none of six real voices alone (Free Spoken Digit Dataset) was found to be one, with 10
-# each was, and all of 48 mixtures of two to six of them were counted right.
+# voice of every sentence: with 2, none of six real voices alone (Free Spoken Digit Dataset) was found to be one; with
+# 10 each was, and all of 48 mixtures of two to six of them were counted right.
 FLOOR = 10
 EACH = 5  # windows a voice must have where there are fewer than 30 in all
 
