@@ -180,7 +180,7 @@ def test_memory_is_that_of_a_block_not_of_the_recording(monkeypatch):
     centres = np.abs(rng.normal(size=(3, 256))) / 10 + np.eye(3, 256)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     peaks = []
-    for blocks in (2, 12):
+    for blocks in (4, 14):
         tracemalloc.start()
         found = told_apart(talk(blocks, rng, centres), LIKENESS["ge2e"], Count())
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import islice
 
 import numpy as np
 
@@ -109,14 +109,16 @@ def told_apart(found: Iterable[Block], likeness: Likeness, count: Count) -> Voic
     which are then linked: memory is one block, and time grows with the length.
     """
     stream = iter(found)
-    first, second = next(stream, None), next(stream, None)
-    if first is None:
+    begun = list(islice(stream, 2))
+    if not begun:
         return Voices((), np.zeros(0, np.int64), np.zeros((0, 0)))
-    if second is None:
-        labels = _groups(first, likeness, count)
-        return Voices(first.regions, labels, means(first.vectors, first.weights, labels))
+    if len(begun) == 1:
+        labels = _groups(begun[0], likeness, count)
+        return Voices(begun[0].regions, labels, means(begun[0].vectors, begun[0].weights, labels))
     most = Count(1, min(GROUPS, count.most))
-    return _linked([_summed(block, likeness, most) for block in chain([first, second], stream)], likeness, count)
+    sums = [_summed(begun.pop(0), likeness, most) for _ in range(2)]  # nobody else may hold on to a block
+    sums += (_summed(block, likeness, most) for block in stream)
+    return _linked(sums, likeness, count)
 
 
 def _groups(block: Block, likeness: Likeness, count: Count) -> np.ndarray:
