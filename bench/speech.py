@@ -2,7 +2,9 @@
 
 python bench/speech.py vad                      # 10 minutes through ours; and through silero-vad, if installed
 python bench/speech.py diarize HOURS            # one recording of so many hours, in a process of its own
-python bench/speech.py memory 1 10              # peak memory of diarizing each, and their ratio
+python bench/speech.py memory 1 10              # peak memory of diarizing each
+
+The recording is the conversation of the tests, repeated.
 """
 
 from __future__ import annotations
