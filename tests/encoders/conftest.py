@@ -18,7 +18,7 @@ WALKED = {"openl3-mel128-music-512": "mel128", "openl3-image-mel256-music-512": 
 def random_openl3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("openl3")
     for name, what in WALKED.items():
-        recipe.write(folder, _openl3_weights.NAMES[spec(name).weights[0]].stem, what)
+        recipe.write(folder, _openl3_weights.NAMES[spec(name).weights[0]].stem, what, ".safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERCEPTS_OPENL3_WEIGHTS", str(folder))
         yield
