@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import MissingExtra, UnknownModel
 from ..types import Encoder, Spec
+from ._hub import resolve
 
 GROUP = "percepts.encoders"
 """Entry points of this group name a Spec or an iterable of Specs."""
@@ -53,34 +54,44 @@ def names() -> tuple[str, ...]:
 
 
 def spec(name: str) -> Spec:
-    """What is known of an encoder without loading it. Raises UnknownModel, naming the nearest.
+    """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
+
+    Raises UnknownModel, naming the nearest, or the families where a checkpoint is of none.
 
     >>> spec("conse").dim
     384
     """
     table = _table()
-    if name not in table:
+    if name in table:
+        return table[name]
+    found = resolve(name)
+    if found is None:
         nearest = difflib.get_close_matches(name, table, 1, cutoff=0.0)
-        raise UnknownModel(f"no encoder called {name!r}; there are: {', '.join(table)}. Nearest: {nearest[0]}")
-    return table[name]
+        raise UnknownModel(
+            f"no encoder called {name!r}; there are: {', '.join(table)}, and any hub id (owner/name) or folder of a "
+            f"checkpoint. Nearest: {nearest[0]}"
+        )
+    return found
 
 
-def load(name: str, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
-    """The encoder of that name. Cheap: weights load at the first `encode`.
+def load(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
+    """The encoder of that name, or of a Spec as it stands. Cheap: weights load at the first `encode`.
+
+    A Spec may be one of ours with another pool, size, window or precision: `load(replace(spec(name), pool="mean"))`.
 
     runtime  auto (measured once on this machine), onnx, openvino or torch, for encoders that have a network
     threads  rows encoded at a time; None for one per core. Changes no number
 
     Raises UnknownModel, and MissingExtra where what it needs is not installed.
     """
-    row = spec(name)
+    row = name if isinstance(name, Spec) else spec(name)
     module, _, attribute = row.target.partition(":")
     try:
         loaded = import_module(module, __package__)
     except ModuleNotFoundError as error:
         if not row.extra:
             raise
-        raise MissingExtra(f"{name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
+        raise MissingExtra(f"{row.name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
     encoder: Encoder = getattr(loaded, attribute)(row, runtime=runtime, threads=threads)
     return encoder
 

@@ -22,6 +22,8 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import UnknownModel, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked
+from . import _checkpoint
+from ._checkpoint import is_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +147,9 @@ def present(name: str) -> bool:
 
 def digest(names: Iterable[str]) -> str:
     """sha256 over the digests of all files of these weights: known without having them. "" for no weights."""
-    sums = [f"{name}/{f.name}={f.sha256}" for name in sorted(set(names)) for f in _row(name).files]
+    kinds = {name: is_checkpoint(name) for name in sorted(set(names))}
+    sums = [f"{name}/{f.name}={f.sha256}" for name, other in kinds.items() if not other for f in _row(name).files]
+    sums += [_checkpoint.digest(name) for name, other in kinds.items() if other]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
 
 

@@ -27,12 +27,17 @@ def first(frames: Frames) -> np.ndarray:
     return np.ascontiguousarray(frames.data[:, 0])
 
 
+def l2first(frames: Frames) -> np.ndarray:
+    """The first step, scaled to length one."""
+    return normalise(first(frames))
+
+
 def concat(frames: Frames) -> np.ndarray:
     """All T steps one after the other, (B, T * D); masked steps are zeros."""
     return np.where(frames.mask[..., None], frames.data, np.float32(0)).reshape(len(frames.data), -1)
 
 
-POOLERS: Mapping[str, Pooler] = {"mean": mean, "l2mean": l2mean, "cls": first, "concat": concat}
+POOLERS: Mapping[str, Pooler] = {"mean": mean, "l2mean": l2mean, "cls": first, "l2cls": l2first, "concat": concat}
 
 
 def pool(frames: Frames, name: str) -> np.ndarray:

@@ -55,9 +55,9 @@ def _openvino(network: Network, threads: int | None) -> Runner:
 
 
 def _torch(network: Network, threads: int | None) -> Runner:
-    from .torch import TorchRunner
+    from .torch import TorchRunner, device
 
-    return TorchRunner(network.build())
+    return TorchRunner(network.build(), network.rows, device(network), network.precision)
 
 
 RUNTIMES: Mapping[str, Runtime] = {
@@ -78,7 +78,9 @@ def start(network: Network, runtime: str = "auto", threads: int | None = None) -
         return runtime, _known(runtime).make(network, threads)
     from ._choose import choose
 
-    installed = [name for name, row in RUNTIMES.items() if row.installed]
+    installed = [name for name in network.candidates or RUNTIMES if RUNTIMES[name].installed]
+    if len(installed) == 1:
+        return installed[0], RUNTIMES[installed[0]].make(network, threads)
     choice = graph_path(network).with_suffix(".runtime.json")
     name, runner = choose(network, installed, lambda name: RUNTIMES[name].make(network, threads), choice)
     return name, runner or RUNTIMES[name].make(network, threads)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import media
-from ..encoders import load, register
+from ..encoders import load
 from ..encoders._weights import digest
 from ..encoders.pooling import pool
 from ..errors import EncodeError, TruncatedMedia
@@ -129,8 +129,7 @@ class Embed:
     def encoder(self, spec: Spec) -> Encoder:
         """The encoder, made once in this process."""
         if spec.name not in self._encoders:
-            register(spec)
-            self._encoders[spec.name] = load(spec.name, runtime=self.runtimes.get(spec.name, "auto"))
+            self._encoders[spec.name] = load(spec, runtime=self.runtimes.get(spec.name, "auto"))
         return self._encoders[spec.name]
 
     def used_runtimes(self) -> dict[str, str]:
