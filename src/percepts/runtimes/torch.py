@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from pathlib import Path
@@ -57,14 +58,17 @@ def device(network: Network) -> str:
 def export(network: Network, path: Path) -> None:
     """Write the network's graph for one item to `path`, weights inside."""
     tensors = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in network.example.values())
-    shapes = tuple(
+    module = network.build()
+    shapes: tuple[object, ...] = tuple(
         {axis: torch.export.Dim(length) for axis, length in network.free.get(name, {}).items()}
         for name in network.example
     )
+    if any(p.kind == p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values()):
+        shapes = (shapes,)
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # of the exporter's own deprecations; nothing a caller can act on
         torch.onnx.export(
-            network.build(),
+            module,
             tensors,
             str(path),
             input_names=list(network.example),
