@@ -110,3 +110,102 @@ def siglip2(folder: Path) -> Path:
     config = transformers.Siglip2Config(text_config={**TEXT, "projection_size": 32}, vision_config=vision)
     processor = {"image_processor_type": "Siglip2ImageProcessor", "patch_size": 8, "max_num_patches": 16}
     return save(folder, config, "Siglip2Model", processor, words=1)
+
+
+def sentence(folder: Path, kind: str = "bert", pooling: str = "mean", norm: bool = True) -> Path:
+    classes = {"bert": ("BertConfig", "BertModel"), "roberta": ("RobertaConfig", "RobertaModel"),
+               "xlm-roberta": ("XLMRobertaConfig", "XLMRobertaModel"), "mpnet": ("MPNetConfig", "MPNetModel"),
+               "distilbert": ("DistilBertConfig", "DistilBertModel")}  # fmt: skip
+    config, model = classes[kind]
+    sizes = {**SMALL, "vocab_size": 40, "max_position_embeddings": 16, "pad_token_id": 0}
+    if kind == "distilbert":
+        sizes = {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "vocab_size": 40, "max_position_embeddings": 16}
+    save(folder, getattr(transformers, config)(**sizes), model, words=1)
+    modules = [{"path": "", "type": "sentence_transformers.models.Transformer"},
+               {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]  # fmt: skip
+    if norm:
+        modules.append({"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    modes = {"pooling_mode_cls_token": pooling == "cls", "pooling_mode_mean_tokens": pooling == "mean"}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "a photo of "}}))
+    return folder
+
+
+def whisper(folder: Path) -> Path:
+    config = transformers.WhisperConfig(
+        d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4,
+        encoder_ffn_dim=48, decoder_ffn_dim=48, vocab_size=40, num_mel_bins=80, max_source_positions=100,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, suppress_tokens=[],
+        begin_suppress_tokens=[],
+    )  # fmt: skip
+    processor = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 80, "chunk_length": 2,
+                 "sampling_rate": 16000, "hop_length": 160, "n_fft": 400}  # fmt: skip
+    return save(folder, config, "WhisperForConditionalGeneration", processor)
+
+
+def ast(folder: Path) -> Path:
+    config = transformers.ASTConfig(**SMALL, num_mel_bins=128, max_length=200)
+    processor = {"feature_extractor_type": "ASTFeatureExtractor", "num_mel_bins": 128, "max_length": 200,
+                 "sampling_rate": 16000}  # fmt: skip
+    return save(folder, config, "ASTForAudioClassification", processor)
+
+
+CONVOLUTIONS = {"conv_dim": (16, 16, 16), "conv_stride": (5, 2, 2), "conv_kernel": (10, 3, 2), "num_feat_extract_layers": 3,
+                "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "vocab_size": 32}  # fmt: skip
+
+
+def wav2vec2(folder: Path, kind: str = "Wav2Vec2", norm: str = "group") -> Path:
+    config = getattr(transformers, f"{kind}Config")(**SMALL, **CONVOLUTIONS, feat_extract_norm=norm)
+    processor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000, "do_normalize": True,
+                 "feature_size": 1, "padding_value": 0.0}  # fmt: skip
+    return save(folder, config, f"{kind}Model", processor)
+
+
+def clap(folder: Path, fused: bool = False) -> Path:
+    audio = {"patch_embeds_hidden_size": 8, "hidden_size": 64, "depths": [1, 1, 1, 1], "num_attention_heads": [2, 2, 2, 2],
+             "enable_fusion": fused, "drop_path_rate": 0.0}  # fmt: skip
+    text = {**TEXT, "max_position_embeddings": 24}
+    config = transformers.ClapConfig(audio_config=audio, text_config=text, projection_dim=24)
+    processor = {"feature_extractor_type": "ClapFeatureExtractor", "feature_size": 64, "sampling_rate": 48000,
+                 "max_length_s": 10, "truncation": "fusion" if fused else "rand_trunc", "padding": "repeatpad",
+                 "frequency_min": 50, "frequency_max": 14000}  # fmt: skip
+    return save(folder, config, "ClapModel", processor, words=1)
+
+
+def videomae(folder: Path) -> Path:
+    config = transformers.VideoMAEConfig(
+        **VISION, num_frames=4, decoder_hidden_size=32, decoder_num_attention_heads=4, decoder_num_hidden_layers=1,
+        decoder_intermediate_size=32,
+    )  # fmt: skip
+    processor = {"image_processor_type": "VideoMAEImageProcessor", **CROPPED}
+    return save(folder, config, "VideoMAEForVideoClassification", processor)
+
+
+def timesformer(folder: Path) -> Path:
+    processor = {"image_processor_type": "VideoMAEImageProcessor", **CROPPED}
+    return save(folder, transformers.TimesformerConfig(**VISION, num_frames=4), "TimesformerModel", processor)
+
+
+def imagegpt(folder: Path) -> Path:
+    config = transformers.ImageGPTConfig(n_embd=32, n_layer=2, n_head=4, n_positions=64, vocab_size=17)
+    clusters = np.random.default_rng(5).uniform(-1, 1, (16, 3)).tolist()
+    processor = {"image_processor_type": "ImageGPTImageProcessor", "size": {"height": 8, "width": 8}, "clusters": clusters}
+    return save(folder, config, "ImageGPTModel", processor)
+
+
+def fuyu(folder: Path) -> Path:
+    text = {"model_type": "persimmon", **SMALL, "vocab_size": 40, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = transformers.FuyuConfig(text_config=text, patch_size=30, image_token_id=3)
+    processor = {"image_processor_type": "FuyuImageProcessor", "size": {"height": 120, "width": 150},
+                 "patch_size": {"height": 30, "width": 30}}  # fmt: skip
+    return save(folder, config, "FuyuForCausalLM", processor)
+
+
+def sounds() -> list[np.ndarray]:
+    """Awkward ones at any rate: noise that fills two seconds, an odd length, a tone, silence, a few samples, one."""
+    rng = np.random.default_rng(4)
+    noise = rng.standard_normal(32_000).astype(np.float32) * 0.1
+    tone = (0.3 * np.sin(np.arange(24_321) / 9)).astype(np.float32)
+    return [noise, noise[:17_777], tone, np.zeros(8_000, np.float32), noise[:500], noise[:1]]

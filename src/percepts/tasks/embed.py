@@ -186,10 +186,16 @@ def _sound(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterato
     return fixed(spec.window, task.hop, task.tail)(resample(blocks, int(spec.rate)))
 
 
+def _film(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
+    frames = _until_damage(stream_frames(source, fps=spec.rate, at_least=task.at_least(spec)), notes)
+    return fixed(spec.window, task.hop, task.tail)(frames)
+
+
 _Cutter = Callable[[Embed, Source, Spec, list[str]], Iterator[Clip]]
 _CUTTERS: dict[tuple[Kind, Kind], _Cutter] = {
     ("image", "image"): _picture,
     ("video", "image"): _frames,
+    ("video", "video"): _film,
     ("video", "audio"): _sound,
     ("audio", "audio"): _sound,
 }
