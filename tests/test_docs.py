@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from percepts import encoders
+from percepts.encoders._weights import WEIGHTS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -74,3 +77,13 @@ def test_shell_example_runs(code: str, here: Path) -> None:
     for words in ours:
         done = percepts(*words)
         assert done.returncode == 0, f"percepts {shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_table_of_encoders_is_the_registry() -> None:
+    rows = re.findall(r"^\| (`.*?) \| .*? \| (\d+) \| (\S+) \| (\S+)", (ROOT / "README.md").read_text("utf-8"), re.M)
+    told = {name: row for row in rows for name in re.findall(r"`(.+?)`", row[0])}
+    assert told.keys() == set(encoders.names())
+    for name, (_, dim, licence, megabytes) in told.items():
+        spec = encoders.spec(name)
+        assert (int(dim), licence) == (spec.dim, spec.license)
+        assert megabytes == (f"{sum(WEIGHTS[w].size for w in spec.weights) / 1e6:.0f}" if spec.weights else "none")

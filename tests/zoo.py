@@ -24,7 +24,6 @@ class Zoo:
 
     good   the files that can be read, each with its kind in `kinds`
     bad    those that cannot, with the stage that must say so: "probe" or "decode"
-    plain  those of `good` and `bad` that stand directly in the folder are what a listing of it gives
     """
 
     folder: Path

@@ -66,7 +66,7 @@ class Layer(nn.Module):
         return x
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, D / heads)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, T, D / heads)
 
 
 class Bert(nn.Module):

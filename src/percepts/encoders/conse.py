@@ -74,8 +74,8 @@ def _blend(scores: np.ndarray) -> np.ndarray:
 def _label_space() -> tuple[np.ndarray, np.ndarray]:
     """The mean (384,) float32 of the labels' text vectors, and (1000, 384) float64 of length one around it.
 
-    data/conse_labels.npy holds minilm's vectors of `label_texts()` as float16, made by tests/make_reference_conse.py, so
-    that embedding pictures needs neither minilm nor half a minute the first time, and gives the same bits everywhere.
+    data/conse_labels.npy holds minilm's vectors of `label_texts()` as float16, made by tests/make_reference_conse.py:
+    embedding pictures then needs neither minilm nor half a minute the first time, and gives the same bits everywhere.
     """
     with files(__package__).joinpath("data/conse_labels.npy").open("rb") as file:
         vectors = np.load(file).astype(np.float64)

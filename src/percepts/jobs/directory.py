@@ -6,7 +6,9 @@ import os
 import shutil
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from ..errors import JobDamaged, JobLocked, SettingsDiffer
-from ..stores._files import SUFFIX
+from ..stores._files import SUFFIX, safe_name
 from ..stores.parquet import MANIFEST, PartInfo, Row, read_part, write_part, write_table
 from ..types import Spec
 from . import mirror
@@ -25,6 +27,7 @@ from .ledger import differences as setting_differences
 from .plan import fingerprint
 
 LOCK = ".lock"
+LIBRARIES = ("percepts", "numpy", "pillow", "av", "soundfile", "soxr", "onnxruntime", "openvino", "torch")
 OURS = ("data", "ledger")
 """Folders in which every file that no manifest lists is an orphan of a killed run."""
 
@@ -61,6 +64,7 @@ class JobDirectory:
             if self._overwrite:
                 self._erase()
             self.manifest = self._open()
+            self.manifest.versions = versions()
             self._sweep()
             if self.manifest.unfinished:
                 self.commit([], [], forget=self.manifest.unfinished)
@@ -223,7 +227,7 @@ class JobDirectory:
         return kept
 
     def _data_path(self, model: str, number: int) -> Path:
-        return self.path / "data" / _folder(model) / f"part-{number:06d}.parquet"
+        return self.path / "data" / safe_name(model) / f"part-{number:06d}.parquet"
 
     def _ledger_path(self, number: int) -> Path:
         return self.path / "ledger" / f"part-{number:06d}.parquet"
@@ -242,16 +246,18 @@ class JobDirectory:
         return {**counts, "sources": sum(counts.values()), "rows": rows}
 
 
+def versions() -> dict[str, str]:
+    """Of what can change a number: percepts, and the libraries under it that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def _read(path: Path) -> pa.Table:
     return pa.Table.from_batches(list(read_part(path)))
 
 
-def _folder(model: str) -> str:
-    """A model's name as one folder name: hub ids hold slashes."""
-    return model.replace("/", "--")
-
-
 def _as_json(spec: Spec) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(spec).items()}

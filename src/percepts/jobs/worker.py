@@ -22,7 +22,7 @@ from typing import Protocol, cast
 from .. import media
 from ..errors import NotMedia
 from ..media import Probe, Source, is_url, probe
-from ..media._source import open_source
+from ..media._source import name_of, open_source
 from ..tasks.embed import Piece, stage
 from .entry import Entry, Stage, Status
 from .plan import Order, printable
@@ -77,6 +77,7 @@ class Perform:
         """Begun, pieces, and at last Done."""
         began = time.perf_counter()
         entry = Entry("", printable(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
+        source: Source = order.uri
         notes: list[str] = []
         pieces = 0
         try:
@@ -92,12 +93,14 @@ class Perform:
             for piece in self.task.pieces(source, medium, notes):
                 pieces += 1
                 yield order.key, piece
-            if not pieces:
-                entry = _none(entry, notes, self.task.why_none(medium))
-            elif notes:
-                entry = replace(entry, stage="decode", error="TruncatedMedia", message=notes[0])
+            if notes:
+                status: Status = "ok" if pieces else "error"
+                message = _unnamed(notes[0], source)
+                entry = replace(entry, status=status, stage="decode", error="TruncatedMedia", message=message)
+            elif not pieces:
+                entry = replace(entry, status="skipped", stage="prepare", message=self.task.why_none(medium))
         except Exception as error:  # whatever one source does must not reach another
-            entry = _failed(entry, error, pieces)
+            entry = _failed(entry, error, source)
         yield Done(order.key, replace(entry, seconds=time.perf_counter() - began))
 
     def _fetch(self, uri: str, entry: Entry) -> tuple[Source, Entry]:
@@ -118,27 +121,24 @@ def _identified(entry: Entry, digest: hashlib._Hash, size: int, mtime_ns: int) -
     return replace(entry, id=sha256[:32], sha256=sha256, size=size, mtime_ns=mtime_ns)
 
 
-def _failed(entry: Entry, error: Exception, pieces: int) -> Entry:
+def _failed(entry: Entry, error: Exception, source: Source) -> Entry:
     where: Stage = getattr(error, "stage", "decode")
     foreign = isinstance(error, NotMedia) and where in ("fetch", "probe") and not _claims_media(entry.uri)
     status: Status = "skipped" if foreign else "error"
-    return replace(entry, status=status, stage=where, error=type(error).__name__, message=_words(error))
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    message = _unnamed(words or type(error).__name__, source)
+    return replace(entry, status=status, stage=where, error=type(error).__name__, message=message)
 
 
-def _none(entry: Entry, notes: list[str], why: str) -> Entry:
-    if notes:
-        return replace(entry, status="error", stage="decode", error="TruncatedMedia", message=notes[0])
-    return replace(entry, status="skipped", stage="prepare", message=why)
+def _unnamed(message: str, source: Source) -> str:
+    """Without the name that begins it: the entry has that in a column of its own."""
+    return message.removeprefix(f"{name_of(source)}: ")
 
 
 def _claims_media(uri: str) -> bool:
     """Its name promises a picture, sound or film: then that it is none is an error, not another file lying about."""
     kind = guess_type(Path(uri).name)[0] or ""
     return kind.split("/")[0] in ("image", "audio", "video")
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 @dataclass(slots=True)

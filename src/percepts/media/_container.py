@@ -113,9 +113,10 @@ class Track:
             for packet in self.container.demux():
                 if packet.is_corrupt and self.format in _PROMISING:  # elsewhere the last one is as long as it is
                     self.fault = ValueError("a packet is cut short")
+                    continue  # FFmpeg would make up the rest of it
                 if packet.stream.type in ("audio", "video"):
                     self._note(packet)
-                if packet.stream_index == self.stream.index:
+                if packet.stream.index == self.stream.index:  # stream_index is 0 on the packet that flushes
                     yield packet
         except FFmpegError as error:
             self.fault = error
@@ -141,7 +142,7 @@ class Track:
             return None
         if frames:
             self.decoded = True
-            if packet.size and not packet.is_corrupt:
+            if packet.size:
                 self.fault = None
         return frames
 
@@ -165,8 +166,8 @@ class Track:
             TruncatedMedia: the end could not, or there is less than the header promises.
         """
         if not self.decoded:
-            reason = _said(self.fault) if self.fault else "it holds no frame"
-            raise DecodeError(f"{name_of(self.source)}: damaged {self.format}: {reason}")
+            what = f"damaged {self.format}: {_said(self.fault)}" if self.fault else f"{self.format} that holds no frame"
+            raise DecodeError(f"{name_of(self.source)}: {what}")
         duration = Fraction(self.container.duration or 0, av.time_base) if self.format in _PROMISING else Fraction(0)
         if self.fault is not None or self._reach() + _SLACK < duration:
             reason = _said(self.fault) if self.fault else "the file ends there"

@@ -20,7 +20,7 @@ from .probe import PICTURES, sniff, tag_size
 # What libsndfile reads; the rest, and what it refuses of these, is FFmpeg's.
 _SNDFILE = frozenset({"wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"})
 # Samples a read: what the decoder has when it meets damage is lost with it, whatever the block.
-_READ = 8192
+_READ = 16384
 # Lengths that streaming writers leave in a header they cannot go back to: 0, or the most that fits.
 _UNKNOWN = 0x7FFF0000
 # Seconds a header may promise beyond what is there: writers round, and count their own bytes.

@@ -96,15 +96,22 @@ class Fetcher:
             watch.daemon = True
             watch.start()
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+            connection.auto_open = 0  # never by name: the address was checked
             connection.sock = _secured(raw, parts)
             path = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
             connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "percepts"})
-            return self._answer(connection.getresponse(), url)
+            answer = self._answer(connection.getresponse(), url)
+            if time.monotonic() >= deadline:  # being shut looks like the end of an answer
+                raise TimeoutError
+            return answer
+        except MediaTooLarge:
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if isinstance(error, FetchError | MediaTooLarge):
+            if time.monotonic() >= deadline:
+                raise FetchError(f"{url}: no answer within {self.seconds:g} s") from error
+            if isinstance(error, FetchError):
                 raise
-            late = f"no answer within {self.seconds:g} s" if time.monotonic() >= deadline else ""
-            raise FetchError(f"{url}: {late or error or type(error).__name__}") from error
+            raise FetchError(f"{url}: {error or type(error).__name__}") from error
         finally:
             if watch is not None:
                 watch.cancel()

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
+)
 
 from ..errors import DecodeError, MediaError, MediaTooLarge, MissingExtra, NotMedia
 from ..types import Clip
@@ -119,6 +128,8 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
 
 
 def _avif(file: io.BytesIO) -> Image.Image:
+    if not features.check("avif"):
+        raise MissingExtra("AVIF pictures need a Pillow that reads them: pip install 'pillow>=11.3'")
     from PIL import AvifImagePlugin
 
     return AvifImagePlugin.AvifImageFile(file)
@@ -156,7 +167,7 @@ def _fit(image: Image.Image, max_pixels: int, source: Source) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image.info.get("exif", b"")))
+    turn = _UPRIGHT.get(_orientation(image.info.get("exif") or b""))
     return image if turn is None else image.transpose(turn)
 
 
@@ -241,7 +252,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
     """(1, H, W, 3) uint8, taken in strips that stay in the cache: at 12 megapixels four times faster than in one go."""
     pixels = np.empty((1, image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP):
-        pixels[0, top : top + _STRIP] = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        pixels[0, top : top + _STRIP] = np.asarray(strip)
     return pixels
 
 

@@ -58,7 +58,6 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
         stream = pictures_of(container)
         if stream is None:
             raise NotMedia(f"{name_of(source)}: {format} that has no moving pictures")
-        stream.thread_type = "AUTO"
         reel = _Reel(Track(container, stream, source, format), stream)
         for index, picture in _shown(reel, fps, at_least):
             yield Clip(picture, "video", float(fps), index / fps, path_of(source))
@@ -108,13 +107,14 @@ class _Reel:
         rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
         self._length = max(1, round(1 / rate / self._base))
         # Time stamps rounded to a millisecond or finer may lie half a tick behind the truth; coarser ticks are a grid.
-        self._tolerance = max(Fraction(1, 10**6), self._base / 2 if self._base <= Fraction(1, 1000) else Fraction(0))
+        self._tolerance = Fraction(1, 10**6) + (self._base / 2 if self._base <= Fraction(1, 1000) else 0)
         self.aim = self.ticks(Fraction(0))
         # AVI stamps the order of decoding only; the n-th frame out is shown at the n-th of those stamps.
         self._stamps: deque[int] | None = deque() if track.format == "avi" else None
         self._skips = self._stamps is None
         self._delivered: int | None = None  # time of the last frame
         self._key: int | None = None  # time of the key frame that decoding went on from, until a frame is out
+        self._landing = False  # after a jump, until the key frame that it led to
         self._last_key: int | None = None
         self._spacing = 0  # the longest way between key frames so far
 
@@ -135,8 +135,8 @@ class _Reel:
         try:
             yield from self._frames()
         except _Inexact:
-            self._skips, self._key = False, None
             self._seek(self.ticks(Fraction(0)))
+            self._skips = self._landing = False
             yield from self._frames()
 
     def _frames(self) -> Iterator[tuple[VideoFrame, int]]:
@@ -158,16 +158,20 @@ class _Reel:
                 self._seek(self.aim)
                 waiting.clear()
                 size, sent = 0, None
+        if self._landing:
+            raise _Inexact
 
     def _starts_at(self, at: int, is_waiting: bool) -> bool:
         """Whether to begin anew at the key frame of time `at`, and to forget what waits."""
         if self._last_key is not None:
             self._spacing = max(self._spacing, at - self._last_key)
         self._last_key = at
-        if not self._skips or not is_waiting or at > self.aim:
+        if self._landing and at > self.aim:
+            raise _Inexact
+        if not self._skips or at > self.aim or not (is_waiting or self._landing):
             return False
         self._stream.codec_context.flush_buffers()
-        self._key = at
+        self._key, self._landing = at, False
         return True
 
     def _is_clock_sane(self, before: int | None, at: int) -> bool:
@@ -181,7 +185,8 @@ class _Reel:
 
     def _seek(self, at: int) -> None:
         self.track.container.seek(at, stream=self._stream)
-        self._last_key = None
+        self._last_key = self._key = None
+        self._landing = True
 
     def _decode(self, packet: Packet[Stream]) -> Iterator[tuple[VideoFrame, int]]:
         if self._stamps is not None and packet.dts is not None:
@@ -212,7 +217,7 @@ class _Reel:
 def _picture(frame: VideoFrame, wide: Fraction, at_least: int | None) -> np.ndarray:
     """RGB (1, H, W, 3), upright, with square pixels, its shortest side scaled down to `at_least`."""
     width, height = _size(frame, wide, at_least)
-    rgb = frame.reformat(width, height, "rgb24", interpolation=Interpolation.BICUBIC).to_ndarray()
+    rgb = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
         # x' = a x + c y, y' = b x + d y, of which a and d, or b and c, are zero: ISO 14496-12, 6.2.2.

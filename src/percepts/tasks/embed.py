@@ -20,6 +20,7 @@ from ..features.resample import resample
 from ..media import Probe, Source, probe
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
 from ..windows import Tail, fixed
+from ._ahead import ahead
 
 DEFAULT_MODELS = ("conse", "melstats")
 """Pictures and film frames, and sound: what runs with no hub and no account."""
@@ -178,11 +179,11 @@ def _picture(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Itera
 
 
 def _frames(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    return _until_damage(media.stream_frames(source, fps=task.fps, at_least=task.at_least(spec)), notes)
+    return ahead(_until_damage(media.stream_frames(source, fps=task.fps, at_least=task.at_least(spec)), notes))
 
 
 def _sound(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    blocks = map(media.mono, _until_damage(media.stream_audio(source), notes))
+    blocks = map(media.mono, ahead(_until_damage(media.stream_audio(source), notes)))
     return fixed(spec.window, task.hop, task.tail)(resample(blocks, int(spec.rate)))
 
 

@@ -1,0 +1,36 @@
+"""The GE2E speaker network in torch, for exporting: 160 frames of 40 mel bands in, one d-vector out.
+
+Wan et al. 2018 (arXiv 1710.10467) as Resemblyzer trained it: three LSTM layers, a linear layer, ReLU, length one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+BANDS, HIDDEN, LAYERS, DIM = 40, 256, 3, 256
+
+
+class DVector(nn.Module):
+    """(B, T, 40) mel power to (B, 256), length one; zeros where the ReLU lets nothing through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(BANDS, HIDDEN, LAYERS, batch_first=True)
+        self.linear = nn.Linear(HIDDEN, DIM)
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        """The d-vectors."""
+        states, _ = self.lstm(mel)
+        raw = torch.relu(self.linear(states[:, -1]))
+        return raw / raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def load(path: Path) -> DVector:
+    """The network with the weights of the checkpoint at `path`, in eval mode."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    network = DVector()
+    network.load_state_dict({name: state[name] for name in network.state_dict()})  # the rest is of the training loss
+    return network.eval()

@@ -1,0 +1,70 @@
+"""An iterator that works in a thread, a few items ahead of who iterates: decoding need not wait for what follows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from queue import Empty, Full, Queue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_PATIENCE = 0.1
+"""Seconds between two looks at whether anybody still wants what is ready."""
+
+
+def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
+    """The same items in the same order, made in a thread that keeps up to `count` of them ready.
+
+    What `items` raises is raised here, in its turn. When the iteration is given up, `items` is closed and its thread
+    has ended by the time this generator is closed.
+    """
+    ready: Queue[tuple[bool, Any]] = Queue(count)
+    given_up = threading.Event()
+    thread = threading.Thread(target=_work, args=(items, ready, given_up), name="percepts-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            is_item, value = ready.get()
+            if not is_item:
+                break
+            yield value
+        if value is not None:
+            raise value
+    finally:
+        given_up.set()
+        while thread.is_alive():  # it may wait for room that nobody will make
+            _empty(ready)
+            thread.join(_PATIENCE)
+
+
+def _work(items: Iterable[T], ready: Queue[tuple[bool, Any]], given_up: threading.Event) -> None:
+    error: BaseException | None = None
+    stream = iter(items)
+    try:
+        for item in stream:
+            if not _put(ready, (True, item), given_up):
+                break
+    except BaseException as raised:  # whatever it is belongs to the one who iterates
+        error = raised
+    if hasattr(stream, "close"):
+        stream.close()
+    _put(ready, (False, error), given_up)
+
+
+def _put(ready: Queue[tuple[bool, Any]], value: tuple[bool, Any], given_up: threading.Event) -> bool:
+    while not given_up.is_set():
+        try:
+            ready.put(value, timeout=_PATIENCE)
+        except Full:
+            continue
+        return True
+    return False
+
+
+def _empty(ready: Queue[tuple[bool, Any]]) -> None:
+    try:
+        while True:
+            ready.get_nowait()
+    except Empty:
+        return
