@@ -9,10 +9,11 @@ import numpy as np
 import tiny
 import torch
 import transformers
+from PIL import Image
+
 from percepts.encoders import load
 from percepts.encoders.fuyu import stream
 from percepts.types import Clip
-from PIL import Image
 
 Make = Callable[..., Path]
 CLOSE = 1e-5

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from synth import write_film
+
 from percepts import records
 from percepts.encoders import load, spec
 from percepts.encoders.pooling import pool
 from percepts.types import Clip
-from synth import film
 
 Make = Callable[..., Path]
 CLOSE = 1e-5
@@ -21,7 +22,9 @@ MODELS = {"videomae": "VideoMAEModel", "timesformer": "TimesformerModel"}
 
 
 def frames(count: int, seed: int = 0) -> np.ndarray:
-    return np.kron(np.random.default_rng(seed).integers(0, 256, (count, 6, 8, 3), np.uint8), np.ones((1, 8, 8, 1), np.uint8))
+    return np.kron(
+        np.random.default_rng(seed).integers(0, 256, (count, 6, 8, 3), np.uint8), np.ones((1, 8, 8, 1), np.uint8)
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -69,7 +72,7 @@ def test_a_short_window_holds_its_last_frame(tiny_checkpoint: Make) -> None:
 
 
 def test_a_film_gives_a_vector_a_window_with_its_times(tiny_checkpoint: Make, tmp_path: Path) -> None:
-    path = film(tmp_path / "film.mp4", seconds=1.4)
+    path = write_film(tmp_path / "film.mp4", 14)
     row = spec(str(tiny_checkpoint("videomae")))
     found = list(records(path, str(tiny_checkpoint("videomae"))))
     assert [r.start for r in found] == pytest.approx([0, row.window, 2 * row.window], abs=1e-9)

@@ -12,10 +12,11 @@ import pytest
 import tiny
 import torch
 import transformers
+from PIL import Image
+
 from percepts.encoders import load, spec
 from percepts.encoders.pooling import pool
 from percepts.types import Clip, TextEncoder
-from PIL import Image
 
 CLOSE = 1e-5
 """Of values of about 1. Kernels may sum in another order when a batch has another size: some float32 steps of 1e-7."""
@@ -39,8 +40,6 @@ Make = Callable[..., Path]
 
 def clips() -> list[Clip]:
     return [Clip(picture[None], "image", 0.0) for picture in tiny.pictures()]
-
-
 
 
 def theirs(folder: Path, family: str) -> tuple[dict[str, Any], Any]:
@@ -94,7 +93,9 @@ def test_pixels_equal_those_of_transformers(family: str, tiny_checkpoint: Make) 
     pixels = encoder.pixels
     raw = encoder.prepare(clips())["pixels"].astype(np.float64)
     ours = (raw * pixels.scale - pixels.mean) / pixels.std
-    np.testing.assert_allclose(ours.transpose(0, 3, 1, 2), theirs(folder, family)[0]["pixel_values"], atol=PIXELS, rtol=0)
+    np.testing.assert_allclose(
+        ours.transpose(0, 3, 1, 2), theirs(folder, family)[0]["pixel_values"], atol=PIXELS, rtol=0
+    )
 
 
 def test_dino3_takes_bytes_where_its_processor_takes_floats(tiny_checkpoint: Make) -> None:

@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 import transformers
+
 from percepts.encoders import load, spec
 from percepts.errors import WeightsError
 
@@ -55,7 +56,9 @@ def test_modules_that_are_not_read_here_are_an_error(tiny_checkpoint: Make, tmp_
     folder = tmp_path / "dense"
     tiny.sentence(folder)
     rows = json.loads((folder / "modules.json").read_text())
-    (folder / "modules.json").write_text(json.dumps([*rows, {"path": "3", "type": "sentence_transformers.models.Dense"}]))
+    (folder / "modules.json").write_text(
+        json.dumps([*rows, {"path": "3", "type": "sentence_transformers.models.Dense"}])
+    )
     with pytest.raises(WeightsError, match="Dense, which is not read here"):
         spec(str(folder))
 

@@ -92,7 +92,14 @@ def dino3(folder: Path) -> Path:
     return save(folder, config, "DINOv3ViTModel", VIT | {"image_processor_type": "DINOv3ViTImageProcessorFast"})
 
 
-TEXT = {**SMALL, "vocab_size": 40, "max_position_embeddings": 12, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+TEXT = {
+    **SMALL,
+    "vocab_size": 40,
+    "max_position_embeddings": 12,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
 
 def clip(folder: Path) -> Path:
@@ -119,7 +126,14 @@ def sentence(folder: Path, kind: str = "bert", pooling: str = "mean", norm: bool
     config, model = classes[kind]
     sizes = {**SMALL, "vocab_size": 40, "max_position_embeddings": 16, "pad_token_id": 0}
     if kind == "distilbert":
-        sizes = {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "vocab_size": 40, "max_position_embeddings": 16}
+        sizes = {
+            "dim": 32,
+            "hidden_dim": 48,
+            "n_layers": 2,
+            "n_heads": 4,
+            "vocab_size": 40,
+            "max_position_embeddings": 16,
+        }
     save(folder, getattr(transformers, config)(**sizes), model, words=1)
     modules = [{"path": "", "type": "sentence_transformers.models.Transformer"},
                {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]  # fmt: skip
@@ -191,12 +205,23 @@ def timesformer(folder: Path) -> Path:
 def imagegpt(folder: Path) -> Path:
     config = transformers.ImageGPTConfig(n_embd=32, n_layer=2, n_head=4, n_positions=64, vocab_size=17)
     clusters = np.random.default_rng(5).uniform(-1, 1, (16, 3)).tolist()
-    processor = {"image_processor_type": "ImageGPTImageProcessor", "size": {"height": 8, "width": 8}, "clusters": clusters}
+    processor = {
+        "image_processor_type": "ImageGPTImageProcessor",
+        "size": {"height": 8, "width": 8},
+        "clusters": clusters,
+    }
     return save(folder, config, "ImageGPTModel", processor)
 
 
 def fuyu(folder: Path) -> Path:
-    text = {"model_type": "persimmon", **SMALL, "vocab_size": 40, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    text = {
+        "model_type": "persimmon",
+        **SMALL,
+        "vocab_size": 40,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     config = transformers.FuyuConfig(text_config=text, patch_size=30, image_token_id=3)
     processor = {"image_processor_type": "FuyuImageProcessor", "size": {"height": 120, "width": 150},
                  "patch_size": {"height": 30, "width": 30}}  # fmt: skip

@@ -7,13 +7,13 @@ safetensors and nothing in it is run, so there is no switch for remote code.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ def located(name: str) -> str | None:
     A folder that is there wins over a repository of the same name. A revision that is not said becomes that of the
     newest copy here, else of the hub, so that it is pinned from then on.
     """
-    if (Path(name) / "config.json").is_file():
+    if os.path.isfile(os.path.join(name, "config.json")):
         return str(Path(name).resolve())
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         raise WeightsError(f"{name}: a folder without config.json is no checkpoint; it holds {_names(Path(name))}")
     if _HUB_ID.fullmatch(name) is None:
         return None
@@ -87,14 +87,14 @@ class Checkpoint:
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.json."""
-        return self._json("config.json") or {}
+        return self.json("config.json") or {}
 
     @cached_property
     def processor(self) -> dict[str, Any]:
         """The settings of preprocessing: preprocessor_config.json, or the part of processor_config.json that is media."""
-        if found := self._json("preprocessor_config.json"):
+        if found := self.json("preprocessor_config.json"):
             return found
-        whole = self._json("processor_config.json") or {}
+        whole = self.json("processor_config.json") or {}
         parts = ("image_processor", "feature_extractor", "video_processor")
         return next((whole[part] for part in parts if part in whole), {})
 
@@ -132,12 +132,13 @@ class Checkpoint:
             if name != "__metadata__"
         )
 
-    def _json(self, name: str) -> dict[str, Any] | None:
+    def json(self, name: str) -> dict[str, Any] | None:
+        """An object of one of its files; None where there is no such file."""
         path = self.folder / name
         if not path.is_file():
             return None
         try:
-            found = json.loads(path.read_text("utf-8"))
+            found = loads(path.read_text("utf-8"))
         except ValueError as error:
             raise WeightsError(f"{path}: expected JSON: {error}") from error
         if not isinstance(found, dict):
@@ -151,8 +152,10 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         head = file.read(8)
         size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 0 < size <= path.stat().st_size - 8:
-            raise WeightsError(f"{path}: expected a safetensors file, got {path.stat().st_size} bytes of something else")
-        return json.loads(file.read(size)), 8 + size
+            raise WeightsError(
+                f"{path}: expected a safetensors file, got {path.stat().st_size} bytes of something else"
+            )
+        return loads(file.read(size)), 8 + size
 
 
 def _scalar(path: Path, name: str) -> float | None:

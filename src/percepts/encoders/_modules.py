@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from torch import nn
 from ..errors import WeightsError
 from ._picture import Pixels
 
-SPARE = ("pooler.", "masked_spec_embed", "mask_token", "position_ids", "logit_scale", "logit_bias", "lm_head", "vision_model.head.probe_")
+SPARE = ("pooler.", "masked_spec_embed", "mask_token", "position_ids", "logit_scale", "logit_bias", "lm_head")
 """Parameters that no output here depends on: a checkpoint may lack them."""
 
 
@@ -27,9 +26,8 @@ def pretrained(kind: str, folder: Path, *, spare: Sequence[str] = (), **settings
     warning and goes on. Here it is an error, except where nothing depends on it.
     """
     with quiet():
-        model, found = getattr(transformers, kind).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **settings
-        )
+        settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+        model, found = getattr(transformers, kind).from_pretrained(folder, dtype=torch.float32, **settings)
     missing = [key for key in found["missing_keys"] if not any(part in key for part in (*SPARE, *spare))]
     wrong = sorted(missing) + sorted(str(key[0]) for key in found["mismatched_keys"])
     if wrong:
@@ -49,9 +47,8 @@ def tokenizer(folder: Path) -> Any:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and nothing below an error from transformers while this lasts; what it was set to comes back."""
-    logs = transformers.utils.logging
+    logs: Any = transformers.utils.logging
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
-    logger = logging.getLogger("transformers")
     logs.set_verbosity_error()
     logs.disable_progress_bar()
     with warnings.catch_warnings():
@@ -60,7 +57,6 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             logs.set_verbosity(level)
-            logger.setLevel(level)
             if bars:
                 logs.enable_progress_bar()
 

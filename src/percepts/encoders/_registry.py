@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import MissingExtra, UnknownModel
 from ..types import Encoder, Spec
+from ._checkpoint import is_checkpoint
 from ._hub import resolve
 
 GROUP = "percepts.encoders"
@@ -94,6 +95,14 @@ def load(name: str | Spec, *, runtime: str = "auto", threads: int | None = None)
         raise MissingExtra(f"{row.name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
     encoder: Encoder = getattr(loaded, attribute)(row, runtime=runtime, threads=threads)
     return encoder
+
+
+def reload(row: Spec) -> Encoder:
+    """The encoder that a Spec kept from an earlier day speaks of: a checkpoint as it says, else our row of that name.
+
+    Raises as `load` does, and WeightsError where the checkpoint is not to be had any more.
+    """
+    return load(row if any(map(is_checkpoint, row.weights)) else row.name)
 
 
 def register(row: Spec) -> None:

@@ -197,7 +197,7 @@ def by_length(items: Sequence[np.ndarray], run: Callable[[np.ndarray], np.ndarra
     results: list[Any] = [None] * len(items)
     for length in np.unique(lengths):
         same = np.flatnonzero(lengths == length)
-        for i, row in zip(same, run(np.stack([items[i] for i in same])), strict=True):
+        for i, row in zip(same, run(np.stack([items[int(i)] for i in same])), strict=True):
             results[i] = row
     return np.stack(results)
 

@@ -80,7 +80,7 @@ class Ast(Transformer):
         return {"fbank": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
 
     def build(self) -> torch.nn.Module:
-        """transformers' model, its positions fitted to the window."""
+        """Transformers' model, its positions fitted to the window."""
         from . import _modules
 
         model = _modules.pretrained("ASTModel", self.checkpoint.folder)

@@ -81,7 +81,9 @@ class Clip(PictureTransformer):
 
     def text_tower(self) -> TextTower:
         """Attention looks back only and the end token gives the vector: no text needs padding."""
-        return TextTower(self, self.build_text, int(self.checkpoint.part("text_config").get("max_position_embeddings", 77)))
+        return TextTower(
+            self, self.build_text, int(self.checkpoint.part("text_config").get("max_position_embeddings", 77))
+        )
 
     def build(self) -> torch.nn.Module:
         """The picture tower and its projection, behind the normalising."""

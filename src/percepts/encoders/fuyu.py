@@ -28,7 +28,9 @@ class Fuyu(Transformer):
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)
-        self._run: Deferred = self._deferred("media", self.build, self.example, self.outputs, {"patches": {1: "patches"}})
+        self._run: Deferred = self._deferred(
+            "media", self.build, self.example, self.outputs, {"patches": {1: "patches"}}
+        )
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -91,9 +93,7 @@ class Fuyu(Transformer):
             picture = resize(picture, height, width, "bilinear")
         side = self.patch
         rows, columns = -(-height // side), -(-width // side)
-        picture = np.pad(
-            picture, ((0, rows * side - height), (0, columns * side - width), (0, 0)), constant_values=PAD
-        )
+        picture = np.pad(picture, ((0, rows * side - height), (0, columns * side - width), (0, 0)), constant_values=PAD)
         cut = picture.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(rows * columns, -1)
         return cut, (rows, columns)
 

@@ -12,8 +12,8 @@ from ..errors import WeightsError
 from ..types import Clip, Inputs
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._transformer import Grid, Transformer
 from ._picture import Pixels
+from ._transformer import Grid, Transformer
 
 if TYPE_CHECKING:
     import torch
@@ -50,14 +50,15 @@ class ImageGpt(Transformer):
     def colours(self, ids: np.ndarray) -> np.ndarray:
         """(B, H * W) ids back to (B, H, W, 3) uint8 pictures."""
         height, width = self._pixels.output
-        return np.rint(self.clusters[ids].reshape(-1, height, width, 3) * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
+        levels: np.ndarray = np.rint(self.clusters[ids] * 127.5 + 127.5).clip(0, 255)
+        return levels.reshape(-1, height, width, 3).astype(np.uint8)
 
     def example(self) -> Inputs:
         """One colour."""
         return {"ids": np.zeros((1, self._pixels.output[0] * self._pixels.output[1]), np.int64)}
 
     def build(self) -> torch.nn.Module:
-        """transformers' model."""
+        """Transformers' model."""
         from . import _modules
 
         model = _modules.pretrained("ImageGPTModel", self.checkpoint.folder, spare=("attn.bias", "attn.masked_bias"))

@@ -55,13 +55,13 @@ class Sentence(Transformer):
     def length(self) -> int:
         """Tokens of a text that are read."""
         positions = self.config.get("max_position_embeddings", 512) - OFFSET.get(self.checkpoint.model_type, 0)
-        said = (self.checkpoint._json("sentence_bert_config.json") or {}).get("max_seq_length")
+        said = (self.checkpoint.json("sentence_bert_config.json") or {}).get("max_seq_length")
         return min(int(said), positions) if said else int(positions)
 
     @cached_property
     def prompts(self) -> Mapping[str, str]:
         """What is put before a text, by the name of its use ("query", "document"…), as the checkpoint says."""
-        return (self.checkpoint._json("config_sentence_transformers.json") or {}).get("prompts") or {}
+        return (self.checkpoint.json("config_sentence_transformers.json") or {}).get("prompts") or {}
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Raise TypeError: clips are not text."""
@@ -103,11 +103,11 @@ class Sentence(Transformer):
         return {"ids": np.arange(4, 10, dtype=np.int64)[None]}
 
     def build(self) -> torch.nn.Module:
-        """transformers' model without a pooler."""
+        """Transformers' model without a pooler."""
         from . import _modules
 
         kind = MODELS[self.checkpoint.model_type]
-        settings = {} if kind == "DistilBertModel" else {"add_pooling_layer": False}
+        settings: dict[str, Any] = {} if kind == "DistilBertModel" else {"add_pooling_layer": False}
         model = _modules.pretrained(kind, self.checkpoint.folder, **settings)
         return _modules.Call(model, lambda m, ids: m(input_ids=ids).last_hidden_state)
 
@@ -122,7 +122,7 @@ def _modules_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
 
 def _pool(checkpoint: Checkpoint) -> str:
     folder = next((row["path"] for row in _modules_of(checkpoint) if str(row["type"]).endswith("Pooling")), None)
-    settings = (checkpoint._json(f"{folder}/config.json") or {}) if folder else {"pooling_mode_mean_tokens": True}
+    settings = (checkpoint.json(f"{folder}/config.json") or {}) if folder else {"pooling_mode_mean_tokens": True}
     chosen = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]
     if len(chosen) != 1 or chosen[0] not in _POOLS:
         raise WeightsError(f"{checkpoint.folder}: expected a pooling of {', '.join(_POOLS)}, got {chosen}")

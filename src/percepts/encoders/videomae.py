@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class VideoMae(PictureTransformer):
     """Tong et al. 2022 (arXiv 2203.12602): 16 frames, every fourth of 30 a second. The mean of all patches."""
 
-    pools = ("mean",)
+    pools: ClassVar[tuple[str, ...]] = ("mean",)
     processor = "VideoMAEImageProcessor"
     model: ClassVar[str] = "VideoMAEModel"
     rate: ClassVar[float] = 7.5
@@ -54,7 +54,7 @@ class VideoMae(PictureTransformer):
         return {"pixels": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
 
     def build(self) -> torch.nn.Module:
-        """transformers' model behind the normalising."""
+        """Transformers' model behind the normalising."""
         from . import _modules
 
         if self.resized:

@@ -36,14 +36,16 @@ class Vit(PictureTransformer):
         return "cls"
 
     def build(self) -> torch.nn.Module:
-        """transformers' model behind the normalising."""
+        """Transformers' model behind the normalising."""
         from . import _modules
 
         _ = self.grid  # says so if the size does not divide into patches
         settings: dict[str, Any] = {"interpolate_pos_encoding": True} if self.interpolates and self.resized else {}
         model = _modules.pretrained(self.model, self.checkpoint.folder, **self.without_pooler)
         return _modules.Call(
-            model, lambda m, pixels: m(pixel_values=pixels, **settings).last_hidden_state, _modules.Normalise(self.pixels)
+            model,
+            lambda m, pixels: m(pixel_values=pixels, **settings).last_hidden_state,
+            _modules.Normalise(self.pixels),
         )
 
     @property

@@ -93,7 +93,7 @@ class Wav2Vec2(Transformer):
         return {"samples": np.random.default_rng(0).standard_normal((1, int(self.spec.rate))).astype(np.float32)}
 
     def build(self) -> torch.nn.Module:
-        """transformers' model."""
+        """Transformers' model."""
         from . import _modules
 
         model = _modules.pretrained(MODELS[self.checkpoint.model_type], self.checkpoint.folder)

@@ -30,7 +30,9 @@ class Whisper(Transformer):
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec, from the settings alone."""
         config = checkpoint.config
-        _sound.same(checkpoint, "the number of mels", checkpoint.processor.get("feature_size", 80), config["num_mel_bins"])
+        _sound.same(
+            checkpoint, "the number of mels", checkpoint.processor.get("feature_size", 80), config["num_mel_bins"]
+        )
         window = config["max_source_positions"] * SAMPLES_A_STEP / RATE
         return {"kind": "audio", "rate": float(RATE), "window": window, "dim": config["d_model"], "pool": "mean"}
 

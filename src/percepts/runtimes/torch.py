@@ -21,9 +21,7 @@ class TorchRunner:
              overlap, and with precision "bfloat16" the module computes in it
     """
 
-    def __init__(
-        self, module: torch.nn.Module, rows: int = 1, device: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, module: torch.nn.Module, rows: int = 1, device: str = "cpu", precision: str = "float32") -> None:
         self._module = module.eval().to(device)
         self._rows, self._device = rows, torch.device(device)
         self._cast = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")

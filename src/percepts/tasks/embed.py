@@ -157,13 +157,14 @@ def records(
     """
     from ..encoders import spec as find
 
-    task = Embed((find(model),), fps=fps, hop=hop, tail=tail)
+    row = find(model)
+    task = Embed((row,), fps=fps, hop=hop, tail=tail)
     medium = probe(source)
     name = str(source) if isinstance(source, str | Path) else ""
     notes: list[str] = []
     for piece in task.pieces(source, medium, notes):
-        for (start, stop), vector in zip(piece.spans, task.vectors(model, piece.inputs), strict=True):
-            yield Record(name, start, stop, model, piece.kind, vector)
+        for (start, stop), vector in zip(piece.spans, task.vectors(row.name, piece.inputs), strict=True):
+            yield Record(name, start, stop, row.name, piece.kind, vector)
     if notes:
         raise TruncatedMedia(notes[0])
 
@@ -188,7 +189,7 @@ def _sound(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterato
 
 
 def _film(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    frames = _until_damage(stream_frames(source, fps=spec.rate, at_least=task.at_least(spec)), notes)
+    frames = ahead(_until_damage(media.stream_frames(source, fps=spec.rate, at_least=task.at_least(spec)), notes))
     return fixed(spec.window, task.hop, task.tail)(frames)
 
 
