@@ -83,10 +83,12 @@ def film() -> None:
         pictures.width, pictures.height, pictures.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         sound = out.add_stream("aac", rate=RATE, layout="mono", options={"b": "48k", "flags": "+bitexact"})
         for name, (first, last, semitones) in SLIDES.items():
+            # The last chord ends an instant early, so that no block of AAC hangs over the end of the pictures.
+            length = round((SECONDS - 0.1) * RATE) if name == list(SLIDES)[-1] else None
             with Image.open(folder / name) as picture:
                 for frame in pan(picture.convert("RGB"), first, last):
                     out.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            block = av.AudioFrame.from_ndarray(chord(semitones)[None], format="fltp", layout="mono")
+            block = av.AudioFrame.from_ndarray(chord(semitones)[None, :length], format="fltp", layout="mono")
             block.sample_rate = RATE
             out.mux(sound.encode(block))
         out.mux(pictures.encode())

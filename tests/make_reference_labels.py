@@ -1,7 +1,7 @@
 """Makes src/percepts/encoders/data/imagenet_labels.tsv from a wheel of timm, given as the one argument.
 
-timm lists WordNet 3.0's names and definitions of all ImageNet synsets; the 1000 of ImageNet-1k are taken in the order of
-the classifier's scores.
+timm lists WordNet 3.0's names and definitions of all ImageNet synsets; the 1000 of ImageNet-1k are taken, in the order
+of the classifier's scores.
 """
 
 from __future__ import annotations

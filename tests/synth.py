@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from PIL import Image
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
@@ -95,6 +96,7 @@ def write_film(
     codec_options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     aspect: Fraction | None = None,
+    keys: Sequence[int] = (),
 ) -> Path:
     """Encode numbered frames, at `rate` or at the given `times` in milliseconds, with a sound track if there is one."""
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -114,6 +116,8 @@ def write_film(
         for index in range(count):
             frame = av.VideoFrame.from_ndarray(numbered(index, *size), "rgb24")
             frame.pts = index if times is None else times[index]
+            if index in keys:
+                frame.pict_type = PictureType.I
             frame.time_base = Fraction(1, rate) if times is None else Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -143,7 +143,7 @@ class Spec:
     size      shortest side in pixels that it resizes pictures to, 0 where it takes none
     revision  changes whenever its numbers change with the weights unchanged
     summary   one line for people
-    precision of the arithmetic inside: "float32", "int8" (CPU), "bfloat16" (GPU); vectors leave as float32
+    precision of the arithmetic inside: "float32", "int8" (CPU), "bfloat16" (GPU); all leave as float32
     """
 
     name: str

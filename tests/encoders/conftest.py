@@ -1,4 +1,4 @@
-"""Tiny checkpoints, each made once a session."""
+"""Weights for the tests of encoders: real ones fetched once or skipped, tiny random checkpoints made once a session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: these tests need no network
+from percepts.encoders import _weights, spec
+from percepts.errors import WeightsError
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
+
+
+@pytest.fixture(scope="session")
+def have() -> Callable[[str], None]:
+    """Call with an encoder's name: its weights are there when this returns, or the test is skipped."""
+
+    def fetch(name: str) -> None:
+        try:
+            _weights.fetch(spec(name).weights)
+        except WeightsError as error:
+            pytest.skip(f"no weights: {error}")
+
+    return fetch
 
 
 @pytest.fixture(scope="session")

@@ -152,6 +152,24 @@ def test_leaving_frames_out_changes_nothing(
         assert few < len(sent) * 0.8
 
 
+@pytest.mark.parametrize("name", [name for name in FILMS if name.startswith("film.")])
+def test_beginning_anew_changes_nothing(zoo: Zoo, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens when a key frame does not keep its promise, in every container."""
+    whole = list(stream_frames(zoo.folder / name, fps=2))
+    plain, broken = video_module._Reel._starts_at, []
+
+    def fails_once(self: Any, at: int, is_waiting: bool) -> bool:
+        if self._delivered is not None and not broken:
+            broken.append(at)
+            raise video_module._Inexact
+        return plain(self, at, is_waiting)
+
+    monkeypatch.setattr(video_module._Reel, "_starts_at", fails_once)
+    anew = list(stream_frames(zoo.folder / name, fps=2))
+    assert broken and [clip.start for clip in anew] == [clip.start for clip in whole]
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(anew, whole, strict=True))
+
+
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sent: list[int] = []
     plain = Track.decode
@@ -170,6 +188,16 @@ def test_sparse_frames_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     sent = count_decoded(monkeypatch)
     assert len(numbers(path, 0.05)) == 3
     assert len(sent) < 3 * 25 + 25
+
+
+@pytest.mark.parametrize("fps", [0.05, 0.1, 0.3])
+def test_key_frames_may_be_few_after_they_were_many(tmp_path: Path, fps: float) -> None:
+    """A jump lands long before its aim; a second one would land there again, and again."""
+    path = synth.write_film(
+        tmp_path / "x.mp4", 1500, rate=25, group=1500, keys=range(0, 100, 25), codec_options={"sc_threshold": "0"}
+    )
+    instants = [k / fps for k in range(math.ceil(60 * fps))]
+    assert numbers(path, fps) == [math.floor(instant * 25 + 1e-6) % 256 for instant in instants]
 
 
 def test_three_hours_end_on_the_frame(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def _sentence(now: Progress) -> str:
     if now.failed:
         parts.append(f"{now.failed:,} failed")
     parts.append(_rate(now.rate))
-    if now.eta is not None:
+    if now.eta:
         parts.append(f"{span(now.eta)} left")
     return f"{', '.join(parts)}; {_shares(now)}"
 
@@ -108,7 +108,7 @@ def _bar() -> Iterator[Callback]:
                 completed=handled,
                 count=f"{handled:,}/{now.total:,}" if now.total is not None else f"{handled:,}",
                 rate=_rate(now.rate),
-                left="" if now.eta is None else f"{span(now.eta)} left",
+                left=f"{span(now.eta)} left" if now.eta else "",
                 shares=f"decode {now.decode_share:.0%} encode {now.encode_share:.0%}",
                 failed=f"{now.failed:,} failed" if now.failed else "",
             )

@@ -59,6 +59,12 @@ def folder(name: str) -> Path:
     return here if _whole(here) else _fetch(repository, revision)
 
 
+def present(name: str) -> bool:
+    """Whether the checkpoint is here; nothing is fetched."""
+    repository, _, revision = name.partition("@")
+    return _whole(Path(name) if os.path.isabs(name) else _repository(repository) / "snapshots" / revision)
+
+
 def digest(name: str) -> str:
     """sha256 over the names and contents of everything in it that can change a number."""
     root = folder(name)

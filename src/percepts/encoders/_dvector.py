@@ -24,8 +24,9 @@ class DVector(nn.Module):
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
         """The d-vectors."""
         states, _ = self.lstm(mel)
-        raw = torch.relu(self.linear(states[:, -1]))
-        return raw / raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        raw: torch.Tensor = torch.relu(self.linear(states[:, -1]))
+        length: torch.Tensor = raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return raw / length
 
 
 def load(path: Path) -> DVector:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -12,6 +14,8 @@ from ..errors import MissingExtra, UnknownModel
 from ..types import Encoder, Spec
 from ._checkpoint import is_checkpoint
 from ._hub import resolve
+
+log = logging.getLogger(__name__)
 
 GROUP = "percepts.encoders"
 """Entry points of this group name a Spec or an iterable of Specs."""
@@ -46,6 +50,7 @@ _ROWS = (
         summary="for tests: loudness in eighths of a second",
     ),
 )  # fmt: skip
+_OURS = {row.name: row for row in _ROWS}
 _added: dict[str, Spec] = {}
 
 
@@ -54,7 +59,9 @@ def names() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def spec(name: str) -> Spec:
+def spec(
+    name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = ""
+) -> Spec:
     """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
 
     Raises UnknownModel, naming the nearest, or the families where a checkpoint is of none.
@@ -62,6 +69,9 @@ def spec(name: str) -> Spec:
     >>> spec("conse").dim
     384
     """
+    ours = {**_OURS, **_added}
+    if name in ours:
+        return ours[name]  # without looking through what else is installed
     table = _table()
     if name in table:
         return table[name]
@@ -121,7 +131,7 @@ def _table() -> dict[str, Spec]:
 
 @cache
 def _builtin() -> dict[str, Spec]:
-    table = {row.name: row for row in _ROWS}
+    table = dict(_OURS)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         for row in _rows(point):
             _checked(row, table, f"entry point {point.name} = {point.value}")
@@ -130,7 +140,12 @@ def _builtin() -> dict[str, Spec]:
 
 
 def _rows(point: EntryPoint) -> Iterable[Spec]:
-    found = point.load()
+    """The rows of another package; none, and a warning, where it is broken: its fault must not take ours away."""
+    try:
+        found = point.load()
+    except Exception as error:
+        log.warning("entry point %s = %s of %s does not load: %s", point.name, point.value, GROUP, error)
+        return ()
     return (found,) if isinstance(found, Spec) else found
 
 

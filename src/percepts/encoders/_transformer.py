@@ -15,6 +15,7 @@ from ..runtimes import Deferred, Network
 from ..types import Clip, Frames, Inputs, Spec
 from . import _weights
 from ._checkpoint import Checkpoint
+from ._canary import UNCHECKED, check
 from ._clips import check_clips
 from ._picture import Pixels
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 REVISION = "1"  # of how networks are called and their outputs taken
 ROWS = 8  # a call: measured, one thread, ViT-B/16: 0.54 s a picture at 8 against 0.61 at 1; more gains nothing
-PRECISIONS = ("float32", "int8", "bfloat16")
+PRECISIONS = ("float32", "int8", UNCHECKED, "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Transformer:
         if spec.precision not in PRECISIONS:
             raise ValueError(f"{spec.name}: expected precision to be {', '.join(PRECISIONS)}, got {spec.precision!r}")
         self.spec = spec
-        self._runtime, self._threads = runtime, threads
+        self.asked, self.threads = runtime, threads
         self._run = self._deferred("media", self.build, self.example, self.outputs)
 
     @property
@@ -97,6 +98,8 @@ class Transformer:
     ) -> Deferred:  # fmt: skip
         def network() -> Network:
             spec = self.spec
+            if spec.precision == "int8":
+                check(self)
             facts = (_weights.digest(spec.weights), type(self).__name__, part, REVISION, spec.size, spec.window)
             return Network(
                 name=f"{self.checkpoint.model_type}-{part}",
@@ -107,10 +110,10 @@ class Transformer:
                 free=free or {},
                 rows=ROWS,
                 candidates=("torch",),
-                precision=spec.precision,
+                precision="int8" if spec.precision == UNCHECKED else spec.precision,
             )
 
-        return Deferred(network, self._runtime, self._threads)
+        return Deferred(network, self.asked, self.threads)
 
 
 class PictureTransformer(Transformer):

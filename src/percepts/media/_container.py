@@ -37,7 +37,7 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
     That also keeps playlists and scripts, which make FFmpeg open other files, from being read as media.
 
     Raises:
-        DecodeError: it cannot be opened.
+        DecodeError: it cannot be opened, or what is done with it inside the context fails.
     """
     with open_source(source) as file:
         try:
@@ -48,7 +48,10 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
             reason = _unfinished(source, format) or _said(error)
             raise DecodeError(f"{name_of(source)}: damaged {format}: {reason}") from error
         with container:
-            yield container
+            try:
+                yield container
+            except FFmpegError as error:  # some are kinds of OSError, and none says which file
+                raise DecodeError(f"{name_of(source)}: damaged {format}: {_said(error)}") from error
 
 
 def _unfinished(source: Source, format: str) -> str | None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import cast
 
 import numpy as np
+from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
@@ -114,6 +115,7 @@ class _Reel:
         self._skips = self._stamps is None
         self._delivered: int | None = None  # time of the last frame
         self._key: int | None = None  # time of the key frame that decoding went on from, until a frame is out
+        self._jumped: int | None = None  # the aim of the last jump: a second one for it would land where the first did
         self._landing = False  # after a jump, until the key frame that it led to
         self._last_key: int | None = None
         self._spacing = 0  # the longest way between key frames so far
@@ -135,8 +137,7 @@ class _Reel:
         try:
             yield from self._frames()
         except _Inexact:
-            self._seek(self.ticks(Fraction(0)))
-            self._skips = self._landing = False
+            self._rewind()
             yield from self._frames()
 
     def _frames(self) -> Iterator[tuple[VideoFrame, int]]:
@@ -181,12 +182,23 @@ class _Reel:
         """Whether a jump saves reading: `aim` is more than two groups of pictures and two seconds ahead."""
         if not self._skips or sent is None or not self._spacing or self.track.format not in _INDEXED:
             return False
+        if self._jumped == self.aim:
+            return False
         return self.aim - sent > max(2 * self._spacing, int(2 / self._base))
 
     def _seek(self, at: int) -> None:
+        self._jumped = at
         self.track.container.seek(at, stream=self._stream)
         self._last_key = self._key = None
         self._landing = True
+
+    def _rewind(self) -> None:
+        try:
+            self.track.container.seek(0)  # MPEG-TS comes to its first packet by this way only
+        except FFmpegError:  # FLV and AVI have nothing before the first key frame to go back to
+            self.track.container.seek(self._stream.start_time or 0, stream=self._stream)
+        self._skips = self._landing = False
+        self._last_key = self._key = None
 
     def _decode(self, packet: Packet[Stream]) -> Iterator[tuple[VideoFrame, int]]:
         if self._stamps is not None and packet.dts is not None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import filelock
 import platformdirs
 
+from ..errors import WeightsError
+
 ENVIRONMENT = "PERCEPTS_CACHE"
 
 
@@ -23,7 +25,7 @@ def cache_dir() -> Path:
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the name `path` if the body succeeds, else it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
     os.close(handle)
     part = Path(name)
@@ -37,8 +39,20 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def locked(path: Path) -> filelock.BaseFileLock:
     """A lock that processes making the same `path` take in turn; the system frees it when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return filelock.FileLock(path.with_name(path.name + ".lock"))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache. Raises WeightsError, with the cure, where that is not allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is read-only")
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write to the cache folder {folder}: {error}. Set {ENVIRONMENT} to a folder you can write to"
+        ) from error
 
 
 def _sync(path: Path) -> None:

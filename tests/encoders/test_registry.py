@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from percepts.encoders import _registry, load, names, register, spec
+from percepts.errors import MissingExtra, UnknownModel
+
+PLUGIN = """
+[percepts.encoders]
+{name} = {value}
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Rows added by a test go with it."""
+    monkeypatch.setattr(_registry, "_added", {})
+    _registry._builtin.cache_clear()
+    yield
+    _registry._builtin.cache_clear()
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, value: str) -> None:
+    """A package with an entry point, found on the path."""
+    (folder / "plugin_of_test.py").write_text(module)
+    info = folder / "plugin_of_test-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-of-test\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(PLUGIN.format(name="mine", value=value))
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "plugin_of_test", raising=False)
+
+
+MODULE = """
+from percepts.types import Spec
+SPEC = Spec("mine", "plugin_of_test:Mine", "image", 0.0, 0.0, 3, "mean", (), "MIT", size=1)
+BOTH = (SPEC, Spec("mine-too", "plugin_of_test:Mine", "image", 0.0, 0.0, 3, "mean", (), "MIT", size=1))
+TAKEN = Spec("conse", "plugin_of_test:Mine", "image", 0.0, 0.0, 3, "mean", (), "MIT", size=1)
+class Mine:
+    def __init__(self, spec, *, runtime="auto", threads=None):
+        self.spec = spec
+"""
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownModel, match=r"no encoder called 'consé'; there are: conse, .*Nearest: conse"):
+        load("consé")
+
+
+def test_an_entry_point_is_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, MODULE, "plugin_of_test:SPEC")
+    assert "mine" in names()
+    assert load("mine").spec is spec("mine")
+
+
+def test_an_entry_point_may_name_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, MODULE, "plugin_of_test:BOTH")
+    assert {"mine", "mine-too"} <= set(names())
+
+
+def test_an_entry_point_may_not_take_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, MODULE, "plugin_of_test:TAKEN")
+    with pytest.raises(
+        ValueError, match=r"plugin_of_test:TAKEN: an encoder called 'conse' exists already: .conse:Conse"
+    ):
+        names()
+
+
+def test_a_broken_entry_point_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(tmp_path, monkeypatch, "import no_such_module_at_all", "plugin_of_test:SPEC")
+    with caplog.at_level(logging.WARNING):
+        assert "conse" in names()
+    assert "no_such_module_at_all" in caplog.text
+
+
+def test_a_registered_row_is_found() -> None:
+    row = replace(spec("fake-image"), name="mine")
+    register(row)
+    register(row)
+    assert load("mine").spec == row
+    with pytest.raises(ValueError, match="exists already"):
+        register(replace(row, dim=9))
+    with pytest.raises(ValueError, match="exists already"):
+        register(replace(row, name="conse"))
+
+
+def test_what_is_no_spec_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected a percepts Spec, got str"):
+        register("conse")  # type: ignore[arg-type]
+
+
+def test_a_missing_extra_says_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "needy_of_test.py").write_text("import no_such_library")
+    needy = replace(spec("fake-image"), name="needy", target="needy_of_test:Needy", extra="speech")
+    register(needy)
+    register(replace(needy, name="plain", extra=""))
+    with pytest.raises(MissingExtra, match=r"needy needs no_such_library: pip install 'percepts\[speech\]'"):
+        load("needy")
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        load("plain")
+
+
+def test_knowing_of_encoders_imports_none() -> None:
+    code = (
+        "import sys; from percepts.encoders import names, spec; [spec(name) for name in names()];"
+        "print(*[m for m in sys.modules if m.startswith('percepts.encoders.') and not m.endswith('._registry')])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

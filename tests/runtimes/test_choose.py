@@ -1,0 +1,91 @@
+"""The choice of `auto`, with runners that take the time they are told on a clock that is ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from percepts.runtimes import _choose
+from percepts.runtimes._choose import choose
+from percepts.runtimes._network import Network, Runner
+from percepts.types import Inputs
+
+
+class Clock:
+    """Seconds that pass only when a runner runs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(_choose, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def maker(self, seconds: dict[str, float], made: list[str]) -> Callable[[str], Runner]:
+        def make(name: str) -> Runner:
+            made.append(name)
+
+            def run(inputs: Inputs) -> tuple[np.ndarray, ...]:
+                self.now += seconds[name]
+                return (np.zeros(len(inputs["x"])),)
+
+            return run
+
+        return make
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network("tiny", "key", None, {"x": np.zeros((1, 2))}, ("y",))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({"a": 1.0, "b": 2.0, "c": 3.0}, "a"),
+        ({"a": 3.0, "b": 2.0, "c": 1.0}, "c"),
+        ({"a": 1.0, "b": 0.9, "c": 1.0}, "a"),  # a win within the noise is none
+        ({"a": 3.0, "b": 1.0, "c": 0.9}, "b"),
+    ],
+)
+def test_the_fastest_by_a_margin_is_chosen(
+    seconds: dict[str, float], best: str, clock: Clock, network: Network, tmp_path: Path
+) -> None:
+    made: list[str] = []
+    name, runner = choose(network, list(seconds), clock.maker(seconds, made), tmp_path / "choice.json")
+    assert name == best
+    assert runner is not None
+    assert made == list(seconds)
+
+
+def test_the_choice_holds_though_the_clock_would_say_otherwise(clock: Clock, network: Network, tmp_path: Path) -> None:
+    made: list[str] = []
+    first, _ = choose(network, ["a", "b"], clock.maker({"a": 1.0, "b": 5.0}, made), tmp_path / "choice.json")
+    made.clear()
+    second, runner = choose(network, ["a", "b"], clock.maker({"a": 5.0, "b": 1.0}, made), tmp_path / "choice.json")
+    assert first == second == "a"
+    assert runner is None
+    assert not made
+
+
+def test_a_choice_that_is_gone_or_damaged_is_made_again(clock: Clock, network: Network, tmp_path: Path) -> None:
+    choice, made = tmp_path / "choice.json", list[str]()
+    make = clock.maker({"a": 1.0, "b": 5.0}, made)
+    for written in ('{"runtime": "uninstalled"}', '{"runti', "[]", ""):
+        choice.write_text(written)
+        assert choose(network, ["a", "b"], make, choice)[0] == "a"
+        assert json.loads(choice.read_text())["runtime"] == "a"
+
+
+def test_what_was_measured_is_written_down(clock: Clock, network: Network, tmp_path: Path) -> None:
+    choose(network, ["a", "b"], clock.maker({"a": 0.8, "b": 4.0}, []), tmp_path / "choice.json")
+    kept = json.loads((tmp_path / "choice.json").read_text())
+    assert kept["milliseconds"] == {"a": 100.0, "b": 500.0}  # eight items a run
+    assert set(kept["versions"]) == {"torch", "onnxruntime", "numpy"}
