@@ -171,12 +171,14 @@ def test_a_runtime_that_is_not_installed_says_the_command(monkeypatch: pytest.Mo
         Deferred(lambda: network, "openvino")
 
 
-@pytest.mark.parametrize(
-    ("threads", "batch", "match"), [(0, 1, "threads >= 1"), (1, 0, "at least one item"), (3, 0, "at least one item")]
-)
-def test_nonsense_is_named(threads: int, batch: int, match: str, network: Network) -> None:
-    with pytest.raises(ValueError, match=match):
-        start(network, "onnx", threads)[1](inputs(batch))
+@pytest.mark.parametrize("name", HERE)
+def test_nonsense_is_named(name: str, network: Network) -> None:
+    with pytest.raises(ValueError, match="at least one item"):
+        start(network, name, 3)[1](inputs(0))
+    with pytest.raises(ValueError, match="threads >= 1"):
+        start(network, name, 0)
+    with pytest.raises(ValueError, match="threads >= 1"):
+        Deferred(lambda: network, name, 0)
 
 
 def together(threads: list[threading.Thread]) -> None:

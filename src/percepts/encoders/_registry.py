@@ -59,16 +59,27 @@ def names() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def spec(
-    name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = ""
-) -> Spec:
+def spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = "") -> Spec:
     """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
+
+    A checkpoint can be asked for in another way than its own: another `pool` of its frames, pictures of another `size`
+    in pixels or sound of another `window` in seconds (its positions are then interpolated or cut, as its authors do),
+    another `precision`. ValueError for an encoder that has no choice.
 
     Raises UnknownModel, naming the nearest, or the families where a checkpoint is of none.
 
     >>> spec("conse").dim
     384
     """
+    row = _found(name)
+    asked = {"pool": pool, "size": size, "window": window, "precision": precision}
+    changes = {field: value for field, value in asked.items() if value and value != getattr(row, field)}
+    if changes and not any(map(is_checkpoint, row.weights)):
+        raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; checkpoints of the hub have")
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+def _found(name: str) -> Spec:
     ours = {**_OURS, **_added}
     if name in ours:
         return ours[name]  # without looking through what else is installed

@@ -81,6 +81,7 @@ def start(network: Network, runtime: str = "auto", threads: int | None = None) -
     Raises ValueError for an unknown runtime, MissingExtra for one that is not installed, and whatever `network.build`
     raises (WeightsError).
     """
+    _check(threads)
     if runtime != "auto":
         return runtime, _known(runtime).make(network, threads)
     from ._choose import choose
@@ -91,6 +92,11 @@ def start(network: Network, runtime: str = "auto", threads: int | None = None) -
     choice = graph_path(network).with_suffix(".runtime.json")
     name, runner = choose(network, installed, lambda name: RUNTIMES[name].make(network, threads), choice)
     return name, runner or RUNTIMES[name].make(network, threads)
+
+
+def _check(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise ValueError(f"expected threads >= 1 or None for one per core, got {threads}")
 
 
 def _known(runtime: str) -> Runtime:
@@ -143,6 +149,7 @@ class Deferred:
     """A runner made at its first call, once, whichever thread calls first."""
 
     def __init__(self, network: Callable[[], Network], runtime: str = "auto", threads: int | None = None) -> None:
+        _check(threads)
         if runtime != "auto":
             _known(runtime)
         self._network, self._wanted, self._threads = network, runtime, threads

@@ -7,6 +7,8 @@ make attention a third of the work, that is the difference between 1.2 and 1.7 t
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -22,7 +24,9 @@ class Int8Linear(nn.Module):
         weight = linear.weight.detach().float()
         scales = weight.abs().amax(dim=1).clamp(min=SMALLEST) / LEVELS
         zeros = torch.zeros(len(weight), dtype=torch.long)
-        quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
+        with warnings.catch_warnings():  # that its kind of tensor is on its way out; its kernels have no heir on CPUs yet
+            warnings.simplefilter("ignore", UserWarning)
+            quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
         bias = None if linear.bias is None else linear.bias.detach().float()
         self._packed = torch.ops.quantized.linear_prepack(quantised, bias)
         # Without VNNI, u8 times s8 is summed in pairs of 16 bits, which overflow unless a bit is left free.

@@ -47,7 +47,7 @@ class Network:
 
 
 def rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
-    """The batch as batches of one."""
+    """The batch as batches of one. Raises ValueError for an empty one."""
     return split(inputs, 1)
 
 
@@ -57,6 +57,8 @@ def stack(outputs: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
 
 
 def split(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
-    """The batch as batches of at most `size`."""
+    """The batch as batches of at most `size`. Raises ValueError for an empty one."""
     count = len(next(iter(inputs.values())))
+    if not count:
+        raise ValueError("expected a batch of at least one item, got none")
     return [{name: value[i : i + size] for name, value in inputs.items()} for i in range(0, count, size)]

@@ -1,4 +1,4 @@
-"""Rows of a batch, one at a time, over a few threads: how every CPU runtime keeps a row independent of its batch.
+"""Rows of a batch, one at a time, over a few threads: how a row is kept independent of its batch.
 
 Kernels choose their blocking by the shape of the whole batch, so the last bits of a row depend on its company. One row
 a call has one shape, hence one result, and a thread per row uses the cores at least as well (effnet-lite0, two cores,
@@ -28,15 +28,11 @@ class RowPool:
     """Maps a function of one row over a batch on `threads` threads; the order is kept."""
 
     def __init__(self, threads: int | None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"expected threads >= 1 or None for all cores, got {threads}")
         self.threads = threads or cores()
         self._pool = ThreadPoolExecutor(self.threads, "percepts-rows") if self.threads > 1 else None
 
     def map(self, one: One, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """`one` of each row of `inputs`, stacked."""
         items = rows(inputs)
-        if not items:
-            raise ValueError("expected a batch of at least one item, got none")
         each = map if self._pool is None or len(items) == 1 else self._pool.map
         return stack(list(each(one, items)))

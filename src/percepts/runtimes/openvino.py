@@ -1,4 +1,4 @@
-"""OpenVINO: the same graph compiled for this CPU → a runner, one row a call on each thread of a small pool."""
+"""OpenVINO: the same graph compiled for this CPU → a runner, one row after the other, the threads inside the row."""
 
 from __future__ import annotations
 
@@ -9,35 +9,31 @@ import numpy as np
 import openvino
 
 from ..types import Inputs
-from ._rows import RowPool
+from ._network import rows, stack
+from ._rows import cores
+
+_turn = threading.Lock()
+"""One call into OpenVINO at a time. Requests that see their first shape side by side can wait for each other for ever,
+on few cores (seen in 2026.4 with two threads, one run in six; ultralytics/ultralytics#25923 describes it)."""
 
 
 class OpenVinoRunner:
-    """Runs the graph at `path` on the CPU in float32. `threads`: rows at a time; None for one per core."""
+    """Runs the graph at `path` on the CPU in float32. `threads`: at work on a row; None for one per core."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        self._pool = RowPool(threads)
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the CPU has it: other numbers on another machine
-            "NUM_STREAMS": self._pool.threads,
-            "INFERENCE_NUM_THREADS": self._pool.threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": cores() if threads is None else threads,
         }
-        self._model = openvino.Core().compile_model(str(path), "CPU", settings)
-        self._local = threading.local()
+        with _turn:
+            self._request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output of the graph."""
-        return self._pool.map(self._one, inputs)
+        with _turn:
+            return stack([self._one(row) for row in rows(inputs)])
 
     def _one(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-        request = self._request()
-        results = request.infer(row)
-        return tuple(
-            np.array(results[output]) for output in self._model.outputs
-        )  # copies: the request reuses its memory
-
-    def _request(self) -> openvino.InferRequest:
-        """A request belongs to one thread."""
-        if not hasattr(self._local, "request"):
-            self._local.request = self._model.create_infer_request()
-        return self._local.request
+        results = self._request.infer(row)
+        return tuple(np.array(result) for result in results.values())  # copies: the request reuses its memory
