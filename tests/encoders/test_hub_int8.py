@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+
 from percepts.encoders import _canary, load, spec
 from percepts.encoders._canary import Verdict, compare
 from percepts.encoders.pooling import pool

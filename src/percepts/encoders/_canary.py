@@ -144,7 +144,9 @@ def _scene(i: int, shift: float) -> np.ndarray:
         picture[..., channel] = 128 + rng.uniform(20, 100) * np.sin(across * x + down * y + phase)
     for _ in range(4):
         top, left, size = rng.uniform(0, 200), rng.uniform(0, 280) + shift, rng.uniform(10, 90)
-        inside = (x - left) ** 2 + (y - top) ** 2 < size**2 if rng.random() < 0.5 else (abs(x - left) + abs(y - top) < size)
+        inside = (
+            (x - left) ** 2 + (y - top) ** 2 < size**2 if rng.random() < 0.5 else (abs(x - left) + abs(y - top) < size)
+        )
         picture[inside] = rng.uniform(0, 255, 3)
     picture += rng.normal(0, rng.uniform(0, 12), picture.shape)
     return picture.clip(0, 255).astype(np.uint8)
@@ -152,7 +154,9 @@ def _scene(i: int, shift: float) -> np.ndarray:
 
 def _texts() -> list[str]:
     things = ("a cat", "two dogs", "an old piano", "rain on a roof")
-    return [f"{thing} {place}" for thing in things for place in ("at night", "in a city", "by the sea", "on television")]
+    return [
+        f"{thing} {place}" for thing in things for place in ("at night", "in a city", "by the sea", "on television")
+    ]
 
 
 _CLIPS: Mapping[Kind, Callable[[Spec, int], Clip]] = {"image": _picture, "video": _film, "audio": _sound}

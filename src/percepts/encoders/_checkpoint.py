@@ -55,14 +55,13 @@ def folder(name: str) -> Path:
             raise WeightsError(f"the checkpoint {name} is not here any more: expected a folder with config.json")
         return Path(name)
     repository, _, revision = name.partition("@")
-    here = _repository(repository) / "snapshots" / revision
-    return here if _whole(here) else _fetch(repository, revision)
+    return _here(repository, revision) or _fetch(repository, revision)
 
 
 def present(name: str) -> bool:
     """Whether the checkpoint is here; nothing is fetched."""
     repository, _, revision = name.partition("@")
-    return _whole(Path(name) if os.path.isabs(name) else _repository(repository) / "snapshots" / revision)
+    return _whole(Path(name)) if os.path.isabs(name) else _here(repository, revision) is not None
 
 
 def digest(name: str) -> str:
@@ -184,12 +183,16 @@ def _repository(repository: str) -> Path:
 
 def _pinned(repository: str, revision: str) -> str:
     """The commit that a branch, tag or short hash means here, else on the hub."""
+    return (_here(repository, revision) or _fetch(repository, revision)).name
+
+
+def _here(repository: str, revision: str) -> Path | None:
+    """The copy in the hub's cache of a commit, of the beginning of one, or of what a branch or tag meant last."""
     root = _repository(repository)
     mark = root / "refs" / revision
-    if mark.is_file():
-        return mark.read_text().strip()
-    short = [path.name for path in (root / "snapshots").glob(f"{revision}*")]
-    return short[0] if len(short) == 1 else _fetch(repository, revision).name
+    commit = mark.read_text().strip() if mark.is_file() else revision
+    found = [path for path in (root / "snapshots").glob(f"{commit}*") if _whole(path)] if "/" not in commit else []
+    return found[0] if len(found) == 1 else None
 
 
 def _whole(snapshot: Path) -> bool:

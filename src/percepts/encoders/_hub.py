@@ -40,6 +40,34 @@ FAMILIES: Mapping[str, str] = {
 }
 """model_type as config.json says it → the class that encodes it. Its `describe(checkpoint)` gives the fields of a Spec."""
 
+NAMED: Mapping[str, Spec] = {
+    row.name: row
+    for row in (
+        Spec(
+            "clip-b32", ".clip:Clip", "image", 0.0, 0.0, 512, "l2mean", ("openai/clip-vit-base-patch32@3d74acf",), "MIT",
+            size=224, summary="CLIP ViT-B/32: pictures and text in one space",
+        ),
+        Spec(
+            "vit-b16", ".vit:Vit", "image", 0.0, 0.0, 768, "cls", ("google/vit-base-patch16-224@3f49326",), "Apache-2.0",
+            size=224, summary="ViT-B/16, ImageNet-21k and 1k: pictures",
+        ),
+        Spec(
+            "w2v2-base", ".wav2vec2:Wav2Vec2", "audio", 16000.0, 20.0, 768, "mean",
+            ("facebook/wav2vec2-base-960h@22aad52",), "Apache-2.0", summary="wav2vec 2.0 base: speech, a state every 20 ms",
+        ),
+        Spec(
+            "clap-fused", ".clap:Clap", "audio", 48000.0, 10.0, 512, "l2mean", ("laion/clap-htsat-fused@cca9e28",),
+            "Apache-2.0", summary="CLAP, HTS-AT: sound and text in one space",
+        ),
+        Spec(
+            "videomae-b", ".videomae:VideoMae", "video", 7.5, 16 / 7.5, 768, "mean",
+            ("MCG-NJU/videomae-base-finetuned-kinetics@488eb9a",), "CC-BY-NC-4.0", size=224,
+            summary="VideoMAE base, Kinetics-400: windows of 16 frames",
+        ),
+    )
+}  # fmt: skip
+"""Checkpoints with a short name, pinned to the revisions that transformers 5.23 pins for its own pipelines."""
+
 
 def resolve(name: str) -> Spec | None:
     """The Spec of a hub id ("owner/name", "owner/name@revision") or folder; None where it is neither.
@@ -48,6 +76,8 @@ def resolve(name: str) -> Spec | None:
     one name can stand beside each other, and a folder that is moved keeps its name.
     Raises UnknownModel for a model_type of no family, WeightsError where there is nothing to read.
     """
+    if name in NAMED:
+        return NAMED[name]
     where = located(name)
     if where is None:
         return None

@@ -12,8 +12,6 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import MissingExtra, UnknownModel
 from ..types import Encoder, Spec
-from ._checkpoint import is_checkpoint
-from ._hub import resolve
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +57,20 @@ def names() -> tuple[str, ...]:
     return tuple(_table())
 
 
+def hub_names() -> tuple[str, ...]:
+    """Short names of checkpoints of the hub; any other is known by its id or its folder."""
+    from ._hub import NAMED
+
+    return tuple(NAMED)
+
+
+def families() -> tuple[str, ...]:
+    """The model_types, as config.json says them, that a checkpoint can be of."""
+    from ._hub import FAMILIES
+
+    return tuple(sorted(FAMILIES))
+
+
 def spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = "") -> Spec:
     """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
 
@@ -74,7 +86,9 @@ def spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, preci
     row = _found(name)
     asked = {"pool": pool, "size": size, "window": window, "precision": precision}
     changes = {field: value for field, value in asked.items() if value and value != getattr(row, field)}
-    if changes and not any(map(is_checkpoint, row.weights)):
+    if not changes:
+        return row
+    if not _of_checkpoint(row):
         raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; checkpoints of the hub have")
     return replace(row, **changes)  # type: ignore[arg-type]
 
@@ -86,6 +100,8 @@ def _found(name: str) -> Spec:
     table = _table()
     if name in table:
         return table[name]
+    from ._hub import resolve
+
     found = resolve(name)
     if found is None:
         nearest = difflib.get_close_matches(name, table, 1, cutoff=0.0)
@@ -123,7 +139,7 @@ def reload(row: Spec) -> Encoder:
 
     Raises as `load` does, and WeightsError where the checkpoint is not to be had any more.
     """
-    return load(row if any(map(is_checkpoint, row.weights)) else row.name)
+    return load(row if _of_checkpoint(row) else row.name)
 
 
 def register(row: Spec) -> None:
@@ -134,6 +150,12 @@ def register(row: Spec) -> None:
     """
     _checked(row, {**_builtin(), **_added}, "register()")
     _added[row.name] = row
+
+
+def _of_checkpoint(row: Spec) -> bool:
+    from ._checkpoint import is_checkpoint
+
+    return any(map(is_checkpoint, row.weights))
 
 
 def _table() -> dict[str, Spec]:

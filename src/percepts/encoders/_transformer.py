@@ -14,8 +14,8 @@ import numpy as np
 from ..runtimes import Deferred, Network
 from ..types import Clip, Frames, Inputs, Spec
 from . import _weights
-from ._checkpoint import Checkpoint
 from ._canary import UNCHECKED, check
+from ._checkpoint import Checkpoint
 from ._clips import check_clips
 from ._picture import Pixels
 

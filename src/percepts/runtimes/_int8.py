@@ -24,7 +24,9 @@ class Int8Linear(nn.Module):
         weight = linear.weight.detach().float()
         scales = weight.abs().amax(dim=1).clamp(min=SMALLEST) / LEVELS
         zeros = torch.zeros(len(weight), dtype=torch.long)
-        with warnings.catch_warnings():  # that its kind of tensor is on its way out; its kernels have no heir on CPUs yet
+        with (
+            warnings.catch_warnings()
+        ):  # that its kind of tensor is on its way out; its kernels have no heir on CPUs yet
             warnings.simplefilter("ignore", UserWarning)
             quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
         bias = None if linear.bias is None else linear.bias.detach().float()
