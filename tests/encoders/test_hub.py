@@ -1,4 +1,4 @@
-"""A name that is a checkpoint: found, known by its settings alone, the same in every process, and refused with reasons."""
+"""A name that is a checkpoint: found, known by its settings alone, the same everywhere, and refused with reasons."""
 
 from __future__ import annotations
 
@@ -144,7 +144,9 @@ def test_a_pool_the_family_has_not_is_refused(tiny_checkpoint: Make) -> None:
     row = spec(str(tiny_checkpoint("whisper")))
     with pytest.raises(ValueError, match="expected pool to be mean, got 'cls'"):
         load(replace(row, pool="cls"))
-    with pytest.raises(ValueError, match="expected precision to be float32, int8, bfloat16, got 'half'"):
+    with pytest.raises(
+        ValueError, match="expected precision to be float32, int8, int8-unchecked, bfloat16, got 'half'"
+    ):
         load(replace(row, precision="half"))
 
 

@@ -1,4 +1,4 @@
-"""Pictures as discrete colours (ImageGPT) and as linear patches (Fuyu): equal to transformers' processors and models."""
+"""Pictures as discrete colours (ImageGPT) and as linear patches (Fuyu): equal to transformers'."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_a_window_has_as_many_frames_as_the_model_was_trained_on(tiny_checkpoint
     with torch.inference_mode():
         transformers.TimesformerModel.from_pretrained(folder).eval()(torch.zeros(1, 8, 3, 32, 32))
     encoder = load(str(folder))
-    with pytest.raises(ValueError, match="1 to 4 frames at 0.9375 a second"):
+    with pytest.raises(ValueError, match=r"1 to 4 frames at 0\.9375 a second"):
         encoder.prepare([Clip(frames(8), "video", encoder.spec.rate)])
 
 

@@ -21,7 +21,7 @@ from percepts.types import Clip, TextEncoder
 CLOSE = 1e-5
 """Of values of about 1. Kernels may sum in another order when a batch has another size: some float32 steps of 1e-7."""
 PIXELS = 3e-7 * 4
-"""Normalised pixels: two float32 roundings apart, since ours multiplies by one number where theirs takes three steps."""
+"""Normalised pixels: some float32 roundings apart, since ours multiplies once where theirs takes three steps."""
 
 FAMILIES = {
     "vit": ("ViTModel", "ViTImageProcessorPil"),

@@ -166,8 +166,8 @@ def ast(folder: Path) -> Path:
     return save(folder, config, "ASTForAudioClassification", processor)
 
 
-CONVOLUTIONS = {"conv_dim": (16, 16, 16), "conv_stride": (5, 2, 2), "conv_kernel": (10, 3, 2), "num_feat_extract_layers": 3,
-                "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "vocab_size": 32}  # fmt: skip
+CONVOLUTIONS = {"conv_dim": (16, 16, 16), "conv_stride": (5, 2, 2), "conv_kernel": (10, 3, 2),
+                "num_feat_extract_layers": 3, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "vocab_size": 32}  # fmt: skip
 
 
 def wav2vec2(folder: Path, kind: str = "Wav2Vec2", norm: str = "group") -> Path:
@@ -178,8 +178,8 @@ def wav2vec2(folder: Path, kind: str = "Wav2Vec2", norm: str = "group") -> Path:
 
 
 def clap(folder: Path, fused: bool = False) -> Path:
-    audio = {"patch_embeds_hidden_size": 8, "hidden_size": 64, "depths": [1, 1, 1, 1], "num_attention_heads": [2, 2, 2, 2],
-             "enable_fusion": fused, "drop_path_rate": 0.0}  # fmt: skip
+    audio = {"patch_embeds_hidden_size": 8, "hidden_size": 64, "depths": [1, 1, 1, 1],
+             "num_attention_heads": [2, 2, 2, 2], "enable_fusion": fused, "drop_path_rate": 0.0}  # fmt: skip
     text = {**TEXT, "max_position_embeddings": 24}
     config = transformers.ClapConfig(audio_config=audio, text_config=text, projection_dim=24)
     processor = {"feature_extractor_type": "ClapFeatureExtractor", "feature_size": 64, "sampling_rate": 48000,

@@ -49,9 +49,9 @@ def models(
         print_json(described)
     else:
         print_table(HEAD, [_cells(row) for row in described], right=("dim", "rate", "window", "download"))
-        for row in described if bench or names else ():
-            if details := _details(row):
-                typer.echo(f"{row['name']}: {details}")
+        for known in described if bench or names else ():
+            if details := _details(known):
+                typer.echo(f"{known['name']}: {details}")
         if hub:
             typer.echo(f"families: {', '.join(encoders.families())}")
 

@@ -33,7 +33,7 @@ def is_checkpoint(name: str) -> bool:
 
 
 def located(name: str) -> str | None:
-    """What the user typed, as the name of a checkpoint: an absolute path, or owner/name@revision; None if it is neither.
+    """What the user typed, as the name of a checkpoint: an absolute path or owner/name@revision; None if it is neither.
 
     A folder that is there wins over a repository of the same name. A revision that is not said becomes that of the
     newest copy here, else of the hub, so that it is pinned from then on.
@@ -49,7 +49,7 @@ def located(name: str) -> str | None:
 
 
 def folder(name: str) -> Path:
-    """Where the checkpoint lies; one of the hub is fetched if it is not here. WeightsError where it is not to be had."""
+    """Where the checkpoint lies, fetched from the hub if it is not here. WeightsError where it is not to be had."""
     if os.path.isabs(name):
         if not (Path(name) / "config.json").is_file():
             raise WeightsError(f"the checkpoint {name} is not here any more: expected a folder with config.json")
@@ -96,7 +96,7 @@ class Checkpoint:
 
     @cached_property
     def processor(self) -> dict[str, Any]:
-        """The settings of preprocessing: preprocessor_config.json, or the part of processor_config.json that is media."""
+        """The settings of preprocessing: preprocessor_config.json, or the media's part of processor_config.json."""
         if found := self.json("preprocessor_config.json"):
             return found
         whole = self.json("processor_config.json") or {}
@@ -207,8 +207,8 @@ def _fetch(repository: str, revision: str) -> Path:
     except Exception as error:  # of the network, of the account, of the disk: the cure is the same
         raise WeightsError(
             f"{repository} at {revision} is not here and did not come from the hub ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no message'}). Where the hub can be reached run `percepts "
-            f"models --fetch {repository}`, or give the path of a folder that holds config.json and *.safetensors"
+            f"{str(error).splitlines()[0] if str(error) else 'no message'}). Where the hub can be reached run "
+            f"`percepts models --fetch {repository}`, or give the path of a folder with config.json and *.safetensors"
         ) from error
 
 

@@ -38,22 +38,23 @@ FAMILIES: Mapping[str, str] = {
     "imagegpt": ".imagegpt:ImageGpt",
     "fuyu": ".fuyu:Fuyu",
 }
-"""model_type as config.json says it → the class that encodes it. Its `describe(checkpoint)` gives the fields of a Spec."""
+"""model_type as config.json says it → the class that encodes it; its `describe(checkpoint)` gives a Spec's fields."""
 
 NAMED: Mapping[str, Spec] = {
     row.name: row
     for row in (
         Spec(
-            "clip-b32", ".clip:Clip", "image", 0.0, 0.0, 512, "l2mean", ("openai/clip-vit-base-patch32@3d74acf",), "MIT",
-            size=224, summary="CLIP ViT-B/32: pictures and text in one space",
+            "clip-b32", ".clip:Clip", "image", 0.0, 0.0, 512, "l2mean", ("openai/clip-vit-base-patch32@3d74acf",),
+            "MIT", size=224, summary="CLIP ViT-B/32: pictures and text in one space",
         ),
         Spec(
-            "vit-b16", ".vit:Vit", "image", 0.0, 0.0, 768, "cls", ("google/vit-base-patch16-224@3f49326",), "Apache-2.0",
-            size=224, summary="ViT-B/16, ImageNet-21k and 1k: pictures",
+            "vit-b16", ".vit:Vit", "image", 0.0, 0.0, 768, "cls", ("google/vit-base-patch16-224@3f49326",),
+            "Apache-2.0", size=224, summary="ViT-B/16, ImageNet-21k and 1k: pictures",
         ),
         Spec(
             "w2v2-base", ".wav2vec2:Wav2Vec2", "audio", 16000.0, 20.0, 768, "mean",
-            ("facebook/wav2vec2-base-960h@22aad52",), "Apache-2.0", summary="wav2vec 2.0 base: speech, a state every 20 ms",
+            ("facebook/wav2vec2-base-960h@22aad52",), "Apache-2.0",
+            summary="wav2vec 2.0 base: speech, a state every 20 ms",
         ),
         Spec(
             "clap-fused", ".clap:Clap", "audio", 48000.0, 10.0, 512, "l2mean", ("laion/clap-htsat-fused@cca9e28",),

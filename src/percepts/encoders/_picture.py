@@ -1,4 +1,4 @@
-"""A checkpoint's preprocessor settings → a function of pictures to pixels, by the same Pillow steps as transformers'."""
+"""A checkpoint's preprocessor settings → a function of pictures to pixels, by Pillow's steps as transformers takes them."""
 
 from __future__ import annotations
 

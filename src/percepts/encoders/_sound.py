@@ -37,6 +37,6 @@ def same(checkpoint: Checkpoint, what: str, made: Any, taken: Any) -> None:
     """WeightsError unless the features and the network agree on a number."""
     if made != taken:
         raise WeightsError(
-            f"{checkpoint.folder}: {what} is {made} in preprocessor_config.json and {taken} in config.json: one is not of "
-            "this checkpoint"
+            f"{checkpoint.folder}: {what} is {made} in preprocessor_config.json and {taken} in config.json: one is "
+            "not of this checkpoint"
         )

@@ -1,4 +1,4 @@
-"""What encoders of hub checkpoints share: settings from the folder, a network that loads late, frames with their grid."""
+"""What encoders of hub checkpoints share: settings of the folder, a network that loads late, frames with a grid."""
 
 from __future__ import annotations
 

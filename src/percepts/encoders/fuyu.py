@@ -22,7 +22,7 @@ NEWLINE = -1
 
 
 class Fuyu(Transformer):
-    """Bavishi et al. 2023 (adept.ai/blog/fuyu-8b). There is no vision network: only its matrix is read of the weights."""
+    """Bavishi et al. 2023 (adept.ai/blog/fuyu-8b). It has no vision network: of the weights one matrix is read."""
 
     pools = ("mean",)
 

@@ -28,7 +28,7 @@ _POOLS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
 class Sentence(Transformer):
-    """Reimers and Gurevych 2019 (arXiv 1908.10084). Each text runs at its own length: no padding, and no trace of it."""
+    """Reimers and Gurevych 2019 (arXiv 1908.10084). Each text runs at its own length, with no trace of padding."""
 
     pools = ("mean", "cls", "l2mean", "l2cls")
 
@@ -68,7 +68,7 @@ class Sentence(Transformer):
         raise TypeError(f"{self.spec.name} takes text, not clips: use encode_text(texts)")
 
     def tokenize(self, texts: Sequence[str], *, prompt: str = "") -> Inputs:
-        """Texts to {"ids": (B, T) int64, "lengths": (B,)}, T the longest. `prompt`: a name in `prompts`, else as it is."""
+        """Texts to {"ids": (B, T) int64, "lengths": (B,)}, T the longest. `prompt`: of `prompts`, or the words."""
         check_texts(texts)
         before = self.prompts.get(prompt, prompt)
         found = self.tokenizer([before + text for text in texts], truncation=True, max_length=self.length)["input_ids"]

@@ -66,7 +66,7 @@ class Siglip2(Siglip):
         return {**super().describe(checkpoint), "size": math.isqrt(patches) * patch}
 
     def prepare(self, clips: Sequence[Media]) -> Inputs:
-        """Pictures to {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2) int64}: rows of patches, zeros after them."""
+        """Pictures to {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2) int64}: patches row by row, then zeros."""
         check_clips(clips, "image", self.spec)
         limit, patch = (self.spec.size // self.patch) ** 2, self.patch
         patches = np.zeros((len(clips), limit, patch * patch * 3), np.uint8)

@@ -65,7 +65,7 @@ class Wav2Vec2(Transformer):
         return samples
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Sound to {"samples": (B, N) float32, "lengths": (B,)}; normed to mean 0 and deviation 1 if the model wants it."""
+        """Sound to {"samples": (B, N) float32, "lengths": (B,)}, at mean 0 and deviation 1 if the model was."""
         check_clips(clips, "audio", self.spec)
         samples, lengths = _sound.rows(clips, round(self.spec.window * self.spec.rate))
         if samples.shape[1] < self.shortest:

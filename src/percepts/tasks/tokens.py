@@ -40,7 +40,7 @@ class Tokens:
     step: float
 
     def save(self, path: str | Path) -> None:
-        """Write .npz or .safetensors, as the name ends; ValueError for any other. Names and numbers go beside the arrays."""
+        """Write .npz or .safetensors, as the name ends, the grid beside the arrays; ValueError for another ending."""
         path = Path(path)
         if path.suffix not in _WRITERS:
             raise ValueError(f"expected a name that ends in {' or '.join(_WRITERS)}, got {path.name!r}")
