@@ -166,8 +166,15 @@ def ast(folder: Path) -> Path:
     return save(folder, config, "ASTForAudioClassification", processor)
 
 
-CONVOLUTIONS = {"conv_dim": (16, 16, 16), "conv_stride": (5, 2, 2), "conv_kernel": (10, 3, 2),
-                "num_feat_extract_layers": 3, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "vocab_size": 32}  # fmt: skip
+CONVOLUTIONS = {
+    "conv_dim": (16, 16, 16),
+    "conv_stride": (5, 2, 2),
+    "conv_kernel": (10, 3, 2),
+    "num_feat_extract_layers": 3,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+    "vocab_size": 32,
+}
 
 
 def wav2vec2(folder: Path, kind: str = "Wav2Vec2", norm: str = "group") -> Path:

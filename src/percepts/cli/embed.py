@@ -59,7 +59,7 @@ def embed(
     precision: Annotated[
         Literal["float32", "int8", "int8-unchecked", "bfloat16"],
         typer.Option(
-            help="Of checkpoints of the hub. int8: on a CPU, after a comparison with float32, which is printed."
+            help="Of checkpoints of the hub. int8: on a CPU, once it was found near float32."
         ),
     ] = "float32",
     exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEGs at full size, which is slower.")] = False,

@@ -1,4 +1,4 @@
-"""A checkpoint's preprocessor settings → a function of pictures to pixels, by Pillow's steps as transformers takes them."""
+"""A checkpoint's preprocessor settings → a function of pictures to pixels, by Pillow's steps, as in transformers."""
 
 from __future__ import annotations
 
