@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import tempfile
 import time
@@ -80,23 +81,33 @@ def ours(checkpoint: Path, precision: str, out: Path) -> Contestant:
 
 
 def race(title: str, contestants: dict[str, Contestant], paths: list[Path], rounds: int) -> None:
-    """Interleaved, wall seconds; the ratio is to the first."""
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    """Interleaved; CPU seconds are of this process and its decode workers, ratios are to the first contestant."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for contestant in contestants.values():
         contestant(paths[:2])
     for _ in range(rounds):
         for name, contestant in contestants.items():
-            begun = time.perf_counter()
+            begun = _clocks()
             count = contestant(paths)
-            taken[name].append(time.perf_counter() - begun)
+            taken[name].append((_clocks()[0] - begun[0], _clocks()[1] - begun[1]))
             if count != len(paths):
                 raise SystemExit(f"{name} gave {count} vectors of {len(paths)}")
+    print(f"\n{title}: {len(paths)} pictures | pictures/s | CPU s a picture | times the first: wall | CPU")
+    print("--- | ---: | ---: | --- | ---")
     first = next(iter(taken.values()))
-    print(f"\n{title}: {len(paths)} pictures | pictures/s | times the first (of each round)")
-    print("--- | ---: | ---")
-    for name, seconds in taken.items():
-        ratios = sorted(a / b for a, b in zip(first, seconds, strict=True))
-        print(f"{name} | {len(paths) / median(seconds):.2f} | {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    for name, times in taken.items():
+        wall, cpu = (median(column) for column in zip(*times, strict=True))
+        ratios = [_spread([a[i] / b[i] for a, b in zip(first, times, strict=True)]) for i in (0, 1)]
+        print(f"{name} | {len(paths) / wall:.2f} | {cpu / len(paths):.3f} | {' | '.join(ratios)}", flush=True)
+
+
+def _clocks() -> tuple[float, float]:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def canaries(checkpoint: Path, paths: list[Path]) -> None:
