@@ -65,6 +65,11 @@ def test_the_fastest_by_a_margin_is_chosen(
     assert made == list(seconds)
 
 
+def test_the_hopeless_are_measured_once(clock: Clock, network: Network, tmp_path: Path) -> None:
+    choose(network, ["a", "b"], clock.maker({"a": 1.0, "b": 100.0}, []), tmp_path / "choice.json")
+    assert clock.now == (1 + 100) * 2 + 1 * 2  # warm, measured; then one of them twice more
+
+
 def test_the_choice_holds_though_the_clock_would_say_otherwise(clock: Clock, network: Network, tmp_path: Path) -> None:
     made: list[str] = []
     first, _ = choose(network, ["a", "b"], clock.maker({"a": 1.0, "b": 5.0}, made), tmp_path / "choice.json")

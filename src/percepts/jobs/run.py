@@ -91,7 +91,7 @@ def embed(
     formats = check_formats(formats)
     output = Path(output)
     tally = Tally(on_progress)
-    with JobDirectory(output, task.settings(), specs, overwrite=overwrite) as directory, _stop_on_signals() as stop:
+    with _stop_on_signals() as stop, JobDirectory(output, task.settings(), specs, overwrite=overwrite) as directory:
         task = replace(task, runtimes=directory.runtimes())
         failed = directory.failures() if retry_failed else []
         orders = Orders(
