@@ -39,8 +39,8 @@ def embed(
             "--model",
             "-m",
             metavar="NAME",
-            help="An encoder, may be given several times; `percepts models` lists them; a hub id or a checkpoint's folder "
-            "will do as well. "
+            help="An encoder, may be given several times; `percepts models` lists them, and a hub id or a checkpoint's "
+            "folder is one too. "
             "[default: conse for pictures and films, melstats for sound]",
         ),
     ] = None,
@@ -58,9 +58,7 @@ def embed(
     ] = "pad",
     precision: Annotated[
         Literal["float32", "int8", "int8-unchecked", "bfloat16"],
-        typer.Option(
-            help="Of checkpoints of the hub. int8: on a CPU, once it was found near float32."
-        ),
+        typer.Option(help="Of checkpoints of the hub. int8: on a CPU, once it was found near float32."),
     ] = "float32",
     exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEGs at full size, which is slower.")] = False,
     formats: Annotated[

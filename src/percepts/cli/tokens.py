@@ -27,7 +27,9 @@ def tokens(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Write the patch, frame or colour tokens of a file, with their grid and times.
+    """Write the patches, frames or colours of a file as tokens.
+
+    They come with their grid and their times.
 
     percepts tokens talk.flac --model openai/whisper-base -o talk.npz
     """

@@ -169,6 +169,31 @@ def records(
         raise TruncatedMedia(notes[0])
 
 
+def whole(windows: Iterable[Record]) -> Record:
+    """The record of a whole source from those of its windows: their mean, each weighted by its duration.
+
+    It says what it was made of by its `start` and `stop`, the first's and the last's. Vectors of length one give one of
+    length one. Windows without a duration, as pictures are, count alike. ValueError for none, or for those of several
+    sources or models.
+
+    >>> a = Record("a.wav", 0.0, 10.0, "m", "audio", np.float32([1, 0]))
+    >>> b = Record("a.wav", 10.0, 15.0, "m", "audio", np.float32([0, 2]))
+    >>> whole([a, b]).vector
+    array([0.6666667, 0.6666667], dtype=float32)
+    """
+    found = [window for window in windows if window.vector is not None]
+    if len({(window.source, window.model) for window in found}) != 1:
+        raise ValueError(f"expected windows with vectors of one source and one model, got {found[:3]}")
+    vectors = np.stack([np.asarray(window.vector, np.float64) for window in found])
+    weights = np.array([window.stop - window.start for window in found])
+    mean = np.average(vectors, axis=0, weights=weights if weights.any() else None)
+    norms = np.linalg.norm(vectors, axis=1)
+    if np.allclose(norms, 1, atol=1e-4) and mean.any():
+        mean /= np.linalg.norm(mean)
+    first, last = min(found, key=lambda w: w.start), max(found, key=lambda w: w.stop)
+    return Record(first.source, first.start, last.stop, first.model, first.kind, mean.astype(np.float32))
+
+
 def _identity(spec: Spec) -> dict[str, Any]:
     facts = {k: v for k, v in asdict(spec).items() if k not in {"name", "license", "extra", "summary", "weights"}}
     return {**facts, "weights": digest(spec.weights)}
