@@ -28,8 +28,8 @@ from percepts.encoders import load, spec
 from percepts.encoders._canary import UNCHECKED
 from percepts.encoders._canary import compare as near
 from percepts.encoders.pooling import pool
-from percepts.tasks.embed import Embed
 from percepts.media import probe
+from percepts.tasks.embed import Embed
 from percepts.types import Clip
 
 RATE, SECONDS = 16_000, 10

@@ -57,14 +57,16 @@ def _openvino(network: Network, threads: int | None) -> Runner:
 
 
 def _torch(network: Network, threads: int | None) -> Runner:
-    from .torch import TorchRunner, device
+    from .torch import GPU_ROWS, TorchRunner, device
 
     module = network.build()
     if network.precision == "int8":
         from ._int8 import quantised
 
         module = quantised(module)
-    return TorchRunner(module, network.rows, device(network), network.precision)
+    where = device(network)
+    rows = network.rows if where == "cpu" else max(network.rows, GPU_ROWS)
+    return TorchRunner(module, rows, where, network.precision)
 
 
 RUNTIMES: Mapping[str, Runtime] = {

@@ -13,6 +13,9 @@ import torch
 from ..types import Inputs
 from ._network import Network, split, stack
 
+GPU_ROWS = 64
+"""Rows a call on a GPU, where a few do not fill it."""
+
 
 class TorchRunner:
     """Runs the module `rows` rows a call; torch's own threads work inside the call.
