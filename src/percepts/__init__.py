@@ -46,6 +46,7 @@ _HOME = {
     "names": "encoders",
     "open_audio": "media",
     "open_image": "media",
+    "openl3": "interop",
     "probe": "media",
     "records": "tasks.embed",
     "register": "encoders",

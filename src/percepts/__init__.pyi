@@ -5,6 +5,7 @@ from .encoders import names as names
 from .encoders import register as register
 from .encoders import spec as spec
 from .errors import PerceptsError as PerceptsError
+from .interop import openl3 as openl3
 from .jobs.progress import Progress as Progress
 from .jobs.progress import Report as Report
 from .jobs.run import embed as embed

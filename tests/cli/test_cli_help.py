@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("embed", "search", "models", "tokens", "verify", "doctor", "demo")
+COMMANDS = ("embed", "search", "models", "tokens", "verify", "doctor", "demo", "openl3")
 HEAVY = {
     "numpy",
     "torch",

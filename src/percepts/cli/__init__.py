@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import PerceptsError, SearchError, SettingsDiffer, UnknownModel
-from . import demo, doctor, embed, models, search, tokens, verify
+from . import demo, doctor, embed, models, openl3, search, tokens, verify
 from ._print import printable
 
 MISTYPED: tuple[type[Exception], ...] = (
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 for command in (embed.embed, search.search, models.models, tokens.tokens, verify.verify, doctor.doctor, demo.demo):
     app.command()(command)
+app.add_typer(openl3.app, name="openl3")
 
 
 @app.callback(invoke_without_command=True)

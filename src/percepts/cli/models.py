@@ -58,9 +58,9 @@ def models(
 
 def describe(row: Spec) -> dict[str, Any]:
     """A row of the registry as JSON has it, with the bytes to download and whether the weights are here."""
-    from ..encoders._weights import WEIGHTS, present
+    from ..encoders._weights import present
+    from ..encoders._weights import size as weights_size
 
-    known = [name for name in row.weights if name in WEIGHTS]
     return {
         "name": row.name,
         "kind": row.kind,
@@ -69,7 +69,7 @@ def describe(row: Spec) -> dict[str, Any]:
         "window": row.window,
         "license": row.license,
         "weights": list(row.weights),
-        "download": sum(WEIGHTS[name].size for name in known),
+        "download": sum(map(weights_size, row.weights)),
         "present": all(present(name) for name in row.weights),
         "extra": row.extra,
         "summary": row.summary,

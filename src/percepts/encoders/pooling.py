@@ -37,7 +37,15 @@ def concat(frames: Frames) -> np.ndarray:
     return np.where(frames.mask[..., None], frames.data, np.float32(0)).reshape(len(frames.data), -1)
 
 
-POOLERS: Mapping[str, Pooler] = {"mean": mean, "l2mean": l2mean, "cls": first, "l2cls": l2first, "concat": concat}
+def maximum(frames: Frames) -> np.ndarray:
+    """The largest of the steps that count, number by number; zeros where none does."""
+    held = np.where(frames.mask[..., None], frames.data, np.float32(-np.inf)).max(axis=1)
+    return np.where(np.isneginf(held), np.float32(0), held)
+
+
+POOLERS: Mapping[str, Pooler] = {
+    "mean": mean, "l2mean": l2mean, "cls": first, "l2cls": l2first, "concat": concat, "max": maximum,
+}  # fmt: skip
 
 
 def pool(frames: Frames, name: str) -> np.ndarray:

@@ -145,6 +145,11 @@ def mel_filters(
     return _triangles(rate, n_fft, n_mels, low, high, scale, norm)[0]
 
 
+def mel_bands(rate: float, n_fft: int, n_mels: int, scale: Scale = "slaney") -> Bands:
+    """`mel_filters` up to half the rate, as two weights a bin: sums in float32, and the same bits always."""
+    return _bank(float(rate), n_fft, n_mels, 0.0, None, scale, "slaney")
+
+
 def _triangles(
     rate: float, n_fft: int, n_mels: int, low: float, high: float | None, scale: Scale, norm: Norm
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

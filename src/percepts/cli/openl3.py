@@ -1,0 +1,305 @@
+"""`percepts openl3`: openl3's own command line, flag for flag, and what it lacked: convert, export, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ._print import print_json, print_table, printable
+
+if TYPE_CHECKING:
+    from ..interop.openl3.models import EmbeddingModel
+
+NOTHING = 255
+"""Exit code where no file was found, as openl3's -1."""
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="OpenL3: its flags, its weights, its npz files.",
+)  # fmt: skip
+
+
+Repr = Literal["linear", "mel128", "mel256"]
+Content = Literal["music", "env"]
+AudioSize = Literal["6144", "512"]
+ImageSize = Literal["8192", "512"]
+Frontend = Literal["kapre", "librosa", "trained"]
+Resample = Literal["openl3", "soxr"]
+Normalization = Literal["openl3", "trained"]
+
+Inputs = Annotated[list[Path], typer.Argument(help="Files, or folders of them (not their subfolders).")]
+Output = Annotated[
+    Path | None, typer.Option("--output-dir", "-o", help="Where the npz go. [default: beside the input]")
+]
+Suffix = Annotated[str | None, typer.Option("--suffix", "-x", help="Added to the names of the npz.")]
+InputRepr = Annotated[Repr, typer.Option("--input-repr", "-i", help="Spectrogram of the sound network.")]
+ContentType = Annotated[Content, typer.Option("--content-type", "-c", help="What the network was trained on.")]
+AudioDim = Annotated[AudioSize, typer.Option("--audio-embedding-size", "-as", help="Numbers a window of sound.")]
+Uncentred = Annotated[
+    bool, typer.Option("--no-audio-centering", "-n", help="Timestamps are the windows' starts, not their centres.")
+]
+Hop = Annotated[float, typer.Option("--audio-hop-size", "-t", help="Seconds from one window to the next.")]
+AudioBatch = Annotated[int, typer.Option("--audio-batch-size", "-ab", min=1, help="Changes no number.")]
+ImageDim = Annotated[ImageSize, typer.Option("--image-embedding-size", "-is", help="Numbers a picture.")]
+ImageBatch = Annotated[int, typer.Option("--image-batch-size", "-ib", min=1, help="Changes no number.")]
+AudioFrontend = Annotated[
+    Frontend, typer.Option("--audio-frontend", "-af", help="trained is that of openl3 0.3 and of the training.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-ow", help="Write npz anew that are there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")]
+WeightsDir = Annotated[
+    Path | None, typer.Option("--weights", help="Folder of the weight files. [default: PERCEPTS_OPENL3_WEIGHTS, cache]")
+]
+Runtime = Annotated[str, typer.Option(help="auto, ncnn, onnx, openvino, torch or torch-bf16.")]
+Strict = Annotated[bool, typer.Option("--strict", help="openl3's numbers also where they are wrong.")]
+Dense = Annotated[bool, typer.Option("--dense", help="Windows share their convolutions: faster, not equal.")]
+ResampleBy = Annotated[Resample, typer.Option(help="openl3 for its numbers, soxr for speed.")]
+NormalizeBy = Annotated[Normalization, typer.Option(help="openl3 for its numbers, trained for any picture.")]
+OneHop = Annotated[float | None, typer.Option("--hop", help="Seconds between vectors of sound and of pictures alike.")]
+
+
+def _command(modality: str, summary: str) -> Callable[..., None]:
+    """openl3 takes all its flags with every modality; so do the three commands."""
+
+    def command(
+        inputs: Inputs,
+        output_dir: Output = None,
+        suffix: Suffix = None,
+        input_repr: InputRepr = "mel256",
+        content_type: ContentType = "music",
+        audio_embedding_size: AudioDim = "6144",
+        no_audio_centering: Uncentred = False,
+        audio_hop_size: Hop = 0.1,
+        audio_batch_size: AudioBatch = 32,
+        image_embedding_size: ImageDim = "8192",
+        image_batch_size: ImageBatch = 32,
+        audio_frontend: AudioFrontend = "kapre",
+        overwrite: Overwrite = False,
+        quiet: Quiet = False,
+        weights: WeightsDir = None,
+        runtime: Runtime = "auto",
+        strict: Strict = False,
+        dense: Dense = False,
+        resample: ResampleBy = "openl3",
+        normalization: NormalizeBy = "openl3",
+        hop: OneHop = None,
+    ) -> None:
+        _run(modality, locals())
+
+    command.__name__ = modality
+    command.__doc__ = summary
+    return command
+
+
+for _name, _summary in {
+    "audio": "Recordings to NAME.npz: embedding, timestamps.",
+    "image": "Pictures to NAME.npz: embedding.",
+    "video": "Films to NAME_audio.npz and NAME_image.npz.",
+}.items():
+    app.command(_name)(_command(_name, _summary))
+
+
+def _run(modality: str, given: dict[str, Any]) -> None:
+    files = _files(given["inputs"])
+    if not files:
+        typer.echo(f"openl3: No files found in {' '.join(map(str, given['inputs']))}. Aborting.", err=True)
+        raise typer.Exit(NOTHING)
+    if given["quiet"]:
+        import logging
+
+        logging.getLogger("percepts").setLevel(logging.WARNING)
+    _PROCESS[modality](files, given, {
+        "output_dir": given["output_dir"] and str(given["output_dir"]),
+        "suffix": given["suffix"],
+        "overwrite": given["overwrite"],
+        "verbose": not given["quiet"],
+    })  # fmt: skip
+
+
+def _files(inputs: list[Path]) -> list[str]:
+    """The files named, and those of the folders named, by name."""
+    found: list[str] = []
+    for item in inputs:
+        if item.is_dir():
+            found += sorted(str(path) for path in item.iterdir() if path.is_file())
+        elif item.is_file():
+            found.append(str(item))
+        else:
+            raise FileNotFoundError(f"Could not find {item}")
+    return found
+
+
+def _audio_model(given: dict[str, Any]) -> EmbeddingModel:
+    from ..interop.openl3.models import load_audio_embedding_model
+
+    return load_audio_embedding_model(
+        given["input_repr"], given["content_type"], int(given["audio_embedding_size"]),
+        given["audio_frontend"], weights=given["weights"], runtime=given["runtime"],
+    )  # fmt: skip
+
+
+def _image_model(given: dict[str, Any]) -> EmbeddingModel:
+    from ..interop.openl3.models import load_image_embedding_model
+
+    return load_image_embedding_model(
+        given["input_repr"], given["content_type"], int(given["image_embedding_size"]),
+        weights=given["weights"], runtime=given["runtime"],
+    )  # fmt: skip
+
+
+def _audio(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
+    from ..interop import openl3
+
+    openl3.process_audio_file(
+        files, **where, model=_audio_model(given), input_repr=given["input_repr"],
+        embedding_size=int(given["audio_embedding_size"]), center=not given["no_audio_centering"],
+        hop_size=given["audio_hop_size"], batch_size=given["audio_batch_size"],
+        frontend=given["audio_frontend"], strict=given["strict"], resample=given["resample"],
+        dense=given["dense"],
+    )  # fmt: skip
+
+
+def _image(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
+    from ..interop import openl3
+
+    openl3.process_image_file(
+        files, **where, model=_image_model(given), embedding_size=int(given["image_embedding_size"]),
+        batch_size=given["image_batch_size"], normalization=given["normalization"],
+    )  # fmt: skip
+
+
+def _video(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
+    from ..interop import openl3
+
+    openl3.process_video_file(
+        files, **where, audio_model=_audio_model(given), image_model=_image_model(given),
+        input_repr=given["input_repr"], audio_embedding_size=int(given["audio_embedding_size"]),
+        audio_center=not given["no_audio_centering"], audio_hop_size=given["audio_hop_size"],
+        image_embedding_size=int(given["image_embedding_size"]), audio_batch_size=given["audio_batch_size"],
+        image_batch_size=given["image_batch_size"], audio_frontend=given["audio_frontend"],
+        strict=given["strict"], resample=given["resample"], normalization=given["normalization"],
+        dense=given["dense"], hop=given["hop"],
+    )  # fmt: skip
+
+
+_PROCESS: dict[str, Callable[[list[str], dict[str, Any], dict[str, Any]], None]] = {
+    "audio": _audio,
+    "image": _image,
+    "video": _video,
+}
+
+
+@app.command()
+def convert(
+    files: Annotated[list[Path], typer.Argument(help="Weight files of openl3: h5, h5.gz.")],
+    output_dir: Annotated[Path | None, typer.Option("--output-dir", "-o", help="[default: beside the input]")] = None,
+) -> None:
+    """Weight files to safetensors, which need no h5py.
+
+    percepts openl3 convert openl3_audio_mel256_music-v0_4_0.h5.gz
+    """
+    from ..encoders import _openl3_weights
+
+    for file in files:
+        weights = _openl3_weights.read(file, _openl3_weights.modality_of(file))
+        out = (output_dir or file.parent) / f"{_stem(file)}.safetensors"
+        _openl3_weights.write_safetensors(weights, out)
+        typer.echo(f"{printable(str(out))}: {weights.modality}, sha256 of its arrays {_openl3_weights.digest(weights)}")
+
+
+def _stem(file: Path) -> str:
+    """The name without version and ending, as the weights are looked for."""
+    name = file.name.removesuffix(".gz").removesuffix(".h5").removesuffix(".safetensors")
+    return name.removesuffix("-v0_4_0").removesuffix("-v0_2_0")
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file.")],
+    modality: Annotated[str, typer.Argument(help="audio or image.")] = "audio",
+    file: Annotated[Path | None, typer.Option("--file", help="A weight file. [default: the published one]")] = None,
+    input_repr: InputRepr = "mel256",
+    content_type: ContentType = "music",
+    embedding_size: Annotated[
+        int | None, typer.Option("--embedding-size", "-s", help="[default: the large one]")
+    ] = None,
+    audio_frontend: AudioFrontend = "kapre",
+    weights: WeightsDir = None,
+) -> None:
+    """One model to an ONNX file, checked against ours.
+
+    The frontend is inside, and one second of sound at 48 kHz goes in; with -af librosa a spectrogram does.
+
+    percepts openl3 export audio -i mel256 -c music -s 512 -o openl3.onnx
+    """
+    from ..interop.openl3 import models
+    from ..interop.openl3.export import export as write
+
+    if modality not in ("audio", "image"):
+        raise typer.BadParameter(f"expected audio or image, got {modality!r}")
+    size = embedding_size or (6144 if modality == "audio" else 8192)
+    names = input_repr, content_type
+    if modality == "image":
+        model = (
+            models.load_image_embedding_model_from_path(file, size)
+            if file
+            else models.load_image_embedding_model(*names, size, weights=weights)
+        )
+    elif file:
+        model = models.load_audio_embedding_model_from_path(file, names[0], size, audio_frontend)
+    else:
+        model = models.load_audio_embedding_model(*names, size, audio_frontend, weights=weights)
+    made = write(model, output)
+    shape = " x ".join(map(str, made.shape))
+    typer.echo(
+        f"{printable(str(output))}: {made.input} {shape} to embedding batch x {size}; "
+        f"largest difference from ours on noise {made.error:.1e}"
+    )
+
+
+@app.command()
+def verify(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder with upstream's recordings and npz (its tests/data, flat).")
+    ] = None,
+    weights: WeightsDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Real weights against upstream's regression files.
+
+    percepts openl3 verify --data openl3-tests/ --weights openl3-weights/
+    """
+    from dataclasses import asdict
+
+    from ..interop.openl3 import verify as held
+
+    folder = data or Path.cwd()
+    lacking = held.needed(folder, weights)
+    rows = list(held.verify(folder, weights))
+    if as_json:
+        print_json([asdict(row) | {"ok": row.ok} for row in rows])
+    else:
+        print_table(
+            ("file", "what", "windows", "cosine min", "mean", "largest difference", ""), [_cells(r) for r in rows]
+        )
+    for name in lacking:
+        typer.echo(f"not here: {name}", err=True)
+    if lacking:
+        typer.echo(
+            "Weights go into --weights DIR or PERCEPTS_OPENL3_WEIGHTS=DIR; recordings and npz come from "
+            f"{held.ADDRESS} and go, without folders, into --data DIR",
+            err=True,
+        )
+    if not all(row.ok for row in rows):
+        raise typer.Exit(1)
+
+
+def _cells(row: Any) -> tuple[str, ...]:
+    if row.why:
+        return (row.name, row.what, "", "", "", "", row.why)
+    figures = (f"{row.cosine_min:.6f}", f"{row.cosine_mean:.6f}", f"{row.difference:.2g}")
+    return (row.name, row.what, str(row.windows), *figures, "agrees" if row.ok else "differs")

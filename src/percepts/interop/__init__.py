@@ -1,0 +1,15 @@
+"""The same encoders under other people's protocols: `from percepts.interop import openl3`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+_MODULES = ("hear", "mteb", "openl3")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a module at its first use: each needs other packages."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; there are: {', '.join(_MODULES)}")
+    return import_module(f"{__name__}.{name}")

@@ -1,0 +1,34 @@
+"""openl3 0.4.2, its names, arguments and numbers, from the same weight files: without TensorFlow, in constant memory.
+
+>>> from percepts import openl3
+>>> embedding, timestamps = openl3.get_audio_embedding(audio, 44100)  # doctest: +SKIP
+
+Where openl3 loses data or is wrong, this is right; docs/openl3.md lists each place, and `strict=True` gives the old
+number wherever it is only a number.
+"""
+
+from . import core, models
+from .core import get_audio_embedding, get_image_embedding, preprocess_audio
+from .files import get_output_path, process_audio_file, process_image_file, process_video_file
+from .models import EmbeddingModel
+from .openl3_exceptions import OpenL3Error
+from .openl3_warnings import OpenL3Warning
+
+__version__ = "0.4.2"
+"""The version of openl3 whose interface this is."""
+
+__all__ = [
+    "EmbeddingModel",
+    "OpenL3Error",
+    "OpenL3Warning",
+    "__version__",
+    "core",
+    "get_audio_embedding",
+    "get_image_embedding",
+    "get_output_path",
+    "models",
+    "preprocess_audio",
+    "process_audio_file",
+    "process_image_file",
+    "process_video_file",
+]

@@ -1,0 +1,40 @@
+"""Embeddings of one file, batch by batch → one npz as `np.savez` writes it; memory is a batch."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+
+from ...stores._files import atomic
+
+
+def save(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] | None = None) -> int:
+    """Write `embedding` (T, D) float32, and `timestamps` (T,) float64 when `times` are given; return T.
+
+    `times` is read after the last batch. The file appears whole, or not at all.
+    """
+    with TemporaryFile(dir=path.parent) as rows:
+        count = width = 0
+        for batch in batches:
+            rows.write(np.ascontiguousarray(batch, "<f4").tobytes())
+            count, width = count + len(batch), batch.shape[1]
+        rows.seek(0)
+        with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            with archive.open(zipfile.ZipInfo("embedding.npy"), "w", force_zip64=True) as member:
+                _header(member, (count, width))
+                shutil.copyfileobj(rows, member, 1 << 20)
+            if times is not None:
+                with archive.open(zipfile.ZipInfo("timestamps.npy"), "w") as member:
+                    np.lib.format.write_array(member, np.concatenate([*times, np.empty(0)]), allow_pickle=False)
+    return count
+
+
+def _header(member: IO[bytes], shape: tuple[int, int]) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(member, header)

@@ -1,0 +1,58 @@
+"""A weight file → an ONNX file for other runtimes and machines, held against our own output before it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...runtimes._cache import atomic
+from .models import EmbeddingModel
+from .openl3_exceptions import OpenL3Error
+
+LARGEST_ERROR = 1e-3
+"""What the exported model may differ by from ours on noise: both are float32, in another order, and values reach 20."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: its input and shape, and the largest difference from our own output on noise."""
+
+    path: Path
+    input: str
+    shape: tuple[int | str, ...]
+    error: float
+
+
+def export(model: EmbeddingModel, path: str | Path) -> Exported:
+    """Write the model as ONNX (opset 17, weights inside) with the frontend it was loaded with.
+
+    A sound model takes `audio` (B, 48000), one second at 48 kHz, its frontend inside; one loaded with the librosa
+    frontend takes `spectrogram` (B, F, T, 1), as in openl3. A picture model takes `image` (B, 224, 224, 3), -1 to 1.
+    All give `embedding` (B, D). Raises OpenL3Error, and writes nothing, where the file's output is not ours.
+    """
+    import onnxruntime
+
+    from ...encoders._openl3_onnx import embedding_model
+
+    inside = model.frontend if model.modality == "audio" and model.frontend != "librosa" else ""
+    made = embedding_model(model.weights, model.input_repr, model.embedding_size, str(inside or ""))
+    path = Path(path)
+    with atomic(path) as part:
+        part.write_bytes(made.SerializeToString())
+        session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
+        (told,) = session.get_inputs()
+        x = _example(model)
+        theirs = session.run(None, {told.name: x[:, 0] if inside else x})[0]
+        error = float(np.abs(theirs - model.predict(x)).max())
+        if not error < LARGEST_ERROR:
+            raise OpenL3Error(f"{path.name} gives other embeddings than ours by {error:.2g} on noise: not kept")
+    return Exported(path, told.name, tuple(told.shape), error)
+
+
+def _example(model: EmbeddingModel) -> np.ndarray:
+    """Two items of noise as `predict` takes them, float32."""
+    shape = (2, *(side or 1 for side in model.input_shape[1:]))
+    low = -80.0 if model.frontend == "librosa" else -1.0
+    return np.random.default_rng(0).uniform(low, 0 if low < -1 else 1, shape).astype(np.float32)

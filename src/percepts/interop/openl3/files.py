@@ -1,0 +1,328 @@
+"""Files in, npz files out: openl3's `process_*` functions, streamed: an hour takes the memory of a minute."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import MediaError, NotMedia
+from ...features.pixels import resize
+from ...media import open_image, probe, stream_audio, stream_frames
+from . import _checks, _npz
+from ._film import duration, frame_rate
+from ._sound import Cut, at_48k, vectors
+from .core import TARGET_SR, Normalization, Resample, audio_cut, preprocess_images
+from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
+from .openl3_exceptions import OpenL3Error
+
+log = logging.getLogger(__name__)
+
+SIDE = 256  # shorter side that films are decoded to
+
+
+def process_audio_file(
+    filepath: str | list[str],
+    output_dir: str | None = None,
+    suffix: str | None = None,
+    model: EmbeddingModel | None = None,
+    input_repr: str | None = None,
+    content_type: str = "music",
+    embedding_size: int = 6144,
+    center: bool = True,
+    hop_size: float = 0.1,
+    batch_size: int = 32,
+    overwrite: bool = False,
+    frontend: str = "kapre",
+    verbose: bool | int = True,
+    *,
+    strict: bool = False,
+    resample: Resample = "openl3",
+    dense: bool = False,
+) -> None:
+    """Embeddings of recordings (or of films' sound) to `<name>[_suffix].npz`: `embedding` (T, D), `timestamps` (T,).
+
+    filepath    a path or a list of them
+    output_dir  where the npz go, made if it is not there; None: beside each file
+    overwrite   else files whose npz is there are skipped
+
+    Other arguments as for get_audio_embedding. Each npz is written when its file is done: a file that fails stops the
+    list and costs none of those before it. Raises OpenL3Error naming it.
+    """
+    _checks.model_type(model, "audio")
+    input_repr = _checks.frontend_and_repr(frontend, input_repr, model)
+    _checks.audio_options(content_type, embedding_size, verbose)
+    paths = _checks.paths(filepath)
+    cut = audio_cut(hop_size, center, batch_size, resample, strict, dense)
+    model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
+    for path, out in _todo(paths, [suffix or ""], output_dir, overwrite, verbose):
+        with _Named(path):
+            _save_sound(path, Path(out[0]), model, cut)
+
+
+def process_image_file(
+    filepath: str | list[str],
+    output_dir: str | None = None,
+    suffix: str | None = None,
+    model: EmbeddingModel | None = None,
+    input_repr: str = "mel256",
+    content_type: str = "music",
+    embedding_size: int = 8192,
+    batch_size: int = 32,
+    overwrite: bool = False,
+    verbose: bool | int = True,
+    *,
+    normalization: Normalization = "openl3",
+) -> None:
+    """Embeddings of pictures to `<name>[_suffix].npz`: `embedding` (1, D). Arguments as for process_audio_file."""
+    _checks.model_type(model, "image")
+    _checks.image_options(input_repr, content_type, embedding_size, verbose)
+    paths = _checks.paths(filepath)
+    _checks.batch_size(batch_size)
+    model = model or load_image_embedding_model(input_repr, content_type, embedding_size)
+    for path, out in _todo(paths, [suffix or ""], output_dir, overwrite, verbose):
+        with _Named(path):
+            batch = preprocess_images(open_image(path).data, normalization)
+            _npz.save(Path(out[0]), [model.from_network_inputs(batch)])
+
+
+def process_video_file(
+    filepath: str | list[str],
+    output_dir: str | None = None,
+    suffix: str | None = None,
+    audio_model: EmbeddingModel | None = None,
+    image_model: EmbeddingModel | None = None,
+    input_repr: str | None = None,
+    content_type: str = "music",
+    audio_embedding_size: int = 6144,
+    audio_center: bool = True,
+    audio_hop_size: float = 0.1,
+    image_embedding_size: int = 8192,
+    audio_batch_size: int = 32,
+    image_batch_size: int = 32,
+    audio_frontend: str = "kapre",
+    overwrite: bool = False,
+    verbose: bool | int = True,
+    *,
+    hop: float | None = None,
+    strict: bool = False,
+    resample: Resample = "openl3",
+    normalization: Normalization = "openl3",
+    dense: bool = False,
+) -> None:
+    """Embeddings of films to `<name>_audio[_suffix].npz` and `<name>_image[_suffix].npz`, on one clock.
+
+    hop            seconds from one vector to the next in both files; None: `audio_hop_size` for the sound, and the
+                   pictures at the film's own frame rate
+    normalization  openl3: 8-bit values divided by 255 (openl3 divides by the largest in the film, mostly 255);
+                   trained: to [-1, 1], as in training
+    strict         openl3's numbers: pictures squeezed to 256 x 256, divided by the largest value, times by the frame
+                   rate rounded down, sound filled up with silence to the length of the film
+
+    A film without sound, or without pictures, gives the half it has, and a warning in the log says so.
+    Other arguments as for process_audio_file.
+    """
+    _checks.model_type(audio_model, "audio")
+    _checks.model_type(image_model, "image")
+    input_repr = _checks.frontend_and_repr(audio_frontend, input_repr, audio_model)
+    _checks.audio_options(content_type, audio_embedding_size, verbose)
+    _checks.image_options(input_repr, content_type, image_embedding_size, verbose)
+    paths = _checks.paths(filepath)
+    cut = audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict, dense)
+    look = _Look(_checks.batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
+    suffixes = ["_".join(filter(None, (kind, suffix))) for kind in ("audio", "image")]
+    todo = list(_todo(paths, suffixes, output_dir, overwrite, False))
+    if not todo:
+        return
+    audio_model = audio_model or load_audio_embedding_model(
+        input_repr, content_type, audio_embedding_size, audio_frontend
+    )
+    image_model = image_model or load_image_embedding_model(input_repr, content_type, image_embedding_size)
+    for number, (path, (sound, pictures)) in enumerate(todo, 1):
+        _say(verbose, "Processing %s (%d/%d)", path, number, len(todo))
+        with _Named(path):
+            halves = _halves(path)
+            if sound and "audio" in halves:
+                _save_sound(path, Path(sound), audio_model, cut, duration(path) if strict else 0.0)
+            if pictures and "video" in halves:
+                _save_pictures(path, Path(pictures), image_model, look)
+
+
+def get_output_path(filepath: str, suffix: str, output_dir: str | None = None) -> str:
+    """`<output_dir>/<name>_<suffix>`, or `<name><suffix>` where the suffix begins with a dot. `suffix` has the ending.
+
+    >>> get_output_path("/sound/dog.wav", "bark.npz", "/out")
+    '/out/dog_bark.npz'
+    >>> get_output_path("/sound/dog.wav", ".npz")
+    '/sound/dog.npz'
+    """
+    path = Path(filepath)
+    folder = Path(output_dir) if output_dir else path.parent
+    return str(folder / f"{path.stem}{'' if suffix.startswith('.') else '_'}{suffix}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How the pictures of a film are taken: how many at a time, how many a second (None: all), their scaling."""
+
+    batch: int
+    fps: float | None
+    normalization: Normalization
+    strict: bool
+
+
+def _todo(
+    paths: list[str], suffixes: list[str], output_dir: str | None, overwrite: bool, verbose: Any
+) -> Iterator[tuple[str, list[str]]]:
+    """Each path with where its npz go, "" for those that are there and not to be written again."""
+    for number, path in enumerate(paths, 1):
+        if not Path(path).exists():
+            raise OpenL3Error(f'File "{path}" could not be found.')
+        outs = [get_output_path(path, f"{suffix}.npz", output_dir) for suffix in suffixes]
+        wanted = [out if overwrite or not Path(out).exists() else "" for out in outs]
+        for out, want in zip(outs, wanted, strict=True):
+            if not want:
+                log.info("openl3: %s exists and overwriting not enabled, skipping.", out)
+        if any(wanted):
+            Path(outs[0]).parent.mkdir(parents=True, exist_ok=True)
+            _say(verbose, "Processing %s (%d/%d)", path, number, len(paths))
+            yield path, wanted
+
+
+def _say(verbose: Any, message: str, *values: Any) -> None:
+    if verbose:
+        log.info("openl3: " + message, *values)
+
+
+class _Named:
+    """What goes wrong with a file inside becomes an OpenL3Error that names it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, MediaError | OSError | OpenL3Error):
+            raise OpenL3Error(f'Could not open file "{self._path}":\n{error}') from error
+
+
+def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: Cut, least: float = 0.0) -> None:
+    """`least`: seconds to fill the sound up to with silence."""
+    written = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal written
+        for batch in vectors(model, _filled(_sound_at_48k(path, cut), least), cut):
+            written += len(batch)
+            yield batch
+
+    _npz.save(out, counted(), _lazily(lambda: cut.timestamps(written)))
+
+
+def _filled(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndarray]:
+    lacking = round(least * TARGET_SR)
+    for block in blocks:
+        lacking -= len(block)
+        yield block
+    if lacking > 0:
+        yield np.zeros(lacking)
+
+
+def _sound_at_48k(path: str, cut: Cut) -> Iterator[np.ndarray]:
+    """The file's channels averaged in float64, as openl3 reads them, at 48 kHz."""
+    blocks = stream_audio(path)
+    first = next(blocks, None)
+    if first is None:
+        raise OpenL3Error("Got empty audio")
+
+    def channels() -> Iterator[np.ndarray]:
+        yield _averaged(first.data)
+        for block in blocks:
+            yield _averaged(block.data)
+
+    yield from at_48k(channels(), first.rate, cut.resampler)
+
+
+def _averaged(data: np.ndarray) -> np.ndarray:
+    """(C, N) float32 to (N,) float64."""
+    wide: np.ndarray = data.astype(np.float64)
+    return np.asarray(wide[0] if len(wide) == 1 else np.add.reduce(wide, axis=0) / len(wide))
+
+
+def _halves(path: str) -> set[str]:
+    """Which of sound and pictures a film has; what is missing is said once."""
+    medium = probe(path)
+    found = {kind for kind in ("audio", "video") if getattr(medium, kind)}
+    if not found:
+        raise NotMedia("neither sound nor moving pictures")
+    for kind, name in (("audio", "sound"), ("video", "moving pictures")):
+        if kind not in found:
+            log.warning("openl3: %s has no %s: that half is left out", path, name)
+    return found
+
+
+def _save_pictures(path: str, out: Path, model: EmbeddingModel, look: _Look) -> None:
+    fps = look.fps or frame_rate(path)
+    times: list[np.ndarray] = []
+    scale = _scale(path, fps, look)
+
+    def vectors() -> Iterator[np.ndarray]:
+        for frames, starts in _frame_batches(path, fps, look):
+            times.append(starts)
+            yield model.from_network_inputs(scale(frames))
+
+    _npz.save(out, vectors(), _lazily(lambda: _old_times(times, fps) if look.strict else np.concatenate(times)))
+
+
+def _frame_batches(path: str, fps: float, look: _Look) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames (b, H, W, 3) uint8 with their seconds (b,)."""
+    frames: list[np.ndarray] = []
+    starts: list[float] = []
+    for clip in stream_frames(path, fps=fps, at_least=None if look.strict else SIDE):
+        frames.append(resize(clip.data[0], SIDE, SIDE, "bicubic") if look.strict else _grown(clip.data[0]))
+        starts.append(clip.start)
+        if len(frames) == look.batch:
+            yield np.stack(frames), np.array(starts)
+            frames, starts = [], []
+    if frames:
+        yield np.stack(frames), np.array(starts)
+
+
+def _grown(frame: np.ndarray) -> np.ndarray:
+    """Small films are scaled up to what the network takes, as openl3 does."""
+    height, width = frame.shape[:2]
+    if min(height, width) >= SIDE:
+        return frame
+    scale = SIDE / min(height, width)
+    return resize(frame, max(SIDE, round(height * scale)), max(SIDE, round(width * scale)), "bicubic")
+
+
+def _scale(path: str, fps: float, look: _Look) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes network inputs of frames. openl3 divides by the largest value of the film: that takes a first pass."""
+    if look.normalization == "trained":
+        return lambda frames: preprocess_images(frames, "trained")
+    highest = 255.0
+    if look.strict:
+        highest = max(float(_middle(frames).max()) for frames, _ in _frame_batches(path, fps, look)) or 1.0
+    return lambda frames: np.moveaxis(_middle(frames).astype(np.float32) / np.float32(highest), -1, 1)
+
+
+def _middle(frames: np.ndarray) -> np.ndarray:
+    top, left = (side // 2 - 112 for side in frames.shape[1:3])
+    middle: np.ndarray = frames[:, top : top + 224, left : left + 224]
+    return middle
+
+
+def _old_times(times: list[np.ndarray], fps: float) -> np.ndarray:
+    return np.arange(sum(map(len, times))) / float(max(int(fps), 1))
+
+
+def _lazily(make: Callable[[], np.ndarray]) -> Iterator[np.ndarray]:
+    """An array that is made when it is asked for."""
+    yield make()

@@ -1,0 +1,265 @@
+"""OpenL3's models by name or by weight file: what its `load_*` functions give, and `predict` as Keras has it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...encoders import _openl3_run, _openl3_weights
+from ...encoders._openl3_plan import REPRS, SHAPES, SIDE, Modality, Published, Weights, grid_pool, sizes
+from ...features.openl3 import FRONTENDS, WINDOW, spectrogram
+from ...runtimes._rows import cores
+from . import _dense
+from .openl3_exceptions import OpenL3Error
+
+VALID_FRONTENDS = ("librosa", "kapre", "trained")
+"""openl3's two, and the one of openl3 0.3, which the networks were trained with."""
+VALID_INPUT_REPRS = ("linear", "mel128", "mel256")
+VALID_CONTENT_TYPES = ("music", "env")
+VALID_AUDIO_EMBEDDING_SIZES = (6144, 512)
+VALID_IMAGE_EMBEDDING_SIZES = (8192, 512)
+AUDIO_POOLING_SIZES = {
+    name: {6144: grid_pool("audio", shape), 512: (shape[0] // 8, shape[1] // 8)} for name, shape in SHAPES.items()
+}
+IMAGE_POOLING_SIZES = {8192: (7, 7), 512: (28, 28)}
+
+
+class EmbeddingModel:
+    """A loaded network. Made by the `load_*` functions.
+
+    modality        audio or image
+    input_repr      linear, mel128 or mel256; None for a picture network from a path
+    embedding_size  length of its vectors
+    frontend        kapre, librosa or trained; None for pictures
+    path            the weight file
+    """
+
+    def __init__(
+        self, path: Path, modality: Modality, input_repr: str | None, size: int, frontend: str | None, net: _Net
+    ) -> None:
+        self.path, self.modality, self.input_repr = path, modality, input_repr
+        self.embedding_size, self.frontend = size, frontend
+        self._net = net
+        self._shape = SHAPES[input_repr] if modality == "audio" else (SIDE, SIDE)  # type: ignore[index]
+
+    def __repr__(self) -> str:
+        return f"EmbeddingModel({self.path.name}, {self.input_repr}, {self.embedding_size}, {self.frontend})"
+
+    @property
+    def runtime(self) -> str:
+        """What runs it: ncnn, onnx, openvino or torch."""
+        return self._net.runtime
+
+    @property
+    def weights(self) -> Weights:
+        """The 48 arrays."""
+        return self._net.weights
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """(None, 1, 48000), the frontend inside; (None, F, T, 1) for librosa; (None, 224, 224, 3) for pictures."""
+        if self.modality == "image":
+            return (None, SIDE, SIDE, 3)
+        return (None, *self._shape, 1) if self.frontend == "librosa" else (None, 1, WINDOW)
+
+    @property
+    def output_shape(self) -> tuple[int | None, int]:
+        """(None, D)."""
+        return (None, self.embedding_size)
+
+    def predict(self, x: np.ndarray, batch_size: int = 32, verbose: Any = 0) -> np.ndarray:
+        """(N, *input_shape[1:]) to (N, D) float32. `batch_size` and `verbose` change nothing here.
+
+        Raises OpenL3Error for another shape.
+        """
+        x = np.asarray(x)
+        if x.ndim != len(self.input_shape) or x.shape[1:] != self.input_shape[1:]:
+            raise OpenL3Error(f"Invalid input of shape {x.shape}. {self} takes {self.input_shape}")
+        if self.modality == "image":
+            return self.from_network_inputs(np.moveaxis(x, -1, 1))
+        if self.frontend == "librosa":
+            return self.from_network_inputs(np.moveaxis(x, -1, 1))
+        return self.from_windows(x[:, 0])
+
+    __call__ = predict
+
+    def from_windows(self, windows: np.ndarray) -> np.ndarray:
+        """(B, 48000) samples to (B, D): the frontend and the network, on all cores."""
+        if windows.dtype.kind != "f":
+            windows = windows.astype(np.float64)
+        return self._map(lambda window: self._spectrogram(window)[None], windows)
+
+    def from_network_inputs(self, batch: np.ndarray) -> np.ndarray:
+        """(B, C, H, W) as the network takes it, to (B, D)."""
+        return self._map(lambda item: item, batch)
+
+    def _spectrogram(self, window: np.ndarray) -> np.ndarray:
+        made: np.ndarray = spectrogram(window[None], str(self.input_repr), str(self.frontend))[0]
+        return made
+
+    def from_stream(self, blocks: Iterable[np.ndarray], hop: int, lead: int) -> Iterator[np.ndarray]:
+        """Blocks (N,) at 48 kHz behind `lead` zeros to batches (b, D), in the dense mode: see _dense.py."""
+        kind = str(self.frontend), str(self.input_repr)
+        net, size = self._net, self.embedding_size
+        return _dense.vectors(blocks, hop, lead, kind, net.columns(self._shape[0]), size, net.threads, net.map)
+
+    def _map(self, prepare: Callable[[np.ndarray], np.ndarray], items: np.ndarray) -> np.ndarray:
+        if self._net.batched and len(items):
+            grids = self._net(self._shape, np.stack([prepare(item) for item in items]))
+            return _openl3_run.embeddings(grids, self.embedding_size)
+
+        def one(item: np.ndarray) -> np.ndarray:
+            grid = self._net(self._shape, prepare(item)[None].astype(np.float32, copy=False))
+            return _openl3_run.embeddings(grid, self.embedding_size)
+
+        found = list(self._net.map(one, items))
+        return np.concatenate(found) if found else np.empty((0, self.embedding_size), np.float32)
+
+
+class _Net:
+    """The network of one weight file, for all sizes, frontends and representations that are asked of it."""
+
+    def __init__(self, weights: Weights, runtime: str, threads: int | None) -> None:
+        self.weights, self.runtime = weights, _openl3_run.choose(runtime)
+        self.batched = self.runtime.startswith("torch")  # it brings its own threads, and a GPU wants batches
+        self.threads = 1 if self.batched else threads or cores()
+        self.map = ThreadPoolExecutor(self.threads, "openl3").map if self.threads > 1 else map
+        self._grids: dict[tuple[int, int], _openl3_run.Grid] = {}
+        self._columns: dict[int, _openl3_run.Grid] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, shape: tuple[int, int], batch: np.ndarray) -> np.ndarray:
+        with self._lock:
+            if shape not in self._grids:
+                self._grids[shape] = _openl3_run.grid(self.weights, shape, self.runtime, 1)
+        return self._grids[shape](batch)
+
+    def columns(self, height: int) -> Callable[[np.ndarray], np.ndarray]:
+        """(F, T) decibels to (512, F // 8, T // 8), F being `height`."""
+        with self._lock:
+            if height not in self._columns:
+                self._columns[height] = _openl3_run.columns(self.weights, height, self.runtime)
+        run = self._columns[height]
+        return lambda levels: run(levels[None, None])[0].reshape(height // 8, -1, 512).transpose(2, 0, 1)
+
+
+@lru_cache(maxsize=4)
+def _net(path: Path, stamp: tuple[int, int], modality: Modality, runtime: str, threads: int | None) -> _Net:
+    """One network a file: openl3 makes a new one for every call (its issue 38)."""
+    return _Net(_openl3_weights.read(path, modality), runtime, threads)
+
+
+def load_audio_embedding_model(
+    input_repr: str,
+    content_type: str,
+    embedding_size: int,
+    frontend: str = "kapre",
+    *,
+    weights: str | Path | None = None,
+    runtime: str = "auto",
+    threads: int | None = None,
+) -> EmbeddingModel:
+    """A published sound network.
+
+    input_repr      linear, mel128 or mel256
+    content_type    music or env
+    embedding_size  6144 or 512
+    frontend        kapre or librosa as openl3 0.4 has them, trained as openl3 0.3 had it
+    weights         a folder to look in first; else PERCEPTS_OPENL3_WEIGHTS, the cache, upstream's address
+    runtime         auto: the fastest installed of ncnn, onnx, openvino, torch
+    threads         windows at a time; None for one per core
+
+    Raises OpenL3Error for other values, WeightsError where the weights are not to be had or are something else.
+    """
+    path = _published("audio", input_repr, content_type, weights)
+    return load_audio_embedding_model_from_path(
+        path, input_repr, embedding_size, frontend, runtime=runtime, threads=threads
+    )
+
+
+def load_audio_embedding_model_from_path(
+    model_path: str | Path,
+    input_repr: str,
+    embedding_size: int,
+    frontend: str = "kapre",
+    *,
+    runtime: str = "auto",
+    threads: int | None = None,
+) -> EmbeddingModel:
+    """A sound network from a weight file: h5, h5.gz or safetensors. Arguments as for load_audio_embedding_model."""
+    if frontend not in FRONTENDS:
+        raise OpenL3Error(f"Invalid frontend {frontend!r}. Must be one of {', '.join(FRONTENDS)}")
+    if input_repr not in REPRS:
+        raise OpenL3Error(f'Invalid input representation "{input_repr}"')
+    size = _size("audio", embedding_size)
+    path = Path(model_path)
+    return EmbeddingModel(path, "audio", input_repr, size, frontend, _load(path, "audio", runtime, threads))
+
+
+def load_image_embedding_model(
+    input_repr: str,
+    content_type: str,
+    embedding_size: int,
+    *,
+    weights: str | Path | None = None,
+    runtime: str = "auto",
+    threads: int | None = None,
+) -> EmbeddingModel:
+    """A published picture network: the one trained beside the sound network of these names. 8192 or 512 numbers."""
+    path = _published("image", input_repr, content_type, weights)
+    model = load_image_embedding_model_from_path(path, embedding_size, runtime=runtime, threads=threads)
+    model.input_repr = input_repr
+    return model
+
+
+def load_image_embedding_model_from_path(
+    model_path: str | Path, embedding_size: int, *, runtime: str = "auto", threads: int | None = None
+) -> EmbeddingModel:
+    """A picture network from a weight file: h5, h5.gz or safetensors."""
+    size, path = _size("image", embedding_size), Path(model_path)
+    return EmbeddingModel(path, "image", None, size, None, _load(path, "image", runtime, threads))
+
+
+def get_audio_embedding_model_path(input_repr: str, content_type: str) -> str:
+    """Where the weights of a sound network are, or where they may be put."""
+    return _where(Published("audio", input_repr, content_type))  # type: ignore[arg-type]
+
+
+def get_image_embedding_model_path(input_repr: str, content_type: str) -> str:
+    """Where the weights of a picture network are, or where they may be put."""
+    return _where(Published("image", input_repr, content_type))  # type: ignore[arg-type]
+
+
+AUDIO_MODELS: dict[str, Callable[..., EmbeddingModel]] = {
+    name: partial(load_audio_embedding_model_from_path, input_repr=name) for name in SHAPES
+}
+
+
+def _load(path: Path, modality: Modality, runtime: str, threads: int | None) -> _Net:
+    status = path.stat()
+    return _net(path.resolve(), (status.st_mtime_ns, status.st_size), modality, runtime, threads)
+
+
+def _published(modality: Modality, input_repr: str, content_type: str, weights: str | Path | None) -> Path:
+    if input_repr not in VALID_INPUT_REPRS:
+        raise OpenL3Error(f'Invalid input representation "{input_repr}"')
+    if content_type not in VALID_CONTENT_TYPES:
+        raise OpenL3Error(f'Invalid content type "{content_type}"')
+    model = Published(modality, input_repr, content_type)  # type: ignore[arg-type]
+    return _openl3_weights.path(model, Path(weights) if weights else None)
+
+
+def _size(modality: Modality, size: int) -> int:
+    if size not in sizes(modality):
+        raise OpenL3Error(f"Invalid embedding size {size!r}. Must be one of {', '.join(map(str, sizes(modality)))}")
+    return size
+
+
+def _where(model: Published) -> str:
+    return str(_openl3_weights.find(model) or _openl3_weights.folder() / f"{model.stem}.h5")

@@ -1,0 +1,155 @@
+"""Real weights and upstream's own regression files in, how near our embeddings come to theirs out.
+
+The files are those of `tests/data` in https://github.com/marl/openl3 (MIT): recordings, a picture, a film, and what the
+published weights gave, with openl3 0.3 (no suffix), with 0.4's kapre and with its librosa frontend.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...encoders import _openl3_weights
+from ...encoders._openl3_plan import Modality, Published
+from .files import process_audio_file, process_image_file, process_video_file
+from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
+
+ADDRESS = "https://github.com/marl/openl3/tree/main/tests/data"
+LEAST = 0.999
+"""Cosine above which a row agrees. Another frontend gives .97 to .99; the noise of float32 leaves .9995 and more."""
+_SUFFIXES = {"trained": "", "kapre": "_kapre", "librosa": "_librosa"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """The settings of one of upstream's two sets of files: its ending, network and arguments."""
+
+    ending: str
+    input_repr: str
+    content: str
+    sizes: dict[str, int]
+    center: bool
+    hop: float
+
+
+_SETS = (
+    _Set("", "mel256", "music", {"audio": 6144, "image": 8192}, True, 0.1),
+    _Set("_linear", "linear", "env", {"audio": 512, "image": 512}, False, 0.5),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One reference file: cosines and largest difference of ours from theirs; `why` says why there are none."""
+
+    name: str
+    what: str
+    windows: int = 0
+    cosine_min: float = float("nan")
+    cosine_mean: float = float("nan")
+    difference: float = float("nan")
+    why: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was compared and agrees."""
+        return not self.why and self.cosine_min >= LEAST
+
+
+def needed(data: Path, weights: Path | None = None) -> list[str]:
+    """What is not here: weight files and references, a line each; nothing is fetched."""
+    models = [Published(m, s.input_repr, s.content) for s in _SETS for m in _MODALITIES]  # type: ignore[arg-type]
+    lines = [f"{model.stem}-v0_4_0.h5.gz" for model in _openl3_weights.missing(models, weights)]
+    lines += [name for name in ("chirp_44k.wav", "daisy.jpg", "bento.mp4") if not (data / name).exists()]
+    return lines
+
+
+_MODALITIES: tuple[Modality, ...] = ("audio", "image")
+
+
+def verify(data: Path, weights: Path | None = None) -> Iterator[Row]:
+    """Compare with every reference file in `data`. What cannot be compared is a row that says why."""
+    for chosen in _SETS:
+        for frontend, suffix in _SUFFIXES.items():
+            yield _sound(data, weights, chosen, frontend, f"chirp_44k{suffix}{chosen.ending}.npz")
+            yield from _film(data, weights, chosen, frontend, suffix)
+        yield _picture(data, weights, chosen, f"daisy{chosen.ending}.npz")
+
+
+def _load(chosen: _Set, weights: Path | None, modality: str, frontend: str) -> EmbeddingModel:
+    if modality == "image":
+        return load_image_embedding_model(chosen.input_repr, chosen.content, chosen.sizes["image"], weights=weights)
+    return load_audio_embedding_model(
+        chosen.input_repr, chosen.content, chosen.sizes["audio"], frontend, weights=weights
+    )
+
+
+def _sound(data: Path, weights: Path | None, chosen: _Set, frontend: str, name: str) -> Row:
+    def run(model: EmbeddingModel, out: str) -> Path:
+        process_audio_file(
+            str(data / "chirp_44k.wav"), out, None, model, chosen.input_repr, embedding_size=chosen.sizes["audio"],
+            center=chosen.center, hop_size=chosen.hop, frontend=frontend, verbose=False,
+        )  # fmt: skip
+        return Path(out, "chirp_44k.npz")
+
+    return _row(data, name, f"sound, {frontend}", run, chosen, weights, "audio", frontend)
+
+
+def _picture(data: Path, weights: Path | None, chosen: _Set, name: str) -> Row:
+    def run(model: EmbeddingModel, out: str) -> Path:
+        process_image_file(
+            str(data / "daisy.jpg"), out, None, model, embedding_size=chosen.sizes["image"], verbose=False
+        )
+        return Path(out, "daisy.npz")
+
+    return _row(data, name, "picture", run, chosen, weights, "image", "")
+
+
+def _film(data: Path, weights: Path | None, chosen: _Set, frontend: str, suffix: str) -> Iterator[Row]:
+    for modality in _MODALITIES:
+        name = f"bento_{modality}{suffix}{chosen.ending}.npz"
+
+        def run(model: EmbeddingModel, out: str, modality: str = modality) -> Path:
+            pair = {f"{m}_model": model if m == modality else _load(chosen, weights, m, frontend) for m in _MODALITIES}
+            process_video_file(
+                str(data / "bento.mp4"), out, None, pair["audio_model"], pair["image_model"], chosen.input_repr,
+                audio_embedding_size=chosen.sizes["audio"], image_embedding_size=chosen.sizes["image"],
+                audio_center=chosen.center, audio_hop_size=chosen.hop, audio_frontend=frontend, verbose=False,
+                strict=True,
+            )  # fmt: skip
+            return Path(out, f"bento_{modality}.npz")
+
+        yield _row(data, name, f"film, {modality}, {frontend}", run, chosen, weights, modality, frontend)
+
+
+def _row(
+    data: Path, name: str, what: str, run: Any, chosen: _Set, weights: Path | None, modality: Modality, frontend: str
+) -> Row:
+    model = Published(modality, chosen.input_repr, chosen.content)  # type: ignore[arg-type]
+    if not (data / name).exists():
+        return Row(name, what, why=f"no {name} in {data}")
+    if _openl3_weights.find(model, weights) is None:
+        return Row(name, what, why=f"no weights {model.stem}")
+    with tempfile.TemporaryDirectory() as out:
+        ours = _embedding(run(_load(chosen, weights, modality, frontend), out))
+    return _compared(name, what, ours, _embedding(data / name))
+
+
+def _embedding(path: Path) -> np.ndarray:
+    with np.load(path) as held:
+        return np.asarray(held["embedding"])
+
+
+def _compared(name: str, what: str, ours: np.ndarray, theirs: np.ndarray) -> Row:
+    if ours.shape != theirs.shape:
+        return Row(name, what, len(ours), why=f"ours has shape {ours.shape}, theirs {theirs.shape}")
+    wide = [x.astype(np.float64) for x in (ours, theirs)]
+    norms = [np.linalg.norm(x, axis=1) for x in wide]
+    cosines = (wide[0] * wide[1]).sum(1) / np.maximum(norms[0] * norms[1], 1e-30)
+    difference = float(np.abs(wide[0] - wide[1]).max())
+    return Row(name, what, len(ours), float(cosines.min()), float(cosines.mean()), difference)

@@ -1,0 +1,64 @@
+"""An ncnn graph in, a callable out. Winograd convolutions on the CPU, float32 throughout; the binding frees the GIL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ncnn
+import numpy as np
+
+from ..errors import EncodeError
+from ..types import Inputs
+from ._rows import RowPool
+
+
+class NcnnRunner:
+    """One net shared by `threads` threads, one row a call on each, so that a batch is bit-identical to its rows.
+
+    param     the graph, as text
+    weights   the weights, as bytes
+    output    name of the blob to read
+    threads   rows at a time; None for one per core
+    """
+
+    def __init__(self, param: str, weights: bytes, output: str, threads: int | None = None) -> None:
+        self._weights = weights  # ncnn points into these bytes rather than copy all of them
+        self._net = ncnn.Net()
+        _set_options(self._net.opt)
+        if self._net.load_param_mem(param) != 0:
+            raise ValueError(f"ncnn does not read this graph, which begins {param[:80]!r}")
+        self._net.load_model_mem(weights)
+        self._output = output
+        self._pool = RowPool(threads)
+
+    def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
+        """Arrays (B, C, H, W) by the names of their blobs, to one (B, C', H', W'). float32 both."""
+        return self._pool.map(self._one, inputs)
+
+    def _one(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        extractor = self._net.create_extractor()
+        for name, value in row.items():
+            held = np.ascontiguousarray(value[0], np.float32)  # a Mat borrows its memory and does not keep it alive
+            # cloned, since a first layer that works in place crashes on memory that is borrowed
+            extractor.input(name, ncnn.Mat(held).clone())
+        code, out = extractor.extract(self._output)
+        if code != 0:
+            raise EncodeError(f"ncnn gave no {self._output!r} (code {code})")
+        return (np.array(out)[None],)
+
+
+def _set_options(options: ncnn.Option) -> None:
+    """float32 everywhere: half floats would save nothing here and cost three digits."""
+    options.num_threads = 1
+    options.use_winograd_convolution = True
+    options.use_packing_layout = True
+    options.lightmode = True
+    options.use_vulkan_compute = False
+    for name in ("fp16_storage", "fp16_packed", "fp16_arithmetic", "bf16_storage", "int8_inference"):
+        setattr(options, f"use_{name}", False)
+
+
+def save(stem: Path, param: str, weights: bytes) -> None:
+    """Write `stem`.param and `stem`.bin, as ncnn's own tools read them."""
+    stem.with_name(stem.name + ".param").write_text(param)
+    stem.with_name(stem.name + ".bin").write_bytes(weights)
