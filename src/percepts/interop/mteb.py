@@ -10,7 +10,7 @@ Needs mteb (2.26 was tested), which is in no extra of ours: it brings datasets, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when 
         spec = self.encoder.spec
         kinds = [spec.kind] if spec.kind != "text" else []
         said = spec.name.rpartition("/")[2]
-        self.mteb_model_meta = ModelMeta.create_empty(
+        self.mteb_model_meta: Any = ModelMeta.create_empty(
             {
                 "name": spec.name if spec.name.count("/") == 1 else f"percepts/{said}",
                 "revision": revision or spec.revision,
@@ -89,5 +89,5 @@ def _sound(encoder: Encoder, samples: np.ndarray, rate: float) -> np.ndarray:
     return np.asarray(one.vector)
 
 
-_READERS = {"text": _texts, "image": _pictures, "audio": _sounds}
+_READERS: Mapping[str, Callable[[Encoder, Any], np.ndarray]] = {"text": _texts, "image": _pictures, "audio": _sounds}
 """By the name of a column: what makes vectors of it."""
