@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("embed", "search", "models", "verify", "doctor", "demo", "openl3")
+COMMANDS = ("embed", "search", "models", "tokens", "verify", "doctor", "demo", "openl3")
 HEAVY = {
     "numpy",
     "torch",

@@ -1,8 +1,10 @@
-"""Weights for the tests of encoders: fetched once into the user's cache, skipped with the reason where that fails."""
+"""Weights for the tests of encoders: real ones fetched once or skipped, tiny random checkpoints made once a session."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import openl3_recipe as recipe
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from percepts.encoders import _openl3_weights, _weights, spec
 from percepts.errors import WeightsError
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
 
 @pytest.fixture(scope="session", autouse=True)
 def random_openl3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -32,3 +35,20 @@ def have() -> Callable[[str], None]:
             pytest.skip(f"no weights: {error}")
 
     return fetch
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Give the folder of a tiny checkpoint by its name in tiny.py; equal arguments give the same folder."""
+    import tiny
+
+    made: dict[object, Path] = {}
+
+    def make(name: str, *arguments: object) -> Path:
+        key = (name, *arguments)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("checkpoints") / name
+            made[key] = getattr(tiny, name)(folder, *arguments)
+        return made[key]
+
+    return make

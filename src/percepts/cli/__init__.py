@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import PerceptsError, SearchError, SettingsDiffer, UnknownModel
-from . import demo, doctor, embed, models, openl3, search, verify
+from . import demo, doctor, embed, models, openl3, search, tokens, verify
 from ._print import printable
 
 MISTYPED: tuple[type[Exception], ...] = (
@@ -34,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (embed.embed, search.search, models.models, verify.verify, doctor.doctor, demo.demo):
+for command in (embed.embed, search.search, models.models, tokens.tokens, verify.verify, doctor.doctor, demo.demo):
     app.command()(command)
 app.add_typer(openl3.app, name="openl3")
 
