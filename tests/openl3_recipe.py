@@ -9,12 +9,18 @@ from __future__ import annotations
 import gzip
 import io
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
+import pytest
+
+from percepts.encoders._openl3_weights import Weights, write_safetensors
 
 SEEDS = {"linear": 101, "mel128": 102, "mel256": 103, "image": 201}
 WIDTHS = (64, 64, 128, 128, 256, 256, 512, 512)
+
+WALKED = {"openl3-mel128-music-512": "mel128", "openl3-image-mel256-music-512": "image"}
+"""Encoders that the tests walk with random weights, and their networks; published weights are not fetched for tests."""
 
 
 def layers(what: str, seed: int | None = None) -> list[tuple[str, list[np.ndarray]]]:
@@ -48,6 +54,7 @@ def arrays(what: str, seed: int | None = None) -> list[np.ndarray]:
 
 def h5(what: str, *, old: bool = False, seed: int | None = None) -> bytes:
     """A Keras weight file. `old`: as openl3 0.2 wrote it, its spectrogram among the layers and other names."""
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     names = {"bn": ("gamma", "beta", "moving_mean", "moving_variance"), "conv": ("kernel", "bias")}
     data = io.BytesIO()
     with h5py.File(data, "w") as file:
@@ -65,7 +72,7 @@ def h5(what: str, *, old: bool = False, seed: int | None = None) -> bytes:
     return data.getvalue()
 
 
-def _plain(file: h5py.File, name: str, held: dict[str, np.ndarray]) -> str:
+def _plain(file: Any, name: str, held: dict[str, np.ndarray]) -> str:
     group = file.create_group(name)
     group.attrs["weight_names"] = [f"{name}/{key}:0".encode() for key in held]
     for key, array in held.items():
@@ -74,9 +81,13 @@ def _plain(file: h5py.File, name: str, held: dict[str, np.ndarray]) -> str:
 
 
 def write(folder: Path, stem: str, what: str, ending: str = ".h5") -> Path:
-    """A weight file of that name in `folder`: .h5, -v0_4_0.h5.gz, -v0_2_0.h5.gz."""
-    data = h5(what, old="v0_2_0" in ending)
+    """A weight file of that name in `folder`: .h5, -v0_4_0.h5.gz, -v0_2_0.h5.gz, .safetensors."""
     path = folder / f"{stem}{ending}"
+    if ending == ".safetensors":
+        held = Weights("image" if what == "image" else "audio", tuple(arrays(what)))
+        write_safetensors(held, path)
+        return path
+    data = h5(what, old="v0_2_0" in ending)
     path.write_bytes(gzip.compress(data, 1) if ending.endswith(".gz") else data)
     return path
 

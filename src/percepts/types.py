@@ -143,6 +143,7 @@ class Spec:
     size      shortest side in pixels that it resizes pictures to, 0 where it takes none
     revision  changes whenever its numbers change with the weights unchanged
     summary   one line for people
+    precision of the arithmetic inside: "float32", "int8" (CPU), "bfloat16" (GPU); all leave as float32
     """
 
     name: str
@@ -158,6 +159,7 @@ class Spec:
     size: int = 0
     revision: str = "1"
     summary: str = ""
+    precision: str = "float32"
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("embed", "search", "diarize", "models", "verify", "doctor", "demo", "eval", "openl3")
+COMMANDS = ("embed", "search", "diarize", "models", "tokens", "verify", "doctor", "demo", "eval", "openl3")
 HEAVY = {
     "numpy",
     "torch",

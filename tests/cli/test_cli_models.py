@@ -35,3 +35,21 @@ def test_fetching_without_a_network_is_one_line_with_the_cure(percepts, tmp_path
 
 def test_fetching_what_needs_no_weights_is_done_at_once(percepts):
     assert percepts("models", "melstats", "--fetch", PERCEPTS_OFFLINE="1").returncode == 0
+
+
+def test_families_of_checkpoints_and_their_short_names_are_listed(percepts, tmp_path):
+    done = percepts("models", "--hub", HF_HUB_CACHE=str(tmp_path))
+    assert all(name in done.stdout for name in encoders.hub_names())
+    families = done.stdout.splitlines()[-1].removeprefix("families: ").split(", ")
+    assert tuple(families) == encoders.families()
+
+
+def test_speed_is_measured_here(percepts):
+    (row,) = json.loads(percepts("models", "fake-image", "--bench", "--json").stdout)
+    assert row["encode_per_second"] > 0 and row["prepare_per_second"] > 0 and row["runtime"] == "numpy"
+
+
+def test_a_checkpoint_that_is_not_to_be_had_is_one_line_with_the_cure(percepts, tmp_path):
+    done = percepts("models", "nobody/nothing", HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert "percepts models --fetch nobody/nothing" in done.stderr

@@ -1,8 +1,10 @@
-"""Weights for the tests of encoders: fetched once into the user's cache, skipped with the reason where that fails."""
+"""Weights for the tests of encoders: real ones fetched once or skipped, tiny random checkpoints made once a session."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import openl3_recipe as recipe
 import pytest
@@ -10,15 +12,14 @@ import pytest
 from percepts.encoders import _openl3_weights, _weights, spec
 from percepts.errors import WeightsError
 
-WALKED = {"openl3-mel128-music-512": "mel128", "openl3-image-mel256-music-512": "image"}
-"""Of OpenL3's encoders, with random weights: the published ones are not fetched for tests."""
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
 
 
 @pytest.fixture(scope="session", autouse=True)
 def random_openl3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("openl3")
-    for name, what in WALKED.items():
-        recipe.write(folder, _openl3_weights.NAMES[spec(name).weights[0]].stem, what)
+    for name, what in recipe.WALKED.items():
+        recipe.write(folder, _openl3_weights.NAMES[spec(name).weights[0]].stem, what, ".safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERCEPTS_OPENL3_WEIGHTS", str(folder))
         yield
@@ -29,11 +30,26 @@ def have() -> Callable[[str], None]:
     """Call with an encoder's name: its weights are there when this returns, or the test is skipped."""
 
     def fetch(name: str) -> None:
-        if spec(name).license == "CC-BY-4.0" and name not in WALKED:
-            pytest.skip(f"OpenL3's networks differ in their numbers only; walked are {' and '.join(WALKED)}")
         try:
             _weights.fetch(spec(name).weights)
         except WeightsError as error:
             pytest.skip(f"no weights: {error}")
 
     return fetch
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Give the folder of a tiny checkpoint by its name in tiny.py; equal arguments give the same folder."""
+    import tiny
+
+    made: dict[object, Path] = {}
+
+    def make(name: str, *arguments: object) -> Path:
+        key = (name, *arguments)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("checkpoints") / name
+            made[key] = getattr(tiny, name)(folder, *arguments)
+        return made[key]
+
+    return make

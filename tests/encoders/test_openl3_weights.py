@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import h5py
 import numpy as np
 import openl3_recipe as recipe
 import pytest
@@ -18,6 +17,7 @@ from percepts.encoders import _openl3_weights as files
 from percepts.encoders._openl3_plan import Published
 from percepts.errors import WeightsError
 
+h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 MODEL = Published("audio", "mel256", "music")
 
 

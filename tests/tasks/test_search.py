@@ -209,7 +209,7 @@ def test_a_table_whose_encoder_is_gone_is_passed_over_and_named(media, tmp_path)
     gone = [replace(r, model="fake-gone") for r in records(media / "cold/black.png", "fake-image")]
     folder = commit(tmp_path / "v", {"fake-gone": gone})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "_loaded", lambda name: load(f"no {name}"))
+        patch.setattr(task, "_loaded", lambda spec: load(f"no {spec.name}"))
         with pytest.raises(SearchError, match="no encoder called 'no fake-gone'"):
             percepts.search(folder, "black")
 

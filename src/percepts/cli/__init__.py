@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import PerceptsError, SearchError, SettingsDiffer, UnknownModel
-from . import demo, diarize, doctor, embed, eval, models, openl3, search, verify
+from . import demo, diarize, doctor, embed, eval, models, openl3, search, tokens, verify
 from ._print import printable
 
 MISTYPED: tuple[type[Exception], ...] = (
@@ -34,7 +34,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (embed.embed, search.search, diarize.diarize, models.models, verify.verify, doctor.doctor, demo.demo)
+COMMANDS = (
+    embed.embed,
+    search.search,
+    diarize.diarize,
+    models.models,
+    tokens.tokens,
+    verify.verify,
+    doctor.doctor,
+    demo.demo,
+)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(eval.app, name="eval")

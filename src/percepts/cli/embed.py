@@ -39,7 +39,8 @@ def embed(
             "--model",
             "-m",
             metavar="NAME",
-            help="An encoder, may be given several times; `percepts models` lists them. "
+            help="An encoder, may be given several times; `percepts models` lists them, and a hub id or a checkpoint's "
+            "folder is one too. "
             "[default: conse for pictures and films, melstats for sound]",
         ),
     ] = None,
@@ -55,6 +56,10 @@ def embed(
     tail: Annotated[
         Literal["pad", "keep", "drop"], typer.Option(help="What becomes of the last, shorter window of sound.")
     ] = "pad",
+    precision: Annotated[
+        Literal["float32", "int8", "int8-unchecked", "bfloat16"],
+        typer.Option(help="Of checkpoints of the hub. int8: on a CPU, once it was found near float32."),
+    ] = "float32",
     exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEGs at full size, which is slower.")] = False,
     formats: Annotated[
         list[Format] | None,
@@ -99,6 +104,7 @@ def embed(
             hop=hop,
             tail=tail,
             exact=exact,
+            precision=precision,
             formats=tuple(formats or ("parquet",)),
             workers=workers,
             batch_size=batch_size,

@@ -1,4 +1,4 @@
-"""`percepts models`: which encoders there are, and which weights are here; `--fetch` gets them ahead of time."""
+"""`percepts models`: which encoders there are and what they take; which weights are here; how fast they are here."""
 
 from __future__ import annotations
 
@@ -22,23 +22,40 @@ def models(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Get their weights now, so that later runs need no network.")
     ] = False,
+    hub: Annotated[
+        bool, typer.Option("--hub", help="List the families of checkpoints that are read, and those with a short name.")
+    ] = False,
+    bench: Annotated[bool, typer.Option("--bench", help="Measure items per second here; needs the weights.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List the encoders, or get their weights.
 
     percepts models --fetch conse ge2e
+
+    percepts models openai/whisper-base --bench
     """
     from .. import encoders
 
     bare = [name for name in names or () if fetch and name in _weights_alone()]
-    rows = [encoders.spec(name) for name in names or encoders.names() if name not in bare]
+    listed = names or (encoders.hub_names() if hub else encoders.names())
+    rows = [encoders.spec(name) for name in listed if name not in bare]
     if fetch:
         _fetch(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
     described = [describe(row) for row in rows]
+    if bench:
+        from ..tasks.speed import speed
+
+        for one, row in zip(described, rows, strict=True):
+            one |= speed(row)
     if as_json:
         print_json(described)
     elif described:
         print_table(HEAD, [_cells(row) for row in described], right=("dim", "rate", "window", "download"))
+        for known in described if bench or names else ():
+            if details := _details(known):
+                typer.echo(f"{known['name']}: {details}")
+        if hub:
+            typer.echo(f"families: {', '.join(encoders.families())}")
 
 
 def describe(row: Spec) -> dict[str, Any]:
@@ -58,6 +75,7 @@ def describe(row: Spec) -> dict[str, Any]:
         "present": all(present(name) for name in row.weights),
         "extra": row.extra,
         "summary": row.summary,
+        **_of_checkpoint(row),
     }
 
 
@@ -69,13 +87,41 @@ def _weights_alone() -> set[str]:
     return set(WEIGHTS) - set(encoders.names())
 
 
+def _of_checkpoint(row: Spec) -> dict[str, Any]:
+    """Of a checkpoint that is here: its family, its parameters, and the bytes they take in memory at float32."""
+    from ..encoders._checkpoint import Checkpoint, is_checkpoint
+    from ..encoders._weights import present
+
+    if not row.weights or not is_checkpoint(row.weights[0]) or not present(row.weights[0]):
+        return {}
+    found = Checkpoint.named(row.weights[0])
+    count = found.parameters()
+    return {"family": found.model_type, "pool": row.pool, "parameters": count, "memory": 4 * count}
+
+
+def _rate(row: dict[str, Any]) -> str:
+    if row["kind"] == "video":
+        return f"{row['rate']:.4g} fps"
+    return f"{row['rate'] / 1000:g} kHz" if row["rate"] else ""
+
+
+def _details(row: dict[str, Any]) -> str:
+    parts = []
+    if "parameters" in row:
+        parts.append(f"{row['family']}, {row['parameters'] / 1e6:,.1f} M parameters, {size(row['memory'])} at float32")
+    if "encode_per_second" in row:
+        speeds = f"{row['prepare_per_second']:.1f} prepared and {row['encode_per_second']:.1f} encoded a second"
+        parts.append(f"{speeds} by {row['runtime']}")
+    return "; ".join(parts)
+
+
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"],
         row["kind"],
         str(row["dim"]),
-        f"{row['rate'] / 1000:g} kHz" if row["rate"] else "",
-        f"{row['window']:g} s" if row["window"] else "",
+        _rate(row),
+        f"{row['window']:.4g} s" if row["window"] else "",
         row["license"],
         size(row["download"]) if row["download"] else "",
         ("here" if row["present"] else "not here") if row["weights"] else "needs none",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -76,40 +77,89 @@ def names() -> tuple[str, ...]:
     return tuple(_table())
 
 
-def spec(name: str) -> Spec:
-    """What is known of an encoder without loading it. Raises UnknownModel, naming the nearest.
+def hub_names() -> tuple[str, ...]:
+    """Short names of checkpoints of the hub; any other is known by its id or its folder."""
+    from ._hub import NAMED
+
+    return tuple(NAMED)
+
+
+def families() -> tuple[str, ...]:
+    """The model_types, as config.json says them, that a checkpoint can be of."""
+    from ._hub import FAMILIES
+
+    return tuple(sorted(FAMILIES))
+
+
+def spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = "") -> Spec:
+    """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
+
+    A checkpoint can be asked for in another way than its own: another `pool` of its frames, pictures of another `size`
+    in pixels or sound of another `window` in seconds (its positions are then interpolated or cut, as its authors do),
+    another `precision`. ValueError for an encoder that has no choice.
+
+    Raises UnknownModel, naming the nearest, or the families where a checkpoint is of none.
 
     >>> spec("conse").dim
     384
     """
+    row = _found(name)
+    asked = {"pool": pool, "size": size, "window": window, "precision": precision}
+    changes = {field: value for field, value in asked.items() if value and value != getattr(row, field)}
+    if not changes:
+        return row
+    if not _of_checkpoint(row):
+        raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; checkpoints of the hub have")
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+def _found(name: str) -> Spec:
     ours = {**_OURS, **_added}
     if name in ours:
         return ours[name]  # without looking through what else is installed
     table = _table()
-    if name not in table:
+    if name in table:
+        return table[name]
+    from ._hub import resolve
+
+    found = resolve(name)
+    if found is None:
         nearest = difflib.get_close_matches(name, table, 1, cutoff=0.0)
-        raise UnknownModel(f"no encoder called {name!r}; there are: {', '.join(table)}. Nearest: {nearest[0]}")
-    return table[name]
+        raise UnknownModel(
+            f"no encoder called {name!r}; there are: {', '.join(table)}, and any hub id (owner/name) or folder of a "
+            f"checkpoint. Nearest: {nearest[0]}"
+        )
+    return found
 
 
-def load(name: str, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
-    """The encoder of that name. Cheap: weights load at the first `encode`.
+def load(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
+    """The encoder of that name, or of a Spec as it stands. Cheap: weights load at the first `encode`.
+
+    A Spec may be one of ours with another pool, size, window or precision: `load(replace(spec(name), pool="mean"))`.
 
     runtime  auto (measured once on this machine), onnx, openvino or torch, for encoders that have a network
     threads  rows encoded at a time; None for one per core. Changes no number
 
     Raises UnknownModel, and MissingExtra where what it needs is not installed.
     """
-    row = spec(name)
+    row = name if isinstance(name, Spec) else spec(name)
     module, _, attribute = row.target.partition(":")
     try:
         loaded = import_module(module, __package__)
     except ModuleNotFoundError as error:
         if not row.extra:
             raise
-        raise MissingExtra(f"{name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
+        raise MissingExtra(f"{row.name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
     encoder: Encoder = getattr(loaded, attribute)(row, runtime=runtime, threads=threads)
     return encoder
+
+
+def reload(row: Spec) -> Encoder:
+    """The encoder that a Spec kept from an earlier day speaks of: a checkpoint as it says, else our row of that name.
+
+    Raises as `load` does, and WeightsError where the checkpoint is not to be had any more.
+    """
+    return load(row if _of_checkpoint(row) else row.name)
 
 
 def register(row: Spec) -> None:
@@ -120,6 +170,12 @@ def register(row: Spec) -> None:
     """
     _checked(row, {**_builtin(), **_added}, "register()")
     _added[row.name] = row
+
+
+def _of_checkpoint(row: Spec) -> bool:
+    from ._checkpoint import is_checkpoint
+
+    return any(map(is_checkpoint, row.weights))
 
 
 def _table() -> dict[str, Spec]:

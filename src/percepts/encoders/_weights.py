@@ -22,7 +22,8 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import UnknownModel, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked, make_folder
-from . import _openl3_weights
+from . import _checkpoint, _openl3_weights
+from ._checkpoint import is_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -148,15 +149,19 @@ def path(name: str, file: str = "", *, on_progress: Progress | None = None) -> P
 
 
 def fetch(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[str, tuple[Path, ...]]:
-    """Every file of these weights, present when this returns. Names as in WEIGHTS."""
+    """Every file of these weights, or the folder of a checkpoint, present when this returns."""
     return {
-        name: tuple(path(name, file, on_progress=on_progress) for file in _file_names(name))
+        name: (_checkpoint.folder(name),)
+        if is_checkpoint(name)
+        else tuple(path(name, file, on_progress=on_progress) for file in _file_names(name))
         for name in dict.fromkeys(names)
     }
 
 
 def present(name: str) -> bool:
     """Whether every file is in the cache, in an installed package or in PERCEPTS_WEIGHTS, whole; nothing is fetched."""
+    if is_checkpoint(name):
+        return _checkpoint.present(name)
     if name in _openl3_weights.NAMES:
         return _openl3_weights.find(_openl3_weights.NAMES[name]) is not None
     row = _row(name)
@@ -167,14 +172,17 @@ def present(name: str) -> bool:
 
 
 def size(name: str) -> int:
-    """Bytes to download for these weights."""
+    """Bytes to download for these weights; 0 for a checkpoint of the hub, which only the hub knows."""
+    if is_checkpoint(name):
+        return 0
     return _openl3_weights.SIZE if name in _openl3_weights.NAMES else _row(name).size
 
 
 def digest(names: Iterable[str]) -> str:
     """sha256 over the digests of all files of these weights. "" for no weights.
 
-    Known without having them, but for OpenL3's, of which upstream tells no digest: those are fetched.
+    Known without having them, but for OpenL3's and checkpoints of the hub, of which nobody tells a digest: those are
+    fetched.
     """
     sums = [line for name in sorted(set(names)) for line in _digests(name)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
@@ -183,6 +191,8 @@ def digest(names: Iterable[str]) -> str:
 def _digests(name: str) -> Iterator[str]:
     if name in _openl3_weights.NAMES:
         yield f"{name}={_openl3_weights.digest_of(name)}"
+    elif is_checkpoint(name):
+        yield _checkpoint.digest(name)
     else:
         yield from (f"{name}/{f.name}={f.sha256}" for f in _row(name).files)
 

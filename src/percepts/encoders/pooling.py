@@ -27,6 +27,11 @@ def first(frames: Frames) -> np.ndarray:
     return np.ascontiguousarray(frames.data[:, 0])
 
 
+def l2first(frames: Frames) -> np.ndarray:
+    """The first step, scaled to length one."""
+    return normalise(first(frames))
+
+
 def concat(frames: Frames) -> np.ndarray:
     """All T steps one after the other, (B, T * D); masked steps are zeros."""
     return np.where(frames.mask[..., None], frames.data, np.float32(0)).reshape(len(frames.data), -1)
@@ -38,7 +43,9 @@ def maximum(frames: Frames) -> np.ndarray:
     return np.where(np.isneginf(held), np.float32(0), held)
 
 
-POOLERS: Mapping[str, Pooler] = {"mean": mean, "l2mean": l2mean, "cls": first, "concat": concat, "max": maximum}
+POOLERS: Mapping[str, Pooler] = {
+    "mean": mean, "l2mean": l2mean, "cls": first, "l2cls": l2first, "concat": concat, "max": maximum,
+}  # fmt: skip
 
 
 def pool(frames: Frames, name: str) -> np.ndarray:

@@ -66,8 +66,20 @@ def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return filters
 
 
-def band_power(frames: np.ndarray, taper: np.ndarray, n_fft: int, bank: Bands, power: float = 2.0) -> np.ndarray:
+def band_power(
+    frames: np.ndarray,
+    taper: np.ndarray,
+    n_fft: int,
+    bank: Bands,
+    power: float = 2.0,
+    *,
+    less: np.ndarray | None = None,
+    first: np.ndarray | None = None,
+) -> np.ndarray:
     """(T, n) frames, multiplied by the (n,) taper and filled with zeros to n_fft, to (M, T) float32.
+
+    less    (T,) taken off every sample of a frame before
+    first   (T,) what then stands in place of a frame's first sample
 
     In stretches that fit the cache, through one set of buffers: fresh ones would cost more than the transform does.
     """
@@ -78,7 +90,14 @@ def band_power(frames: np.ndarray, taper: np.ndarray, n_fft: int, bank: Bands, p
     squares = np.empty((1 + n_fft // 2, step), np.float32)
     for at in range(0, len(frames), step):
         n = min(step, len(frames) - at)
-        np.multiply(frames[at : at + n], taper, out=tapered[:n, :length])
+        part = tapered[:n, :length]
+        if less is None:
+            np.multiply(frames[at : at + n], taper, out=part)
+        else:
+            np.subtract(frames[at : at + n], less[at : at + n, None], out=part)
+            if first is not None:
+                part[:, 0] = first[at : at + n]
+            part *= taper
         np.fft.rfft(tapered[:n], out=spectra[:n])
         parts = spectra[:n].view(np.float32)  # re, im, re, im…
         np.square(parts, out=parts)

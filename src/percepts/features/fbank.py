@@ -117,9 +117,8 @@ def _fbank(row: np.ndarray, step: int, taper: np.ndarray, bank: Bands, preemphas
     emphasised[1:] = row[1:] - np.float32(preemphasis) * row[:-1]
     plain, steep = (np.lib.stride_tricks.sliding_window_view(x, length)[::step] for x in (row, emphasised))
     means = plain.mean(axis=1)
-    frames = steep - (keep * means)[:, None]
-    frames[:, 0] = keep * (plain[:, 0] - means)
-    power = band_power(frames, taper, _next_power_of_two(length), bank)
+    first = keep * (plain[:, 0] - means)
+    power = band_power(steep, taper, _next_power_of_two(length), bank, less=keep * means, first=first)
     out: np.ndarray = np.maximum(power.T, np.float32(floor), order="C")
     np.log(out, out=out)
     return out

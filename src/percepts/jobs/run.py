@@ -46,6 +46,7 @@ def embed(
     hop: float | None = None,
     tail: Tail = "pad",
     exact: bool = False,
+    precision: str = "float32",
     formats: Sequence[str] = ("parquet",),
     workers: int | None = None,
     batch_size: int = BATCH,
@@ -65,6 +66,7 @@ def embed(
         hop: seconds from one window of sound to the next; None: one window's length.
         tail: what becomes of the last, shorter window: "pad", "keep" or "drop".
         exact: decode large JPEGs at full size.
+        precision: of checkpoints of the hub: "float32", "int8" on a CPU, "bfloat16" on a GPU.
         formats: "parquet" always; also "npz" (one file a source) and "jsonl".
         workers: decode processes; None: one a core; 0: decode in this process (a codec that crashes takes it down).
         batch_size: clips per call of the encoder.
@@ -83,7 +85,7 @@ def embed(
     Returns:
         What this run did. A source that fails does not raise: it is in `failures` and in the ledger.
     """
-    specs = tuple(encoders.spec(name) for name in dict.fromkeys(models or DEFAULT_MODELS))
+    specs = tuple(encoders.spec(name, precision=precision) for name in dict.fromkeys(models or DEFAULT_MODELS))
     task = Embed(specs, fps=fps, hop=hop, tail=tail, exact=exact)
     wanted = _named(inputs, may_be_empty=retry_failed)
     formats = check_formats(formats)

@@ -45,19 +45,28 @@ class Runtime:
 def _onnx(network: Network, threads: int | None) -> Runner:
     from .onnx import OnnxRunner
 
-    return OnnxRunner(graph(network), threads)
+    return OnnxRunner(int8_graph(network) if network.precision == "int8" else graph(network), threads)
 
 
 def _openvino(network: Network, threads: int | None) -> Runner:
     from .openvino import OpenVinoRunner
 
+    if network.precision != "float32":
+        raise ValueError(f"runtime openvino runs float32 only, {network.name} is asked for in {network.precision}")
     return OpenVinoRunner(graph(network), threads)
 
 
 def _torch(network: Network, threads: int | None) -> Runner:
-    from .torch import TorchRunner
+    from .torch import GPU_ROWS, TorchRunner, device
 
-    return TorchRunner(network.build())
+    module = network.build()
+    if network.precision == "int8":
+        from ._int8 import quantised
+
+        module = quantised(module)
+    where = device(network)
+    rows = network.rows if where == "cpu" else max(network.rows, GPU_ROWS)
+    return TorchRunner(module, rows, where, network.precision)
 
 
 RUNTIMES: Mapping[str, Runtime] = {
@@ -79,7 +88,9 @@ def start(network: Network, runtime: str = "auto", threads: int | None = None) -
         return runtime, _known(runtime).make(network, threads)
     from ._choose import choose
 
-    installed = [name for name, row in RUNTIMES.items() if row.installed]
+    installed = [name for name in network.candidates or RUNTIMES if RUNTIMES[name].installed]
+    if len(installed) == 1:
+        return installed[0], RUNTIMES[installed[0]].make(network, threads)
     choice = graph_path(network).with_suffix(".runtime.json")
     name, runner = choose(network, installed, lambda name: RUNTIMES[name].make(network, threads), choice)
     return name, runner or RUNTIMES[name].make(network, threads)
@@ -119,6 +130,20 @@ def graph(network: Network) -> Path:
             with atomic(path) as part:
                 export(network, part)
             log.info("exported %s in %.1f s", network.name, time.perf_counter() - begun)
+    return path
+
+
+def int8_graph(network: Network) -> Path:
+    """The path of the graph with its matrix products in int8, made of the float32 one if it is not there yet."""
+    full = graph(network)
+    path = full.with_suffix(".int8.onnx")
+    with locked(path):
+        if not path.exists():
+            from .onnx import quantise
+
+            log.info("quantising %s to %s; this happens once", network.name, path)
+            with atomic(path) as part:
+                quantise(full, part)
     return path
 
 

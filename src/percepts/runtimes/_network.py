@@ -30,6 +30,9 @@ class Network:
     example  one item, batch axis included; the inputs in the order of the module's arguments
     outputs  names, in the order the module returns them
     free     per input, the axes after the batch whose length varies, and the name of that length
+    rows     how many rows torch takes a call. Above 1 the last bits of a row may depend on its company
+    candidates   what `auto` chooses between; none: every runtime that is installed
+    precision   "float32"; "int8" for the linear layers, on the CPU; "bfloat16", on a GPU
     """
 
     name: str
@@ -38,16 +41,24 @@ class Network:
     example: Inputs
     outputs: tuple[str, ...]
     free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    rows: int = 1
+    candidates: tuple[str, ...] = ()
+    precision: str = "float32"
 
 
 def rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
     """The batch as batches of one. Raises ValueError for an empty one."""
-    count = len(next(iter(inputs.values())))
-    if not count:
-        raise ValueError("expected a batch of at least one item, got none")
-    return [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(count)]
+    return split(inputs, 1)
 
 
 def stack(outputs: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     """Batches of one, back into one batch per output."""
     return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+
+
+def split(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
+    """The batch as batches of at most `size`. Raises ValueError for an empty one."""
+    count = len(next(iter(inputs.values())))
+    if not count:
+        raise ValueError("expected a batch of at least one item, got none")
+    return [{name: value[i : i + size] for name, value in inputs.items()} for i in range(0, count, size)]

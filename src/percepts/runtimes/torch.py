@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from pathlib import Path
@@ -10,36 +11,65 @@ import numpy as np
 import torch
 
 from ..types import Inputs
-from ._network import Network, rows, stack
+from ._network import Network, split, stack
+
+GPU_ROWS = 64
+"""Rows a call on a GPU, where a few do not fill it."""
 
 
 class TorchRunner:
-    """Runs the module one row a call; torch's own threads work inside the row."""
+    """Runs the module `rows` rows a call; torch's own threads work inside the call.
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._module = module.eval()
+    device   "cpu", or "cuda" for a GPU: the batch is then copied from pinned memory, so that copying and computing
+             overlap, and with precision "bfloat16" the module computes in it
+    """
+
+    def __init__(self, module: torch.nn.Module, rows: int = 1, device: str = "cpu", precision: str = "float32") -> None:
+        self._module = module.eval().to(device)
+        self._rows, self._device = rows, torch.device(device)
+        self._cast = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output of the module."""
-        return stack([self._one(row) for row in rows(inputs)])
+        with torch.inference_mode(), self._cast:
+            results = [self._call(part) for part in split(inputs, self._rows)]
+            return stack([tuple(_numpy(result) for result in parts) for parts in results])
 
-    @torch.inference_mode()
-    def _one(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-        results = self._module(*(torch.from_numpy(np.ascontiguousarray(value)) for value in row.values()))
-        return tuple(result.numpy() for result in (results if isinstance(results, tuple) else (results,)))
+    def _call(self, part: dict[str, np.ndarray]) -> tuple[torch.Tensor, ...]:
+        results = self._module(*(self._tensor(value) for value in part.values()))
+        return results if isinstance(results, tuple) else (results,)
+
+    def _tensor(self, value: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(value))
+        return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def _numpy(result: torch.Tensor) -> np.ndarray:
+    if result.dtype == torch.bfloat16:
+        result = result.float()
+    array: np.ndarray = result.cpu().numpy()
+    return array
+
+
+def device(network: Network) -> str:
+    """Where torch runs it: on a GPU where there is one and the network takes many rows a call, else on the CPU."""
+    return "cuda" if network.rows > 1 and network.precision != "int8" and torch.cuda.is_available() else "cpu"
 
 
 def export(network: Network, path: Path) -> None:
     """Write the network's graph for one item to `path`, weights inside."""
     tensors = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in network.example.values())
-    shapes = tuple(
+    module = network.build()
+    shapes: tuple[object, ...] = tuple(
         {axis: torch.export.Dim(length) for axis, length in network.free.get(name, {}).items()}
         for name in network.example
     )
+    if any(p.kind == p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values()):
+        shapes = (shapes,)
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # of the exporter's own deprecations; nothing a caller can act on
         torch.onnx.export(
-            network.build(),
+            module,
             tensors,
             str(path),
             input_names=list(network.example),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import media
-from ..encoders import load, register
+from ..encoders import load
 from ..encoders._weights import digest
 from ..encoders.pooling import pool
 from ..errors import EncodeError, TruncatedMedia
@@ -130,8 +130,7 @@ class Embed:
     def encoder(self, spec: Spec) -> Encoder:
         """The encoder, made once in this process."""
         if spec.name not in self._encoders:
-            register(spec)
-            self._encoders[spec.name] = load(spec.name, runtime=self.runtimes.get(spec.name, "auto"))
+            self._encoders[spec.name] = load(spec, runtime=self.runtimes.get(spec.name, "auto"))
         return self._encoders[spec.name]
 
     def used_runtimes(self) -> dict[str, str]:
@@ -158,15 +157,41 @@ def records(
     """
     from ..encoders import spec as find
 
-    task = Embed((find(model),), fps=fps, hop=hop, tail=tail)
+    row = find(model)
+    task = Embed((row,), fps=fps, hop=hop, tail=tail)
     medium = probe(source)
     name = str(source) if isinstance(source, str | Path) else ""
     notes: list[str] = []
     for piece in task.pieces(source, medium, notes):
-        for (start, stop), vector in zip(piece.spans, task.vectors(model, piece.inputs), strict=True):
-            yield Record(name, start, stop, model, piece.kind, vector)
+        for (start, stop), vector in zip(piece.spans, task.vectors(row.name, piece.inputs), strict=True):
+            yield Record(name, start, stop, row.name, piece.kind, vector)
     if notes:
         raise TruncatedMedia(notes[0])
+
+
+def whole(windows: Iterable[Record]) -> Record:
+    """The record of a whole source from those of its windows: their mean, each weighted by its duration.
+
+    It says what it was made of by its `start` and `stop`, the first's and the last's. Vectors of length one give one of
+    length one. Windows without a duration, as pictures are, count alike. ValueError for none, or for those of several
+    sources or models.
+
+    >>> a = Record("a.wav", 0.0, 10.0, "m", "audio", np.float32([1, 0]))
+    >>> b = Record("a.wav", 10.0, 15.0, "m", "audio", np.float32([0, 2]))
+    >>> whole([a, b]).vector
+    array([0.6666667, 0.6666667], dtype=float32)
+    """
+    found = [window for window in windows if window.vector is not None]
+    if len({(window.source, window.model) for window in found}) != 1:
+        raise ValueError(f"expected windows with vectors of one source and one model, got {found[:3]}")
+    vectors = np.stack([np.asarray(window.vector, np.float64) for window in found])
+    weights = np.array([window.stop - window.start for window in found])
+    mean = np.average(vectors, axis=0, weights=weights if weights.any() else None)
+    norms = np.linalg.norm(vectors, axis=1)
+    if np.allclose(norms, 1, atol=1e-4) and mean.any():
+        mean /= np.linalg.norm(mean)
+    first, last = min(found, key=lambda w: w.start), max(found, key=lambda w: w.stop)
+    return Record(first.source, first.start, last.stop, first.model, first.kind, mean.astype(np.float32))
 
 
 def _identity(spec: Spec) -> dict[str, Any]:
@@ -188,10 +213,16 @@ def _sound(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterato
     return fixed(spec.window, task.hop, task.tail)(resample(blocks, int(spec.rate)))
 
 
+def _film(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
+    frames = ahead(_until_damage(media.stream_frames(source, fps=spec.rate, at_least=task.at_least(spec)), notes))
+    return fixed(spec.window, task.hop, task.tail)(frames)
+
+
 _Cutter = Callable[[Embed, Source, Spec, list[str]], Iterator[Clip]]
 _CUTTERS: dict[tuple[Kind, Kind], _Cutter] = {
     ("image", "image"): _picture,
     ("video", "image"): _frames,
+    ("video", "video"): _film,
     ("video", "audio"): _sound,
     ("audio", "audio"): _sound,
 }

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders import load
+from ..encoders._registry import reload
 from ..encoders.pooling import normalise
-from ..errors import MissingExtra, SearchError, UnknownModel
+from ..errors import MissingExtra, SearchError, UnknownModel, WeightsError
 from ..media import Probe, Source, probe
 from ..stores import exact
 from ..stores.parquet import read_manifest, specs
@@ -149,12 +149,12 @@ def _answering(directory: Path, name: str, model: str | None) -> Encoder:
 def _usable(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
     """The encoder of a table, if it is at hand and still makes the same vectors as those in the table."""
     try:
-        encoder = _loaded(spec.name)
-    except (UnknownModel, MissingExtra) as error:
+        encoder = _loaded(spec)
+        now = Embed((encoder.spec,)).settings()["models"][spec.name]
+    except (UnknownModel, MissingExtra, WeightsError) as error:
         why_not.append(str(error))
         return None
     made = read_manifest(directory).get("fingerprint", {}).get("models", {}).get(spec.name)
-    now = Embed((encoder.spec,)).settings()["models"][spec.name]
     if made is None or made == now:
         return encoder
     changed = ", ".join(f"{key} {made.get(key)!r} → {now.get(key)!r}" for key in now if made.get(key) != now.get(key))
@@ -163,9 +163,9 @@ def _usable(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
 
 
 @cache
-def _loaded(name: str) -> Encoder:
-    """One encoder of a name per process: its weights load once, however many queries are asked."""
-    return load(name)
+def _loaded(spec: Spec) -> Encoder:
+    """One encoder of a table per process: its weights load once, however many queries are asked."""
+    return reload(spec)
 
 
 def _takes(encoder: Encoder) -> str:

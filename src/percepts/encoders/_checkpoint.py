@@ -1,0 +1,229 @@
+"""A checkpoint as the hub lays it out, a folder of config.json and safetensors, read without torch or transformers.
+
+A checkpoint is named by a folder's absolute path or by "owner/name@revision". What it holds is data: weights are
+safetensors and nothing in it is run, so there is no switch for remote code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from json import loads
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import WeightsError
+
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "README.md")
+"""What is fetched of a repository: settings, weights, vocabularies, and the licence in the front matter."""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether this names a folder or a repository, and not weights of our own table."""
+    return os.path.isabs(name) or _HUB_ID.fullmatch(name) is not None
+
+
+def located(name: str) -> str | None:
+    """What the user typed, as the name of a checkpoint: an absolute path or owner/name@revision; None if it is neither.
+
+    A folder that is there wins over a repository of the same name. A revision that is not said becomes that of the
+    newest copy here, else of the hub, so that it is pinned from then on.
+    """
+    if os.path.isfile(os.path.join(name, "config.json")):
+        return str(Path(name).resolve())
+    if os.path.isdir(name):
+        raise WeightsError(f"{name}: a folder without config.json is no checkpoint; it holds {_names(Path(name))}")
+    if _HUB_ID.fullmatch(name) is None:
+        return None
+    repository, _, revision = name.partition("@")
+    return f"{repository}@{_pinned(repository, revision or 'main')}"
+
+
+def folder(name: str) -> Path:
+    """Where the checkpoint lies, fetched from the hub if it is not here. WeightsError where it is not to be had."""
+    if os.path.isabs(name):
+        if not (Path(name) / "config.json").is_file():
+            raise WeightsError(f"the checkpoint {name} is not here any more: expected a folder with config.json")
+        return Path(name)
+    repository, _, revision = name.partition("@")
+    return _here(repository, revision) or _fetch(repository, revision)
+
+
+def present(name: str) -> bool:
+    """Whether the checkpoint is here; nothing is fetched."""
+    repository, _, revision = name.partition("@")
+    return _whole(Path(name)) if os.path.isabs(name) else _here(repository, revision) is not None
+
+
+def digest(name: str) -> str:
+    """sha256 over the names and contents of everything in it that can change a number."""
+    root = folder(name)
+    files = sorted(path for pattern in WANTED[:-1] for path in root.glob(pattern) if path.is_file())
+    sums = [f"{path.relative_to(root).as_posix()}={_sha256(path, *_mark(path))}" for path in files]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The settings of a checkpoint, and single tensors of it."""
+
+    folder: Path
+
+    @classmethod
+    def named(cls, name: str) -> Checkpoint:
+        """The checkpoint of that name, checked to hold weights that can be read."""
+        found = cls(folder(name))
+        if not any(found.folder.glob("*.safetensors")):
+            raise WeightsError(
+                f"{found.folder}: expected weights as *.safetensors, found {_names(found.folder)}; pickled weights are "
+                "not read: save them again with save_pretrained, or take a revision that has safetensors"
+            )
+        return found
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.json."""
+        return self.json("config.json") or {}
+
+    @cached_property
+    def processor(self) -> dict[str, Any]:
+        """The settings of preprocessing: preprocessor_config.json, or the media's part of processor_config.json."""
+        if found := self.json("preprocessor_config.json"):
+            return found
+        whole = self.json("processor_config.json") or {}
+        parts = ("image_processor", "feature_extractor", "video_processor")
+        return next((whole[part] for part in parts if part in whole), {})
+
+    @cached_property
+    def license(self) -> str:
+        """As the front matter of its README says, in lower case there; "unknown" where it does not."""
+        readme = self.folder / "README.md"
+        text = readme.read_text("utf-8", "replace") if readme.is_file() else ""
+        found = re.search(r"\A---\n.*?^license: *\"?([^\s\"]+)", text, re.DOTALL | re.MULTILINE)
+        return found[1] if found else "unknown"
+
+    @property
+    def model_type(self) -> str:
+        """What family it says it is of; "" where it does not say."""
+        return str(self.config.get("model_type", ""))
+
+    def part(self, name: str) -> dict[str, Any]:
+        """A nested configuration, such as "vision_config"; empty where there is none."""
+        return self.config.get(name) or {}
+
+    def scalar(self, name: str) -> float | None:
+        """One number of the weights by its parameter's name, read without the others; None where it is absent."""
+        for path in sorted(self.folder.glob("*.safetensors")):
+            found = _scalar(path, name)
+            if found is not None:
+                return found
+        return None
+
+    def parameters(self) -> int:
+        """How many numbers the weights hold, from the headers of the files."""
+        return sum(
+            int(np.prod(row["shape"], dtype=np.int64))
+            for path in self.folder.glob("*.safetensors")
+            for name, row in _header(path)[0].items()
+            if name != "__metadata__"
+        )
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        """An object of one of its files; None where there is no such file."""
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        try:
+            found = loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise WeightsError(f"{path}: expected JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise WeightsError(f"{path}: expected a JSON object, got {type(found).__name__}")
+        return found
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The table of a safetensors file, and where its data begins."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if not 0 < size <= path.stat().st_size - 8:
+            raise WeightsError(
+                f"{path}: expected a safetensors file, got {path.stat().st_size} bytes of something else"
+            )
+        return loads(file.read(size)), 8 + size
+
+
+def _scalar(path: Path, name: str) -> float | None:
+    table, base = _header(path)
+    row: Mapping[str, Any] | None = table.get(name)
+    if row is None or row["dtype"] not in _DTYPES:
+        return None
+    begin, end = row["data_offsets"]
+    with path.open("rb") as file:
+        file.seek(base + begin)
+        return float(np.frombuffer(file.read(end - begin), _DTYPES[row["dtype"]])[0])
+
+
+def _repository(repository: str) -> Path:
+    """Where the hub's own cache keeps a repository: its layout is public, and asking costs no import."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    cache = os.environ.get("HF_HUB_CACHE") or Path(home) / "hub"
+    return Path(cache).expanduser() / f"models--{repository.replace('/', '--')}"
+
+
+def _pinned(repository: str, revision: str) -> str:
+    """The commit that a branch, tag or short hash means here, else on the hub."""
+    return (_here(repository, revision) or _fetch(repository, revision)).name
+
+
+def _here(repository: str, revision: str) -> Path | None:
+    """The copy in the hub's cache of a commit, of the beginning of one, or of what a branch or tag meant last."""
+    root = _repository(repository)
+    mark = root / "refs" / revision
+    commit = mark.read_text().strip() if mark.is_file() else revision
+    found = [path for path in (root / "snapshots").glob(f"{commit}*") if _whole(path)] if "/" not in commit else []
+    return found[0] if len(found) == 1 else None
+
+
+def _whole(snapshot: Path) -> bool:
+    return (snapshot / "config.json").is_file() and any(snapshot.glob("*.safetensors"))
+
+
+def _fetch(repository: str, revision: str) -> Path:
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=list(WANTED)))
+    except Exception as error:  # of the network, of the account, of the disk: the cure is the same
+        raise WeightsError(
+            f"{repository} at {revision} is not here and did not come from the hub ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no message'}). Where the hub can be reached run "
+            f"`percepts models --fetch {repository}`, or give the path of a folder with config.json and *.safetensors"
+        ) from error
+
+
+def _names(root: Path) -> str:
+    found = sorted(path.name for path in root.iterdir())
+    return ", ".join(found[:8]) + (" …" if len(found) > 8 else "") if found else "nothing"
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """Once per file as it is: size and time of change are part of the key."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,119 @@
+"""Audio Spectrogram Transformer: sound of 10.24 s → a class vector, and a grid of 12 bands by 101 times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..features.fbank import AST_MEAN, AST_STD, ast_features
+from ..types import Clip, Frames, Inputs
+from . import _sound
+from ._checkpoint import Checkpoint
+from ._clips import check_clips
+from ._transformer import Grid, Transformer
+
+if TYPE_CHECKING:
+    import torch
+
+RATE = 16_000
+HOP = 0.010  # seconds from a spectrum to the next
+
+
+class Ast(Transformer):
+    """Gong et al. 2021 (arXiv 2104.01778). The vector is the mean of the class and the distillation token.
+
+    Another window has the positions cut to their middle or stretched, as in the authors' ast_models.py.
+    """
+
+    prefix = 2
+
+    @classmethod
+    def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
+        """The fields of a Spec, from the settings alone."""
+        config, processor = checkpoint.config, checkpoint.processor
+        _sound.same(checkpoint, "the number of mels", processor.get("num_mel_bins", 128), config["num_mel_bins"])
+        _sound.same(checkpoint, "the number of frames", processor.get("max_length", 1024), config["max_length"])
+        return {"kind": "audio", "rate": _sound.rate(checkpoint, RATE), "window": config["max_length"] * HOP,
+                "dim": config["hidden_size"], "pool": "cls"}  # fmt: skip
+
+    @property
+    def grid(self) -> Grid:
+        """Bands, low first, by times."""
+        config = self.config
+        bands = (config["num_mel_bins"] - config["patch_size"]) // config["frequency_stride"] + 1
+        return Grid(("band", "time"), (bands, self._times(self._frames)), config["time_stride"] * HOP)
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """Sound to {"fbank": (B, T, M) float32, "frames": (B,) of them that hold sound}."""
+        check_clips(clips, "audio", self.spec)
+        samples, lengths = _sound.rows(clips, self._frames * int(HOP * RATE))
+        processor = self.checkpoint.processor
+        fbank, mask = ast_features(
+            samples,
+            [int(n) for n in lengths],
+            n_mels=self.config["num_mel_bins"],
+            max_length=self._frames,
+            mean=processor.get("mean", AST_MEAN) if processor.get("do_normalize", True) else 0.0,
+            std=processor.get("std", AST_STD) if processor.get("do_normalize", True) else 0.5,
+        )
+        return {"fbank": fbank, "frames": mask.sum(axis=1)}
+
+    def encode(self, inputs: Inputs) -> Frames:
+        """(B, 1 + T, D): the mean of the two tokens that were trained to stand for the whole, then the grid."""
+        tokens = self.tokens(inputs)
+        whole = (tokens.data[:, :1] + tokens.data[:, 1:2]) / 2
+        return Frames(np.concatenate([whole, tokens.data[:, 2:]], axis=1), tokens.mask[:, 1:], 0.0)
+
+    def tokens(self, inputs: Inputs) -> Frames:
+        """(B, 2 + T, D): class token, distillation token, and the grid band by band; mask True where there is sound."""
+        states = self._run({"fbank": inputs["fbank"]})[0]
+        bands, times = self.grid.shape
+        heard = np.arange(times) * self.config["time_stride"] < inputs["frames"][:, None]
+        mask = np.concatenate([np.zeros((len(states), 2), bool), np.tile(heard, (1, bands))], axis=1)
+        return Frames(states, mask, 0.0)
+
+    def example(self) -> Inputs:
+        """Noise."""
+        shape = (1, self._frames, self.config["num_mel_bins"])
+        return {"fbank": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+
+    def build(self) -> torch.nn.Module:
+        """Transformers' model, its positions fitted to the window."""
+        from . import _modules
+
+        model = _modules.pretrained("ASTModel", self.checkpoint.folder)
+        positions = model.embeddings.position_embeddings
+        positions.data = fitted(positions.data, self.grid.shape, self._times(self.config["max_length"]))
+        return _modules.Call(model, lambda m, fbank: m(fbank).last_hidden_state)
+
+    @property
+    def _frames(self) -> int:
+        return round(self.spec.window / HOP)
+
+    def _times(self, frames: int) -> int:
+        times = (frames - self.config["patch_size"]) // self.config["time_stride"] + 1
+        if times < 1:
+            raise ValueError(
+                f"{self.spec.name}: expected a window of at least {self.config['patch_size'] * HOP:g} s, "
+                f"got {self.spec.window:g}"
+            )
+        return int(times)
+
+
+def fitted(positions: torch.Tensor, shape: tuple[int, ...], trained: int) -> torch.Tensor:
+    """(1, 2 + bands * trained, D) positions for (bands, times): the middle ones, or stretched, as their authors do."""
+    import torch
+
+    bands, times = shape
+    if times == trained:
+        return positions
+    two, grid = positions[:, :2], positions[:, 2:]
+    grid = grid.reshape(1, bands, trained, -1).permute(0, 3, 1, 2)  # (1, D, bands, times)
+    if times < trained:
+        first = trained // 2 - times // 2
+        grid = grid[..., first : first + times]
+    else:
+        grid = torch.nn.functional.interpolate(grid, size=(bands, times), mode="bilinear")
+    return torch.cat([two, grid.flatten(2).transpose(1, 2)], dim=1)

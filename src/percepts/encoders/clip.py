@@ -1,0 +1,111 @@
+"""CLIP: pictures and text → one space, vectors of length one, and the temperature that turns cosines to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..types import Frames, Inputs, Spec
+from ._checkpoint import Checkpoint
+from ._transformer import PictureTransformer, Temperature, TextTower
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Clip(PictureTransformer):
+    """Radford et al. 2021 (arXiv 2103.00020). `encode` gives the projected vector, `tokens` the patches before it."""
+
+    pools = ("l2mean", "mean")
+    outputs = ("vectors", "states")
+    prefix = 1
+    model: ClassVar[str] = "CLIPModel"
+    processor: ClassVar[str] = "CLIPImageProcessor"
+
+    def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
+        super().__init__(spec, runtime=runtime, threads=threads)
+        self._text: TextTower | None = None
+
+    @classmethod
+    def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
+        """The fields of a Spec, from the settings alone."""
+        return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": cls.dim(checkpoint), "pool": "l2mean",
+                "size": cls.pixels_of(checkpoint).side}  # fmt: skip
+
+    @classmethod
+    def dim(cls, checkpoint: Checkpoint) -> int:
+        """Length of the vectors of both towers."""
+        return int(checkpoint.config.get("projection_dim", 512))
+
+    @property
+    def patch(self) -> int:
+        """Pixels along a patch."""
+        return int(self._vision.get("patch_size", 32))
+
+    @property
+    def _vision(self) -> dict[str, Any]:
+        return {"image_size": 224, **self.checkpoint.part("vision_config")}
+
+    @cached_property
+    def temperature(self) -> Temperature:
+        """What cosines are multiplied by before a softmax over texts."""
+        return Temperature.of(self.checkpoint, "logit_scale")
+
+    def encode(self, inputs: Inputs) -> Frames:
+        """(B, 1, D): the projected vector of each picture."""
+        vectors = self._run(inputs)[0]
+        return Frames(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
+
+    def tokens(self, inputs: Inputs) -> Frames:
+        """(B, T, D) states of the last layer of the picture tower, its own width."""
+        states = self._run(inputs)[1]
+        mask = np.arange(states.shape[1]) >= self.prefix
+        return Frames(states, np.tile(mask, (len(states), 1)), 0.0)
+
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        """(B,) texts to (B, D), length one where pictures are, in the space of the pictures."""
+        from .pooling import normalise
+
+        vectors = self.text(texts)
+        return normalise(vectors) if self.spec.pool == "l2mean" else vectors
+
+    @property
+    def text(self) -> TextTower:
+        """The tower of texts."""
+        if self._text is None:
+            self._text = self.text_tower()
+        return self._text
+
+    def text_tower(self) -> TextTower:
+        """Attention looks back only and the end token gives the vector: no text needs padding."""
+        return TextTower(
+            self, self.build_text, int(self.checkpoint.part("text_config").get("max_position_embeddings", 77))
+        )
+
+    def build(self) -> torch.nn.Module:
+        """The picture tower and its projection, behind the normalising."""
+        from . import _modules
+
+        _ = self.grid  # says so if the size does not divide into patches
+        model = _modules.pretrained(self.model, self.checkpoint.folder)
+        model.text_model = None
+        return _modules.Call(model, _pictures(self.resized), _modules.Normalise(self.pixels))
+
+    def build_text(self) -> torch.nn.Module:
+        """The text tower and its projection."""
+        from . import _modules
+
+        model = _modules.pretrained(self.model, self.checkpoint.folder)
+        model.vision_model = None
+        return _modules.Call(model, lambda m, ids: m.get_text_features(input_ids=ids).pooler_output)
+
+
+def _pictures(resized: bool) -> Any:
+    def call(model: Any, pixels: Any) -> tuple[Any, Any]:
+        found = model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=resized)
+        return found.pooler_output, found.last_hidden_state
+
+    return call

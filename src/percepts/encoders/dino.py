@@ -1,0 +1,46 @@
+"""DINOv2 and DINOv3: pictures → a class token, registers where there are some, and a grid of patches."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from .vit import Vit
+
+
+class Dino2(Vit):
+    """Oquab et al. 2023 (arXiv 2304.07193). Its positions are interpolated by the model itself."""
+
+    model = "Dinov2Model"
+    processor = "BitImageProcessor"
+    interpolates: ClassVar[bool] = False
+
+    @property
+    def without_pooler(self) -> dict[str, Any]:
+        """It has none: its pooled output is the class token."""
+        return {}
+
+
+class Dino2Registers(Dino2):
+    """Darcet et al. 2023 (arXiv 2309.16588): registers between the class token and the patches."""
+
+    model = "Dinov2WithRegistersModel"
+
+    @property
+    def prefix(self) -> int:  # type: ignore[override]
+        """The class token and the registers."""
+        return 1 + int(self.config.get("num_register_tokens", 4))
+
+
+class Dino3(Dino2):
+    """Siméoni et al. 2025 (arXiv 2508.10104): rotary positions, so every size is as good as its own.
+
+    Its own processor resizes floats where this resizes bytes: a pixel differs by at most half a level of 255.
+    """
+
+    model = "DINOv3ViTModel"
+    processor = "DINOv3ViTImageProcessor"
+
+    @property
+    def prefix(self) -> int:  # type: ignore[override]
+        """The class token and the registers."""
+        return 1 + int(self.config.get("num_register_tokens", 0))

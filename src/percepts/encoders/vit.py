@@ -1,0 +1,78 @@
+"""ViT, DeiT and BEiT: pictures → a class token and a grid of patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ._checkpoint import Checkpoint
+from ._transformer import PictureTransformer
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Vit(PictureTransformer):
+    """Dosovitskiy et al. 2020 (arXiv 2010.11929). The vector is the class token after the last norm.
+
+    Never the pooler: in a checkpoint of a classifier, such as google/vit-base-patch16-224, it is not there.
+    """
+
+    prefix = 1
+    model: ClassVar[str] = "ViTModel"
+    processor: ClassVar[str] = "ViTImageProcessor"
+    interpolates: ClassVar[bool] = True
+    """Whether the model has to be told to interpolate its positions."""
+
+    @classmethod
+    def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
+        """The fields of a Spec, from the settings alone."""
+        side = cls.pixels_of(checkpoint).side
+        return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": int(checkpoint.config["hidden_size"]),
+                "pool": cls.usual_pool(checkpoint), "size": side}  # fmt: skip
+
+    @classmethod
+    def usual_pool(cls, checkpoint: Checkpoint) -> str:
+        """How its authors made one vector."""
+        return "cls"
+
+    def build(self) -> torch.nn.Module:
+        """Transformers' model behind the normalising."""
+        from . import _modules
+
+        _ = self.grid  # says so if the size does not divide into patches
+        settings: dict[str, Any] = {"interpolate_pos_encoding": True} if self.interpolates and self.resized else {}
+        model = _modules.pretrained(self.model, self.checkpoint.folder, **self.without_pooler)
+        return _modules.Call(
+            model,
+            lambda m, pixels: m(pixel_values=pixels, **settings).last_hidden_state,
+            _modules.Normalise(self.pixels),
+        )
+
+    @property
+    def without_pooler(self) -> dict[str, Any]:
+        """The setting that leaves the pooler out."""
+        return {"add_pooling_layer": False}
+
+
+class Deit(Vit):
+    """Touvron et al. 2020 (arXiv 2012.12877): a class token and a distillation token before the patches."""
+
+    prefix = 2
+    model = "DeiTModel"
+    processor = "DeiTImageProcessor"
+
+
+class Beit(Vit):
+    """Bao et al. 2021 (arXiv 2106.08254), and data2vec's pictures. Relative positions; the mean of the patches."""
+
+    processor = "BeitImageProcessor"
+
+    @property
+    def model(self) -> str:  # type: ignore[override]
+        """By its config."""
+        return {"beit": "BeitModel", "data2vec-vision": "Data2VecVisionModel"}[self.checkpoint.model_type]
+
+    @classmethod
+    def usual_pool(cls, checkpoint: Checkpoint) -> str:
+        """What the checkpoint was fine-tuned with."""
+        return "mean" if checkpoint.config.get("use_mean_pooling", True) else "cls"

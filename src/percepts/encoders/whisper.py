@@ -1,0 +1,79 @@
+"""Whisper's encoder: speech → 50 states a second, cut to the sound's true length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..features.mel import WHISPER_HOP, whisper_log_mel
+from ..types import Clip, Frames, Inputs
+from . import _sound
+from ._checkpoint import Checkpoint
+from ._clips import check_clips
+from ._transformer import Grid, Transformer
+
+if TYPE_CHECKING:
+    import torch
+
+RATE = 16_000
+SAMPLES_A_STEP = 2 * WHISPER_HOP
+
+
+class Whisper(Transformer):
+    """Radford et al. 2022 (arXiv 2212.04356). A shorter window has the first of the trained positions."""
+
+    pools = ("mean",)
+
+    @classmethod
+    def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
+        """The fields of a Spec, from the settings alone."""
+        config = checkpoint.config
+        _sound.same(
+            checkpoint, "the number of mels", checkpoint.processor.get("feature_size", 80), config["num_mel_bins"]
+        )
+        window = config["max_source_positions"] * SAMPLES_A_STEP / RATE
+        return {"kind": "audio", "rate": float(RATE), "window": window, "dim": config["d_model"], "pool": "mean"}
+
+    @property
+    def grid(self) -> Grid:
+        """Steps of 20 ms."""
+        return Grid(("time",), (self._steps,), SAMPLES_A_STEP / RATE)
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """Sound to {"mel": (B, M, T) float32, "lengths": (B,) samples}."""
+        check_clips(clips, "audio", self.spec)
+        samples, lengths = _sound.rows(clips, self._steps * SAMPLES_A_STEP)
+        seconds = self._steps * SAMPLES_A_STEP / RATE
+        return {"mel": whisper_log_mel(samples, self.config["num_mel_bins"], seconds=seconds), "lengths": lengths}
+
+    def tokens(self, inputs: Inputs) -> Frames:
+        """(B, T, D), a step every 20 ms; the mask is False after the end of the sound."""
+        states = self._run({"mel": inputs["mel"]})[0]
+        steps = np.maximum(-(-inputs["lengths"] // SAMPLES_A_STEP), 1)
+        return Frames(states, np.arange(states.shape[1]) < steps[:, None], SAMPLES_A_STEP / RATE)
+
+    def example(self) -> Inputs:
+        """Silence."""
+        return {"mel": np.zeros((1, self.config["num_mel_bins"], 2 * self._steps), np.float32)}
+
+    def build(self) -> torch.nn.Module:
+        """The encoder alone, its positions cut to the window."""
+        from . import _modules
+
+        encoder = _modules.pretrained("WhisperModel", self.checkpoint.folder).encoder
+        encoder.config.max_source_positions = self._steps
+        encoder.embed_positions.weight.data = encoder.embed_positions.weight.data[: self._steps].clone()
+        encoder.embed_positions.num_embeddings = self._steps
+        return _modules.Call(encoder, lambda m, mel: m(mel).last_hidden_state)
+
+    @property
+    def _steps(self) -> int:
+        steps, trained = round(self.spec.window * RATE / SAMPLES_A_STEP), self.config["max_source_positions"]
+        if not 0 < steps <= trained:
+            raise ValueError(
+                f"{self.spec.name}: expected a window of at most {trained * SAMPLES_A_STEP / RATE:g} s, "
+                f"got {self.spec.window:g}"
+            )
+        return steps

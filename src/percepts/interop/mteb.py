@@ -1,0 +1,93 @@
+"""An encoder of ours as MTEB's evaluations ask for one: batches of text, pictures and sound in, one vector each out.
+
+    import mteb
+    from percepts.interop.mteb import MtebEncoder
+
+    mteb.evaluate(MtebEncoder("openai/clip-vit-base-patch32"), mteb.get_tasks(["CIFAR10ZeroShot"]))
+
+Needs mteb (2.26 was tested), which is in no extra of ours: it brings datasets, polars and sentence-transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from mteb.models.abs_encoder import AbsEncoder
+from mteb.models.model_meta import ModelMeta, ScoringFunction
+
+from ..encoders import load
+from ..encoders.pooling import normalise, pool
+from ..features.resample import resample_clip
+from ..media import mono
+from ..media.audio import array_audio
+from ..tasks.embed import whole
+from ..types import Clip, Encoder, Record, Spec, TextEncoder
+from ..windows import fixed
+
+
+class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when types are checked
+    """Scores are cosines. What has text and media in one row gets the sum of the two directions, as MTEB's own do."""
+
+    def __init__(self, model: str | Spec, revision: str | None = None, **_: Any) -> None:
+        name = f"{model}@{revision}" if revision and isinstance(model, str) else model
+        self.model = self.encoder = load(name)
+        spec = self.encoder.spec
+        kinds = [spec.kind] if spec.kind != "text" else []
+        said = spec.name.rpartition("/")[2]
+        self.mteb_model_meta: Any = ModelMeta.create_empty(
+            {
+                "name": spec.name if spec.name.count("/") == 1 else f"percepts/{said}",
+                "revision": revision or spec.revision,
+                "modalities": [*kinds, *(["text"] if isinstance(self.encoder, TextEncoder) else [])],
+                "embed_dim": spec.dim,
+                "similarity_fn_name": ScoringFunction.COSINE,
+                "license": None,
+            }
+        )
+
+    def encode(self, inputs: Any, **_: Any) -> np.ndarray:
+        """A DataLoader of rows with "text", "image" or "audio" to (N, D) float32 in the order of the rows."""
+        inputs.collate_fn = _columns
+        return np.concatenate([self._batch(batch) for batch in inputs])
+
+    def _batch(self, batch: Mapping[str, list[Any]]) -> np.ndarray:
+        found = [read(self.encoder, batch[name]) for name, read in _READERS.items() if name in batch]
+        if not found:
+            raise ValueError(f"expected rows with {', '.join(_READERS)}, got {', '.join(batch)}")
+        return found[0] if len(found) == 1 else np.asarray(sum(normalise(vectors) for vectors in found))
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _texts(encoder: Encoder, texts: Iterable[str]) -> np.ndarray:
+    if not isinstance(encoder, TextEncoder):
+        raise TypeError(f"{encoder.spec.name} takes no text")
+    return encoder.encode_text([str(text) for text in texts])
+
+
+def _pictures(encoder: Encoder, images: Iterable[Any]) -> np.ndarray:
+    clips = [Clip(np.asarray(image.convert("RGB"))[None], "image", 0.0) for image in images]
+    return pool(encoder.encode(encoder.prepare(clips)), encoder.spec.pool)
+
+
+def _sounds(encoder: Encoder, sounds: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    return np.stack([_sound(encoder, np.asarray(s["array"]), s["sampling_rate"]) for s in sounds])
+
+
+def _sound(encoder: Encoder, samples: np.ndarray, rate: float) -> np.ndarray:
+    """All windows of one sound, pooled by their durations."""
+    spec = encoder.spec
+    clip = resample_clip(mono(array_audio(np.clip(samples, -1, 1), rate)), spec.rate)
+    windows = list(fixed(spec.window)([clip]))
+    vectors = pool(encoder.encode(encoder.prepare(windows)), spec.pool)
+    pairs = zip(windows, vectors, strict=True)
+    one = whole(Record("", w.start, w.stop, spec.name, "audio", vector) for w, vector in pairs)
+    return np.asarray(one.vector)
+
+
+_READERS: Mapping[str, Callable[[Encoder, Any], np.ndarray]] = {"text": _texts, "image": _pictures, "audio": _sounds}
+"""By the name of a column: what makes vectors of it."""

@@ -1,0 +1,60 @@
+"""An encoder in, items per second on this machine out: how fast it prepares on one core, and how fast it encodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..encoders import load
+from ..types import Clip, Kind, Spec, TextEncoder
+
+BATCH = 8
+SECONDS = 2.0  # of measuring, at least, after one call to warm up
+
+
+def speed(spec: Spec) -> dict[str, Any]:
+    """{"prepare_per_second", "encode_per_second", "runtime"} of windows of noise, or of short sentences for text."""
+    encoder = load(spec)
+    if spec.kind == "text":
+        assert isinstance(encoder, TextEncoder)
+        texts = [f"a sentence of a few words, number {i}" for i in range(BATCH)]
+        rate = _rate(lambda: encoder.encode_text(texts))
+        return {"prepare_per_second": rate, "encode_per_second": rate, "runtime": getattr(encoder, "runtime", "")}
+    clips = [Clip(_NOISE[spec.kind](spec, np.random.default_rng(i)), spec.kind, spec.rate) for i in range(BATCH)]
+    inputs = encoder.prepare(clips)
+    return {
+        "prepare_per_second": _rate(lambda: encoder.prepare(clips)),
+        "encode_per_second": _rate(lambda: encoder.encode(inputs)),
+        "runtime": getattr(encoder, "runtime", ""),
+    }
+
+
+def _rate(call: Callable[[], object]) -> float:
+    call()
+    begun, count = time.perf_counter(), 0
+    while (taken := time.perf_counter() - begun) < SECONDS:
+        call()
+        count += BATCH
+    return count / taken
+
+
+def _sound(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+    return (0.1 * rng.standard_normal((1, round(spec.window * spec.rate)))).astype(np.float32)
+
+
+def _film(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, (round(spec.window * spec.rate), 480, 640, 3), np.uint8)
+
+
+def _picture(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, (1, 480, 640, 3), np.uint8)
+
+
+_NOISE: dict[Kind, Callable[[Spec, np.random.Generator], np.ndarray]] = {
+    "image": _picture,
+    "audio": _sound,
+    "video": _film,
+}

@@ -1,0 +1,118 @@
+"""A source in, the tokens of every window of it out: patches, frames or colours, with their grid and their times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..encoders import spec as find
+from ..errors import NotMedia, TruncatedMedia
+from ..media import Source, probe
+from ..types import Encoder, Frames, Inputs
+from ..windows import Tail
+from .embed import Embed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """All windows of one source.
+
+    data    (W, T, D) float32, the states of the model's last layer; or (W, T) int64 of a discrete vocabulary
+    mask    (W, T) bool, False where a token stands for no place in the source (class token, padding)
+    start, stop   (W,) seconds of the windows
+    times   (W, T) seconds at which what a token stands for begins; its window's start where its grid has no time
+    axes, shape   of the grid of the tokens that count, slowest first; ("row", "column") and (14, 14), say
+    step    seconds between neighbours on the axis "time", 0.0 without one
+    """
+
+    model: str
+    data: np.ndarray
+    mask: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    times: np.ndarray
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    step: float
+
+    def save(self, path: str | Path) -> None:
+        """Write .npz or .safetensors, as the name ends, the grid beside the arrays; ValueError for another ending."""
+        path = Path(path)
+        if path.suffix not in _WRITERS:
+            raise ValueError(f"expected a name that ends in {' or '.join(_WRITERS)}, got {path.name!r}")
+        arrays = {name: getattr(self, name) for name in ("data", "mask", "start", "stop", "times")}
+        facts = {"model": self.model, "axes": ",".join(self.axes), "shape": ",".join(map(str, self.shape)),
+                 "step": repr(self.step)}  # fmt: skip
+        _WRITERS[path.suffix](path, arrays, facts)
+
+
+def tokens(source: Source, model: str, *, fps: float = 1.0, hop: float | None = None, tail: Tail = "pad") -> Tokens:
+    """The tokens of one picture, recording or film. Cutting is as in `embed`; discrete where the model's input is.
+
+    Raises MediaError where the source cannot be used, TruncatedMedia where it is damaged later on.
+
+    >>> from percepts.tasks.tokens import tokens
+    >>> tokens("photo.jpg", "vit-b16").shape  # doctest: +SKIP
+    (14, 14)
+    """
+    row = find(model)
+    task = Embed((row,), fps=fps, hop=hop, tail=tail)
+    medium, notes = probe(source), list[str]()
+    encoder = task.encoder(row)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    spans: list[tuple[float, float]] = []
+    for piece in task.pieces(source, medium, notes):
+        found.append(_of(encoder, piece.inputs))
+        spans += piece.spans
+    if notes:
+        raise TruncatedMedia(notes[0])
+    if not spans:
+        raise NotMedia(f"{source if isinstance(source, str | Path) else 'the source'}: {task.why_none(medium)}")
+    data, mask = (_joined([part[i] for part in found]) for i in (0, 1))
+    start, stop = np.array(spans).T
+    grid = getattr(encoder, "grid", None)
+    axes, shape, step = (grid.axes, grid.shape, grid.step) if grid else (("token",), (data.shape[1],), 0.0)
+    times = start[:, None] + _offsets(mask.shape[1], axes, shape, step)
+    return Tokens(row.name, data, mask, start, stop, times, axes, shape, step)
+
+
+def _of(encoder: Encoder, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    if "ids" in inputs:
+        return inputs["ids"], np.ones(inputs["ids"].shape, bool)
+    frames: Frames = getattr(encoder, "tokens", encoder.encode)(inputs)
+    return frames.data, frames.mask
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Batches one after the other, zeros after the shorter ones."""
+    longest = max(part.shape[1] for part in parts)
+    padded = [np.pad(p, [(0, 0), (0, longest - p.shape[1])] + [(0, 0)] * (p.ndim - 2)) for p in parts]
+    return np.concatenate(padded)
+
+
+def _offsets(count: int, axes: tuple[str, ...], shape: tuple[int, ...], step: float) -> np.ndarray:
+    """(T,) seconds from the start of the window; 0 for the tokens before the grid."""
+    if "time" not in axes:
+        return np.zeros(count)
+    along = np.indices(shape)[axes.index("time")].ravel() * step
+    grid = along[: min(count, along.size)]
+    return np.concatenate([np.zeros(count - len(grid)), grid])
+
+
+def _npz(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+    named: dict[str, Any] = {**arrays, **{name: np.array(value) for name, value in facts.items()}}
+    with path.open("wb") as file:
+        np.savez(file, **named)
+
+
+def _safetensors(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, dict(facts))
+
+
+_WRITERS = {".npz": _npz, ".safetensors": _safetensors}
