@@ -14,6 +14,7 @@ from percepts.errors import WeightsError
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
 
+
 @pytest.fixture(scope="session", autouse=True)
 def random_openl3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("openl3")
