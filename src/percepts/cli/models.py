@@ -82,7 +82,7 @@ def describe(row: Spec) -> dict[str, Any]:
 def _weights_alone() -> set[str]:
     """Weights that no encoder goes by the name of, such as the speech detector's."""
     from .. import encoders
-    from ..encoders._weights import WEIGHTS
+    from ..encoders._wheels import WEIGHTS
 
     return set(WEIGHTS) - set(encoders.names())
 
