@@ -46,7 +46,7 @@ bench: $(VENV)/.has-dev
 	@set -e; for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 docs: $(VENV)/.has-docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo 'site/index.html'
 
 # Writes constraints.txt from an environment that nothing but pyproject.toml has shaped.
 # torch is held: it is the one pin that decides between a build for this machine and gigabytes of another.

@@ -66,8 +66,7 @@ def stream_audio(source: Source, *, block: float = 10.0) -> Iterator[Clip]:
 def open_audio(source: Source) -> Clip:
     """All of it in one clip. Hours of it take gigabytes: `stream_audio` takes none.
 
-    Raises:
-        As `stream_audio`; TruncatedMedia then delivers nothing.
+    Raises what `stream_audio` raises; TruncatedMedia then delivers nothing.
     """
     blocks = list(stream_audio(source))
     if not blocks:
