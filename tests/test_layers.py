@@ -50,9 +50,9 @@ def test_a_layer_imports_only_those_below_it(module: Path) -> None:
 
 def test_the_public_names_are_these() -> None:
     assert " ".join(percepts.__all__) == (
-        "Classifier Clip Encoder Frames Hit PerceptsError Progress Record Report Segment Spec TextEncoder Verdict "
-        "embed load names open_audio open_image openl3 probe records register search spec stream_audio stream_frames "
-        "verify"
+        "Classifier Clip Diarization Encoder Frames Hit PerceptsError Progress Record Report Segment Spec TextEncoder "
+        "Verdict diarize embed load names open_audio open_image openl3 probe records register search spec "
+        "stream_audio stream_frames verify"
     )
     for name in percepts.__all__:
         assert getattr(percepts, name) is not None

@@ -11,6 +11,7 @@ The way of the data, and the name for each step of it::
       │  pool      percepts.encoders.pooling        → Record    source, start, stop, model, vector
       ├─ records   all of that for one source, lazily
       ├─ embed     … for any number of sources, restartably, into a directory
+      ├─ diarize   a recording in, who spoke when out → Segment   start, stop, speaker
       ├─ verify    proof that nothing in it is lost
       └─ search    text, a picture or a sound in, the nearest moments out
 
@@ -30,6 +31,7 @@ from typing import Any
 _HOME = {
     "Classifier": "types",
     "Clip": "types",
+    "Diarization": "tasks.diarize",
     "Encoder": "types",
     "Frames": "types",
     "Hit": "tasks.search",
@@ -41,6 +43,7 @@ _HOME = {
     "Spec": "types",
     "TextEncoder": "types",
     "Verdict": "jobs.verify",
+    "diarize": "tasks.diarize",
     "embed": "jobs.run",
     "load": "encoders",
     "names": "encoders",

@@ -16,6 +16,8 @@ from .media import open_image as open_image
 from .media import probe as probe
 from .media import stream_audio as stream_audio
 from .media import stream_frames as stream_frames
+from .tasks.diarize import Diarization as Diarization
+from .tasks.diarize import diarize as diarize
 from .tasks.embed import records as records
 from .tasks.search import Hit as Hit
 from .tasks.search import search as search

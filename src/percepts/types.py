@@ -113,7 +113,7 @@ class Record(_Shapes):
     text: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Segment(_Shapes):
     """A stretch of a source with its text: a caption, a sentence, a turn. `start` and `stop` are seconds."""
 

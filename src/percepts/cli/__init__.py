@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import PerceptsError, SearchError, SettingsDiffer, UnknownModel
-from . import demo, doctor, embed, models, openl3, search, tokens, verify
+from . import demo, diarize, doctor, embed, eval, models, openl3, search, tokens, verify
 from ._print import printable
 
 MISTYPED: tuple[type[Exception], ...] = (
@@ -34,8 +34,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (embed.embed, search.search, models.models, tokens.tokens, verify.verify, doctor.doctor, demo.demo):
+COMMANDS = (
+    embed.embed,
+    search.search,
+    diarize.diarize,
+    models.models,
+    tokens.tokens,
+    verify.verify,
+    doctor.doctor,
+    demo.demo,
+)
+for command in COMMANDS:
     app.command()(command)
+app.add_typer(eval.app, name="eval")
 app.add_typer(openl3.app, name="openl3")
 
 

@@ -36,9 +36,11 @@ def models(
     """
     from .. import encoders
 
-    rows = [encoders.spec(name) for name in names or (encoders.hub_names() if hub else encoders.names())]
+    bare = [name for name in names or () if fetch and name in _weights_alone()]
+    listed = names or (encoders.hub_names() if hub else encoders.names())
+    rows = [encoders.spec(name) for name in listed if name not in bare]
     if fetch:
-        _fetch(dict.fromkeys(weights for row in rows for weights in row.weights))
+        _fetch(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
     described = [describe(row) for row in rows]
     if bench:
         from ..tasks.speed import speed
@@ -47,7 +49,7 @@ def models(
             one |= speed(row)
     if as_json:
         print_json(described)
-    else:
+    elif described:
         print_table(HEAD, [_cells(row) for row in described], right=("dim", "rate", "window", "download"))
         for known in described if bench or names else ():
             if details := _details(known):
@@ -75,6 +77,14 @@ def describe(row: Spec) -> dict[str, Any]:
         "summary": row.summary,
         **_of_checkpoint(row),
     }
+
+
+def _weights_alone() -> set[str]:
+    """Weights that no encoder goes by the name of, such as the speech detector's."""
+    from .. import encoders
+    from ..encoders._wheels import WEIGHTS
+
+    return set(WEIGHTS) - set(encoders.names())
 
 
 def _of_checkpoint(row: Spec) -> dict[str, Any]:

@@ -104,6 +104,24 @@ WEIGHTS: Mapping[str, Weights] = {
             ),
         ),
     ),
+    "silero": Weights(
+        "silero-vad==6.2.3",
+        "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+        11_317_527,
+        "MIT",
+        (
+            File(
+                "silero_vad/data/silero_vad_16k_sequence.onnx",
+                "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+                1_246_165,
+            ),
+            File(
+                "silero_vad/data/silero_vad.onnx",
+                "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+                2_327_524,
+            ),
+        ),
+    ),
 }
 
 

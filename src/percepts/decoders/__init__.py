@@ -1,0 +1,1 @@
+"""What a model heard or saw, to text that stays: hypotheses in, words out."""

@@ -1,0 +1,114 @@
+"""Segments of one medium: in order, as plain rows for JSON, and cut to what fits under a picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..types import Segment
+
+
+def in_order(segments: Iterable[Segment]) -> list[Segment]:
+    """Sorted by start, then stop.
+
+    Raises ValueError for a segment that stops before it starts, or at no time at all.
+    """
+    found = sorted(segments, key=lambda segment: (segment.start, segment.stop))
+    for segment in found:
+        if not 0 <= segment.start <= segment.stop < float("inf"):
+            raise ValueError(f"expected 0 <= start <= stop, got {segment}")
+    return found
+
+
+def shifted(segments: Iterable[Segment], seconds: float) -> Iterator[Segment]:
+    """The same, so many seconds later, words included."""
+    for segment in segments:
+        words = tuple(shifted(segment.words, seconds))
+        yield replace(segment, start=segment.start + seconds, stop=segment.stop + seconds, words=words)
+
+
+def to_row(segment: Segment) -> dict[str, Any]:
+    """A segment as JSON has it: every field, so that `from_row` gives it back exactly."""
+    row: dict[str, Any] = {"start": segment.start, "stop": segment.stop, "text": segment.text}
+    row |= {"speaker": segment.speaker, "score": segment.score, "kind": segment.kind}
+    return row | {"words": [to_row(word) for word in segment.words]} if segment.words else row
+
+
+def from_row(row: Mapping[str, Any]) -> Segment:
+    """The segment of a row; ValueError where it is none."""
+    try:
+        return Segment(
+            float(row["start"]),
+            float(row["stop"]),
+            str(row.get("text", "")),
+            tuple(from_row(word) for word in row.get("words", ())),
+            None if row.get("speaker") is None else str(row["speaker"]),
+            None if row.get("score") is None else float(row["score"]),
+            str(row.get("kind", "speech")),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"expected an object with start and stop in seconds, got {row!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How much text stands on the screen at once.
+
+    width  characters a line, None for any; a word that is longer has a line to itself
+    count  lines at once, None for any
+    """
+
+    width: int | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.width is not None and self.width < 1) or (self.count is not None and self.count < 1):
+            raise ValueError(f"expected a width and a count of lines of 1 or more, got {self}")
+
+    def wrap(self, text: str) -> list[str]:
+        """A text to lines; words are kept whole and spaces single."""
+        if self.width is None:
+            return [" ".join(text.split())]
+        return textwrap.wrap(text, self.width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def cues(segments: Iterable[Segment], lines: Lines) -> Iterator[Segment]:
+    """Cut each segment into as many as it takes for each to fit, its text broken into lines by newlines.
+
+    A cut falls at the start of the first word after it, where the words are known and spell the text; else the time
+    is shared out by characters, which is an estimate.
+    """
+    for segment in segments:
+        wrapped = lines.wrap(segment.text)
+        step = lines.count or len(wrapped)
+        pages = [wrapped[i : i + step] for i in range(0, len(wrapped), step)]
+        if len(pages) == 1:
+            yield replace(segment, text="\n".join(pages[0]))
+        else:
+            yield from _paged(segment, pages)
+
+
+def _paged(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[Segment]:
+    counts = [sum(len(line.split()) for line in page) for page in pages]
+    spelled = [word for word in segment.words if word.text.strip()]
+    known = [word.text.strip() for word in spelled] == segment.text.split()
+    at, begun = 0, segment.start
+    for number, (page, count) in enumerate(zip(pages, counts, strict=True)):
+        words = tuple(spelled[at : at + count]) if known else ()
+        at += count
+        if number == len(pages) - 1:
+            stop = segment.stop
+        elif known:
+            stop = min(max(spelled[at].start, begun), segment.stop)
+        else:
+            stop = segment.start + (segment.stop - segment.start) * _share(pages, number)
+        yield replace(segment, start=begun, stop=stop, text="\n".join(page), words=words)
+        begun = stop
+
+
+def _share(pages: Sequence[Sequence[str]], number: int) -> float:
+    """The part of the characters that the pages up to this one hold."""
+    sizes = [sum(len(line) for line in page) for page in pages]
+    return sum(sizes[: number + 1]) / sum(sizes)

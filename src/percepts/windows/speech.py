@@ -1,0 +1,327 @@
+"""Sound in, speech out: every stretch in which somebody speaks becomes a clip that knows when it was said."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..types import Clip, Windower
+from .contiguous import ToTheBreak, contiguous
+
+Span = tuple[int, int]
+"""First sample, and the one after the last."""
+
+
+class Listener(Protocol):
+    """One stream being listened to: it remembers what it heard."""
+
+    @property
+    def frame(self) -> int:
+        """Samples to one probability."""
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """(n, frame) float32, the next n frames of the stream, to (n,) probabilities of speech."""
+
+
+class Detector(Protocol):
+    """What can tell speech from the rest: `Energy` here, `percepts.encoders.silero.Silero` with weights."""
+
+    def listen(self, rate: float) -> Listener:
+        """Begin a stream. Raises ValueError for a rate in Hz that it cannot take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How probabilities become stretches of speech; the rules and defaults of Silero's own post-processing.
+
+    enter        speech begins where the probability reaches this
+    leave        and may end where it falls below this; None: 0.15 less than `enter`
+    min_speech   seconds; shorter stretches are dropped
+    min_silence  seconds of quiet that end a stretch
+    max_speech   seconds; longer stretches are cut at their longest pause, or hard where there is none
+    pad          seconds added at both ends; two stretches share a gap that is too short for both
+    min_pause    seconds of quiet that count as a pause to cut at
+    """
+
+    enter: float = 0.5
+    leave: float | None = None
+    min_speech: float = 0.25
+    min_silence: float = 0.1
+    max_speech: float = math.inf
+    pad: float = 0.03
+    min_pause: float = 0.098
+
+    def __post_init__(self) -> None:
+        if not 0 < self.exit <= self.enter < 1:
+            raise ValueError(f"expected 0 < leave <= enter < 1, got enter = {self.enter}, leave = {self.leave}")
+        lengths = (self.min_speech, self.min_silence, self.pad, self.min_pause)
+        if not all(0 <= length < math.inf for length in lengths):
+            raise ValueError(f"expected seconds, zero or more, got {self}")
+        if not self.max_speech > 2 * self.pad + 0.1:
+            raise ValueError(f"expected max_speech to be more than 0.1 s and both pads, got {self}")
+
+    @property
+    def exit(self) -> float:
+        """The threshold of leaving, whatever was given."""
+        return max(self.enter - 0.15, 0.01) if self.leave is None else self.leave
+
+
+BOUNDED = Rules(max_speech=30.0)
+"""The default of `speech`: memory stays at a minute of sound, however long somebody speaks."""
+
+
+def speech(detector: Detector | None = None, rules: Rules = BOUNDED) -> Windower:
+    """Cut a stream of sound into its stretches of speech: one channel in, clips of differing length out.
+
+    Each clip holds the samples of the stream as they came and starts exactly where they stood in it. A clip is given
+    as soon as nothing that follows can change it, so a microphone works like a file; the cut of the incoming blocks
+    changes nothing. With `max_speech` finite, memory is twice that and a block. A stream without speech gives nothing.
+
+    Args:
+        detector: default `Energy()`, which needs no weights and takes whatever stands out of the noise for speech.
+        rules: when speech begins and ends.
+
+    A source that breaks off with TruncatedMedia is cut to its last good sample before the error is passed on.
+
+    Raises ValueError for sound of several channels, a rate that the detector does not take, and for blocks that do
+    not follow one another.
+
+    >>> rate = 16_000
+    >>> sound = np.zeros((1, 3 * rate), np.float32)
+    >>> sound[:, rate : 2 * rate] = np.sin(np.arange(rate) / 8)
+    >>> [(round(clip.start, 2), round(clip.stop, 2)) for clip in speech()([Clip(sound, "audio", rate)])]
+    [(0.96, 2.05)]
+    """
+    return lambda blocks: _cut(blocks, detector or Energy(), rules)
+
+
+def _cut(blocks: Iterable[Clip], detector: Detector, rules: Rules) -> Iterator[Clip]:
+    source = ToTheBreak(blocks)
+    cutter: _Cutter | None = None
+    for block in contiguous(source):
+        if cutter is None:
+            cutter = _Cutter(block, detector.listen(_mono(block).rate), rules)
+        yield from cutter.push(block)
+    if cutter is not None:
+        yield from cutter.finish()
+    source.release()
+
+
+def _mono(block: Clip) -> Clip:
+    if block.kind != "audio" or block.data.shape[0] != 1:
+        raise ValueError(f"expected sound of one channel, got {block}: mix it down first")
+    return block
+
+
+class _Cutter:
+    """The stream so far: what was heard, and the samples that may still be needed."""
+
+    def __init__(self, first: Clip, listener: Listener, rules: Rules) -> None:
+        self.first, self.listener = first, listener
+        self.tape = _Tape()
+        self.heard = 0  # samples that have a probability
+        self.spans = Spans(rules, first.rate, listener.frame)
+
+    def push(self, block: Clip) -> Iterator[Clip]:
+        """Take in one block; give the speech that is complete."""
+        self.tape.append(block.data[0])
+        frame = self.listener.frame
+        whole = (self.tape.end - self.heard) // frame * frame
+        if whole:
+            frames = self.tape.read(self.heard, self.heard + whole).reshape(-1, frame)
+            self.heard += whole
+            yield from self._clips(self.spans.push(self.listener(frames)))
+            self.tape.forget(min(self.spans.needed, self.heard))
+
+    def finish(self) -> Iterator[Clip]:
+        """Give the rest."""
+        end, frame = self.tape.end, self.listener.frame
+        if end > self.heard:
+            last = np.zeros((1, frame), np.float32)
+            last[0, : end - self.heard] = self.tape.read(self.heard, end)
+            yield from self._clips(self.spans.push(self.listener(last)))
+        yield from self._clips(self.spans.finish(end))
+
+    def _clips(self, spans: Iterable[Span]) -> Iterator[Clip]:
+        first = self.first
+        for start, stop in spans:
+            data = self.tape.read(start, min(stop, self.tape.end))[None]
+            yield Clip(data, "audio", first.rate, first.start + start / first.rate, first.source)
+
+
+class _Tape:
+    """The newest samples of a stream, by their number in it."""
+
+    def __init__(self) -> None:
+        self.begin = self.end = 0
+        self._blocks: deque[np.ndarray] = deque()
+
+    def append(self, samples: np.ndarray) -> None:
+        self._blocks.append(samples)
+        self.end += len(samples)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """A copy of samples start to stop, all of which must still be there."""
+        found, at = [], self.begin
+        for block in self._blocks:
+            if at < stop and at + len(block) > start:
+                found.append(block[max(start - at, 0) : stop - at])
+            at += len(block)
+        return np.concatenate(found)
+
+    def forget(self, before: int) -> None:
+        while self._blocks and self.begin + len(self._blocks[0]) <= before:
+            self.begin += len(self._blocks.popleft())
+
+
+class Spans:
+    """Probabilities in, stretches of speech out, as soon as each is certain: Rules at work.
+
+    >>> spans = Spans(Rules(pad=0), rate=16_000, frame=512)
+    >>> spans.push(np.array([0.1] * 10 + [0.9] * 20 + [0.1] * 10)), spans.finish(40 * 512)
+    ([(5120, 15360)], [])
+    """
+
+    def __init__(self, rules: Rules, rate: float, frame: int) -> None:
+        self._enter, self._leave, self._frame = rules.enter, rules.exit, frame
+        self._least, self._silence = round(rules.min_speech * rate), round(rules.min_silence * rate)
+        self._pause, self._pad = round(rules.min_pause * rate), round(rules.pad * rate)
+        self._most = rules.max_speech * rate - frame - 2 * self._pad
+        self._at = 0  # the first sample of the next frame
+        self._since: int | None = None  # where the speech that goes on began
+        self._quiet: int | None = None  # where it fell quiet, if it did
+        self._pauses: list[Span] = []  # inside it
+        self._held: Span | None = None  # a stretch whose end still depends on where the next one begins
+        self._out: list[Span] = []
+
+    @property
+    def needed(self) -> int:
+        """The first sample that a stretch still to come may hold."""
+        if self._held is not None:
+            return self._held[0]
+        return max(0, (self._at if self._since is None else self._since) - self._pad)
+
+    def push(self, probabilities: np.ndarray) -> list[Span]:
+        """The next frames of the stream; the stretches that they make certain, padded, in samples."""
+        for probability in probabilities.tolist():
+            self._frame_at(self._at, probability)
+            self._at += self._frame
+        self._release(self._at if self._since is None else self._since)
+        return self._take()
+
+    def finish(self, total: int) -> list[Span]:
+        """The stretches left at the end of a stream of `total` samples."""
+        if self._since is not None and total - self._since > self._least:
+            self._found(self._since, total)
+        if self._held is not None:
+            start, stop = self._held
+            self._out.append((start, min(total, stop + self._pad)))
+        self._since = self._held = None
+        return self._take()
+
+    def _take(self) -> list[Span]:
+        out, self._out = self._out, []
+        return out
+
+    def _frame_at(self, at: int, probability: float) -> None:
+        if probability >= self._enter:
+            if self._since is None:
+                self._since = at
+                return
+            if self._quiet is not None and at - self._quiet > self._pause:
+                self._pauses.append((self._quiet, at))
+            self._quiet = None
+        if self._since is None:
+            return
+        if at - self._since > self._most and not self._cut(self._since, at):
+            return
+        if probability < self._leave:
+            self._quiet = at if self._quiet is None else self._quiet
+            if at - self._quiet >= self._silence:
+                if self._quiet - self._since > self._least:
+                    self._found(self._since, self._quiet)
+                self._begin(None)
+
+    def _cut(self, since: int, at: int) -> bool:
+        """End speech that lasts too long: at its longest pause, after which it goes on (True), or here (False)."""
+        if not self._pauses:
+            self._found(since, at)
+            self._begin(None)
+            return False
+        start, stop = max(self._pauses, key=lambda pause: pause[1] - pause[0])
+        self._found(since, start)
+        self._begin(stop)
+        return True
+
+    def _begin(self, since: int | None) -> None:
+        self._since, self._quiet, self._pauses = since, None, []
+
+    def _found(self, start: int, stop: int) -> None:
+        """A stretch without its pads. It tells how much of the gap the one before it may have."""
+        if self._held is None:
+            self._held = (max(0, start - self._pad), stop)
+            return
+        gap = start - self._held[1]
+        share = gap // 2 if gap < 2 * self._pad else self._pad
+        self._out.append((self._held[0], self._held[1] + share))
+        self._held = (start - share, stop)
+
+    def _release(self, earliest: int) -> None:
+        """Let go of the held stretch if none that begins at `earliest` or later can share its gap."""
+        if self._held is not None and earliest - self._held[1] >= 2 * self._pad:
+            self._out.append((self._held[0], self._held[1] + self._pad))
+            self._held = None
+
+
+FRAME = 0.032  # seconds, as Silero's
+QUIET = -55.0  # dB of full scale below which nothing is speech
+NOISE = -45.0  # dB: what the noise is taken for until a pause has told
+MEMORY = 5.0  # seconds in which somebody who speaks takes a breath: the quietest frame of them is the noise
+ABOVE = 9.0  # dB over the noise at which speech is as likely as not
+SOFTNESS = 2.0  # dB by which a likelihood grows from 1/2 to 0.73
+
+
+class Energy:
+    """Speech is what stands out of the noise: no weights, any rate, and music or a door counts as well.
+
+    The noise is the quietest frame of the last five seconds (minimum statistics, Martin 2001), so a hum that begins
+    is speech for that long and noise from then on.
+    """
+
+    def listen(self, rate: float) -> Listener:
+        """Begin a stream at any rate from 100 Hz on."""
+        if rate < 100:
+            raise ValueError(f"expected sound at 100 Hz or more, got {rate} Hz")
+        return _Loudness(round(rate * FRAME))
+
+
+class _Loudness:
+    def __init__(self, frame: int) -> None:
+        self.frame = frame
+        self._at = 0
+        self._lowest: deque[tuple[int, float]] = deque()  # frame and level, rising: the first is the minimum
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """(n, frame) to (n,)."""
+        power = np.einsum("nf,nf->n", frames, frames, dtype=np.float64) / self.frame
+        level = 10 * np.log10(power + 1e-12)
+        noise = np.array([self._noise(float(value)) for value in level])
+        likely = 1 / (1 + np.exp(-np.clip((level - noise - ABOVE) / SOFTNESS, -50, 50)))
+        result: np.ndarray = np.where(level > QUIET, likely, 0.0)
+        return result
+
+    def _noise(self, level: float) -> float:
+        lowest = self._lowest
+        while lowest and lowest[-1][1] >= level:
+            lowest.pop()
+        lowest.append((self._at, level))
+        if lowest[0][0] <= self._at - MEMORY / FRAME:
+            lowest.popleft()
+        self._at += 1
+        known = self._at >= MEMORY / FRAME
+        return max(lowest[0][1] if known else min(lowest[0][1], NOISE), -90.0)

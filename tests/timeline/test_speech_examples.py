@@ -1,0 +1,24 @@
+"""The examples in the docstrings of speech, of its timeline and of its decoders are run."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+MODULES = (
+    "decoders.agreement",
+    "timeline.assign",
+    "timeline.assignment",
+    "timeline.metrics",
+    "timeline.speakers",
+    "timeline.subtitles",
+    "windows.speech",
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_are_true(name: str) -> None:
+    result = doctest.testmod(import_module(f"percepts.{name}"))
+    assert result.attempted and not result.failed
