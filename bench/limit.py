@@ -1,7 +1,7 @@
 """How near each model comes to this machine: its FLOP/s over those of the best matrix product, in the same rounds.
 
 FLOPs are counted by torch for one item. The limit is the best of products of shapes that transformers have, at
-float32, and in int8 by the kernels of `--precision int8`. Everything on one thread, so that the share is of a core.
+float32, and in int8 by the same kernels as `--precision int8`. All on one thread, so that the share is of a core.
 
     python bench/limit.py [--rounds 5] [--only vit-b16]
 """

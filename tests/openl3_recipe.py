@@ -19,6 +19,9 @@ from percepts.encoders._openl3_weights import Weights, write_safetensors
 SEEDS = {"linear": 101, "mel128": 102, "mel256": 103, "image": 201}
 WIDTHS = (64, 64, 128, 128, 256, 256, 512, 512)
 
+WALKED = {"openl3-mel128-music-512": "mel128", "openl3-image-mel256-music-512": "image"}
+"""Encoders that the tests walk with random weights, and their networks; published weights are not fetched for tests."""
+
 
 def layers(what: str, seed: int | None = None) -> list[tuple[str, list[np.ndarray]]]:
     """The 16 layers of linear, mel128, mel256 or image, each "bn" or "conv" with its arrays."""

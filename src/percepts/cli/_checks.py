@@ -219,7 +219,8 @@ MEDIA: dict[str, Callable[[], str]] = {
 
 
 def _weights() -> Iterator[Check]:
-    from ..encoders._weights import WEIGHTS, present
+    from ..encoders._weights import present
+    from ..encoders._wheels import WEIGHTS
 
     for name, row in WEIGHTS.items():
         here = present(name)
