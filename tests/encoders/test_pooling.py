@@ -56,5 +56,5 @@ def test_concat_keeps_the_order_of_steps(frames: Frames) -> None:
 
 
 def test_an_unknown_pooling_is_named() -> None:
-    with pytest.raises(ValueError, match=r"pooling of mean, l2mean, cls, concat, max, got 'avg'"):
+    with pytest.raises(ValueError, match=r"pooling of mean, l2mean, cls, l2cls, concat, max, got 'avg'"):
         pool(Frames(np.zeros((1, 1, 1), np.float32), np.ones((1, 1), bool), 0.0), "avg")

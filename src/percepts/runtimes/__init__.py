@@ -66,7 +66,7 @@ def _torch(network: Network, threads: int | None) -> Runner:
         module = quantised(module)
     where = device(network)
     rows = network.rows if where == "cpu" else max(network.rows, GPU_ROWS)
-    return TorchRunner(module, rows, where, network.precision)
+    return TorchRunner(module, rows, where, network.precision, threads)
 
 
 RUNTIMES: Mapping[str, Runtime] = {
