@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +37,7 @@ class Grid:
     step: float = 0.0
 
 
-class Transformer:
+class Transformer(ABC):
     """An encoder whose weights are a checkpoint of the hub's layout; families say how to call the network."""
 
     pools: ClassVar[tuple[str, ...]] = ("cls", "mean")
@@ -69,17 +70,17 @@ class Transformer:
         return self.checkpoint.config
 
     @property
+    @abstractmethod
     def grid(self) -> Grid:
         """How the steps that count in `tokens` lie."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self) -> torch.nn.Module:
         """The network, in eval mode."""
-        raise NotImplementedError
 
+    @abstractmethod
     def example(self) -> Inputs:
         """One item for export and measurement."""
-        raise NotImplementedError
 
     def encode(self, inputs: Inputs) -> Frames:
         """The tokens; those before the grid stand first and are not counted by the mask."""
