@@ -31,7 +31,7 @@ UNCHECKED = "int8-unchecked"
 COUNT = 16
 NEAREST = 3
 COSINE, AGREEMENT = 0.95, 0.85
-"""What is asked. Measured on random ViT-B and CLIP B/32, where nothing is sharper than noise: 0.998 and 0.97."""
+"""What is asked. Centred cosines measured on random weights (bench/): ViT-B/16 0.996, CLIP B/32 0.993, AST 0.950."""
 
 
 @dataclass(frozen=True, slots=True)
