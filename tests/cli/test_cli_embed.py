@@ -100,7 +100,7 @@ def test_verify_of_no_job_directory_is_one_line(percepts, photos):
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to another process")
 def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(tmp_path, photos):
-    for number in range(3000):
+    for number in range(20_000):  # seconds of work: it must not be over before the signal comes
         (photos / f"{number}.png").hardlink_to(photos / "red.png")
     command = [sys.executable, "-m", "percepts.cli", "embed", "photos", "-o", "vectors", *FAKES, "--workers", "1"]
     with subprocess.Popen(
