@@ -42,7 +42,9 @@ def examine(*, canary: bool = True) -> Iterator[Check]:
     """Every finding, each as soon as it is there. The canary fetches the default's weights if they are absent."""
     yield Check("system", "percepts", "ok", metadata.version("percepts"))
     yield Check("system", "python", "ok", f"{platform.python_version()}, {platform.platform()}")
-    yield Check("system", "cores", "ok", f"{_cores()} to use of {os.cpu_count()}")
+    from ..runtimes._rows import cores
+
+    yield Check("system", "cores", "ok", f"{cores()} to use of {os.cpu_count()}")
     yield _try("system", "cache", _cache)
     yield from _packages()
     yield from _runtimes()
@@ -65,10 +67,6 @@ def _try(area: str, name: str, attempt: Callable[[], str], *, needed: bool = Tru
     except Exception as error:
         detail = " ".join(str(error).split())
         return Check(area, name, "broken", f"{type(error).__name__}: {detail}", needed)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cache() -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from ..runtimes import Deferred, Network
 from ..types import Clip, Frames, Inputs, Spec
 from . import _weights
+from ._lengths import states_of
 from .pooling import pool
 
 if TYPE_CHECKING:
@@ -59,12 +60,7 @@ class MiniLM:
 
         Each text runs at its own length, so what it is padded to, and beside whom, changes nothing.
         """
-        ids, lengths = inputs["ids"], inputs["lengths"]
-        data = np.zeros((*ids.shape, self.spec.dim), np.float32)
-        for length in np.unique(lengths):
-            same = np.flatnonzero(lengths == length)
-            data[same, :length] = self._run({"ids": ids[same, :length]})[0]
-        return Frames(data, np.arange(ids.shape[1]) < lengths[:, None], 0.0)
+        return states_of(self._run, inputs, self.spec.dim)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """(B,) texts to (B, 384) float32 of length one."""

@@ -12,6 +12,7 @@ from ..errors import WeightsError
 from ..runtimes import Deferred
 from ..types import Clip, Frames, Inputs, Spec
 from ._checkpoint import Checkpoint
+from ._lengths import states_of
 from ._transformer import Grid, Transformer, check_texts
 from .pooling import pool
 
@@ -80,12 +81,7 @@ class Sentence(Transformer):
 
     def tokens(self, inputs: Inputs) -> Frames:
         """(B, T, D) token states; the mask is False behind the end of each text."""
-        ids, lengths = inputs["ids"], inputs["lengths"]
-        data = np.zeros((*ids.shape, self.spec.dim), np.float32)
-        for length in np.unique(lengths):
-            same = np.flatnonzero(lengths == length)
-            data[same, :length] = self._run({"ids": ids[same, :length]})[0]
-        return Frames(data, np.arange(ids.shape[1]) < lengths[:, None], 0.0)
+        return states_of(self._run, inputs, self.spec.dim)
 
     def encode_text(self, texts: Sequence[str], *, prompt: str = "") -> np.ndarray:
         """(B,) texts to (B, D) float32."""

@@ -5,6 +5,7 @@ The package sets torch to one thread for the whole process when it is imported, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -59,7 +60,7 @@ class Silero:
         return hearing.several(frames)
 
 
-class Hearing:
+class Hearing(ABC):
     """One stream being heard: the state of the network, and the end of what it heard last."""
 
     def __init__(self, rate: int) -> None:
@@ -82,9 +83,9 @@ class Hearing:
         """Several whole streams (n, frame) at once, each from a fresh state."""
         return [type(self)(self.rate)(frames) for frames in streams]
 
+    @abstractmethod
     def _run(self, inputs: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, n, context + frame) and (2, B, 128) to (B, n) and the next state."""
-        raise NotImplementedError
 
 
 class _Sequence(Hearing):

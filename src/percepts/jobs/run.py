@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 from .. import encoders
 from ..media.fetch import Fetcher
+from ..runtimes._rows import cores
 from ..stores._files import atomic
 from ..stores.parquet import Row
 from ..tasks.embed import DEFAULT_MODELS, Embed, Piece
@@ -97,7 +97,7 @@ def embed(
         orders = Orders(
             wanted or failed, output, known=directory.known(), retry={fingerprint(uri) for uri in failed}, tally=tally
         )
-        crew = Crew(Perform(task, _fetcher(hosts)), iter(orders), _cores() if workers is None else workers)
+        crew = Crew(Perform(task, _fetcher(hosts)), iter(orders), cores() if workers is None else workers)
         try:
             Run(task, directory, orders, tally, Batcher(task.vectors, batch_size)).drain(crew, stop)
         finally:
@@ -251,11 +251,6 @@ def _named(inputs: Iterable[str | Path] | str | Path, *, may_be_empty: bool) -> 
 
 def _fetcher(hosts: Sequence[str]) -> Fetcher | None:
     return Fetcher(tuple(hosts)) if hosts else None
-
-
-def _cores() -> int:
-    """Those this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
