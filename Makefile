@@ -1,5 +1,5 @@
 # Everything a person or CI runs. Needs python3 (3.11 or later) with pip, and make; builds .venv itself.
-#   make demo test test-slow check bench docs          make demo PYTHON=python3.12
+#   make demo test test-slow torture check bench docs          make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Quiet about what went in, never about what went wrong.
 INSTALL := $(PIP) install --quiet --constraint constraints.txt --editable
 
-.PHONY: help demo test test-slow check format bench docs constraints clean
+.PHONY: help demo test test-slow torture check format bench docs constraints clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two pips in one .venv get in each other's way
 
@@ -27,11 +27,18 @@ $(VENV)/.has-%: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.has-demo
 	$(BIN)/percepts demo --output demo-output
 
+# A file of tests stays together, since its fixtures are dear; each process holds some 2 GB of models.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/.has-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.has-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+torture: $(VENV)/.has-dev
+	$(BIN)/python tests/jobs/torture.py
+	$(BIN)/python tests/jobs/fuzz.py
 
 check: $(VENV)/.has-dev
 	$(BIN)/ruff format --check .
@@ -43,7 +50,7 @@ format: $(VENV)/.has-dev
 	$(BIN)/ruff check --fix .
 
 # Those that need nothing but the peers; conse_trial.py and voices.py want data of yours and say so.
-BENCHES := features folder audio memory search openl3 photos audio_models limit speech
+BENCHES := features folder audio memory search openl3 photos audio_models limit speech whisper train
 
 bench: $(VENV)/.has-bench
 	@for name in $(BENCHES); do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import torch
+
+from percepts import runtimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,13 @@ def compare(
     return rows
 
 
+def settle(call: Callable[[], object]) -> None:
+    """Have `auto` choose now what runs this call's network: by torch at first, and by what is chosen then."""
+    runtimes.WORTH = 0.0
+    call()
+    call()
+
+
 def show(rows: list[Row], title: str) -> None:
     """Print a table in Markdown."""
     print(f"\n{title or 'what'} | wall ms | CPU ms | times faster (least to greatest)")
@@ -54,8 +66,10 @@ def show(rows: list[Row], title: str) -> None:
 
 
 def machine() -> str:
-    """Name what the figures were measured on."""
-    return f"{platform.machine()}, Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    """Name what the figures were measured on: speed hangs on the processor's instructions, that of int8 most of all."""
+    vector = torch.backends.cpu.get_cpu_capability() + (" with VNNI" if torch.cpu._is_vnni_supported() else "")
+    where = f"{platform.machine()}, {vector}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    return f"{where}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def _time(call: Callable[[], object], repeat: int) -> tuple[float, float]:

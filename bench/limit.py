@@ -23,6 +23,7 @@ import _checkpoints
 import numpy as np
 import torch
 import transformers
+from _compare import machine, settle
 from torch.utils.flop_counter import FlopCounterMode
 
 from percepts.encoders import load, spec
@@ -52,12 +53,13 @@ def products(int8: bool) -> dict[str, tuple[Callable[[], object], float]]:
 def model(name: str, folder: Path, precision: str) -> tuple[Callable[[], object], float]:
     make, count = MODELS[name]
     path = folder / name
-    encoder = load(spec(str(path if path.exists() else make(path)), precision=precision))
+    encoder = load(spec(str(path if path.exists() else make(path)), precision=precision), threads=1)
     one = encoder.example()
     batch = {key: np.repeat(value, count, axis=0) for key, value in one.items()}
     plain = encoder.build()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         plain(*(torch.from_numpy(value) for value in one.values()))
+    settle(lambda: encoder._run(batch))
     return lambda: encoder._run(batch), float(counter.get_total_flops()) * count
 
 
@@ -86,6 +88,7 @@ def main() -> None:
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)
     names = [wanted.only] if wanted.only else list(MODELS)
+    print(machine())
     print("model | precision | GFLOP/s a core | share of the best product | share of the best float32 product")
     print("--- | --- | ---: | ---: | ---:")
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

@@ -1,10 +1,12 @@
-"""Hours of speech through the detector and through diarization: peak memory, time, and Silero's own wrapper beside it.
+"""Hours of speech through detector, CTC store and diarization: peak memory, time, and Silero's own wrapper beside it.
 
 python bench/speech.py vad                      # 10 minutes through ours; and through silero-vad, if installed
-python bench/speech.py diarize HOURS            # one recording of so many hours, in a process of its own
-python bench/speech.py memory 1 10              # peak memory of diarizing each
+python bench/speech.py through STAGE HOURS      # one recording of so many hours through speech, ctc or diarize
+python bench/speech.py memory 1 10              # peak memory of each stage with each, in processes of their own
+python bench/speech.py memory 1 10 speech ctc   # of some stages
 
-The recording is the conversation of the tests, repeated.
+The recording is the conversation of the tests, repeated. The CTC network is the fake one: what is measured is the
+store of its letters, four bytes a frame, that is read once at the end.
 """
 
 from __future__ import annotations
@@ -65,30 +67,59 @@ def _seconds(run) -> float:  # type: ignore[no-untyped-def]
     return best
 
 
-def diarize(hours: float) -> None:
-    from percepts import diarize
-
+def through(stage: str, hours: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = recording(Path(folder), hours)
         begun = time.process_time()
-        found = diarize(path)
+        told = STAGES[stage](path)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     spent = time.process_time() - begun
-    print(f"{hours:g} h: {len(found.speakers)} speakers, {spent:.0f} CPU-s, peak {peak:.0f} MB")
+    print(f"{stage:8} {hours:g} h: {told}, {spent:.0f} CPU-s, peak {peak:.0f} MB", flush=True)
 
 
-def memory(*hours: str) -> None:
-    for each in hours:
-        subprocess.run([sys.executable, __file__, "diarize", each], check=True)
+def speech(path: Path) -> str:
+    from percepts.encoders.silero import Silero
+    from percepts.tasks._recording import Recording
+    from percepts.windows import speech as cut
+
+    seconds = sum(clip.duration for clip in cut(Silero())(Recording(path).blocks()))
+    return f"{seconds / 3600:.2f} h of speech"
+
+
+def ctc(path: Path) -> str:
+    from percepts.decoders.ctc import Best, emissions
+    from percepts.decoders.fake import FakeCTC
+    from percepts.tasks._recording import Recording
+
+    best = Best()
+    for found in emissions(FakeCTC(), Recording(path).blocks()):
+        best.append(found)
+    return f"{len(best.tokens):,} frames"
+
+
+def diarize(path: Path) -> str:
+    from percepts import diarize as who
+
+    return f"{len(who(path).speakers)} speakers"
+
+
+STAGES = {"speech": speech, "ctc": ctc, "diarize": diarize}
+
+
+def memory(*words: str) -> None:
+    hours = [word for word in words if word not in STAGES]
+    for stage in [word for word in words if word in STAGES] or STAGES:
+        for each in hours:
+            subprocess.run([sys.executable, __file__, "through", stage, each], check=True)
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["vad"]:
             vad()
-        case ["diarize", hours]:
-            diarize(float(hours))
-        case ["memory", *hours]:
-            memory(*hours)
+        case ["through", stage, hours] if stage in STAGES:
+            through(stage, float(hours))
+        case ["memory", *words]:
+            memory(*words)
         case _:
             sys.exit(__doc__)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from zoo import Zoo, make_zoo
 
+from percepts.encoders import _registry
+
 
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
@@ -32,3 +34,11 @@ def logging_as_it_was() -> Iterator[None]:
     before = (list(logger.handlers), logger.level, logger.propagate)
     yield
     logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoders_as_they_were() -> Iterator[None]:
+    """What a file of tests registers is unknown to the next file, which may count the encoders that there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_registry, "_added", dict(_registry._added))
+        yield

@@ -46,6 +46,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.new("RGB", (320, 240), colour).save(folder / place)
     shutil.copy(folder / "photos/a.jpg", folder / "photo.jpg")
     shutil.copy(folder / "photos/a.jpg", folder / "cat.jpg")
+    (folder / "labels.txt").write_text("a cat\na cup of coffee\n")
     return folder
 
 

@@ -14,7 +14,8 @@ import pytest
 import percepts
 
 LAYERS = """
-errors types media windows features runtimes encoders decoders timeline stores adapters tasks jobs training interop
+errors types media windows features runtimes encoders decoders timeline stores adapters tasks jobs training toolbox
+interop
 serve cli
 """.split()  # noqa: SIM905  # a list of names reads better as one
 """Lowest first; a layer imports those before it, never after. Written here and nowhere else."""
@@ -50,9 +51,11 @@ def test_a_layer_imports_only_those_below_it(module: Path) -> None:
 
 def test_the_public_names_are_these() -> None:
     assert " ".join(percepts.__all__) == (
-        "Classifier Clip Diarization Encoder Frames Hit PerceptsError Progress Record Report Segment Spec TextEncoder "
-        "Verdict diarize embed load names open_audio open_image openl3 probe records register search spec "
-        "stream_audio stream_frames verify"
+        "Answer Classifier Clip Diarization Encoder Event Frames Hit Labelled Patience PerceptsError Progress Record "
+        "Replay Report Segment Similarity Spec TableAnswer TextEncoder TranscribeOptions Transcript Verdict align ask "
+        "ask_table caption classify describe diarize diarize_online embed load names open_audio open_image openl3 "
+        "probe records register replay search segments similarity soft_tokens spec stream stream_audio stream_frames "
+        "transcribe transform verify zero_shot"
     )
     for name in percepts.__all__:
         assert getattr(percepts, name) is not None

@@ -10,10 +10,17 @@ The way of the data, and the name for each step of it::
       │  encode    load("…").encode                 → Frames    (B, T, D), mask, seconds per step
       │  pool      percepts.encoders.pooling        → Record    source, start, stop, model, vector
       ├─ records   all of that for one source, lazily
+      ├─ soft_tokens   Frames through an adapter: what a language model reads in place of words
       ├─ embed     … for any number of sources, restartably, into a directory
+      ├─ transcribe, segments   a recording or film in, what is said out → Segment   start, stop, text, words, speaker
+      ├─ stream    sound as it comes in, words that stay and words that may change out
       ├─ diarize   a recording in, who spoke when out → Segment   start, stop, speaker
+      ├─ caption   a picture or a film in, what it shows out → Record   text, score, start, stop
+      ├─ ask       a picture, page, film or table and a question in → Answer
+      ├─ align     a recording and its text in, when each word was said out
+      ├─ classify  a classifier's labels, zero_shot labels of one's own, similarity a matrix of media and texts
       ├─ verify    proof that nothing in it is lost
-      └─ search    text, a picture or a sound in, the nearest moments out
+      └─ search    text, a picture or a sound in, the moments that fit best out, by vector, label or text
 
 >>> import percepts
 >>> report = percepts.embed(["photos/", "talk.flac", "film.mp4"], "vectors/")  # doctest: +SKIP
@@ -29,21 +36,37 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Answer": "tasks.ask",
     "Classifier": "types",
     "Clip": "types",
     "Diarization": "tasks.diarize",
     "Encoder": "types",
+    "Event": "decoders.events",
     "Frames": "types",
     "Hit": "tasks.search",
+    "Labelled": "tasks._labelling",
+    "Patience": "decoders.online",
     "PerceptsError": "errors",
     "Progress": "jobs.progress",
     "Record": "types",
+    "Replay": "tasks.stream",
     "Report": "jobs.progress",
     "Segment": "types",
+    "Similarity": "tasks.similarity",
     "Spec": "types",
+    "TableAnswer": "tasks.ask_table",
     "TextEncoder": "types",
+    "TranscribeOptions": "decoders.transcript",
+    "Transcript": "decoders.transcript",
     "Verdict": "jobs.verify",
+    "align": "tasks.align",
+    "ask": "tasks.ask",
+    "ask_table": "tasks.ask_table",
+    "caption": "tasks.caption",
+    "classify": "tasks.classify",
+    "describe": "encoders._describe",
     "diarize": "tasks.diarize",
+    "diarize_online": "tasks.diarize",
     "embed": "jobs.run",
     "load": "encoders",
     "names": "encoders",
@@ -53,11 +76,19 @@ _HOME = {
     "probe": "media",
     "records": "tasks.embed",
     "register": "encoders",
+    "replay": "tasks.stream",
     "search": "tasks.search",
+    "segments": "tasks.transcribe",
+    "similarity": "tasks.similarity",
+    "soft_tokens": "tasks.soft_tokens",
     "spec": "encoders",
+    "stream": "tasks.stream",
     "stream_audio": "media",
     "stream_frames": "media",
+    "transcribe": "tasks.transcribe",
+    "transform": "interop.datasets",
     "verify": "jobs.verify",
+    "zero_shot": "tasks.zero_shot",
 }
 """Public names and the modules they live in; `__init__.pyi` says the same to type checkers."""
 

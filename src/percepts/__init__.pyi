@@ -1,11 +1,17 @@
 """The public names, for type checkers; `__init__.py` imports them at their first use."""
 
+from .decoders.events import Event as Event
+from .decoders.online import Patience as Patience
+from .decoders.transcript import TranscribeOptions as TranscribeOptions
+from .decoders.transcript import Transcript as Transcript
 from .encoders import load as load
 from .encoders import names as names
 from .encoders import register as register
 from .encoders import spec as spec
+from .encoders._describe import describe as describe
 from .errors import PerceptsError as PerceptsError
 from .interop import openl3 as openl3
+from .interop.datasets import transform as transform
 from .jobs.progress import Progress as Progress
 from .jobs.progress import Report as Report
 from .jobs.run import embed as embed
@@ -16,11 +22,29 @@ from .media import open_image as open_image
 from .media import probe as probe
 from .media import stream_audio as stream_audio
 from .media import stream_frames as stream_frames
+from .tasks._labelling import Labelled as Labelled
+from .tasks.align import align as align
+from .tasks.ask import Answer as Answer
+from .tasks.ask import ask as ask
+from .tasks.ask_table import TableAnswer as TableAnswer
+from .tasks.ask_table import ask_table as ask_table
+from .tasks.caption import caption as caption
+from .tasks.classify import classify as classify
 from .tasks.diarize import Diarization as Diarization
 from .tasks.diarize import diarize as diarize
+from .tasks.diarize import diarize_online as diarize_online
 from .tasks.embed import records as records
 from .tasks.search import Hit as Hit
 from .tasks.search import search as search
+from .tasks.similarity import Similarity as Similarity
+from .tasks.similarity import similarity as similarity
+from .tasks.soft_tokens import soft_tokens as soft_tokens
+from .tasks.stream import Replay as Replay
+from .tasks.stream import replay as replay
+from .tasks.stream import stream as stream
+from .tasks.transcribe import segments as segments
+from .tasks.transcribe import transcribe as transcribe
+from .tasks.zero_shot import zero_shot as zero_shot
 from .types import Classifier as Classifier
 from .types import Clip as Clip
 from .types import Encoder as Encoder

@@ -101,7 +101,16 @@ class Frames(_Shapes):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Record(_Shapes):
-    """One vector (or label set, or text) of one stretch of one source. `start` and `stop` are seconds."""
+    """What one model says of one stretch of one source: a vector, labels, a text. `start` and `stop` are seconds.
+
+    vector   (D,) float32
+    labels   best first; `scores` has one number for each of them, or is empty
+    text     a caption, an answer, what is said; `score` says how sure the model is of it
+    speaker  who says it
+    words    its words with their times, where they are known
+    windows  how many windows of the source the vector is the mean of, each weighted by its duration
+    box      left, top, right, bottom in pixels of what the text is about, on a picture or a page
+    """
 
     source: str
     start: float
@@ -111,6 +120,18 @@ class Record(_Shapes):
     vector: np.ndarray | None = None
     labels: tuple[str, ...] = ()
     text: str | None = None
+    scores: tuple[float, ...] = ()
+    score: float | None = None
+    speaker: str | None = None
+    words: tuple[Segment, ...] = ()
+    windows: int = 1
+    box: tuple[float, float, float, float] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its vector and its texts, about."""
+        said = len(self.text or "") + sum(map(len, self.labels)) + 64 * len(self.words)
+        return said + (0 if self.vector is None else self.vector.nbytes)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -135,7 +156,7 @@ class Spec:
     kind      the media it takes; a film gives its frames to "image" encoders and its sound to "audio" ones
     rate      Hz of the sound it takes, or frames per second of the video; 0.0 for pictures and text
     window    seconds it looks at; 0.0 for pictures and text
-    dim       length of its vectors
+    dim       length of its vectors; 0 where its table holds labels or text and no vectors
     pool      how its frames become one vector: a name in `percepts.encoders.pooling.POOLERS`
     weights   names of the weight files it needs, as `percepts.encoders._weights` knows them
     license   SPDX name
@@ -191,10 +212,17 @@ class Classifier(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """One name per class."""
+        """One name per class; none where its weights hold no classifier."""
+
+    @property
+    def multi(self) -> bool:
+        """Whether each label is judged by itself and several may be right (sigmoid); else one is (softmax)."""
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """(B, len(labels)) float32 scores before the softmax or sigmoid."""
 
     def classify(self, inputs: Inputs) -> np.ndarray:
-        """(B, len(labels)) float32 probabilities."""
+        """(B, len(labels)) float32 probabilities, as it was trained to give them."""
 
 
 class Store(Protocol):

@@ -27,8 +27,8 @@ def test_every_dependency_and_every_extra_has_a_line(findings):
 def test_every_installed_runtime_ran(findings):
     from percepts.runtimes import RUNTIMES, cache_dir
 
-    for name, row in RUNTIMES.items():
-        assert findings["runtime", name].state == ("ok" if row.installed else "absent")
+    for name in ("onnx", "openvino", "torch"):
+        assert findings["runtime", name].state == ("ok" if RUNTIMES[name].installed else "absent")
     assert not list((cache_dir() / "graphs").glob("doctor*")), "the small graph is thrown away"
 
 

@@ -5,7 +5,11 @@ import sys
 
 import pytest
 
-COMMANDS = ("embed", "search", "diarize", "models", "tokens", "verify", "doctor", "demo", "eval", "openl3")
+COMMANDS = (
+    "embed", "classify", "zero-shot", "similarity", "caption", "ask", "search", "transcribe", "stream", "replay",
+    "diarize", "align", "models", "tokens", "verify", "merge", "doctor", "demo", "eval", "openl3",
+    "train",
+)  # fmt: skip
 HEAVY = {
     "numpy",
     "torch",
@@ -60,7 +64,14 @@ def test_the_version_is_the_installed_one(percepts):
         (("diarize", "a.wav", "--min-speakers", "3", "--max-speakers", "2"), "at least 3"),
         (("diarize", "a.wav", "--voice", "Ann"), "NAME=FILE"),
         (("diarize", "a.wav"), "a.wav"),
+        (("diarize", "a.wav", "-m", "x"), "only --backend pyannote"),
+        (("diarize", "a.wav", "--backend", "pyannote", "--voice", "Ann=b.wav"), "no voices by name"),
+        (("align", "a.wav"), "--text and --text-file"),
+        (("align", "a.wav", "--text", "x", "-f", "doc"), "expected one of words"),
+        (("align", "a.wav", "--text", "x"), "a.wav"),
         (("eval", "der", "a.rttm", "b.rttm"), "a.rttm"),
+        (("eval", "wer", "a.txt", "b.txt"), "a.txt"),
+        (("eval", "latency", "a.jsonl"), "a.jsonl"),
         (("serach", "vectors"), "search"),
         (("models", "melstat"), "Nearest: melstats"),
     ],

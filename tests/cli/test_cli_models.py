@@ -2,6 +2,9 @@
 
 import json
 
+import numpy as np
+import safetensors.numpy
+
 from percepts import encoders
 
 
@@ -19,10 +22,11 @@ def test_every_encoder_is_listed_with_what_is_known_of_it(percepts, tmp_path):
 
 def test_the_table_says_which_weights_are_missing(percepts, tmp_path):
     done = percepts("models", "conse", "melstats", PERCEPTS_CACHE=str(tmp_path / "cache"), PERCEPTS_WEIGHTS="")
-    head, conse, melstats = done.stdout.splitlines()
+    head, conse, melstats, *more = done.stdout.splitlines()
     assert head.split()[:3] == ["name", "kind", "dim"]
     assert "not here" in conse and "MB" in conse
     assert "needs none" in melstats
+    assert "27.4 M parameters" in more[0] and "vectors, text, probabilities" in more[0]
 
 
 def test_fetching_without_a_network_is_one_line_with_the_cure(percepts, tmp_path):
@@ -53,3 +57,12 @@ def test_a_checkpoint_that_is_not_to_be_had_is_one_line_with_the_cure(percepts, 
     done = percepts("models", "nobody/nothing", HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert "percepts models --fetch nobody/nothing" in done.stderr
+
+
+def test_a_checkpoint_that_is_no_encoder_is_told_too(percepts, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "writer", "architectures": ["Writer"]}')
+    safetensors.numpy.save_file({"a": np.zeros((3, 4), np.float32)}, tmp_path / "other" / "model.safetensors")
+    (row,) = json.loads(percepts("models", "other", "--json").stdout)
+    assert (row["family"], row["parameters"], row["memory"]) == ("writer", 12, 48)
+    assert "writer, 0.0 M parameters, 48 B at float32" in percepts("models", "other").stdout

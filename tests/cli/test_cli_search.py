@@ -30,6 +30,8 @@ def test_json_has_what_a_program_needs(library):
         "stop": 0.0,
         "model": "fake-image",
         "labels": [],
+        "text": None,
+        "matched": [{"by": "vector", "score": 1.0, "model": "fake-image", "words": [], "at": None}],
     }
 
 

@@ -81,6 +81,12 @@ def test_a_folder_that_is_no_checkpoint_says_what_it_holds(tmp_path: Path) -> No
         spec(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["./no-such-model", "/no/such/model", "../model"])
+def test_a_path_to_nothing_is_not_looked_for_on_the_hub(name: str) -> None:
+    with pytest.raises(WeightsError, match=r"there is no such folder; expected one with config\.json"):
+        spec(name)
+
+
 def test_a_hub_id_that_cannot_be_had_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="percepts models --fetch nobody/nothing"):

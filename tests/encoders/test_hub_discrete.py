@@ -11,7 +11,6 @@ import torch
 import transformers
 from PIL import Image
 
-from percepts.encoders import load
 from percepts.encoders.fuyu import stream
 from percepts.types import Clip
 
@@ -29,7 +28,7 @@ def images() -> list[Image.Image]:
 
 def test_colours_and_states_of_imagegpt_equal_transformers(tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("imagegpt")
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     ids = transformers.ImageGPTImageProcessorPil.from_pretrained(folder)(images(), return_tensors="pt").input_ids
     inputs = encoder.prepare(clips())
     assert np.array_equal(inputs["ids"], ids.numpy())
@@ -39,7 +38,7 @@ def test_colours_and_states_of_imagegpt_equal_transformers(tiny_checkpoint: Make
 
 
 def test_a_picture_of_cluster_colours_survives_the_way_there_and_back(tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint("imagegpt")))
+    encoder = tiny.load(str(tiny_checkpoint("imagegpt")))
     ids = np.random.default_rng(1).integers(0, 16, (2, 64))
     picture = encoder.colours(ids)
     again = encoder.prepare([Clip(one[None], "image", 0.0) for one in picture])["ids"]
@@ -48,7 +47,7 @@ def test_a_picture_of_cluster_colours_survives_the_way_there_and_back(tiny_check
 
 def test_patches_of_fuyu_equal_transformers_processor_with_a_newline_a_row(tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("fuyu")
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     processor = transformers.FuyuImageProcessorPil.from_pretrained(folder)
     inputs = encoder.prepare(clips())
     frames = encoder.tokens(inputs)

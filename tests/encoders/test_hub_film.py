@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import transformers
 from synth import write_film
 
 from percepts import records
-from percepts.encoders import load, spec
+from percepts.encoders import spec
 from percepts.encoders.pooling import pool
 from percepts.types import Clip
 
@@ -30,7 +31,7 @@ def frames(count: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("name", MODELS)
 def test_states_equal_those_of_transformers(name: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint(name)
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     clips = [Clip(frames(4, seed), "video", encoder.spec.rate) for seed in (1, 2, 3)]
     processor = transformers.VideoMAEImageProcessorPil.from_pretrained(folder)
     values = processor([list(clip.data) for clip in clips], return_tensors="pt").pixel_values
@@ -45,7 +46,7 @@ def test_states_equal_those_of_transformers(name: str, tiny_checkpoint: Make) ->
 
 def test_time_varies_fastest_in_timesformer_and_slowest_in_videomae(tiny_checkpoint: Make) -> None:
     for name, axis in (("videomae", 0), ("timesformer", 2)):
-        encoder = load(str(tiny_checkpoint(name)))
+        encoder = tiny.load(str(tiny_checkpoint(name)))
         assert encoder.grid.axes[axis] == "time"
         assert encoder.grid.shape[axis] * encoder.grid.step == pytest.approx(encoder.spec.window)
 
@@ -55,13 +56,13 @@ def test_a_window_has_as_many_frames_as_the_model_was_trained_on(tiny_checkpoint
     folder = tiny_checkpoint("timesformer")
     with torch.inference_mode():
         transformers.TimesformerModel.from_pretrained(folder).eval()(torch.zeros(1, 8, 3, 32, 32))
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     with pytest.raises(ValueError, match=r"1 to 4 frames at 0\.9375 a second"):
         encoder.prepare([Clip(frames(8), "video", encoder.spec.rate)])
 
 
 def test_a_short_window_holds_its_last_frame(tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint("videomae")))
+    encoder = tiny.load(str(tiny_checkpoint("videomae")))
     padded = frames(4)
     padded[2:] = 0
     held = frames(4)

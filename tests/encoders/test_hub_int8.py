@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
+import percepts
 from percepts.encoders import _canary, load, spec
 from percepts.encoders._canary import Verdict, compare
 from percepts.encoders.pooling import pool
@@ -92,3 +93,12 @@ def test_raw_cosine_flatters() -> None:
     raw = (vectors * noisy).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(noisy, axis=1)
     assert raw.mean() > 0.99
     assert compare(vectors, noisy).cosine < 0.9
+
+
+def test_a_job_that_is_refused_ends_before_its_first_source(
+    tiny_checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_canary, "compare", lambda *_: Verdict(0.9, 1.0))
+    with pytest.raises(EncodeError, match="int8-unchecked"):
+        percepts.embed(tmp_path, tmp_path / "out", models=[str(tiny_checkpoint("vit"))], precision="int8")
+    assert not (tmp_path / "out").exists()

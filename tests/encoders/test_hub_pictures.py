@@ -14,7 +14,7 @@ import torch
 import transformers
 from PIL import Image
 
-from percepts.encoders import load, spec
+from percepts.encoders import spec
 from percepts.encoders.pooling import pool
 from percepts.types import Clip, TextEncoder
 
@@ -52,7 +52,7 @@ def theirs(folder: Path, family: str) -> tuple[dict[str, Any], Any]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_states_equal_those_of_transformers(family: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint(family)
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     inputs, model = theirs(folder, family)
     with torch.inference_mode():
         found = model.get_image_features(**inputs) if family in SPACES else model(**inputs)
@@ -65,7 +65,7 @@ def test_states_equal_those_of_transformers(family: str, tiny_checkpoint: Make) 
 @pytest.mark.parametrize("family", SPACES)
 def test_vectors_of_both_towers_equal_those_of_transformers(family: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint(family)
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     assert isinstance(encoder, TextEncoder)
     inputs, model = theirs(folder, family)
     texts = ["a photo of the cat", "dog", "a photo of the red sky, three blue tree"]
@@ -89,7 +89,7 @@ def test_vectors_of_both_towers_equal_those_of_transformers(family: str, tiny_ch
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "siglip2"])
 def test_pixels_equal_those_of_transformers(family: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint(family)
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     pixels = encoder.pixels
     raw = encoder.prepare(clips())["pixels"].astype(np.float64)
     ours = (raw * pixels.scale - pixels.mean) / pixels.std
@@ -101,7 +101,7 @@ def test_pixels_equal_those_of_transformers(family: str, tiny_checkpoint: Make) 
 def test_dino3_takes_bytes_where_its_processor_takes_floats(tiny_checkpoint: Make) -> None:
     # Its only processor needs torchvision, so its steps are written out here: scale, resize floats, normalise.
     folder = tiny_checkpoint("dino3")
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     ours = encoder.prepare(clips())["pixels"]
     for picture, found in zip(tiny.pictures(), ours, strict=True):
         floats = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
@@ -120,7 +120,7 @@ def test_dino3_takes_bytes_where_its_processor_takes_floats(tiny_checkpoint: Mak
 def test_another_size_interpolates_the_positions(family: str, tiny_checkpoint: Make) -> None:
     row = spec(str(tiny_checkpoint(family)))
     cropped = row.size == 36
-    encoder = load(replace(row, size=72 if cropped else 64))
+    encoder = tiny.load(replace(row, size=72 if cropped else 64))
     inputs = encoder.prepare(clips())
     assert inputs["pixels"].shape[1:3] == (64, 64)
     assert encoder.grid.shape == (8, 8)
@@ -129,7 +129,7 @@ def test_another_size_interpolates_the_positions(family: str, tiny_checkpoint: M
 
 def test_an_interpolated_vit_equals_transformers_told_to_interpolate(tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("vit")
-    encoder = load(replace(spec(str(folder)), size=64))
+    encoder = tiny.load(replace(spec(str(folder)), size=64))
     inputs = encoder.prepare(clips())
     values = torch.from_numpy((inputs["pixels"] / 255 - 0.5) / 0.5).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
@@ -139,28 +139,15 @@ def test_an_interpolated_vit_equals_transformers_told_to_interpolate(tiny_checkp
 
 
 def test_a_size_that_is_no_multiple_of_the_patch_says_so(tiny_checkpoint: Make) -> None:
-    encoder = load(replace(spec(str(tiny_checkpoint("vit"))), size=36))
+    encoder = tiny.load(replace(spec(str(tiny_checkpoint("vit"))), size=36))
     with pytest.raises(ValueError, match="multiple of the patch, 8, got 36x36"):
         encoder.encode(encoder.prepare(clips()))
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "dino3"])
 def test_a_batch_equals_singles(family: str, tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint(family)))
+    encoder = tiny.load(str(tiny_checkpoint(family)))
     whole = pool(encoder.encode(encoder.prepare(clips())), encoder.spec.pool)
     singles = [pool(encoder.encode(encoder.prepare([clip])), encoder.spec.pool)[0] for clip in clips()]
     np.testing.assert_allclose(whole, singles, atol=CLOSE, rtol=0)
     assert whole.shape == (len(clips()), encoder.spec.dim)
-
-
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-@pytest.mark.parametrize("family", ["vit", "clip"])
-def test_other_runtimes_equal_torch(
-    family: str, runtime: str, tiny_checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path))
-    row = spec(str(tiny_checkpoint(family)))
-    plain, other = load(row, runtime="torch"), load(row, runtime=runtime)
-    inputs = plain.prepare(clips())
-    np.testing.assert_allclose(other.tokens(inputs).data, plain.tokens(inputs).data, atol=3e-5, rtol=0)  # other kernels
-    assert other.runtime == runtime

@@ -13,7 +13,7 @@ import tiny
 import torch
 import transformers
 
-from percepts.encoders import load, spec
+from percepts.encoders import spec
 from percepts.encoders.pooling import pool
 from percepts.errors import WeightsError
 from percepts.types import Clip, Encoder
@@ -42,7 +42,7 @@ def prepared(encoder: Encoder) -> Any:
 
 def test_whisper_equals_transformers_encoder(tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("whisper")
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder)
     model = transformers.WhisperModel.from_pretrained(folder).eval().encoder
     features = extractor(tiny.sounds(), sampling_rate=16_000, return_tensors="pt").input_features
@@ -52,7 +52,7 @@ def test_whisper_equals_transformers_encoder(tiny_checkpoint: Make) -> None:
 
 
 def test_whisper_is_cut_to_the_true_length_at_50_steps_a_second(tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint("whisper")))
+    encoder = tiny.load(str(tiny_checkpoint("whisper")))
     frames = encoder.tokens(prepared(encoder))
     assert frames.step == 0.02
     assert frames.mask.sum(axis=1).tolist() == [-(-len(sound) // 320) for sound in tiny.sounds()]
@@ -67,7 +67,7 @@ def test_a_shorter_window_of_whisper_changes_both_sides(tiny_checkpoint: Make) -
     model = transformers.WhisperModel.from_pretrained(folder).eval().encoder
     with pytest.raises(ValueError, match="expects the mel input features to be of length 200"):
         model(features.input_features)
-    encoder = load(replace(spec(str(folder)), window=1.0))
+    encoder = tiny.load(replace(spec(str(folder)), window=1.0))
     ours = encoder.tokens(encoder.prepare(clips(16_000, tiny.sounds()[3:4])))
     assert ours.data.shape == (1, 50, 32)
     model.config.max_source_positions = 50
@@ -78,14 +78,14 @@ def test_a_shorter_window_of_whisper_changes_both_sides(tiny_checkpoint: Make) -
 
 
 def test_a_longer_window_than_whisper_was_trained_on_is_refused(tiny_checkpoint: Make) -> None:
-    encoder = load(replace(spec(str(tiny_checkpoint("whisper"))), window=3.0))
+    encoder = tiny.load(replace(spec(str(tiny_checkpoint("whisper"))), window=3.0))
     with pytest.raises(ValueError, match="a window of at most 2 s, got 3"):
         prepared(encoder)
 
 
 def test_ast_equals_transformers(tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("ast")
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     sounds = [sound for sound in tiny.sounds() if len(sound) >= 400]  # theirs fails below one frame: trap 13
     extractor = transformers.ASTFeatureExtractor.from_pretrained(folder)
     model = transformers.ASTModel.from_pretrained(folder).eval()
@@ -102,7 +102,7 @@ def test_ast_marks_the_patches_that_hold_sound(tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("ast")
     extractor = transformers.ASTFeatureExtractor.from_pretrained(folder, return_attention_mask=True)
     assert list(extractor(tiny.sounds()[0], sampling_rate=16_000)) == ["input_values"]
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     frames = encoder.tokens(encoder.prepare(clips(16_000, tiny.sounds()[3:4])))  # half a second: 48 spectra
     bands, times = encoder.grid.shape
     heard = frames.mask[0, 2:].reshape(bands, times)
@@ -121,7 +121,7 @@ def test_another_window_of_ast_fits_the_positions_as_its_authors_do(
     features = extractor(tiny.sounds()[3], sampling_rate=16_000, return_tensors="pt").input_values
     with pytest.raises(RuntimeError, match="must match the size"), torch.inference_mode():
         model(features)
-    encoder = load(replace(spec(str(folder)), window=window))
+    encoder = tiny.load(replace(spec(str(folder)), window=window))
     assert encoder.grid.shape == (12, times)
     ours = encoder.tokens(encoder.prepare(clips(16_000, tiny.sounds()[3:4])))
     old = model.embeddings.position_embeddings.data  # (1, 2 + 12 * 19, D)
@@ -155,7 +155,7 @@ def test_mels_that_the_network_does_not_take_are_an_error(
 @pytest.mark.parametrize(("kind", "norm"), SPEECH)
 def test_speech_models_equal_transformers_on_each_sound_alone(kind: str, norm: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("wav2vec2", kind, norm)
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     sounds = [sound for sound in tiny.sounds() if len(sound) >= 400]
     frames = encoder.tokens(encoder.prepare(clips(16_000, sounds)))
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder)
@@ -171,7 +171,7 @@ def test_speech_models_equal_transformers_on_each_sound_alone(kind: str, norm: s
 @pytest.mark.parametrize("fused", [False, True])
 def test_clap_equals_transformers(fused: bool, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("clap", fused)
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     extractor = transformers.ClapFeatureExtractor.from_pretrained(folder)
     model = transformers.ClapModel.from_pretrained(folder).eval()
     features = torch.tensor(
@@ -199,14 +199,14 @@ def test_clap_gives_the_same_vector_twice(tiny_checkpoint: Make) -> None:
     extractor = transformers.ClapFeatureExtractor.from_pretrained(folder)
     marked = extractor(tiny.sounds(), sampling_rate=48_000)["is_longer"]
     assert sum(flag for (flag,) in marked) == 1
-    encoder = load(str(folder))
+    encoder = tiny.load(str(folder))
     first, second = (encoder.encode(prepared(encoder)).data for _ in range(2))
     assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_a_batch_equals_singles(case: tuple[Any, ...], tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint(*case)))
+    encoder = tiny.load(str(tiny_checkpoint(*case)))
     whole = pool(encoder.encode(prepared(encoder)), encoder.spec.pool)
     single = [pool(encoder.encode(encoder.prepare([clip])), encoder.spec.pool)[0] for clip in clips(encoder.spec.rate)]
     np.testing.assert_allclose(whole, single, atol=1e-5, rtol=0)
@@ -215,7 +215,7 @@ def test_a_batch_equals_singles(case: tuple[Any, ...], tiny_checkpoint: Make) ->
 
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_padding_of_a_window_changes_nothing(case: tuple[Any, ...], tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint(*case)))
+    encoder = tiny.load(str(tiny_checkpoint(*case)))
     (sound,) = clips(encoder.spec.rate, tiny.sounds()[1:2])
     (window,) = fixed(encoder.spec.window)([sound])
     assert window.valid == 17_777
@@ -226,7 +226,7 @@ def test_padding_of_a_window_changes_nothing(case: tuple[Any, ...], tiny_checkpo
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_more_than_a_window_is_an_error_and_never_cut_in_silence(case: tuple[Any, ...], tiny_checkpoint: Make) -> None:
     # Trap 16: transformers drops what is beyond 10.24 s (AST) and 30 s (Whisper) without a word.
-    encoder = load(str(tiny_checkpoint(*case)))
+    encoder = tiny.load(str(tiny_checkpoint(*case)))
     long = np.zeros(round((encoder.spec.window + 1) * encoder.spec.rate), np.float32)
     with pytest.raises(ValueError, match="nothing is cut off in silence"):
         encoder.prepare(clips(encoder.spec.rate, [long]))
@@ -234,7 +234,7 @@ def test_more_than_a_window_is_an_error_and_never_cut_in_silence(case: tuple[Any
 
 def test_what_the_feature_extractors_accept_and_we_do_not(tiny_checkpoint: Make) -> None:
     extractor = transformers.ASTFeatureExtractor.from_pretrained(tiny_checkpoint("ast"))
-    encoder = load(str(tiny_checkpoint("ast")))
+    encoder = tiny.load(str(tiny_checkpoint("ast")))
     stereo = np.zeros((2, 16_000), np.float32)
     assert len(extractor(stereo, sampling_rate=16_000)["input_values"]) == 2  # trap 12: two channels, two clips
     with pytest.raises(ValueError, match="one channel, got 2"):

@@ -12,7 +12,7 @@ import tiny
 import torch
 import transformers
 
-from percepts.encoders import load, spec
+from percepts.encoders import spec
 from percepts.errors import WeightsError
 
 Make = Callable[..., Path]
@@ -24,7 +24,7 @@ CLOSE = 1e-5  # values below 1; only the order of summing differs, for theirs ru
 @pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta", "distilbert", "mpnet"])
 def test_vectors_equal_transformers_states_pooled_and_normed(kind: str, pooling: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("sentence", kind, pooling)
-    ours = load(str(folder)).encode_text(TEXTS)
+    ours = tiny.load(str(folder)).encode_text(TEXTS)
     # Right padding and its mask, as sentence-transformers runs it; RoBERTa's positions need pad id 0 as here.
     limit = 14 if kind in ("roberta", "xlm-roberta", "mpnet") else 16
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(
@@ -40,13 +40,13 @@ def test_vectors_equal_transformers_states_pooled_and_normed(kind: str, pooling:
 
 
 def test_a_text_alone_equals_a_text_among_longer_ones(tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint("sentence")))
+    encoder = tiny.load(str(tiny_checkpoint("sentence")))
     together = encoder.encode_text(TEXTS)
     np.testing.assert_allclose(together, np.concatenate([encoder.encode_text([t]) for t in TEXTS]), atol=CLOSE, rtol=0)
 
 
 def test_a_prompt_is_put_before_the_text(tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint("sentence")))
+    encoder = tiny.load(str(tiny_checkpoint("sentence")))
     named, plain = encoder.encode_text(["the cat"], prompt="query"), encoder.encode_text(["a photo of the cat"])
     assert np.array_equal(named, plain)
     assert not np.array_equal(named, encoder.encode_text(["the cat"]))
@@ -65,6 +65,6 @@ def test_modules_that_are_not_read_here_are_an_error(tiny_checkpoint: Make, tmp_
 
 def test_clips_are_not_text(tiny_checkpoint: Make) -> None:
     with pytest.raises(TypeError, match="use encode_text"):
-        load(str(tiny_checkpoint("sentence"))).prepare([])
+        tiny.load(str(tiny_checkpoint("sentence"))).prepare([])
     with pytest.raises(TypeError, match="put it in a list"):
-        load(str(tiny_checkpoint("sentence"))).encode_text("cat")
+        tiny.load(str(tiny_checkpoint("sentence"))).encode_text("cat")

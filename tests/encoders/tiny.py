@@ -12,6 +12,9 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
+from percepts import encoders
+from percepts.types import Encoder, Spec
+
 WORDS = "a photo of the cat dog piano sound rain red blue green sky tree two three".split()  # noqa: SIM905
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 VISION = {**SMALL, "image_size": 32, "patch_size": 8}
@@ -34,6 +37,11 @@ def save(folder: Path, config: Any, kind: str, processor: dict[str, Any] | None 
     if words:
         tokenizer(folder)
     return folder
+
+
+def load(checkpoint: str | Spec) -> Encoder:
+    """Ours, on torch: `auto` would export a graph for some of these, to choose by what is not asked here."""
+    return encoders.load(checkpoint, runtime="torch")
 
 
 def tokenizer(folder: Path) -> None:
@@ -241,3 +249,55 @@ def sounds() -> list[np.ndarray]:
     noise = rng.standard_normal(32_000).astype(np.float32) * 0.1
     tone = (0.3 * np.sin(np.arange(24_321) / 9)).astype(np.float32)
     return [noise, noise[:17_777], tone, np.zeros(8_000, np.float32), noise[:500], noise[:1]]
+
+
+NAMES = {0: "tiger", 1: "cup", 2: "tripod", 3: "palace", 4: "moped"}
+HEADS = {
+    "vit": "ViTForImageClassification",
+    "deit": "DeiTForImageClassification",
+    "deit_teacher": "DeiTForImageClassificationWithTeacher",
+    "beit": "BeitForImageClassification",
+    "data2vec": "Data2VecVisionForImageClassification",
+    "dino2": "Dinov2ForImageClassification",
+    "dino2_registers": "Dinov2WithRegistersForImageClassification",
+    "imagegpt": "ImageGPTForImageClassification",
+    "ast": "ASTForAudioClassification",
+    "whisper": "WhisperForAudioClassification",
+    "wav2vec2": "Wav2Vec2ForSequenceClassification",
+    "hubert": "HubertForSequenceClassification",
+    "wavlm": "WavLMForSequenceClassification",
+    "videomae": "VideoMAEForVideoClassification",
+    "timesformer": "TimesformerForVideoClassification",
+}
+"""Families with a head → the class of transformers that has it."""
+_LIKE = {"deit_teacher": "deit", "data2vec": "beit", "hubert": "wav2vec2", "wavlm": "wav2vec2"}
+
+
+def classifier(folder: Path, family: str, task: str = "single_label_classification") -> Path:
+    """A classifier of NAMES, of the same sizes as the family's encoder here."""
+    base = folder / "base"
+    like = _LIKE.get(family, family)
+    made = globals()[like](base, *{"hubert": ("Hubert",), "wavlm": ("WavLM",)}.get(family, ()))
+    config = transformers.AutoConfig.from_pretrained(made)
+    if family == "data2vec":
+        config = transformers.Data2VecVisionConfig(**VISION, use_relative_position_bias=True)
+    config.id2label, config.label2id = dict(NAMES), {name: i for i, name in NAMES.items()}
+    config.problem_type = task
+    processor = json.loads((made / "preprocessor_config.json").read_text())
+    return save(folder / "head", config, HEADS[family], processor)
+
+
+LETTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
+
+
+def ctc(folder: Path, kind: str = "Wav2Vec2", norm: str = "group") -> Path:
+    """wav2vec 2.0 and its like with a head for 32 letters, and the tokenizer of facebook/wav2vec2-base-960h."""
+    sizes = {**CONVOLUTIONS, "vocab_size": len(LETTERS)}
+    config = getattr(transformers, f"{kind}Config")(**SMALL, **sizes, feat_extract_norm=norm, pad_token_id=0)
+    processor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000, "do_normalize": True,
+                 "feature_size": 1, "padding_value": 0.0, "return_attention_mask": norm == "layer"}  # fmt: skip
+    save(folder, config, f"{kind}ForCTC", processor)
+    (folder / "letters.json").write_text(json.dumps({letter: i for i, letter in enumerate(LETTERS)}))
+    transformers.Wav2Vec2CTCTokenizer(folder / "letters.json").save_pretrained(folder)
+    (folder / "letters.json").unlink()
+    return folder

@@ -11,9 +11,9 @@ from tables import Photos
 from percepts.encoders import register
 
 
-@pytest.fixture(scope="session", autouse=True)
-def faulty_encoders() -> None:
-    for name in ("Raising", "NotFinite", "Flaky", "Small", "Aborting", "Hanging", "DyingLate", "Slow"):
+@pytest.fixture(scope="module", autouse=True)
+def faulty_encoders(encoders_as_they_were: None) -> None:
+    for name in faulty.NAMES:
         register(faulty.spec(name))
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from percepts.encoders.fake import FakeAudio, FakeImage
+from percepts.errors import WeightsError
+from percepts.jobs import watchdog, worker
 from percepts.types import Clip, Frames, Inputs, Spec
 
+NAMES = (
+    "Raising", "NotFinite", "Flaky", "Small", "Aborting", "Hanging", "DyingLate", "Slow", "Stuck", "Deaf", "Greedy",
+    "Busy", "Impatient", "Absent", "Talking",
+)  # fmt: skip
 RED = np.array([255, 0, 0], np.uint8)
 
 
@@ -80,6 +87,68 @@ class DyingLate(FakeAudio):
         if clips[0].start > 20 and os.path.exists(flag):
             os.remove(flag)
             os._exit(139)
+        return super().prepare(clips)
+
+
+class Stuck(FakeImage):
+    """Encoding a red picture waits for ever."""
+
+    def check(self, item: np.ndarray) -> None:
+        if item[4] > 0.99:
+            time.sleep(3600)
+
+
+class Impatient(Stuck):
+    """The same in a process that no test can reach into: it has a third of a second for a batch."""
+
+    def check(self, item: np.ndarray) -> None:
+        watchdog.PATIENCE = 0.3  # four times as much for the first: more than the second between two looks
+        super().check(item)
+
+
+class Absent(FakeImage):
+    """Its weights are not to be had."""
+
+    def encode(self, inputs: Inputs) -> Frames:
+        raise WeightsError("absent.safetensors is not to be had: percepts models --fetch test-absent")
+
+
+class Deaf(FakeImage):
+    """Encoding a red picture never comes back and hears no signal, as a kernel that hangs."""
+
+    def check(self, item: np.ndarray) -> None:
+        if item[4] > 0.99:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+            time.sleep(3600)
+
+
+class Greedy(FakeImage):
+    """Decoding a red picture asks for more and more memory."""
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        held = []
+        while any(map(is_red, clips)):
+            held.append(np.empty(64 << 20, np.uint8))  # asked for, never touched
+        return super().prepare(clips)
+
+
+class Busy(FakeImage):
+    """Decoding a red picture computes for ever, and one second is all that a worker has."""
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        worker.CPU_SECONDS = 1
+        if any(map(is_red, clips)):
+            worker.limit_time()
+        while any(map(is_red, clips)):
+            pass
+        return super().prepare(clips)
+
+
+class Talking(FakeImage):
+    """Prints while it prepares, past Python, as C libraries do."""
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        os.write(1, b"hello\n")
         return super().prepare(clips)
 
 

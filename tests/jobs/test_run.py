@@ -16,11 +16,12 @@ from PIL import Image
 from tables import Photos, ledger, rows
 
 from percepts.errors import JobDamaged, JobLocked, SettingsDiffer, UnknownModel
-from percepts.jobs import run as run_module
+from percepts.jobs import loop as loop_module
 from percepts.jobs import workers as workers_module
 from percepts.jobs.directory import JobDirectory
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
+from percepts.tasks.embed import embedding
 
 HERE = Path(__file__).parent
 
@@ -127,13 +128,20 @@ def test_a_worker_that_hangs_is_replaced(photos: Photos, tmp_path: Path, monkeyp
     assert "gave no sign" in ledger(tmp_path / "v")["0005.png"]["message"]
 
 
+def test_what_a_worker_prints_is_not_the_jobs_answer(
+    photos: Photos, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(photos(3), tmp_path / "v", "test-talking", workers=1).done == 3
+    assert "hello" not in capfd.readouterr().out
+
+
 def test_rows_of_a_worker_that_died_in_mid_file_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = tmp_path / "long.wav"
     soundfile.write(sound, np.random.default_rng(0).normal(0, 0.1, 8000 * 60).astype(np.float32), 8000)
     flag = tmp_path / "flag"
     flag.touch()
     monkeypatch.setenv("PERCEPTS_TEST_FLAG", str(flag))
-    monkeypatch.setattr(run_module, "ROWS_A_PART", 10)  # so that rows of the first attempt are on disk already
+    monkeypatch.setattr(loop_module, "ROWS_A_PART", 10)  # so that rows of the first attempt are on disk already
     report = run(sound, tmp_path / "v", "test-dyinglate", workers=1, batch_size=4)
     assert (report.done, report.rows) == (1, 60)
     assert not flag.exists()
@@ -156,7 +164,7 @@ def test_other_settings_are_refused_by_name(photos: Photos, tmp_path: Path) -> N
 def test_two_runs_on_one_directory(photos: Photos, tmp_path: Path) -> None:
     folder = photos(2)
     run(folder, tmp_path / "v")
-    task = run_module.Embed((run_module.encoders.spec("fake-image"),))
+    task = embedding(["fake-image"])
     with (
         JobDirectory(tmp_path / "v", task.settings(), task.specs),
         pytest.raises(JobLocked, match=f"process {os.getpid()}"),
@@ -238,8 +246,8 @@ def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
     """A run in a process of its own that commits every four rows."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts.encoders import register\n"
-        "register(faulty.spec('Slow')); from percepts.jobs import run\n"
-        "run.ROWS_A_PART = 4\n"
+        "register(faulty.spec('Slow')); from percepts.jobs import loop, run\n"
+        "loop.ROWS_A_PART = 4\n"
         "run.embed(sys.argv[1], sys.argv[2], models=['test-slow'], workers=2, batch_size=2)"
     )
     return subprocess.Popen([sys.executable, "-c", code, str(folder), str(out), str(HERE)])

@@ -85,7 +85,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, zoo: Zoo) -> None:
     out.mkdir()
     out.chmod(0o777)
     for parent in tmp_path.parents:
-        if parent.stat().st_uid == 0 and parent != Path("/") and "pytest" in parent.name:
+        if "pytest-of-" in str(parent):  # private to whoever runs the tests, as pytest makes them
             parent.chmod(0o755)
     tmp_path.chmod(0o755)
     code = (

@@ -21,6 +21,7 @@ RECORDS = st.builds(
     vector=st.none() | st.lists(FLOATS, min_size=1, max_size=20).map(lambda v: np.array(v, np.float32)),
     labels=st.lists(st.text(), max_size=3).map(tuple),
     text=st.none() | st.text(min_size=1),
+    box=st.none() | st.tuples(*[st.floats(0, 1e5)] * 4),
 )
 
 
@@ -31,6 +32,7 @@ def test_a_record_is_one_line_of_json_and_comes_back_the_same(record):
     row = json.loads(text)
     assert row["source"] == record.source and row.get("text") == record.text
     assert (row["start"], row["stop"], row["kind"]) == (record.start, record.stop, record.kind)
+    assert row.get("box") == (None if record.box is None else list(record.box))
     if record.vector is None:
         assert "vector" not in row
     else:

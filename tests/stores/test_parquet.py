@@ -11,7 +11,7 @@ import pytest
 
 from percepts.errors import JobDamaged, JobError
 from percepts.stores import parquet
-from percepts.types import Record, Spec
+from percepts.types import Record, Segment, Spec
 
 SPEC = Spec("toy", "toy:Toy", "image", 0.0, 0.0, 4, "mean", ("a", "b"), "MIT")
 
@@ -25,7 +25,7 @@ def row(number: int, **changes) -> parquet.Row:
 
 
 def same(a: Record, b: Record) -> bool:
-    rest = ("source", "start", "stop", "model", "kind", "labels", "text")
+    rest = ("source", "start", "stop", "model", "kind", "labels", "text", "box")
     vectors = (a.vector is None and b.vector is None) or np.array_equal(a.vector, b.vector)
     return vectors and all(getattr(a, name) == getattr(b, name) for name in rest)
 
@@ -38,7 +38,7 @@ def manifest(folder: Path, **parts: list[parquet.PartInfo]) -> None:
 
 
 def test_rows_come_back_as_they_went_in(tmp_path):
-    rows = [row(0), row(1, vector=None, text="x\ny"), row(2, labels=())]
+    rows = [row(0), row(1, vector=None, text="x\ny", box=(1.0, 2.5, 30.0, 40.0)), row(2, labels=())]
     info = parquet.write_part(tmp_path / "data/toy/p.parquet", rows, SPEC, root=tmp_path)
     manifest(tmp_path, toy=[info])
     back = [record for batch in parquet.read_parts(tmp_path, "toy") for record in parquet.records(batch, "toy")]
@@ -121,3 +121,23 @@ def test_a_model_that_is_not_there_is_answered_with_those_that_are(tmp_path):
     manifest(tmp_path, toy=[])
     with pytest.raises(JobError, match="no vectors of 'tow'; there are: toy"):
         list(parquet.read_parts(tmp_path, "tow"))
+
+
+def test_a_part_from_before_there_were_scores_and_words_is_still_read(tmp_path: Path) -> None:
+    spec = Spec("toy", "toy:Toy", "image", 0.0, 0.0, 2, "mean", (), "MIT")
+    row = parquet.Row("id", Record("a.png", 0.0, 0.0, "toy", "image", np.ones(2, np.float32), ("cup",)))
+    old = parquet.table([row], spec).drop_columns(["scores", "score", "speaker", "words"])
+    parquet.write_table(tmp_path / "part.parquet", old)
+    (batch,) = parquet.read_part(tmp_path / "part.parquet")
+    (record,) = parquet.records(batch, "toy")
+    assert (record.labels, record.scores, record.score, record.words) == (("cup",), (), None, ())
+
+
+def test_a_table_without_vectors_has_no_column_for_them() -> None:
+    spec = Spec("toy", "toy:Toy", "audio", 0.0, 0.0, 0, "", (), "MIT")
+    word = Segment(0.0, 0.5, "so", score=0.25)
+    record = Record("a.wav", 0.0, 1.0, "toy", "audio", text="so it", score=0.5, speaker="Ann", words=(word,))
+    table = parquet.table([parquet.Row("id", record)], spec)
+    assert "vector" not in table.column_names
+    (back,) = parquet.records(table.to_batches()[0], "toy")
+    assert repr(back) == repr(record)

@@ -108,6 +108,14 @@ def test_a_voice_is_one_across_the_blocks_of_a_long_recording(monkeypatch):
     assert der(truth, found.turns).rate <= 0.10
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("weights")
+def test_half_an_hour_of_three_voices_has_three():
+    """Repetition makes tight groups of the same sentence; they are one voice all the same."""
+    assert len(diarize(wav(np.concatenate([sound()] * 42))).speakers) == 3
+
+
 @pytest.mark.usefixtures("weights")
 def test_a_single_voice_is_one(shared):
     assert len(diarize(shared / "speech" / "jfk.flac").speakers) == 1

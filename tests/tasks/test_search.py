@@ -16,6 +16,7 @@ import percepts
 from percepts.encoders import load, register, spec
 from percepts.encoders.fake import COLOURS
 from percepts.errors import NotMedia, SearchError
+from percepts.jobs.run import run
 from percepts.stores import exact, parquet
 from percepts.tasks import search as task
 from percepts.tasks.embed import Embed, records
@@ -153,7 +154,7 @@ def test_a_moment_of_a_film_is_found_by_its_text_and_its_time(media, tmp_path):
         ({}, "expected one query, a text or an image or a sound; got none"),
         ({"query": " "}, "got none"),
         ({"query": "a", "image": "b.png"}, "got text and image"),
-        ({"query": "a", "model": "conse"}, "no vectors of 'conse'; there are: fake-image, fake-audio"),
+        ({"query": "a", "model": "conse"}, "no table of 'conse'; there are: fake-image, fake-audio"),
         ({"query": "a", "model": "fake-audio"}, r"asked with a text \(fake-audio takes sound\)"),
         ({"query": "a", "kind": "film"}, "no kind called 'film'"),
         ({"query": "a", "k": 0}, "k of at least 1"),
@@ -225,3 +226,33 @@ def test_words_and_pictures_find_real_pictures_with_the_default_encoder(tmp_path
         assert stem(percepts.search(folder, text)[0]) == name
     Image.open(tmp_path / "chelsea.png").crop((100, 0, 400, 300)).save(tmp_path / "part.jpg")
     assert stem(percepts.search(folder, image=tmp_path / "part.jpg")[0]) == "chelsea"
+
+
+@pytest.fixture(scope="module")
+def said(media, tmp_path_factory):
+    """Labels of the pictures, beside their vectors."""
+    from percepts.tasks.zero_shot import choosing
+
+    folder = tmp_path_factory.mktemp("said") / "labels"
+    run(choosing(["red herring", "blue whale"], model="fake-image"), [media], folder, workers=0)
+    return folder
+
+
+def test_labels_are_found_by_their_words(said):
+    hits = percepts.search(said, "whales", k=1)
+    assert hits[0].record.source.endswith("blue.png") and hits[0].matched[0].by == "label"
+    assert hits[0].matched[0].words == ("blue whale",) and hits.model == "fake-image"
+    with pytest.raises(SearchError, match="no table here can be asked with an image"):
+        percepts.search(said, image=b"")
+
+
+def test_vectors_and_labels_of_several_directories_are_one_answer(vectors, said):
+    hits = percepts.search([vectors, said], "blue whale", k=3)
+    assert hits[0].record.source.endswith("blue.png") and hits[0].record.labels
+    assert [match.by for match in hits[0].matched] == ["vector", "label"]
+    assert hits[0].score == pytest.approx(2 / 61)
+
+
+def test_directories_of_one_model_are_one_list_of_cosines(vectors):
+    one, two = percepts.search(vectors, "red", k=5), percepts.search([vectors, vectors], "red", k=6)
+    assert [hit.score for hit in two[:2]] == [one[0].score] * 2

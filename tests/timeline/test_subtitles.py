@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -98,6 +100,42 @@ def test_a_cut_falls_where_the_next_word_begins_behind_a_name():
     words = (Segment(0, 1, "one"), Segment(4, 5, " two"))
     text = write([Segment(0, 5, "one two", words, "Ann")], "srt", lines=Lines(10, 1))
     assert [(cue.start, cue.text) for cue in read(text, "srt")] == [(0, "one"), (4, "two")]
+
+
+def timed(segment: Segment) -> Segment:
+    """With a word for each word, one after the other with a gap of a third between."""
+    parts = segment.text.split()
+    step = (segment.stop - segment.start) / len(parts)
+    at = [segment.start + i * step for i in range(len(parts))]
+    words = tuple(Segment(a, a + step / 1.5, f" {part}") for a, part in zip(at, parts, strict=True))
+    return replace(segment, words=words)
+
+
+@given(segment.filter(lambda s: not set("<>&") & set(s.text + (s.speaker or ""))), st.integers(5, 30))
+def test_highlighted_words_are_said_once_each_in_the_time_of_their_segment(segment, width):
+    segment = timed(segment)
+    for format in ("srt", "vtt"):
+        text = write([segment], format, lines=Lines(width, 2, highlight=True))
+        found = read(text, format)
+        assert found[0].start == segment.start and found[-1].stop == segment.stop
+        assert all(a.stop == b.start for a, b in pairwise(found))
+        if segment.stop - segment.start > 1:  # a word may be shorter than a millisecond otherwise
+            assert re.findall(r"<u>(.*?)</u>", text) == segment.text.split()
+        plain = write([replace(segment, words=())], format, lines=Lines(width, 2, highlight=True))
+        assert "<u>" not in plain
+
+
+def test_the_word_being_said_is_underlined():
+    words = (Segment(1, 1.5, " So"), Segment(1.5, 2, " R&B"), Segment(2.5, 3, " then"))
+    said = Segment(0.5, 3, "So R&B then", words, "Ann")
+    assert write([said], "vtt", lines=Lines(7, highlight=True)).split("\n\n")[1:] == [
+        "00:00:00.500 --> 00:00:01.000\n<v Ann>So R&amp;B\nthen",
+        "00:00:01.000 --> 00:00:01.500\n<v Ann><u>So</u> R&amp;B\nthen",
+        "00:00:01.500 --> 00:00:02.000\n<v Ann>So <u>R&amp;B</u>\nthen",
+        "00:00:02.000 --> 00:00:02.500\n<v Ann>So R&amp;B\nthen",
+        "00:00:02.500 --> 00:00:03.000\n<v Ann>So R&amp;B\n<u>then</u>\n",
+    ]
+    assert "[Ann]: <u>So</u> R&B" in write([said], "srt", lines=Lines(highlight=True))
 
 
 def test_every_format_says_who_spoke():

@@ -13,12 +13,36 @@ from collections.abc import Sequence
 
 import typer
 
-from ..errors import PerceptsError, SearchError, SettingsDiffer, UnknownModel
-from . import demo, diarize, doctor, embed, eval, models, openl3, search, tokens, verify
+from ..errors import LabelsError, OptionsError, PerceptsError, QuestionError, SearchError, SettingsDiffer, UnknownModel
+from . import (
+    align,
+    ask,
+    caption,
+    classify,
+    demo,
+    diarize,
+    doctor,
+    embed,
+    eval,
+    merge,
+    models,
+    openl3,
+    search,
+    similarity,
+    stream,
+    tokens,
+    train,
+    transcribe,
+    verify,
+    zero_shot,
+)
 from ._print import printable
 
 MISTYPED: tuple[type[Exception], ...] = (
     UnknownModel,
+    QuestionError,
+    OptionsError,
+    LabelsError,
     SearchError,
     SettingsDiffer,
     FileNotFoundError,
@@ -36,11 +60,21 @@ app = typer.Typer(
 )
 COMMANDS = (
     embed.embed,
+    classify.classify,
+    zero_shot.zero_shot,
+    similarity.similarity,
+    caption.caption,
+    ask.ask,
     search.search,
+    transcribe.transcribe,
+    stream.stream,
+    stream.replay,
     diarize.diarize,
+    align.align,
     models.models,
     tokens.tokens,
     verify.verify,
+    merge.merge,
     doctor.doctor,
     demo.demo,
 )
@@ -48,6 +82,7 @@ for command in COMMANDS:
     app.command()(command)
 app.add_typer(eval.app, name="eval")
 app.add_typer(openl3.app, name="openl3")
+app.add_typer(train.app, name="train")
 
 
 @app.callback(invoke_without_command=True)
@@ -97,9 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Set PERCEPTS_TRACEBACK=1 to see where an error was raised.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for pipe in (sys.stdout, sys.stderr):
         # A file name may hold bytes that are no text: print them escaped rather than fail at the very end.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        pipe.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     _log_to_stderr()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="percepts")

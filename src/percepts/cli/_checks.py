@@ -129,7 +129,7 @@ def _version(package: str) -> str | None:
 def _runtimes() -> Iterator[Check]:
     from ..runtimes import RUNTIMES
 
-    for name, row in RUNTIMES.items():
+    for name, row in ((name, row) for name, row in RUNTIMES.items() if row.measured):
         if row.installed:
             # Needed even if optional: `auto` tries every runtime that is installed.
             yield _try("runtime", name, partial(_run_tiny, name))
@@ -218,7 +218,7 @@ MEDIA: dict[str, Callable[[], str]] = {
 
 def _weights() -> Iterator[Check]:
     from ..encoders._weights import present
-    from ..encoders._wheels import WEIGHTS
+    from ..encoders._wheel_table import WEIGHTS
 
     for name, row in WEIGHTS.items():
         here = present(name)

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
 
-from ._print import span
+from ._print import clock, span
 
 if TYPE_CHECKING:
+    from ..decoders.transcript import Trace
     from ..jobs.progress import Progress
 
+T = TypeVar("T")
 Mode = Literal["auto", "plain", "json", "none"]
 Callback = Callable[["Progress"], None]
 
@@ -26,6 +28,21 @@ def progress(mode: Mode, *, every: float = 5.0) -> AbstractContextManager[Callba
     if mode == "none":
         return nullcontext()
     return _lines(_sentence, sys.stderr, every) if mode == "plain" else _lines(_json, sys.stderr, every / 5)
+
+
+def listening(mode: Mode, *, every: float = 5.0) -> AbstractContextManager[Callable[[Trace], None] | None]:
+    """The callback for `transcribe(on_progress=…)`: one recording, whose length nobody knows before its end."""
+    if mode == "none" or (mode == "auto" and not sys.stderr.isatty()):
+        return nullcontext()
+    return _lines(_heard if mode != "json" else _heard_json, sys.stderr, every if mode == "plain" else every / 5)
+
+
+def _heard(now: Trace) -> str:
+    return f"{clock(now.heard)} heard" + (f", {now.language}" if now.language else "")
+
+
+def _heard_json(now: Trace) -> str:
+    return json.dumps(asdict(now))
 
 
 def _json(now: Progress) -> str:
@@ -57,18 +74,18 @@ def _shares(now: Progress) -> str:
 
 
 @contextmanager
-def _lines(line: Callable[[Progress], str], stream: TextIO, every: float) -> Iterator[Callback]:
+def _lines(line: Callable[[T], str], stream: TextIO, every: float) -> Iterator[Callable[[T], None]]:
     """One line every `every` seconds, and the last state when the job ends."""
-    latest: Progress | None = None
-    printed: Progress | None = None
+    latest: T | None = None
+    printed: T | None = None
     due = time.monotonic() + every
 
-    def show(now: Progress) -> None:
+    def show(now: T) -> None:
         nonlocal printed
         print(line(now), file=stream, flush=True)
         printed = now
 
-    def update(now: Progress) -> None:
+    def update(now: T) -> None:
         nonlocal latest, due
         latest = now
         if time.monotonic() >= due:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ._job import exit_code, tell_failures
 from ._print import clock, print_json, print_table, span
 from ._progress import Mode, progress
-from .embed import exit_code, tell_failures
 from .search import as_row
 
 if TYPE_CHECKING:

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ._print import printable, span
+from ._job import JobOptions, Output, run_job, with_job_options
+from ._print import print_json, printable, span
 
 if TYPE_CHECKING:
     from ..tasks.diarize import Diarization
     from ..timeline.subtitles import Format
 
 SHAPES: tuple[Format, ...] = ("rttm", "json", "srt", "vtt", "tsv")
-"""Of those that hold times."""
+"""Of one recording; those that hold times."""
 
 
+@with_job_options
 def diarize(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Recordings, or films with sound.")],
-    formats: Annotated[
-        str,
-        typer.Option("--format", "-f", metavar="FORMATS", help=f"How to write the turns: of {', '.join(SHAPES)}."),
-    ] = "rttm",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Write a file per recording and format here, not to stdout."
+    *,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILES", help="Recordings, films, folders of them, URLs of a --host. None with --retry-failed."
         ),
     ] = None,
+    output: Output = None,
     speakers: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many speak, if you know it.")] = None,
     min_speakers: Annotated[int, typer.Option(min=1, metavar="N", help="At least so many speak.")] = 1,
     max_speakers: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many speak.")] = 20,
@@ -41,43 +40,82 @@ def diarize(
     vad: Annotated[
         Literal["silero", "energy"], typer.Option(help="What finds speech; energy needs no weights.")
     ] = "silero",
+    backend: Annotated[
+        Literal["ge2e", "pyannote"], typer.Option(help="What tells voices apart; pyannote needs its package and model.")
+    ] = "ge2e",
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="NAME", help="pyannote's pipeline, by folder or hub id.")
+    ] = "",
+    online: Annotated[
+        bool, typer.Option("--online", help="Tell who speaks as it goes on, a line a turn; FILE may be - for a pipe.")
+    ] = False,
+    job: JobOptions,
 ) -> None:
     """Find who speaks when, without being told how many they are.
 
+    The turns of one recording are written to stdout. With -o DIR it is a job over any number of files and folders: run
+    it again to go on after an interruption or to add sources.
+
     percepts diarize meeting.wav -f rttm
+
+    percepts diarize meetings/ -o turns/ -f rttm,json
+
+    ffmpeg -i URL -f wav - | percepts diarize - --online
     """
-    chosen = _shapes(formats)
-    if output is None and (len(files) > 1 or len(chosen) > 1):
-        raise typer.BadParameter("more than one file to write: give -o DIR", param_hint="--output")
     if min_speakers > max_speakers:
         raise typer.BadParameter(f"at least {min_speakers} and at most {max_speakers}", param_hint="--min-speakers")
-    from ..tasks import diarize as task
-
     known = dict(_voice(text) for text in voices or [])
-    names, failed = _names(files), 0
-    for path in files:
-        try:
-            found = task.diarize(
-                path, speakers=speakers, min_speakers=min_speakers, max_speakers=max_speakers, voices=known, vad=vad
-            )
-        except (ValueError, OSError) as error:  # a MediaError is a ValueError
-            if len(files) == 1:
-                raise
-            typer.secho(f"percepts: {printable(' '.join(str(error).split()))}", err=True, fg=typer.colors.RED)
-            failed += 1
-            continue
-        _give(found, names[path], chosen, output)
-    if failed:
-        raise typer.Exit(3)
+    if backend != "pyannote" and model:
+        raise typer.BadParameter("only --backend pyannote takes a model", param_hint="--model")
+    if backend == "pyannote" and known:
+        raise typer.BadParameter("pyannote knows no voices by name: use the default backend", param_hint="--voice")
+    if online:
+        if not inputs or len(inputs) > 1 or output is not None or backend == "pyannote" or known:
+            raise typer.BadParameter("takes one file or -, and no -o, --voice or --backend", param_hint="--online")
+        _online(inputs[0], speakers, min_speakers, max_speakers, vad, as_json=job.as_json)
+        return
+    format = _one(inputs, job) if output is None else None
+    from ..tasks import diarize as task
+    from ..tasks._diarizing import diarizing
+
+    if format is not None and inputs:
+        found = task.diarize(
+            inputs[0], speakers=speakers, min_speakers=min_speakers, max_speakers=max_speakers, voices=known, vad=vad,
+            backend=backend, model=model,
+        )  # fmt: skip
+        _give(found, format, as_json=job.as_json)
+        return
+    count = task.count_of(speakers, min_speakers, max_speakers)
+    made = diarizing(count, known, vad=vad, backend=backend, model=model)
+    run_job(made, inputs, output, job, done="diarized", rows="turns")
 
 
-def _shapes(text: str) -> list[Format]:
-    """Formats between commas."""
-    asked = [name.strip().lower() for name in text.split(",")]
-    unknown = [name for name in asked if name not in SHAPES]
+def _online(
+    source: str, speakers: int | None, least: int, most: int, vad: Literal["silero", "energy"], *, as_json: bool
+) -> None:
+    """A line as soon as a turn is certain: RTTM, or JSON."""
+    from ..media.live import piped
+    from ..tasks.diarize import diarize_online
+    from ..timeline.segments import to_row
+    from ..timeline.subtitles import write
+
+    sound = piped(sys.stdin.buffer) if source == "-" else source
+    name = "stdin" if source == "-" else Path(source).stem
+    for turn in diarize_online(sound, speakers=speakers, min_speakers=least, max_speakers=most, vad=vad):
+        print(json.dumps(to_row(turn)) if as_json else write([turn], "rttm", source=name).rstrip(), flush=True)
+
+
+def _one(inputs: list[str] | None, job: JobOptions) -> Format:
+    """The format in which the one file can go to stdout."""
+    if not inputs:
+        raise typer.BadParameter("expected a file", param_hint="FILES")
+    formats = job.chosen if job.formats else ("rttm",)
+    unknown = [name for name in formats if name not in SHAPES]
     if unknown:
         raise typer.BadParameter(f"expected some of {', '.join(SHAPES)}, got {unknown[0]!r}", param_hint="--format")
-    return [name for name in SHAPES if name in asked]
+    if len(inputs) > 1 or len(formats) > 1 or Path(inputs[0]).is_dir():
+        raise typer.BadParameter("more than one file to write: give -o DIR", param_hint="--output")
+    return next(name for name in SHAPES if name == formats[0])
 
 
 def _voice(text: str) -> tuple[str, Path]:
@@ -87,21 +125,17 @@ def _voice(text: str) -> tuple[str, Path]:
     return name.strip(), Path(path)
 
 
-def _names(files: Sequence[Path]) -> dict[Path, str]:
-    """What to call the results: as the files without their endings, with them where two would be the same."""
-    counts = Counter(path.stem for path in files)
-    return {path: path.stem if counts[path.stem] == 1 else path.name for path in files}
-
-
-def _give(found: Diarization, name: str, formats: Sequence[Format], output: Path | None) -> None:
+def _give(found: Diarization, format: Format, *, as_json: bool) -> None:
+    from ..timeline.segments import to_row
     from ..timeline.subtitles import write
 
-    for format in formats:
-        text = write(found.turns, format, source=name)
-        if output is None:
-            typer.echo(text, nl=False)
-        else:
-            output.mkdir(parents=True, exist_ok=True)
-            (output / f"{name}.{format}").write_text(text, "utf-8")
-    told = f"{len(found.speakers)} speakers, {span(found.speech)} of speech in {span(found.duration)}"
+    name = Path(found.source).stem
+    if as_json:
+        turns = [to_row(turn) for turn in found.turns]
+        facts = {"source": found.source, "duration": found.duration, "speech": found.speech, "notes": found.notes}
+        print_json(facts | {"speakers": sorted(found.speakers), "turns": turns})
+    else:
+        typer.echo(write(found.turns, format, source=name), nl=False)
+    speakers = len({turn.speaker for turn in found.turns})
+    told = f"{speakers} speakers, {span(found.speech)} of speech in {span(found.duration)}"
     typer.echo(f"{printable(name)}: {told}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..timeline.metrics import Errors
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure a result against what is true.")
+SHOWN = 20  # different changes of words
 HEAD = ("recording", "DER", "missed", "false alarm", "confusion", "of")
 
 
@@ -53,6 +55,72 @@ def der(
     if len(found) > 1:
         lines.append(_cells("all", total))
     print_table(HEAD, lines, right=HEAD[1:])
+
+
+@app.command()
+def wer(
+    reference: Annotated[
+        Path, typer.Argument(metavar="REFERENCE", help="What was said: .txt, .json, .srt, .vtt, .tsv.")
+    ],
+    hypothesis: Annotated[
+        Path, typer.Argument(metavar="HYPOTHESIS", help="What was written down; .jsonl of a stream too.")
+    ],
+    exact: Annotated[bool, typer.Option("--exact", help="Case and punctuation count.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print counts and all changed words as JSON.")] = False,
+) -> None:
+    """Word error rate: the share of words that are others, missing, or made up.
+
+    percepts eval wer said.txt talk.srt
+    """
+    from ..tasks.evaluate_words import wer_of_files
+
+    try:
+        found = wer_of_files(reference, hypothesis, exact=exact)
+    except ValueError as error:
+        raise typer.BadParameter(printable(str(error))) from error
+    if as_json:
+        counts = {name: getattr(found, name) for name in ("words", "substitutions", "deletions", "insertions")}
+        print_json({"wer": _finite(found.rate), **counts, "changes": found.changes})
+        return
+    rate = f"{found.rate:.2%}" if found.rate < float("inf") else "nothing said"
+    cells = (rate, *map(str, (found.substitutions, found.deletions, found.insertions, found.words)))
+    print_table(
+        ("WER", "substitutions", "deletions", "insertions", "of"), [cells], right=("substitutions", "deletions")
+    )
+    for (said, written), count in Counter(found.changes).most_common(SHOWN):
+        typer.echo(f"{count:4} x  {printable(said) or '(nothing)'} -> {printable(written) or '(nothing)'}")
+
+
+@app.command()
+def latency(
+    events: Annotated[Path, typer.Argument(metavar="EVENTS", help="JSON lines of `percepts stream` or `replay`.")],
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="When the words were really said: .json of `percepts align`."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print seconds as JSON.")] = False,
+) -> None:
+    """How late the words of a stream were committed, and how often partial ones were taken back.
+
+    percepts eval latency talk.jsonl
+    """
+    from ..tasks.evaluate_words import latency_of_files
+
+    try:
+        found = latency_of_files(events, reference)
+    except ValueError as error:
+        raise typer.BadParameter(printable(str(error))) from error
+    if as_json:
+        print_json({name: value for name, value in asdict(found).items() if name != "rtf"})
+        return
+    rows = [
+        (name, *(f"{seconds:.2f} s" for seconds in late.values()))
+        for name, late in (("with computing", found.aware), ("without", found.unaware))
+    ]
+    print_table(("late by", *found.aware), rows, right=tuple(found.aware))
+    typer.echo(
+        f"{found.words} words; {found.revision:.1%} of partial ones taken back; longest stall {found.stall:.2f} s"
+    )
 
 
 def _total(found: dict[str, Errors]) -> Errors:

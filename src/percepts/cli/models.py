@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ..errors import UnknownModel
 from ._print import print_json, print_table, size
-
-if TYPE_CHECKING:
-    from ..types import Spec
 
 HEAD = ("name", "kind", "dim", "rate", "window", "licence", "download", "weights", "what it is")
 
@@ -35,68 +33,43 @@ def models(
     percepts models openai/whisper-base --bench
     """
     from .. import encoders
+    from ..encoders._describe import describe, facts
 
     bare = [name for name in names or () if fetch and name in _weights_alone()]
     listed = names or (encoders.hub_names() if hub else encoders.names())
-    rows = [encoders.spec(name) for name in listed if name not in bare]
+    rows, others = [], []
+    for name in listed:
+        try:
+            rows += [encoders.spec(name)] if name not in bare else []
+        except UnknownModel:
+            others.append(describe(name))  # a checkpoint that is no encoder, or the error again
     if fetch:
         _fetch(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
-    described = [describe(row) for row in rows]
+    described = [describe(row) if names else facts(row) for row in rows]
     if bench:
         from ..tasks.speed import speed
 
         for one, row in zip(described, rows, strict=True):
             one |= speed(row)
     if as_json:
-        print_json(described)
-    elif described:
+        print_json([*described, *others])
+        return
+    if described:
         print_table(HEAD, [_cells(row) for row in described], right=("dim", "rate", "window", "download"))
-        for known in described if bench or names else ():
+    if described or others:
+        for known in [*described, *others] if bench or names else ():
             if details := _details(known):
                 typer.echo(f"{known['name']}: {details}")
         if hub:
             typer.echo(f"families: {', '.join(encoders.families())}")
 
 
-def describe(row: Spec) -> dict[str, Any]:
-    """A row of the registry as JSON has it, with the bytes to download and whether the weights are here."""
-    from ..encoders._weights import present
-    from ..encoders._weights import size as weights_size
-
-    return {
-        "name": row.name,
-        "kind": row.kind,
-        "dim": row.dim,
-        "rate": row.rate,
-        "window": row.window,
-        "license": row.license,
-        "weights": list(row.weights),
-        "download": sum(map(weights_size, row.weights)),
-        "present": all(present(name) for name in row.weights),
-        "extra": row.extra,
-        "summary": row.summary,
-        **_of_checkpoint(row),
-    }
-
-
 def _weights_alone() -> set[str]:
     """Weights that no encoder goes by the name of, such as the speech detector's."""
     from .. import encoders
-    from ..encoders._wheels import WEIGHTS
+    from ..encoders._wheel_table import WEIGHTS
 
     return set(WEIGHTS) - set(encoders.names())
-
-
-def _of_checkpoint(row: Spec) -> dict[str, Any]:
-    """Of a checkpoint that is here: its family, its parameters, and the bytes they take in memory at float32."""
-    from ..encoders._checkpoint import Checkpoint, is_checkpoint
-    from ..encoders._weights import present
-
-    if not row.weights or not is_checkpoint(row.weights[0]) or not present(row.weights[0]):
-        return {}
-    found = Checkpoint.named(row.weights[0])
-    count = found.parameters()
-    return {"family": found.model_type, "pool": row.pool, "parameters": count, "memory": 4 * count}
 
 
 def _rate(row: dict[str, Any]) -> str:
@@ -108,7 +81,11 @@ def _rate(row: dict[str, Any]) -> str:
 def _details(row: dict[str, Any]) -> str:
     parts = []
     if "parameters" in row:
-        parts.append(f"{row['family']}, {row['parameters'] / 1e6:,.1f} M parameters, {size(row['memory'])} at float32")
+        count = f"{row['parameters'] / 1e6:,.1f} M parameters, {size(row['memory'])} at float32"
+        parts.append(f"{row['family']}, {count}" if "family" in row else count)
+    if row.get("outputs"):
+        labels = f" ({row['labels']:,})" if row["labels"] else ""
+        parts.append(f"gives {', '.join(row['outputs']).replace('labels', f'labels{labels}')}")
     if "encode_per_second" in row:
         speeds = f"{row['prepare_per_second']:.1f} prepared and {row['encode_per_second']:.1f} encoded a second"
         parts.append(f"{speeds} by {row['runtime']}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,8 +16,13 @@ if TYPE_CHECKING:
 
 
 def search(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A job directory of `percepts embed`.")],
-    query: Annotated[str | None, typer.Argument(metavar="WORDS", help="What to look for, in words.")] = None,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR... [WORDS]",
+            help="Job directories, of `percepts embed`, `classify`, `transcribe` and others; then what to look for.",
+        ),
+    ],
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="Look for what is like this picture.")] = None,
     sound: Annotated[Path | None, typer.Option(metavar="FILE", help="Look for what is like this sound.")] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, metavar="N", help="How many to show.")] = 10,
@@ -33,16 +40,21 @@ def search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
-    """Find pictures and moments by words, by a picture or by a sound.
+    """Find pictures and moments by words, a picture or a sound.
+
+    Words are looked for among vectors, labels, captions and transcripts; what matched is told.
 
     percepts search vectors/ "a cup of coffee"
+
+    percepts search vectors/ captions/ "a cup of coffee"
     """
+    directories, query = _told(arguments, image is not None or sound is not None)
     if sum(asked is not None for asked in (query, image, sound)) != 1:
         raise typer.BadParameter("give one of: words, --image FILE, --sound FILE", param_hint="WORDS")
     from ..tasks.search import search as run
 
     hits = run(
-        directory,
+        directories,
         query,
         image=image,
         sound=sound,
@@ -56,9 +68,12 @@ def search(
     if as_json:
         print_json({"model": hits.model, "recall": hits.recall, "hits": [as_row(hit) for hit in hits]})
     elif hits:
-        print_table(("score", "source", "time"), [(f"{hit.score:.3f}", *_where(hit)) for hit in hits], right=("score",))
+        told = any(match.by != "vector" for hit in hits for match in hit.matched)
+        head = ("score", "source", "time", *(("matched",) if told else ()))
+        rows = [(f"{hit.score:.3f}", *_where(hit), *((_why(hit),) if told else ())) for hit in hits]
+        print_table(head, rows, right=("score",))
     else:
-        typer.echo(f"nothing found: no vector of {hits.model} passes the filters", err=True)
+        typer.echo(f"nothing found: nothing of {hits.model} fits, or passes the filters", err=True)
     if hits.recall is not None and not as_json:
         typer.echo(f"from an index that finds {hits.recall:.1%} of the ten nearest of such a query", err=True)
 
@@ -74,9 +89,26 @@ def as_row(hit: Hit) -> dict[str, Any]:
         "stop": record.stop,
         "model": record.model,
         "labels": list(record.labels),
+        "text": record.text,
+        "matched": [asdict(match) for match in hit.matched],
     }
+
+
+def _told(arguments: list[str], media: bool) -> tuple[list[str], str | None]:
+    """The directories, and the words after them unless a picture or a sound is asked with and they are a directory."""
+    if len(arguments) == 1 or (media and os.path.isdir(arguments[-1])):
+        return arguments, None
+    return arguments[:-1], arguments[-1]
+
+
+def _why(hit: Hit) -> str:
+    """By what it was found, the words asked for, and what is said there."""
+    reasons = [match.by if match.by == "vector" else f"{match.by} ({', '.join(match.words)})" for match in hit.matched]
+    text = " ".join((hit.record.text or "").split())
+    return "; ".join([*reasons, *([text if len(text) <= 80 else f"{text[:79]}…"] if text else [])])
 
 
 def _where(hit: Hit) -> tuple[str, str]:
     record = hit.record
-    return shown_path(record.source), "" if record.kind == "image" else clock(record.start)
+    at = next((match.at for match in hit.matched if match.at is not None), record.start)
+    return shown_path(record.source), "" if record.kind == "image" else clock(at)

@@ -41,7 +41,7 @@ def tokens(
 
     found = run(source, model, fps=fps, hop=hop)
     found.save(output)
-    grid = " x ".join(f"{count} {axis}s" for axis, count in zip(found.axes, found.shape, strict=True))
+    grid = " x ".join(f"{axis} {count}" for axis, count in zip(found.axes, found.shape, strict=True))
     if as_json:
         facts = {
             "axes": list(found.axes),

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ._print import print_json, printable
 
+if TYPE_CHECKING:
+    from ..jobs.verify import Verdict
+
+SHOWN = 20
+"""Sources that are told of by name."""
+
 
 def verify(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A job directory of `percepts embed`.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A job directory.")],
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Take out what is damaged, and do exactly those sources again.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=0, metavar="N", help="With --repair: processes at work.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Prove that a job directory is whole, or say what is wrong.
@@ -20,10 +30,10 @@ def verify(
     manifest does not list.
 
     percepts verify vectors/
-    """
-    from ..jobs.verify import verify as run
 
-    verdict = run(directory)
+    percepts verify vectors/ --repair
+    """
+    verdict = _mended(directory, workers) if mend else _found(directory)
     counts = dict(verdict.counts)
     if as_json:
         print_json({"ok": verdict.ok, "problems": list(verdict.problems), "counts": counts})
@@ -34,3 +44,22 @@ def verify(
         typer.echo(f"{directory}: {'whole' if verdict.ok else f'{len(verdict.problems):,} problems'} ({held})")
     if not verdict.ok:
         raise typer.Exit(1)
+
+
+def _found(directory: Path) -> Verdict:
+    from ..jobs.verify import verify as run
+
+    return run(directory)
+
+
+def _mended(directory: Path, workers: int | None) -> Verdict:
+    from ..jobs.repair import repair
+
+    done = repair(directory, workers=workers)
+    for file in done.files:
+        typer.echo(f"taken out: {printable(file)}", err=True)
+    for source in done.sources[:SHOWN]:
+        typer.echo(f"{'done again' if done.report else 'to be done again'}: {printable(source)}", err=True)
+    if len(done.sources) > SHOWN:
+        typer.echo(f"… and {len(done.sources) - SHOWN:,} more sources", err=True)
+    return done.verdict

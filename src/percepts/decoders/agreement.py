@@ -16,6 +16,8 @@ EARLY = 0.1  # seconds by which a word may begin before the last committed one e
 SEAM = 1.0  # seconds from that end within which the first new words may be the last committed ones, heard again
 REPEATED = 5  # words, at most, that are heard again at a seam
 
+ENDS = (".", "?", "!", "…", "。", "？", "！")
+"""What a sentence ends with."""
 _PUNCTUATION = string.punctuation + "…“”„‘’«»¿¡、。，！？"
 
 
@@ -62,6 +64,11 @@ class Agreement:
     def partial(self) -> tuple[Segment, ...]:
         """What the newest hypothesis says comes after the committed words; the next one may say otherwise."""
         return tuple(self._before[-1]) if self._before else ()
+
+    @property
+    def held(self) -> Sequence[Segment]:
+        """Committed words whose sound is still heard again."""
+        return self._held
 
     def push(self, hypothesis: Sequence[Segment]) -> list[Segment]:
         """The next hypothesis; the words that are committed by it."""

@@ -6,12 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ..types import Clip, Segment
 from ..windows.contiguous import unpadded
-from .agreement import Agreement, exactly
+from .agreement import ENDS, Agreement, exactly
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,10 @@ class Patience:
     """How long is waited, and how much is remembered. Seconds.
 
     chunk   of new sound before the next pass
-    trim    of sound, from which on it is cut after a segment that is committed
+    trim    of sound, from which on it is cut where all that was said is committed
     most    of sound, beyond which it is cut wherever it does the least harm: memory and time of a pass stay bounded
     passes  hypotheses that must agree
+    by      what is cut after: a "segment" of the model, or a "sentence" by its punctuation
     key     what of a word must agree; see `percepts.decoders.agreement`
     """
 
@@ -40,9 +42,12 @@ class Patience:
     trim: float = 15.0
     most: float = 28.0
     passes: int = 2
+    by: Literal["segment", "sentence"] = "segment"
     key: Callable[[str], str] = exactly
 
     def __post_init__(self) -> None:
+        if self.by not in ("segment", "sentence"):
+            raise ValueError(f"expected to cut by segment or sentence, got {self.by!r}")
         if not (self.chunk > 0 and 0 < self.trim <= self.most and self.most >= KEPT):
             raise ValueError(f"expected chunk > 0 and 0 < trim <= most, most at least {KEPT:g} s, got {self}")
 
@@ -139,8 +144,11 @@ class Online:
         """Cut the sound where it has become too long: words committed for it, seconds lost with it."""
         patience, until = self._patience, self._agreement.until
         if self.seconds > patience.trim:
-            # The last segment may go on; of the others, the last that ends in committed words.
-            said = [stop for stop in stops[:-1] if stop <= until]
+            # The last segment or sentence may go on; of the others, the last that ends in committed words.
+            if patience.by == "sentence":
+                said = [word.stop for word in self._agreement.held[:-1] if word.text.rstrip().endswith(ENDS)]
+            else:
+                said = [stop for stop in stops[:-1] if stop <= until]
             if said:
                 self._cut(said[-1])
         if self.seconds <= patience.most:

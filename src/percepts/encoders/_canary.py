@@ -6,20 +6,22 @@ between two pictures. Hence the mean is taken off first, and the nearest neighbo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import EncodeError
-from ..runtimes._cache import atomic, cache_dir
+from ..runtimes._cache import atomic, cache_dir, processor
 from ..types import Clip, Kind, Spec
 from . import _weights
-from .pooling import normalise, pool
+from .pooling import normalise, vectors
 
 if TYPE_CHECKING:
     from ._transformer import Transformer
@@ -36,10 +38,14 @@ COSINE, AGREEMENT = 0.95, 0.85
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """cosine: mean over canaries of that of the vectors less their mean; agreement: share of the nearest 3 kept."""
+    """cosine: mean over canaries of that of the vectors less their mean; agreement: share of the nearest 3 kept.
+
+    runtime   the one that was judged
+    """
 
     cosine: float
     agreement: float
+    runtime: str = ""
 
     @property
     def good(self) -> bool:
@@ -49,22 +55,30 @@ class Verdict:
 
 def check(encoder: Transformer) -> Verdict:
     """Compare the encoder with itself at float32; once per weights, machine and versions. EncodeError below the bar."""
-    spec = encoder.spec
-    path = cache_dir() / "canaries" / f"{_key(spec)}.json"
+    path = cache_dir() / "canaries" / f"{_key(encoder)}.json"
     if path.exists():
         verdict = Verdict(**json.loads(path.read_text()))
     else:
-        verdict = compare(_vectors(encoder, "float32"), _vectors(encoder, UNCHECKED))
+        log.info("%s: int8 is held against float32 on %d canaries; this happens once", encoder.spec.name, COUNT)
+        exact, _ = _vectors(encoder, "float32")
+        rough, runtime = _vectors(encoder, UNCHECKED)
+        verdict = replace(compare(exact, rough), runtime=runtime)
         with atomic(path) as part:
             part.write_text(json.dumps(asdict(verdict)))
     words = (
-        f"{spec.name} int8 against float32: centred cosine {verdict.cosine:.4f} (bar {COSINE}), "
+        f"{encoder.spec.name} int8 against float32: centred cosine {verdict.cosine:.4f} (bar {COSINE}), "
         f"{verdict.agreement:.0%} of the {NEAREST} nearest neighbours kept (bar {AGREEMENT:.0%})"
     )
-    log.warning("%s", words)
+    _tell(words)
     if not verdict.good:
         raise EncodeError(f"{words}. Take float32, or --precision {UNCHECKED} if you know better")
     return verdict
+
+
+@cache
+def _tell(words: str) -> None:
+    """Once in a process, however many networks and batches ask."""
+    log.warning("%s", words)
 
 
 def compare(exact: np.ndarray, rough: np.ndarray) -> Verdict:
@@ -86,32 +100,21 @@ def _nearest(vectors: np.ndarray) -> np.ndarray:
     return order
 
 
-def _vectors(encoder: Transformer, precision: str) -> np.ndarray:
-    other = type(encoder)(replace(encoder.spec, precision=precision), runtime=encoder.asked, threads=encoder.threads)
+def _vectors(encoder: Transformer, precision: str) -> tuple[np.ndarray, str]:
+    """Those of the canaries, and the runtime that made them: at float32 torch, which is what all are held against."""
+    runtime = encoder.asked if precision == UNCHECKED else "torch"
+    other = type(encoder)(replace(encoder.spec, precision=precision), runtime=runtime, threads=encoder.threads)
     if encoder.spec.kind == "text":
-        return np.asarray(other.encode_text(_texts()))  # type: ignore[attr-defined]
+        return np.asarray(other.encode_text(_texts())), other.runtime  # type: ignore[attr-defined]
     clips = [_CLIPS[encoder.spec.kind](encoder.spec, i) for i in range(COUNT)]
-    return pool(other.encode(other.prepare(clips)), encoder.spec.pool)  # type: ignore[attr-defined]
+    return vectors(other, other.prepare(clips)), other.runtime  # type: ignore[arg-type, attr-defined]
 
 
-def _key(spec: Spec) -> str:
-    import hashlib
-    import platform
-
-    facts = [_weights.digest(spec.weights), spec.size, spec.window, spec.pool, platform.machine(), _processor()]
-    facts += [version("torch"), COUNT, "1"]
+def _key(encoder: Transformer) -> str:
+    spec = encoder.spec
+    facts = [_weights.digest(spec.weights), spec.size, spec.window, spec.pool, processor()]
+    facts += [version("torch"), version("onnxruntime"), encoder.asked, COUNT, "4"]
     return hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()[:32]
-
-
-def _processor() -> str:
-    """What the processor calls itself: kernels of int8 differ with its instructions."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next((line for line in file if line.startswith("model name")), "")
-    except OSError:
-        import platform
-
-        return platform.processor()
 
 
 def _picture(spec: Spec, i: int) -> Clip:

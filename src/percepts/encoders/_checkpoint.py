@@ -42,6 +42,8 @@ def located(name: str) -> str | None:
         return str(Path(name).resolve())
     if os.path.isdir(name):
         raise WeightsError(f"{name}: a folder without config.json is no checkpoint; it holds {_names(Path(name))}")
+    if name.startswith((".", "/", "~")):
+        raise WeightsError(f"{name}: there is no such folder; expected one with config.json and *.safetensors")
     if _HUB_ID.fullmatch(name) is None:
         return None
     repository, _, revision = name.partition("@")
@@ -130,12 +132,17 @@ class Checkpoint:
 
     def parameters(self) -> int:
         """How many numbers the weights hold, from the headers of the files."""
-        return sum(
-            int(np.prod(row["shape"], dtype=np.int64))
-            for path in self.folder.glob("*.safetensors")
-            for name, row in _header(path)[0].items()
-            if name != "__metadata__"
-        )
+        return sum(int(np.prod(row["shape"], dtype=np.int64)) for row in self.tensors.values())
+
+    def holds(self, begins: str) -> bool:
+        """Whether the weights have a parameter whose name begins so."""
+        return any(name.startswith(begins) for name in self.tensors)
+
+    @cached_property
+    def tensors(self) -> dict[str, Any]:
+        """Dtype and shape by the name of the parameter, from the headers of the files."""
+        headers = [_header(path)[0] for path in sorted(self.folder.glob("*.safetensors"))]
+        return {name: row for header in headers for name, row in header.items() if name != "__metadata__"}
 
     def json(self, name: str) -> dict[str, Any] | None:
         """An object of one of its files; None where there is no such file."""

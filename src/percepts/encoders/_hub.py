@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnknownModel
 from ..types import Spec
-from ._checkpoint import Checkpoint, digest, located
+from ._checkpoint import Checkpoint, digest, located, present
+from ._named import NAMED
 
 FAMILIES: Mapping[str, str] = {
     "vit": ".vit:Vit",
@@ -37,37 +39,9 @@ FAMILIES: Mapping[str, str] = {
     "timesformer": ".videomae:TimeSformer",
     "imagegpt": ".imagegpt:ImageGpt",
     "fuyu": ".fuyu:Fuyu",
+    "percepts-head": ".head:Head",
 }
 """model_type as config.json says it → the class that encodes it; its `describe(checkpoint)` gives a Spec's fields."""
-
-NAMED: Mapping[str, Spec] = {
-    row.name: row
-    for row in (
-        Spec(
-            "clip-b32", ".clip:Clip", "image", 0.0, 0.0, 512, "l2mean", ("openai/clip-vit-base-patch32@3d74acf",),
-            "MIT", size=224, summary="CLIP ViT-B/32: pictures and text in one space",
-        ),
-        Spec(
-            "vit-b16", ".vit:Vit", "image", 0.0, 0.0, 768, "cls", ("google/vit-base-patch16-224@3f49326",),
-            "Apache-2.0", size=224, summary="ViT-B/16, ImageNet-21k and 1k: pictures",
-        ),
-        Spec(
-            "w2v2-base", ".wav2vec2:Wav2Vec2", "audio", 16000.0, 20.0, 768, "mean",
-            ("facebook/wav2vec2-base-960h@22aad52",), "Apache-2.0",
-            summary="wav2vec 2.0 base: speech, a state every 20 ms",
-        ),
-        Spec(
-            "clap-fused", ".clap:Clap", "audio", 48000.0, 10.0, 512, "l2mean", ("laion/clap-htsat-fused@cca9e28",),
-            "Apache-2.0", summary="CLAP, HTS-AT: sound and text in one space",
-        ),
-        Spec(
-            "videomae-b", ".videomae:VideoMae", "video", 7.5, 16 / 7.5, 768, "mean",
-            ("MCG-NJU/videomae-base-finetuned-kinetics@488eb9a",), "CC-BY-NC-4.0", size=224,
-            summary="VideoMAE base, Kinetics-400: windows of 16 frames",
-        ),
-    )
-}  # fmt: skip
-"""Checkpoints with a short name, pinned to the revisions that transformers 5.23 pins for its own pipelines."""
 
 
 def resolve(name: str) -> Spec | None:
@@ -78,7 +52,7 @@ def resolve(name: str) -> Spec | None:
     Raises UnknownModel for a model_type of no family, WeightsError where there is nothing to read.
     """
     if name in NAMED:
-        return NAMED[name]
+        return _pinned(NAMED[name])
     where = located(name)
     if where is None:
         return None
@@ -90,6 +64,14 @@ def resolve(name: str) -> Spec | None:
     summary = f"{checkpoint.model_type} checkpoint {name}"
     return Spec(**{"name": called, "target": target, "weights": (where,), "license": checkpoint.license,
                    "summary": summary} | facts)  # fmt: skip
+
+
+def _pinned(row: Spec) -> Spec:
+    """A row of a branch says the commit that is here; nothing is fetched to know of a row."""
+    repository, _, revision = row.weights[0].partition("@")
+    if revision != "main" or not present(row.weights[0]):
+        return row
+    return replace(row, weights=(located(repository) or row.weights[0],))
 
 
 def _family(checkpoint: Checkpoint, name: str) -> str:

@@ -19,16 +19,25 @@ SPARE = ("pooler.", "masked_spec_embed", "mask_token", "position_ids", "logit_sc
 """Parameters that no output here depends on: a checkpoint may lack them."""
 
 
-def pretrained(kind: str, folder: Path, *, spare: Sequence[str] = (), **settings: Any) -> Any:
-    """The model of that class with the checkpoint's weights, float32, eval. WeightsError where weights are missing.
+def pretrained(
+    kind: str,
+    folder: Path,
+    *,
+    spare: Sequence[str] = (),
+    needed: Sequence[str] = (),
+    precision: str = "float32",
+    **settings: Any,
+) -> Any:
+    """The model of that class with the checkpoint's weights, eval. WeightsError where weights are missing.
 
     A parameter that is not in the checkpoint would be random, and another one at each load: transformers says so in a
-    warning and goes on. Here it is an error, except where nothing depends on it.
+    warning and goes on. Here it is an error, except where nothing depends on it: SPARE and `spare`, less `needed`.
     """
     with quiet():
         settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-        model, found = getattr(transformers, kind).from_pretrained(folder, dtype=torch.float32, **settings)
-    missing = [key for key in found["missing_keys"] if not any(part in key for part in (*SPARE, *spare))]
+        model, found = getattr(transformers, kind).from_pretrained(folder, dtype=getattr(torch, precision), **settings)
+    idle = [part for part in (*SPARE, *spare) if part not in needed]
+    missing = [key for key in found["missing_keys"] if not any(part in key for part in idle)]
     wrong = sorted(missing) + sorted(str(key[0]) for key in found["mismatched_keys"])
     if wrong:
         raise WeightsError(
@@ -87,3 +96,40 @@ class Call(nn.Module):
         if self.first is not None:
             inputs = (self.first(inputs[0]), *inputs[1:])
         return self._call(self.model, *inputs)
+
+
+class FirstSteps(nn.Module):
+    """The last layer of a tower of which only the first steps are asked: (B, T, D) to (B, count, D).
+
+    They look at all the others; five sixths of a layer's work are what the others would do with what they see. For the
+    layers of CLIP, ViT, DeiT, DINOv2 and AST: a norm, attention without positions or mask, a norm, two linear layers,
+    each half perhaps scaled.
+    """
+
+    def __init__(self, layer: nn.Module, count: int = 1) -> None:
+        super().__init__()
+        self.count = count
+        self.before = _part(layer, "layernorm_before", "layer_norm1", "norm1")
+        self.attention = _part(layer, "attention", "self_attn")
+        self.out = _part(self.attention, "o_proj", "out_proj")
+        self.after = _part(layer, "layernorm_after", "layer_norm2", "norm2")
+        self.mlp = _part(layer, "mlp")
+        self.scale1, self.scale2 = (getattr(layer, f"layer_scale{n}", nn.Identity()) for n in (1, 2))
+
+    def forward(self, states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        """In place of the layer's own forward, which takes a mask and settings that these towers do not have."""
+        attention = self.attention
+
+        def heads(x: torch.Tensor) -> torch.Tensor:
+            return x.view(*x.shape[:2], -1, attention.head_dim).transpose(1, 2)  # (B, H, T, D / H)
+
+        x = self.before(states)
+        queries, keys, values = attention.q_proj(x[:, : self.count]), attention.k_proj(x), attention.v_proj(x)
+        seen = nn.functional.scaled_dot_product_attention(heads(queries), heads(keys), heads(values))
+        first = states[:, : self.count] + self.scale1(self.out(seen.transpose(1, 2).flatten(2)))
+        return first + self.scale2(self.mlp(self.after(first)))  # type: ignore[no-any-return]
+
+
+def _part(module: nn.Module, *names: str) -> Any:
+    """The part that goes by one of these names."""
+    return getattr(module, next(name for name in names if hasattr(module, name)))

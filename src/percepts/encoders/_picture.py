@@ -136,6 +136,8 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "BeitImageProcessor": {},
     "BitImageProcessor": {**_SHORT, **_CROP, "image_mean": CLIP_MEAN, "image_std": CLIP_STD},
     "CLIPImageProcessor": {**_SHORT, **_CROP, "image_mean": CLIP_MEAN, "image_std": CLIP_STD},
+    "BlipImageProcessor": {"size": {"height": 384, "width": 384}, "image_mean": CLIP_MEAN, "image_std": CLIP_STD},
+    "LayoutLMv3ImageProcessor": {"resample": _BILINEAR},
     "SiglipImageProcessor": {"default_to_square": False},
     "Siglip2ImageProcessor": {"resample": _BILINEAR},
     "DINOv3ViTImageProcessor": {"resample": _BILINEAR, "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD},

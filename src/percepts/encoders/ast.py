@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from ..types import Clip, Frames, Inputs
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._transformer import Grid, Transformer
+from ._leading import Leading
+from ._transformer import Grid
 
 if TYPE_CHECKING:
     import torch
@@ -21,13 +22,14 @@ RATE = 16_000
 HOP = 0.010  # seconds from a spectrum to the next
 
 
-class Ast(Transformer):
+class Ast(Leading):
     """Gong et al. 2021 (arXiv 2104.01778). The vector is the mean of the class and the distillation token.
 
     Another window has the positions cut to their middle or stretched, as in the authors' ast_models.py.
     """
 
-    prefix = 2
+    prefix = leading = 2
+    heads: ClassVar[tuple[str, ...]] = ("ASTForAudioClassification",)
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -45,18 +47,26 @@ class Ast(Transformer):
         bands = (config["num_mel_bins"] - config["patch_size"]) // config["frequency_stride"] + 1
         return Grid(("band", "time"), (bands, self._times(self._frames)), config["time_stride"] * HOP)
 
+    @property
+    def norm(self) -> tuple[float, float]:
+        """Mean and deviation of log energies: (x - mean) / (2 std) is what the network takes."""
+        processor = self.checkpoint.processor
+        if not processor.get("do_normalize", True):
+            return 0.0, 0.5
+        return processor.get("mean", AST_MEAN), processor.get("std", AST_STD)
+
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Sound to {"fbank": (B, T, M) float32, "frames": (B,) of them that hold sound}."""
         check_clips(clips, "audio", self.spec)
         samples, lengths = _sound.rows(clips, self._frames * int(HOP * RATE))
-        processor = self.checkpoint.processor
+        mean, std = self.norm
         fbank, mask = ast_features(
             samples,
             [int(n) for n in lengths],
             n_mels=self.config["num_mel_bins"],
             max_length=self._frames,
-            mean=processor.get("mean", AST_MEAN) if processor.get("do_normalize", True) else 0.0,
-            std=processor.get("std", AST_STD) if processor.get("do_normalize", True) else 0.5,
+            mean=mean,
+            std=std,
         )
         return {"fbank": fbank, "frames": mask.sum(axis=1)}
 
@@ -68,7 +78,7 @@ class Ast(Transformer):
 
     def tokens(self, inputs: Inputs) -> Frames:
         """(B, 2 + T, D): class token, distillation token, and the grid band by band; mask True where there is sound."""
-        states = self._run({"fbank": inputs["fbank"]})[0]
+        states = self._run(self.fed(inputs))[0]
         bands, times = self.grid.shape
         heard = np.arange(times) * self.config["time_stride"] < inputs["frames"][:, None]
         mask = np.concatenate([np.zeros((len(states), 2), bool), np.tile(heard, (1, bands))], axis=1)
@@ -79,14 +89,31 @@ class Ast(Transformer):
         shape = (1, self._frames, self.config["num_mel_bins"])
         return {"fbank": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
 
-    def build(self) -> torch.nn.Module:
+    def network(self) -> Any:
         """Transformers' model, its positions fitted to the window."""
         from . import _modules
 
         model = _modules.pretrained("ASTModel", self.checkpoint.folder)
+        self._widen(model)
+        return model
+
+    def called(self, network: Any) -> torch.nn.Module:
+        """It, of the spectrogram alone."""
+        from . import _modules
+
+        return _modules.Call(network, lambda m, fbank: m(fbank).last_hidden_state)
+
+    def fed(self, inputs: Inputs) -> Inputs:
+        """The spectrogram."""
+        return {"fbank": inputs["fbank"]}
+
+    def fit(self, model: Any) -> None:
+        """Its positions to the window."""
+        self._widen(model.audio_spectrogram_transformer)
+
+    def _widen(self, model: Any) -> None:
         positions = model.embeddings.position_embeddings
         positions.data = fitted(positions.data, self.grid.shape, self._times(self.config["max_length"]))
-        return _modules.Call(model, lambda m, fbank: m(fbank).last_hidden_state)
 
     @property
     def _frames(self) -> int:

@@ -13,7 +13,8 @@ from ..types import Clip, Frames, Inputs, Spec
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._transformer import Grid, Temperature, TextTower, Transformer
+from ._scores import Temperature
+from ._transformer import Grid, TextTower, Transformer
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,7 @@ class Clap(Transformer):
 
     pools = ("l2mean",)
     outputs = ("vectors", "states")
+    template = "This is a sound of {}."
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)

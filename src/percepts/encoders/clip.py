@@ -10,7 +10,8 @@ import numpy as np
 
 from ..types import Frames, Inputs, Spec
 from ._checkpoint import Checkpoint
-from ._transformer import PictureTransformer, Temperature, TextTower
+from ._scores import Temperature
+from ._transformer import PictureTransformer, TextTower
 
 if TYPE_CHECKING:
     import torch
@@ -20,13 +21,15 @@ class Clip(PictureTransformer):
     """Radford et al. 2021 (arXiv 2103.00020). `encode` gives the projected vector, `tokens` the patches before it."""
 
     pools = ("l2mean", "mean")
-    outputs = ("vectors", "states")
+    outputs = ("vectors",)
     prefix = 1
     model: ClassVar[str] = "CLIPModel"
     processor: ClassVar[str] = "CLIPImageProcessor"
+    template: ClassVar[str] = "a photo of {}"
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)
+        self._states = self._deferred("states", self.build_states, self.example, ("states",))
         self._text: TextTower | None = None
 
     @classmethod
@@ -61,7 +64,7 @@ class Clip(PictureTransformer):
 
     def tokens(self, inputs: Inputs) -> Frames:
         """(B, T, D) states of the last layer of the picture tower, its own width."""
-        states = self._run(inputs)[1]
+        states = self._states(inputs)[0]
         mask = np.arange(states.shape[1]) >= self.prefix
         return Frames(states, np.tile(mask, (len(states), 1)), 0.0)
 
@@ -86,13 +89,40 @@ class Clip(PictureTransformer):
         )
 
     def build(self) -> torch.nn.Module:
-        """The picture tower and its projection, behind the normalising."""
+        """Pixels to vectors: the picture tower and its projection, behind the normalising.
+
+        The last layer is asked for the class token alone, where there is one.
+        """
+        from . import _modules
+
+        model = self._tower()
+        if self.prefix:
+            layers = model.vision_model.encoder.layers
+            layers[-1] = _modules.FirstSteps(layers[-1])
+        return self._called(model, "pooler_output")
+
+    def build_states(self) -> torch.nn.Module:
+        """Pixels to states of all patches."""
+        return self._called(self._tower(), "last_hidden_state")
+
+    def _tower(self) -> Any:
+        from . import _modules
+
+        model = _modules.pretrained(self.model, self.checkpoint.folder)
+        model.text_model = None
+        return model
+
+    def _called(self, model: Any, wanted: str) -> torch.nn.Module:
+        """The picture tower as pixels come."""
         from . import _modules
 
         _ = self.grid  # says so if the size does not divide into patches
-        model = _modules.pretrained(self.model, self.checkpoint.folder)
-        model.text_model = None
-        return _modules.Call(model, _pictures(self.resized), _modules.Normalise(self.pixels))
+        resized = self.resized
+
+        def call(model: Any, pixels: torch.Tensor) -> Any:
+            return getattr(model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=resized), wanted)
+
+        return _modules.Call(model, call, _modules.Normalise(self.pixels))
 
     def build_text(self) -> torch.nn.Module:
         """The text tower and its projection."""
@@ -101,11 +131,3 @@ class Clip(PictureTransformer):
         model = _modules.pretrained(self.model, self.checkpoint.folder)
         model.vision_model = None
         return _modules.Call(model, lambda m, ids: m.get_text_features(input_ids=ids).pooler_output)
-
-
-def _pictures(resized: bool) -> Any:
-    def call(model: Any, pixels: Any) -> tuple[Any, Any]:
-        found = model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=resized)
-        return found.pooler_output, found.last_hidden_state
-
-    return call

@@ -15,6 +15,7 @@ import numpy as np
 from ..runtimes import Deferred
 from ..types import Clip, Frames, Inputs, Spec
 from ._clips import check_clips
+from ._scores import Temperature
 from .effnet import label_rows, network, pixels
 from .minilm import MiniLM
 from .pooling import normalise
@@ -24,7 +25,14 @@ SHARPNESS = 0.6  # times the classifier's scores: flatter than trained, since ne
 
 
 class Conse:
-    """Pictures and text to vectors of length one whose cosine says how well they agree."""
+    """Pictures and text to vectors of length one whose cosine says how well they agree.
+
+    Nothing here was trained to say how likely a text is. The temperature is 20, what sentence-transformers' losses take
+    cosines times by default: probabilities are good for an order, and for no more.
+    """
+
+    temperature = Temperature(20.0)
+    template = "{}"
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .vit import Vit
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Dino2(Vit):
     """Oquab et al. 2023 (arXiv 2304.07193). Its positions are interpolated by the model itself."""
 
     model = "Dinov2Model"
+    heads: ClassVar[tuple[str, ...]] = ("Dinov2ForImageClassification",)
     processor = "BitImageProcessor"
     interpolates: ClassVar[bool] = False
 
@@ -19,11 +23,16 @@ class Dino2(Vit):
         """It has none: its pooled output is the class token."""
         return {}
 
+    def layers(self, network: Any) -> torch.nn.ModuleList:
+        """They are its encoder's."""
+        return network.encoder.layer  # type: ignore[no-any-return]
+
 
 class Dino2Registers(Dino2):
     """Darcet et al. 2023 (arXiv 2309.16588): registers between the class token and the patches."""
 
     model = "Dinov2WithRegistersModel"
+    heads: ClassVar[tuple[str, ...]] = ("Dinov2WithRegistersForImageClassification",)
 
     @property
     def prefix(self) -> int:  # type: ignore[override]
@@ -38,7 +47,9 @@ class Dino3(Dino2):
     """
 
     model = "DINOv3ViTModel"
+    heads: ClassVar[tuple[str, ...]] = ()
     processor = "DINOv3ViTImageProcessor"
+    leading = 0
 
     @property
     def prefix(self) -> int:  # type: ignore[override]

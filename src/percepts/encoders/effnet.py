@@ -15,6 +15,7 @@ from ..runtimes import Deferred, Network
 from ..types import Clip, Frames, Inputs, Spec
 from . import _weights
 from ._clips import check_clips
+from ._scores import softmax
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,8 @@ class EffNet:
         """What runs it; chosen, and its weights loaded, now if they were not yet."""
         return self._run.runtime
 
+    multi = False
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The 1000 classes of ImageNet-1k, each as WordNet's names for it."""
@@ -52,7 +55,11 @@ class EffNet:
 
     def classify(self, inputs: Inputs) -> np.ndarray:
         """(B, 1000) probabilities."""
-        return softmax(self._run(inputs)[1])
+        return softmax(self.logits(inputs))
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """(B, 1000) scores before the softmax."""
+        return self._run(inputs)[1]
 
 
 def pixels(clips: Sequence[Clip]) -> np.ndarray:
@@ -75,12 +82,6 @@ def _build(weights: str) -> torch.nn.Module:
     from . import _efficientnet
 
     return _efficientnet.load(_weights.path(weights))
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """(B, N) scores to probabilities, in float64 inside."""
-    wide = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return np.asarray(wide / wide.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 @cache

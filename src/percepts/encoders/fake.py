@@ -13,6 +13,7 @@ import numpy as np
 
 from ..types import Clip, Frames, Inputs, Spec
 from ._clips import check_clips
+from ._scores import Temperature
 from .pooling import normalise
 
 COLOURS = ("black", "blue", "green", "cyan", "red", "magenta", "yellow", "white")
@@ -37,6 +38,9 @@ class _Fake:
 
 class FakeImage(_Fake):
     """Pictures to (B, 1, 8): the share of each of COLOURS, each pixel a blend of the cube's corners around it."""
+
+    temperature = Temperature(10.0)
+    template = "{}"
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """The mean blend of every pixel, (B, 8) float32."""

@@ -75,10 +75,15 @@ class Fuyu(Transformer):
         """Its one linear layer, behind the scaling."""
         from ._linear import from_safetensors
 
+        mean, std, scale = self.scaling
+        return from_safetensors(self.checkpoint.folder, "vision_embed_tokens", scale / std, -mean / std)
+
+    @property
+    def scaling(self) -> tuple[float, float, float]:
+        """Mean, deviation and scale: the network sees (pixel * scale - mean) / std."""
         processor = self.checkpoint.processor
         mean, std = _one(processor.get("image_mean", 0.5)), _one(processor.get("image_std", 0.5))
-        scale = float(processor.get("rescale_factor", 1 / 255))
-        return from_safetensors(self.checkpoint.folder, "vision_embed_tokens", scale / std, -mean / std)
+        return mean, std, float(processor.get("rescale_factor", 1 / 255))
 
     @property
     def _largest(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,17 +12,19 @@ from ..errors import WeightsError
 from ..types import Clip, Inputs
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
+from ._head import Classifying
 from ._picture import Pixels
-from ._transformer import Grid, Transformer
+from ._transformer import Grid
 
 if TYPE_CHECKING:
     import torch
 
 
-class ImageGpt(Transformer):
+class ImageGpt(Classifying):
     """Chen et al. 2020 (Generative Pretraining from Pixels). The vector is the mean of the last states."""
 
     pools = ("mean",)
+    heads: ClassVar[tuple[str, ...]] = ("ImageGPTForImageClassification",)
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..types import Frames, Pooler
+from ..types import Encoder, Frames, Inputs, Pooler
 
 
 def mean(frames: Frames) -> np.ndarray:
@@ -53,6 +53,13 @@ def pool(frames: Frames, name: str) -> np.ndarray:
     if name not in POOLERS:
         raise ValueError(f"expected a pooling of {', '.join(POOLERS)}, got {name!r}")
     return POOLERS[name](frames)
+
+
+def vectors(encoder: Encoder, inputs: Inputs) -> np.ndarray:
+    """(B, D) of prepared inputs: `pool(encoder.encode(inputs), encoder.spec.pool)`, for less where the encoder can."""
+    short = getattr(encoder, "vectors", None)
+    found: np.ndarray = short(inputs) if short else pool(encoder.encode(inputs), encoder.spec.pool)
+    return found
 
 
 def normalise(vectors: np.ndarray) -> np.ndarray:

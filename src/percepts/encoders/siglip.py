@@ -14,7 +14,8 @@ from ..types import Clip as Media
 from ..types import Frames, Inputs
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._transformer import Grid, Temperature, TextTower
+from ._scores import Temperature
+from ._transformer import Grid, TextTower
 from .clip import Clip
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Siglip(Clip):
     prefix = 0
     model = "SiglipModel"
     processor = "SiglipImageProcessor"
+    template = "This is a photo of {}."
 
     @classmethod
     def dim(cls, checkpoint: Checkpoint) -> int:
@@ -78,10 +80,10 @@ class Siglip2(Siglip):
         return {"patches": patches, "shape": shapes}
 
     def example(self) -> Inputs:
-        """A square."""
+        """Twice as wide as high: a square would not show whether positions follow the shape."""
         side = self.spec.size // self.patch
         patches = np.random.default_rng(0).integers(0, 256, (1, side * side, self.patch**2 * 3), np.uint8)
-        return {"patches": patches, "shape": np.array([[side, side]])}
+        return {"patches": patches, "shape": np.array([[max(1, side // 2), side]])}
 
     @property
     def grid(self) -> Grid:
@@ -90,16 +92,14 @@ class Siglip2(Siglip):
 
     def tokens(self, inputs: Inputs) -> Frames:
         """(B, N, D) states; the mask is False after a picture's own patches."""
-        states = self._run(inputs)[1]
+        states = self._states(inputs)[0]
         return Frames(states, np.arange(states.shape[1]) < inputs["shape"].prod(axis=1)[:, None], 0.0)
 
-    def build(self) -> torch.nn.Module:
+    def _called(self, model: Any, wanted: str) -> torch.nn.Module:
         """The picture tower; patches come in cut, so only their numbers are scaled here."""
         from . import _modules
 
-        model = _modules.pretrained(self.model, self.checkpoint.folder)
-        model.text_model = None
-        return _modules.Call(model, _patches(self.pixels))
+        return _modules.Call(model, _patches(self.pixels, wanted))
 
 
 def fitting(height: int, width: int, patch: int, limit: int) -> tuple[int, int]:
@@ -130,16 +130,16 @@ def _limits(checkpoint: Checkpoint) -> tuple[int, int]:
     return int(processor.get("max_num_patches", PATCHES)), int(processor.get("patch_size", 16))
 
 
-def _patches(pixels: Any) -> Any:
+def _patches(pixels: Any, wanted: str) -> Any:
     import torch
 
     mean, std = torch.tensor(pixels.mean), torch.tensor(pixels.std)
 
-    def call(model: Any, patches: torch.Tensor, shape: torch.Tensor) -> tuple[Any, Any]:
+    def call(model: Any, patches: torch.Tensor, shape: torch.Tensor) -> Any:
         times = patches.shape[-1] // 3
         mask = (torch.arange(patches.shape[1], device=patches.device) < shape.prod(dim=1)[:, None]).long()
         values = (patches.float() * pixels.scale - mean.repeat(times)) / std.repeat(times) * mask[..., None]
         found = model.get_image_features(pixel_values=values, pixel_attention_mask=mask, spatial_shapes=shape)
-        return found.pooler_output, found.last_hidden_state
+        return getattr(found, wanted)
 
     return call

@@ -9,18 +9,20 @@ import numpy as np
 
 from ..types import Clip, Inputs
 from ._checkpoint import Checkpoint
+from ._head import Classifying
 from ._transformer import Grid, PictureTransformer
 
 if TYPE_CHECKING:
     import torch
 
 
-class VideoMae(PictureTransformer):
+class VideoMae(Classifying, PictureTransformer):
     """Tong et al. 2022 (arXiv 2203.12602): 16 frames, every fourth of 30 a second. The mean of all patches."""
 
     pools: ClassVar[tuple[str, ...]] = ("mean",)
     processor = "VideoMAEImageProcessor"
     model: ClassVar[str] = "VideoMAEModel"
+    heads: ClassVar[tuple[str, ...]] = ("VideoMAEForVideoClassification",)
     rate: ClassVar[float] = 7.5
     """Frames a second that its authors sampled; no file of a checkpoint says it."""
 
@@ -57,11 +59,17 @@ class VideoMae(PictureTransformer):
         """Transformers' model behind the normalising."""
         from . import _modules
 
+        settings = self.called_with
+        model = _modules.pretrained(self.model, self.checkpoint.folder)
+        return _modules.Call(model, lambda m, pixels: m(pixels, **settings).last_hidden_state, self.first)
+
+    @property
+    def called_with(self) -> dict[str, Any]:
+        """None; ValueError where pictures are not of the model's own size, to which its positions are bound."""
         if self.resized:
             size = self._vision["image_size"]
             raise ValueError(f"{self.spec.name}: expected pictures of its own size, {size}, got {self.pixels.output}")
-        model = _modules.pretrained(self.model, self.checkpoint.folder)
-        return _modules.Call(model, lambda m, pixels: m(pixels).last_hidden_state, _modules.Normalise(self.pixels))
+        return {}
 
     def _window(self, clip: Clip) -> np.ndarray:
         count = clip.length if clip.valid is None else clip.valid
@@ -85,6 +93,7 @@ class TimeSformer(VideoMae):
     pools = ("cls", "mean")
     prefix = 1
     model = "TimesformerModel"
+    heads: ClassVar[tuple[str, ...]] = ("TimesformerForVideoClassification",)
     rate = 30 / 32
 
     @property

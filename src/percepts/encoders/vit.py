@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._checkpoint import Checkpoint
+from ._leading import Leading
 from ._transformer import PictureTransformer
 
 if TYPE_CHECKING:
     import torch
 
 
-class Vit(PictureTransformer):
+class Vit(Leading, PictureTransformer):
     """Dosovitskiy et al. 2020 (arXiv 2010.11929). The vector is the class token after the last norm.
 
     Never the pooler: in a checkpoint of a classifier, such as google/vit-base-patch16-224, it is not there.
@@ -19,6 +20,7 @@ class Vit(PictureTransformer):
 
     prefix = 1
     model: ClassVar[str] = "ViTModel"
+    heads: ClassVar[tuple[str, ...]] = ("ViTForImageClassification",)
     processor: ClassVar[str] = "ViTImageProcessor"
     interpolates: ClassVar[bool] = True
     """Whether the model has to be told to interpolate its positions."""
@@ -35,18 +37,26 @@ class Vit(PictureTransformer):
         """How its authors made one vector."""
         return "cls"
 
-    def build(self) -> torch.nn.Module:
-        """Transformers' model behind the normalising."""
+    def network(self) -> Any:
+        """Transformers' model."""
         from . import _modules
 
-        _ = self.grid  # says so if the size does not divide into patches
-        settings: dict[str, Any] = {"interpolate_pos_encoding": True} if self.interpolates and self.resized else {}
-        model = _modules.pretrained(self.model, self.checkpoint.folder, **self.without_pooler)
+        return _modules.pretrained(self.model, self.checkpoint.folder, **self.without_pooler)
+
+    def called(self, network: Any) -> torch.nn.Module:
+        """It behind the normalising."""
+        from . import _modules
+
+        settings = self.called_with
         return _modules.Call(
-            model,
-            lambda m, pixels: m(pixel_values=pixels, **settings).last_hidden_state,
-            _modules.Normalise(self.pixels),
+            network, lambda m, pixels: m(pixel_values=pixels, **settings).last_hidden_state, self.first
         )
+
+    @property
+    def called_with(self) -> dict[str, Any]:
+        """Interpolated positions, where the size asks for them."""
+        _ = self.grid  # says so if the size does not divide into patches
+        return {"interpolate_pos_encoding": True} if self.interpolates and self.resized else {}
 
     @property
     def without_pooler(self) -> dict[str, Any]:
@@ -59,6 +69,7 @@ class Deit(Vit):
 
     prefix = 2
     model = "DeiTModel"
+    heads: ClassVar[tuple[str, ...]] = ("DeiTForImageClassification", "DeiTForImageClassificationWithTeacher")
     processor = "DeiTImageProcessor"
 
 
@@ -66,11 +77,17 @@ class Beit(Vit):
     """Bao et al. 2021 (arXiv 2106.08254), and data2vec's pictures. Relative positions; the mean of the patches."""
 
     processor = "BeitImageProcessor"
+    leading = 0
 
     @property
     def model(self) -> str:  # type: ignore[override]
         """By its config."""
         return {"beit": "BeitModel", "data2vec-vision": "Data2VecVisionModel"}[self.checkpoint.model_type]
+
+    @property
+    def heads(self) -> tuple[str, ...]:  # type: ignore[override]
+        """By its config."""
+        return (self.model.replace("Model", "ForImageClassification"),)
 
     @classmethod
     def usual_pool(cls, checkpoint: Checkpoint) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from ..types import Clip, Frames, Inputs, Spec
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._transformer import Grid, Transformer
+from ._head import Classifying
+from ._transformer import Grid, by_length
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ WINDOW = 20.0  # seconds: these models take any length, at a cost that grows wit
 MODELS = {"wav2vec2": "Wav2Vec2Model", "hubert": "HubertModel", "wavlm": "WavLMModel"}
 
 
-class Wav2Vec2(Transformer):
+class Wav2Vec2(Classifying):
     """Baevski et al. 2020 (arXiv 2006.11477), Hsu et al. 2021 (2106.07447), Chen et al. 2021 (2110.13900).
 
     Each sound runs at its own length, beside others of that length only: some of these networks norm over time and
@@ -32,12 +33,11 @@ class Wav2Vec2(Transformer):
     """
 
     pools = ("mean",)
+    free: ClassVar[Mapping[str, Mapping[int, str]]] = {"samples": {1: "samples"}}
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)
-        self._run: Deferred = self._deferred(
-            "media", self.build, self.example, self.outputs, {"samples": {1: "samples"}}
-        )
+        self._run: Deferred = self._deferred("media", self.build, self.example, self.outputs, self.free)
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -87,6 +87,16 @@ class Wav2Vec2(Transformer):
             states = self._run({"samples": samples[same, :length]})[0]
             data[same, : states.shape[1]] = states
         return Frames(data, np.arange(data.shape[1]) < steps[:, None], self._step)
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """(B, labels) float32 scores, each sound at its own length."""
+        sounds = [row[:length] for row, length in zip(inputs["samples"], inputs["lengths"], strict=True)]
+        return by_length(sounds, lambda samples: self._head({"samples": samples})[0])
+
+    @property
+    def head(self) -> str:
+        """By its config."""
+        return MODELS[self.checkpoint.model_type].replace("Model", "ForSequenceClassification")
 
     def example(self) -> Inputs:
         """A second of noise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from ..types import Clip, Frames, Inputs
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._transformer import Grid, Transformer
+from ._head import Classifying
+from ._transformer import Grid
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +22,11 @@ RATE = 16_000
 SAMPLES_A_STEP = 2 * WHISPER_HOP
 
 
-class Whisper(Transformer):
+class Whisper(Classifying):
     """Radford et al. 2022 (arXiv 2212.04356). A shorter window has the first of the trained positions."""
 
     pools = ("mean",)
+    heads: ClassVar[tuple[str, ...]] = ("WhisperForAudioClassification",)
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -50,7 +52,7 @@ class Whisper(Transformer):
 
     def tokens(self, inputs: Inputs) -> Frames:
         """(B, T, D), a step every 20 ms; the mask is False after the end of the sound."""
-        states = self._run({"mel": inputs["mel"]})[0]
+        states = self._run(self.fed(inputs))[0]
         steps = np.maximum(-(-inputs["lengths"] // SAMPLES_A_STEP), 1)
         return Frames(states, np.arange(states.shape[1]) < steps[:, None], SAMPLES_A_STEP / RATE)
 
@@ -62,11 +64,20 @@ class Whisper(Transformer):
         """The encoder alone, its positions cut to the window."""
         from . import _modules
 
-        encoder = _modules.pretrained("WhisperModel", self.checkpoint.folder).encoder
+        model = _modules.pretrained("WhisperModel", self.checkpoint.folder)
+        self.fit(model)
+        return _modules.Call(model.encoder, lambda m, mel: m(mel).last_hidden_state)
+
+    def fed(self, inputs: Inputs) -> Inputs:
+        """The spectrogram."""
+        return {"mel": inputs["mel"]}
+
+    def fit(self, model: Any) -> None:
+        """The first of its positions, as many as the window has."""
+        encoder = model.encoder
         encoder.config.max_source_positions = self._steps
         encoder.embed_positions.weight.data = encoder.embed_positions.weight.data[: self._steps].clone()
         encoder.embed_positions.num_embeddings = self._steps
-        return _modules.Call(encoder, lambda m, mel: m(mel).last_hidden_state)
 
     @property
     def _steps(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = ("hear", "mteb", "openl3")
+_MODULES = ("datasets", "hear", "mteb", "openl3")
 
 
 def __getattr__(name: str) -> ModuleType:

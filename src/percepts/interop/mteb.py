@@ -18,11 +18,11 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 
 from ..encoders import load
-from ..encoders.pooling import normalise, pool
+from ..encoders.pooling import normalise, vectors
 from ..features.resample import resample_clip
 from ..media import mono
 from ..media.audio import array_audio
-from ..tasks.embed import whole
+from ..tasks.pooled import whole
 from ..types import Clip, Encoder, Record, Spec, TextEncoder
 from ..windows import fixed
 
@@ -56,7 +56,7 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when 
         found = [read(self.encoder, batch[name]) for name, read in _READERS.items() if name in batch]
         if not found:
             raise ValueError(f"expected rows with {', '.join(_READERS)}, got {', '.join(batch)}")
-        return found[0] if len(found) == 1 else np.asarray(sum(normalise(vectors) for vectors in found))
+        return found[0] if len(found) == 1 else np.asarray(sum(map(normalise, found)))
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -71,7 +71,7 @@ def _texts(encoder: Encoder, texts: Iterable[str]) -> np.ndarray:
 
 def _pictures(encoder: Encoder, images: Iterable[Any]) -> np.ndarray:
     clips = [Clip(np.asarray(image.convert("RGB"))[None], "image", 0.0) for image in images]
-    return pool(encoder.encode(encoder.prepare(clips)), encoder.spec.pool)
+    return vectors(encoder, encoder.prepare(clips))
 
 
 def _sounds(encoder: Encoder, sounds: Iterable[Mapping[str, Any]]) -> np.ndarray:
@@ -83,8 +83,7 @@ def _sound(encoder: Encoder, samples: np.ndarray, rate: float) -> np.ndarray:
     spec = encoder.spec
     clip = resample_clip(mono(array_audio(np.clip(samples, -1, 1), rate)), spec.rate)
     windows = list(fixed(spec.window)([clip]))
-    vectors = pool(encoder.encode(encoder.prepare(windows)), spec.pool)
-    pairs = zip(windows, vectors, strict=True)
+    pairs = zip(windows, vectors(encoder, encoder.prepare(windows)), strict=True)
     one = whole(Record("", w.start, w.stop, spec.name, "audio", vector) for w, vector in pairs)
     return np.asarray(one.vector)
 

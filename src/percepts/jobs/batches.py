@@ -1,33 +1,49 @@
-"""Prepared pieces of many sources in, one vector or one error per clip out: batching, and finding the poison in one."""
+"""Prepared pieces of many sources in, one result or one error per clip out: batching, and finding the poison in one."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from math import isfinite
 
 import numpy as np
 
-from ..errors import EncodeError
-from ..tasks.embed import Piece
+from ..errors import EncodeError, MissingExtra, WeightsError
+from ..tasks.task import Fields, Piece
 from ..types import Inputs, Kind
 
 log = logging.getLogger(__name__)
 
-Encode = Callable[[str, Inputs], np.ndarray]
-"""(model, inputs of a batch) → (B, dim)."""
+Results = Callable[[str, Inputs], Sequence[Fields]]
+"""(model, inputs of a batch) → what the model says of each row, by the names of Record."""
+Over = Callable[[str, Sequence[int]], AbstractContextManager[None]]
+"""(model, the key of each row) → what is around the call of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """What came of one clip: its vector, or why there is none."""
+    """What came of one clip: fields of its record, or why there are none."""
 
     key: int
     model: str
     kind: Kind
     start: float
     stop: float
-    result: np.ndarray | Exception
+    result: Fields | Exception
+
+
+@dataclass(slots=True)
+class _Group:
+    """Pieces of one model and one shape, each with its key, and how many clips they are."""
+
+    pieces: list[tuple[int, Piece]] = field(default_factory=list)
+    clips: int = 0
+
+    def add(self, key: int, piece: Piece) -> None:
+        self.pieces.append((key, piece))
+        self.clips += len(piece.spans)
 
 
 @dataclass(slots=True)
@@ -38,47 +54,62 @@ class Batcher:
     out of memory, batches of that model stay at the size that fitted.
     """
 
-    encode: Encode
+    results: Results
     size: int
-    _waiting: dict[tuple[object, ...], list[tuple[int, Piece]]] = field(default_factory=dict)
+    over: Over = field(default=lambda model, keys: nullcontext())
+    _waiting: dict[tuple[object, ...], _Group] = field(default_factory=dict)
     _fits: dict[str, int] = field(default_factory=dict)
 
-    def add(self, key: int, piece: Piece) -> Iterator[Clipped]:
-        """Take a piece; yield the results of a batch that it filled."""
+    def add(self, key: int, piece: Piece, *, alone: bool = False) -> Iterator[Clipped]:
+        """Take a piece; yield the results of a batch that it filled, or of itself where it is to be alone."""
+        if alone:
+            yield from self._run([(key, piece)], 1)
+            return
         shape = (piece.model, *((name, a.shape[1:], a.dtype.str) for name, a in sorted(piece.inputs.items())))
-        group = self._waiting.setdefault(shape, [])
-        group.append((key, piece))
-        if sum(len(piece.spans) for _, piece in group) >= self.size:
-            yield from self._run(self._waiting.pop(shape))
+        if (group := self._waiting.get(shape)) is None:
+            group = self._waiting[shape] = _Group()
+        group.add(key, piece)
+        if group.clips >= self.size:
+            yield from self._run(self._waiting.pop(shape).pieces, self.size)
 
     def flush(self) -> Iterator[Clipped]:
         """Run what waits, full or not."""
         while self._waiting:
-            yield from self._run(self._waiting.pop(next(iter(self._waiting))))
+            yield from self._run(self._waiting.pop(next(iter(self._waiting))).pieces, self.size)
 
     def drop(self, key: int) -> None:
         """Forget what waits of one source."""
         for shape, group in list(self._waiting.items()):
-            self._waiting[shape] = [entry for entry in group if entry[0] != key]
-            if not self._waiting[shape]:
-                del self._waiting[shape]
+            del self._waiting[shape]
+            rest = _Group()
+            for owner, piece in group.pieces:
+                if owner != key:
+                    rest.add(owner, piece)
+            if rest.pieces:
+                self._waiting[shape] = rest
 
-    def _run(self, group: Sequence[tuple[int, Piece]]) -> Iterator[Clipped]:
+    def _run(self, group: Sequence[tuple[int, Piece]], size: int) -> Iterator[Clipped]:
         pieces = [piece for _, piece in group]
         model = pieces[0].model
         inputs = {name: np.concatenate([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
         owners = [(key, piece.kind, span) for key, piece in group for span in piece.spans]
-        results: list[np.ndarray | Exception] = []
+        results: list[Fields | Exception] = []
         while len(results) < len(owners):
-            size = self._fits.get(model, self.size)
-            results += self._isolate(model, _rows(inputs, len(results), len(results) + size))
-        for (key, kind, (start, stop)), result in zip(owners, results, strict=True):
-            yield Clipped(key, model, kind, start, stop, result)
+            first, stop = len(results), len(results) + min(size, self._fits.get(model, size))
+            results += self._isolate(model, _rows(inputs, first, stop), [key for key, _, _ in owners[first:stop]])
+        for (key, kind, span), result in zip(owners, results, strict=True):
+            yield Clipped(key, model, kind, *span, result)
 
-    def _isolate(self, model: str, inputs: Inputs) -> list[np.ndarray | Exception]:
-        count = len(next(iter(inputs.values())))
+    def _isolate(self, model: str, inputs: Inputs, keys: Sequence[int]) -> list[Fields | Exception]:
+        count = len(keys)
         try:
-            return [_checked(model, vector) for vector in self.encode(model, inputs)]
+            with self.over(model, keys):
+                results = self.results(model, inputs)
+            if len(results) != count:
+                raise EncodeError(f"{model} gave {len(results)} results for {count} inputs")
+            return [_checked(model, fields) for fields in results]
+        except (WeightsError, MissingExtra):  # no item's fault, and no other would fare better
+            raise
         except Exception as error:
             if count == 1:
                 return [error]
@@ -86,18 +117,31 @@ class Batcher:
                 self._fits[model] = min(self._fits.get(model, count), max(1, count // 2))
                 log.warning("%s: out of memory at batch %d, going on with %d", model, count, self._fits[model])
         half = count // 2
-        return self._isolate(model, _rows(inputs, 0, half)) + self._isolate(model, _rows(inputs, half, count))
+        first = self._isolate(model, _rows(inputs, 0, half), keys[:half])
+        return first + self._isolate(model, _rows(inputs, half, count), keys[half:])
 
 
 def _rows(inputs: Inputs, start: int, stop: int) -> Inputs:
     return {name: array[start:stop] for name, array in inputs.items()}
 
 
-def _checked(model: str, vector: np.ndarray) -> np.ndarray | Exception:
-    if np.isfinite(vector).all():
-        return vector
-    bad = int(np.count_nonzero(~np.isfinite(vector)))
-    return EncodeError(f"{model} gave a vector with {bad} of {len(vector)} numbers not finite")
+def flaw(
+    vector: np.ndarray | None = None,
+    labels: Sequence[str] = (),
+    scores: Sequence[float] = (),
+    score: float | None = None,
+    **_: object,
+) -> str:
+    """What no table, index or JSON could hold of a result; "" where it is sound."""
+    if vector is not None and not np.isfinite(vector).all():
+        return f"a vector with {np.count_nonzero(~np.isfinite(vector))} of {len(vector)} numbers not finite"
+    if scores and len(scores) != len(labels):
+        return f"{len(scores)} scores for {len(labels)} labels"
+    return "" if all(map(isfinite, (*scores, score or 0.0))) else "a score that is not finite"
+
+
+def _checked(model: str, fields: Fields) -> Fields | Exception:
+    return EncodeError(f"{model} gave {why}") if (why := flaw(**fields)) else fields
 
 
 def _out_of_memory(error: Exception) -> bool:

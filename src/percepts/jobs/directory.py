@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,28 +19,43 @@ from filelock import FileLock, Timeout
 
 from ..errors import JobDamaged, JobLocked, SettingsDiffer
 from ..stores._files import SUFFIX, safe_name
-from ..stores.parquet import MANIFEST, PartInfo, Row, read_part, write_part, write_table
+from ..stores.parquet import MANIFEST, OURS, PartInfo, Row, read_part, write_part, write_table
+from ..stores.remote import Remote
 from ..types import Spec
 from . import mirror
 from .entry import Entry
-from .ledger import Manifest, Part, entries, ledger_table
+from .ledger import Manifest, Part, batches, entries, ledger_table
 from .ledger import differences as setting_differences
-from .plan import fingerprint
+from .marks import Index
 
 LOCK = ".lock"
 LIBRARIES = ("percepts", "numpy", "pillow", "av", "soundfile", "soxr", "onnxruntime", "openvino", "torch")
-OURS = ("data", "ledger")
-"""Folders in which every file that no manifest lists is an orphan of a killed run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What an earlier run says of a source, small enough to keep a million of."""
+class DirectoryLock:
+    """Held by the one writer of a directory; the system releases it when its holder ends, however that ends."""
 
-    size: int
-    mtime_ns: int
-    sha256: bytes
-    failed: bool
+    def __init__(self, path: Path):
+        self._path, self._lock = path, FileLock(path / LOCK)
+
+    def acquire(self) -> None:
+        """JobLocked, with the name of the holder, where another has it."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            holder = (self._path / LOCK).read_text(errors="replace").strip()
+            raise JobLocked(f"{self._path}: another run is writing here ({holder}); wait for it or stop it") from error
+        (self._path / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+
+    def release(self) -> None:
+        """Let others write."""
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class JobDirectory:
@@ -49,21 +65,32 @@ class JobDirectory:
     before or the state after. Files that the manifest does not list are removed at the next opening.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], specs: Sequence[Spec], *, overwrite: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        specs: Sequence[Spec],
+        *,
+        overwrite: bool = False,
+        remote: Remote | None = None,
+    ):
         self.path = path
+        self._remote = remote
+        self._up: set[str] = set()
         self.specs = {spec.name: spec for spec in specs}
-        self._settings = dict(settings)
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings))  # as the manifest will give it back
         self._overwrite = overwrite
-        self._lock = FileLock(path / LOCK)
+        self._lock = DirectoryLock(path)
         self.manifest: Manifest
 
     def __enter__(self) -> JobDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._acquire()
+        self._lock.acquire()
         try:
             if self._overwrite:
                 self._erase()
             self.manifest = self._open()
+            self._up = self.manifest.files
             self.manifest.versions = versions()
             self._sweep()
             if self.manifest.unfinished:
@@ -76,15 +103,10 @@ class JobDirectory:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def known(self) -> dict[bytes, Known]:
+    def known(self) -> Index:
         """What is in the ledger, by `plan.fingerprint` of the uri."""
         columns = ["uri", "size", "mtime_ns", "sha256", "status"]
-        return {
-            fingerprint(row["uri"]): Known(
-                row["size"], row["mtime_ns"], bytes.fromhex(row["sha256"]), row["status"] == "error"
-            )
-            for row in entries(self.path, self.manifest, columns=columns)
-        }
+        return Index(batches(self.path, self.manifest, columns=columns))
 
     def failures(self) -> list[str]:
         """The uris whose entry is an error."""
@@ -103,34 +125,55 @@ class JobDirectory:
         forget: Collection[str] = (),
         unfinished: Iterable[str] = (),
         runtimes: Mapping[str, str] | None = None,
+        recount: bool = False,
     ) -> None:
         """Add rows and entries as one part; everything older of the uris in `forget` goes in the same instant."""
-        manifest = self.manifest
-        parts = self._without(set(forget)) if forget else list(manifest.parts)
+        parts = self._without(set(forget)) if forget else list(self.manifest.parts)
         if rows or finished:
             parts.append(self._write(rows, finished))
         mirror.forget(self.path, forget, self.specs)
+        self.manifest.unfinished = sorted(unfinished)
+        for model, runtime in (runtimes or {}).items():
+            self.manifest.models[model]["runtime"] = runtime
+        self._publish(parts, finished, recount=recount or bool(forget))
+
+    def adopt(self, root: Path, parts: Sequence[Part], *, forget: Collection[str]) -> None:
+        """Add the parts of another directory as they are; everything here of `forget` goes in the same instant."""
+        kept = self._without(set(forget)) if forget else list(self.manifest.parts)
+        mirror.forget(self.path, forget, self.specs)
+        for part in parts:
+            number = self._take_number()
+            data = {model: self._bring(root, info, self._data_path(model, number)) for model, info in part.data.items()}
+            ledger = self._bring(root, part.ledger, self._ledger_path(number)) if part.ledger else None
+            kept.append(Part(number, data, ledger))
+        self._publish(kept, [], recount=True)
+
+    def _bring(self, root: Path, info: PartInfo, path: Path) -> PartInfo:
+        """Linked where the system can; a file that is in place is never written again, so both may share it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            os.link(root / info.name, path)
+        except OSError:
+            shutil.copyfile(root / info.name, path)
+        return replace(info, name=path.relative_to(self.path).as_posix())
+
+    def _publish(self, parts: list[Part], finished: Sequence[Entry], *, recount: bool) -> None:
+        manifest = self.manifest
         gone = manifest.files - {info.name for part in parts for info in part.files}
         manifest.parts = parts
-        manifest.unfinished = sorted(unfinished)
-        manifest.counts = self._counts(forgotten=bool(forget), finished=finished)
-        for model, runtime in (runtimes or {}).items():
-            manifest.models[model]["runtime"] = runtime
+        manifest.counts = self._counts(anew=recount, finished=finished)
+        new = manifest.files - self._up
         manifest.write(self.path)
+        if self._remote:
+            self._remote.push(new, gone)
+            self._up = manifest.files
         for name in gone:
             (self.path / name).unlink(missing_ok=True)
 
-    def _acquire(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            holder = (self.path / LOCK).read_text(errors="replace").strip()
-            raise JobLocked(f"{self.path}: another run is writing here ({holder}); wait for it or stop it") from error
-        (self.path / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}")
-
     def _erase(self) -> None:
         (self.path / MANIFEST).unlink(missing_ok=True)
-        for folder in (*OURS, "npz", "jsonl", "index"):
+        for folder in (*OURS, *mirror.FOLDERS, "index"):
             shutil.rmtree(self.path / folder, ignore_errors=True)
         (self.path / "stats.json").unlink(missing_ok=True)
 
@@ -140,7 +183,7 @@ class JobDirectory:
         manifest = Manifest.read(self.path)
         if changed := setting_differences(manifest.fingerprint, self._settings):
             raise SettingsDiffer(
-                f"{self.path} was made with other settings ({'; '.join(changed[:4])}); vectors of both kinds cannot "
+                f"{self.path} was made with other settings ({'; '.join(changed[:4])}); results of both kinds cannot "
                 "be compared: use another output directory, the old settings, or --overwrite"
             )
         for part in manifest.parts:
@@ -155,7 +198,7 @@ class JobDirectory:
         if found != info.bytes:
             state = "is missing" if found is None else f"has {found} bytes, expected {info.bytes}"
             raise JobDamaged(
-                f"{path} {state}; `percepts verify {self.path}` lists all damage, --overwrite makes it anew"
+                f"{path} {state}; `percepts verify {self.path}` lists all damage, with --repair it is mended"
             )
 
     def _create(self) -> Manifest:
@@ -167,10 +210,11 @@ class JobDirectory:
         if left:
             raise JobDamaged(
                 f"{self.path}: {' and '.join(left)} hold parts and {MANIFEST} is gone, so nothing says which of them "
-                "are whole; restore it, or --overwrite makes everything anew"
+                f"are whole; restore it, or `percepts verify {self.path} --repair` makes it again from them"
             )
+        weights = self._settings.get("models", {})
         models = {
-            name: {"spec": _as_json(spec), "weights": self._settings["models"][name]["weights"]}
+            name: {"spec": _as_json(spec), "weights": weights.get(name, {}).get("weights", {})}
             for name, spec in self.specs.items()
         }
         manifest = Manifest(self._settings, models)
@@ -184,6 +228,8 @@ class JobDirectory:
                 if path.is_file() and path.relative_to(self.path).as_posix() not in listed:
                     path.unlink()
         (self.path / (MANIFEST + SUFFIX)).unlink(missing_ok=True)
+        if self._remote:
+            self._remote.sweep(listed)
 
     def _take_number(self) -> int:
         number = self.manifest.next_part
@@ -199,8 +245,11 @@ class JobDirectory:
             model: write_part(self._data_path(model, number), found, self.specs[model], root=self.path)
             for model, found in by_model.items()
         }
-        ledger = write_table(self._ledger_path(number), ledger_table(finished), root=self.path) if finished else None
+        ledger = self._write_ledger(number, finished) if finished else None
         return Part(number, data, ledger)
+
+    def _write_ledger(self, number: int, finished: Sequence[Entry]) -> PartInfo:
+        return write_table(self._ledger_path(number), ledger_table(finished, self.manifest), root=self.path)
 
     def _without(self, uris: set[str]) -> list[Part]:
         """The parts with nothing of these sources; only files that hold some are written again, under new names."""
@@ -232,10 +281,10 @@ class JobDirectory:
     def _ledger_path(self, number: int) -> Path:
         return self.path / "ledger" / f"part-{number:06d}.parquet"
 
-    def _counts(self, *, forgotten: bool, finished: Sequence[Entry]) -> dict[str, int]:
+    def _counts(self, *, anew: bool, finished: Sequence[Entry]) -> dict[str, int]:
         """Entries by status and rows by model; counted anew only where something was taken away."""
         counts = {"ok": 0, "error": 0, "skipped": 0}
-        if forgotten:
+        if anew:
             for row in entries(self.path, self.manifest, columns=["status"]):
                 counts[row["status"]] += 1
         else:

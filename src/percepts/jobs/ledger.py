@@ -26,9 +26,15 @@ COLUMNS = pa.schema(
 )
 
 
-def ledger_table(entries: Sequence[Entry]) -> pa.Table:
-    """Entries as a table, one row a source."""
-    return pa.Table.from_pylist([asdict(entry) for entry in entries], schema=COLUMNS)
+ABOUT = b"percepts.manifest"
+"""Key of the schema's metadata under which a ledger part keeps what a lost manifest cannot be made again without."""
+
+
+def ledger_table(entries: Sequence[Entry], manifest: Manifest) -> pa.Table:
+    """Entries as a table, one row a source; the settings of the job are in its metadata."""
+    about = json.dumps({"fingerprint": manifest.fingerprint, "models": manifest.models})
+    columns = {name: [getattr(entry, name) for entry in entries] for name in COLUMNS.names}
+    return pa.table(columns, schema=COLUMNS.with_metadata({ABOUT: about.encode()}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +95,17 @@ class Manifest:
         return {info.name for part in self.parts for info in part.files}
 
 
-def entries(directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Every committed ledger entry as a dict, in order."""
+def batches(directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Every committed ledger entry, in order."""
     for part in manifest.parts:
         if part.ledger:
-            for batch in read_part(directory / part.ledger.name, columns):
-                yield from batch.to_pylist()
+            yield from read_part(directory / part.ledger.name, columns)
+
+
+def entries(directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The same as dicts."""
+    for batch in batches(directory, manifest, columns=columns):
+        yield from batch.to_pylist()
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..stores import jsonl, npz
-from ..stores.parquet import committed, read_part, read_parts, records
+from ..stores._files import atomic, plain, safe_name, short_digest
+from ..stores.parquet import committed, read_part, read_parts, records, specs
+from ..timeline import subtitles
+from ..timeline.segments import Lines, of_record
+from ..types import Record, Spec
+from .exports import EXPORTS
+from .ledger import Manifest, entries
 
 
-def mirror(directory: Path, formats: Iterable[str]) -> None:
-    """Bring every asked format up to what the manifest lists; ValueError for a format that there is not."""
-    for name in check_formats(formats):
-        _MIRRORS[name](directory)
+def mirror(directory: Path, formats: Iterable[str], lines: Lines | None = None) -> None:
+    """Bring every asked format up to what the manifest lists; with `lines` all subtitles are written, so laid out."""
+    for name in formats:
+        if lines is not None and name in subtitles.FORMATS:
+            _said(name, directory, lines)
+        else:
+            _MIRRORS[name](directory)
 
 
-def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The formats as a tuple, or ValueError naming those there are."""
-    names = tuple(formats)
+def check_formats(formats: Iterable[str], specs: Iterable[Spec]) -> tuple[str, ...]:
+    """The formats as a tuple; ValueError naming those there are, or for one that such tables cannot fill."""
+    names = tuple(dict.fromkeys(formats))
     if unknown := set(names) - _MIRRORS.keys():
         raise ValueError(f"expected formats among {', '.join(_MIRRORS)}, got {', '.join(sorted(unknown))}")
+    tables = list(specs)
+    if (held := {"npz", *EXPORTS} & set(names)) and not any(spec.dim for spec in tables):
+        raise ValueError(f"expected no {', '.join(sorted(held))}: these hold vectors, and this job makes none")
+    if (said := _SAID & set(names)) and all(spec.dim for spec in tables):
+        raise ValueError(
+            f"expected no {', '.join(sorted(said))}: these hold labels or text, and this job makes vectors"
+        )
     return names
 
 
 def forget(directory: Path, sources: Iterable[str], models: Iterable[str]) -> None:
-    """Remove the npz of sources whose rows are about to change; jsonl parts go with their table parts."""
+    """Remove the files of sources whose rows are about to change; jsonl parts go with their table parts."""
     for source in sources:
         for model in models:
             (directory / "npz" / npz.name(source, model)).unlink(missing_ok=True)
+        for format in _SAID:
+            for name in (_stem(source), _distinct(source)):
+                for path in (directory / format).rglob(f"{name}.{format}"):
+                    path.unlink()
 
 
 def _jsonl(directory: Path) -> None:
@@ -50,35 +71,101 @@ def _jsonl(directory: Path) -> None:
 def _npz(directory: Path) -> None:
     """npz/NAME.MODEL.npz for every source with rows in the tables."""
     store = npz.NpzStore(directory / "npz")
+    there = {path.name for path in (directory / "npz").glob("*.npz")}
     for model in committed(directory):
-        missing = _missing_npz(directory, model)
-        for batch in read_parts(directory, model) if missing else ():
-            batch = batch.filter(pc.is_in(batch.column("source"), value_set=_strings(missing)))
-            for record in records(batch, model):
-                store.write([record])
-                missing[record.source] -= 1
-                if not missing[record.source]:
-                    store.finish(record.source)
-                    del missing[record.source]
-            if not missing:
-                break
+        counts = _counts(directory, model)
+        missing = {source: count for source, count in counts.items() if npz.name(source, model) not in there}
+        for record, last in _of_sources(directory, model, missing):
+            store.write([record])
+            if last:
+                store.finish(record.source)
 
 
-def _missing_npz(directory: Path, model: str) -> Counter[str]:
-    """Rows a source, of those that have no file yet."""
+def _said(format: subtitles.Format, directory: Path, lines: Lines | None = None) -> None:
+    """FORMAT/NAME.FORMAT for every source of a table of labels or text, and no others; a folder a table if many.
+
+    Where there is one table a source that is through and has no rows has an empty file: nobody spoke.
+    """
+    tables = list(specs(directory))
+    through = _through(directory) if len(tables) == 1 else ()
+    for model in tables:
+        folder = directory / format if len(tables) == 1 else directory / format / safe_name(model)
+        counts = _counts(directory, model)
+        counts.update(dict.fromkeys(through, 0))  # a Counter adds: those with rows keep their number
+        paths = {source: folder / f"{name}.{format}" for source, name in _names(counts).items()}
+        for path in set(folder.glob(f"*.{format}")) - set(paths.values()):
+            path.unlink()
+        said: dict[str, list[Record]] = {}
+        wanted = {source: counts[source] for source, path in paths.items() if lines or not path.exists()}
+        for source in (source for source, count in wanted.items() if not count):
+            _write_said(paths[source], source, format, [], lines or subtitles.ANY)
+        for record, last in _of_sources(directory, model, wanted):
+            source = record.source
+            said.setdefault(source, []).append(record)
+            if last:
+                _write_said(paths[source], source, format, said.pop(source), lines or subtitles.ANY)
+
+
+def _through(directory: Path) -> list[str]:
+    """The sources without an error that were not skipped."""
+    rows = entries(directory, Manifest.read(directory), columns=["uri", "status"])
+    return [row["uri"] for row in rows if row["status"] == "ok"]
+
+
+def _write_said(path: Path, source: str, format: subtitles.Format, said: Sequence[Record], lines: Lines) -> None:
+    name = source if format == "json" else PurePath(source).stem
+    with atomic(path) as file:
+        file.write(subtitles.write(map(of_record, said), format, lines=lines, source=name).encode())
+
+
+def _names(sources: Iterable[str]) -> dict[str, str]:
+    """The stem of each source; where several share one, each with a digest of all of its name."""
+    stems = {source: _stem(source) for source in sources}
+    shared = Counter(stem.lower() for stem in stems.values())  # some file systems take both cases for the same
+    return {source: stem if shared[stem.lower()] == 1 else _distinct(source) for source, stem in stems.items()}
+
+
+def _stem(source: str) -> str:
+    return plain(PurePath(source.replace("\\", "/")).stem)[:80] or "source"
+
+
+def _distinct(source: str) -> str:
+    return f"{_stem(source)}-{short_digest(source)}"
+
+
+def _counts(directory: Path, model: str) -> Counter[str]:
+    """Rows by source."""
     rows: Counter[str] = Counter()
     for batch in read_parts(directory, model, ["source"]):
         rows.update(batch.column("source").to_pylist())
-    there = {path.name for path in (directory / "npz").glob("*.npz")}
-    return Counter({source: count for source, count in rows.items() if npz.name(source, model) not in there})
+    return rows
 
 
-def _strings(names: Iterable[str]) -> object:
-    return pa.array(list(names), pa.string())
+def _of_sources(directory: Path, model: str, wanted: Mapping[str, int]) -> Iterator[tuple[Record, bool]]:
+    """The rows of these sources, which have so many, as they lie, each with whether it is the last of its source."""
+    left = {source: count for source, count in wanted.items() if count}
+    for batch in read_parts(directory, model) if left else ():
+        batch = batch.filter(pc.is_in(batch.column("source"), value_set=pa.array(list(left), pa.string())))
+        for record in records(batch, model):
+            left[record.source] -= 1
+            yield record, not left[record.source]
+            if not left[record.source]:
+                del left[record.source]
+        if not left:
+            break
 
 
 def _nothing(directory: Path) -> None:
     """The tables are parquet already."""
 
 
-_MIRRORS: Mapping[str, Callable[[Path], None]] = {"parquet": _nothing, "npz": _npz, "jsonl": _jsonl}
+_MIRRORS: Mapping[str, Callable[[Path], None]] = {
+    "parquet": _nothing,
+    "npz": _npz,
+    "jsonl": _jsonl,
+    **{format: partial(_said, format) for format in subtitles.FORMATS},
+    **EXPORTS,
+}
+_SAID = frozenset(subtitles.FORMATS)
+FOLDERS = tuple(name for name in _MIRRORS if name != "parquet")
+"""What a job directory may hold beside the tables; each can be made again from them."""

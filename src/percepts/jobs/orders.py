@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from .directory import Known
+from . import containers
+from .marks import Lookup
 from .plan import Order, fingerprint, printable, sources
 from .progress import Tally
 
@@ -30,10 +32,12 @@ class Orders:
         inputs: Sequence[str],
         output: Path,
         *,
-        known: Mapping[bytes, Known],
+        known: Lookup,
         retry: Collection[bytes],
         tally: Tally,
+        shard: tuple[int, int] | None = None,
     ):
+        self._shard = shard
         self._inputs, self._output = inputs, output
         self._known, self._retry, self._tally = known, retry, tally
         self._open: dict[int, Work] = {}
@@ -41,7 +45,7 @@ class Orders:
 
     def __iter__(self) -> Iterator[Order]:
         keys = count()
-        for uri in sources(self._inputs, leave_out=self._output):
+        for uri in self._sources():
             mark = fingerprint(printable(uri))
             known = self._known.get(mark)
             size, mtime_ns = _stamp(uri)
@@ -51,7 +55,7 @@ class Orders:
                 continue
             key = next(keys)
             self._open[key] = Work(printable(uri), again=known is not None)
-            yield Order(key, uri, size, known.sha256.hex() if known and mark not in self._retry else None)
+            yield Order(key, uri, size, known.sha256 if known and mark not in self._retry else None)
 
     def __getitem__(self, key: int) -> Work:
         return self._open[key]
@@ -61,13 +65,22 @@ class Orders:
         del self._open[key]
 
     def _count(self) -> None:
-        self._tally.total = sum(1 for _ in sources(self._inputs, leave_out=self._output))
+        with suppress(Exception):  # what is wrong with the inputs is raised where they are worked on
+            self._tally.total = sum(1 for _ in self._sources())
+
+    def _sources(self) -> Iterator[str]:
+        """Those of this share: by a digest of the name, so that a source stays in its share when others come."""
+        found = sources(self._inputs, leave_out=self._output)
+        if self._shard is None:
+            return found
+        number, count = self._shard
+        return (uri for uri in found if int.from_bytes(fingerprint(uri)[:8]) % count == number - 1)
 
 
 def _stamp(uri: str) -> tuple[int, int]:
-    """Size and time of a file, by which it is known to be the one that was read; (-1, -1) where there is none."""
+    """Size and time of a file, by which it is known to be the one that was read; -1 for what there is not."""
     try:
         status = os.stat(uri)
     except (OSError, ValueError):
-        return -1, -1
+        return -1, containers.stamp(uri) or -1
     return status.st_size, status.st_mtime_ns

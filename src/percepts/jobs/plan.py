@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ..media import is_url
+from .containers import split
+from .inputs import expanded, is_glob
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +33,40 @@ def check_inputs(inputs: Iterable[str | Path]) -> list[str]:
     named = [os.fspath(item) for item in inputs]
     if not named:
         raise ValueError("expected at least one file or folder to embed, got none")
-    if not any(is_url(name) or os.path.lexists(name) for name in named):
+    if not any(is_url(name) or os.path.lexists(name) or _matches(name) for name in named):
         raise FileNotFoundError(f"no such file or folder: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}")
     return named
+
+
+def _matches(name: str) -> bool:
+    return split(name) is not None or (is_glob(name) and any(glob.iglob(name, recursive=True)))
 
 
 def sources(inputs: Iterable[str], *, leave_out: Path) -> Iterator[str]:
     """Every file below the inputs, as absolute paths, and every URL; `leave_out` (the output) is not walked.
 
+    Patterns, lists, and what holds many sources are taken apart first, where they are named outright.
+
     Names that begin with a dot are left out inside folders. A folder that cannot be listed is yielded itself, so
     that it gets its row in the ledger. Linked folders are followed, each real folder once.
     """
+    named = list(inputs)
+    found = _found(named, os.path.realpath(leave_out))
+    if len(named) == 1 and os.path.isdir(named[0]) and expanded(named[0]) is None:
+        yield from found  # the walk of one folder meets each path once: no need to remember a million
+        return
     seen: set[bytes] = set()
+    for uri in found:
+        if (mark := fingerprint(uri)) not in seen:
+            seen.add(mark)
+            yield uri
+
+
+def _found(inputs: Iterable[str], out: str) -> Iterator[str]:
     folders: set[tuple[int, int]] = set()
-    out = os.path.realpath(leave_out)
     for item in inputs:
-        found = [item] if is_url(item) else _below(os.path.abspath(item), folders, out)
-        for uri in found:
-            if (mark := fingerprint(uri)) not in seen:
-                seen.add(mark)
-                yield uri
+        for name in [item] if (several := expanded(item)) is None else several:
+            yield from [name] if is_url(name) else _below(os.path.abspath(name), folders, out)
 
 
 def fingerprint(uri: str) -> bytes:

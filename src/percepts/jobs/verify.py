@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..errors import JobDamaged
-from ..stores.parquet import PartInfo, read_part, specs, vectors
+from ..stores.parquet import OURS, PartInfo, read_part, specs, vectors
+from ..stores.remote import here
 from ..types import Spec
-from .directory import OURS
 from .ledger import Manifest, entries
+from .marks import Marks, as_set
 from .plan import fingerprint
 
+SAID = ("start", "stop", "text", "speaker", "labels")
+"""Columns that tell the rows of a source apart."""
 SHOWN = 50
 """Problems that are listed; the rest are counted."""
 
@@ -47,32 +53,50 @@ def verify(directory: str | Path) -> Verdict:
         JobError: there is no manifest, so this is no job directory.
         JobDamaged: the manifest cannot be read.
     """
-    directory = Path(directory)
+    directory = here(directory, fresh=True)
     manifest = Manifest.read(directory)
-    check = _Check(directory, manifest)
-    for problem in check.all():
-        check.problems.append(problem)
-    problems = check.problems[:SHOWN]
+    check = Check(directory, manifest).run()
+    problems = [problem.text for problem in check.problems[:SHOWN]]
     if len(check.problems) > SHOWN:
         problems.append(f"… and {len(check.problems) - SHOWN} more")
     return Verdict(directory, tuple(problems), {**check.statuses, "rows": check.rows, "parts": len(manifest.parts)})
 
 
+_Expected = tuple[np.ndarray, np.ndarray]
+"""Fingerprints in order, and how many rows each source should have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A sentence for people; and the source or the file that is damaged, where it is one."""
+
+    text: str
+    source: str = ""
+    file: str = ""
+
+
 @dataclass
-class _Check:
+class Check:
+    """A directory looked through against its manifest: the problems, and what there is."""
+
     directory: Path
     manifest: Manifest
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     rows: int = 0
 
-    def all(self) -> Iterator[str]:
+    def run(self) -> Check:
+        """Look at everything."""
+        for problem in self._all():
+            self.problems.append(problem)
+        return self
+
+    def _all(self) -> Iterator[Problem]:
         whole: set[str] = set()
         for part in self.manifest.parts:
             for info in part.files:
-                problem = self._file(info)
-                if problem:
-                    yield problem
+                if why := self._file(info):
+                    yield Problem(f"{info.name}: {why}", file=info.name)
                 else:
                     whole.add(info.name)
         yield from self._orphans()
@@ -85,100 +109,152 @@ class _Check:
         try:
             size = path.stat().st_size
             if size != info.bytes:
-                return f"{info.name}: {size} bytes, expected {info.bytes}"
+                return f"{size} bytes, expected {info.bytes}"
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
-            return f"{info.name}: missing"
+            return "missing"
         except OSError as error:
-            return f"{info.name}: cannot be read: {error}"
-        return "" if digest == info.sha256 else f"{info.name}: its bytes changed since it was written (sha256 differs)"
+            return f"cannot be read: {error}"
+        return "" if digest == info.sha256 else "its bytes changed since it was written (sha256 differs)"
 
-    def _orphans(self) -> Iterator[str]:
+    def _orphans(self) -> Iterator[Problem]:
         listed = self.manifest.files
         for folder in OURS:
             for path in sorted((self.directory / folder).rglob("*")):
                 name = path.relative_to(self.directory).as_posix()
                 if path.is_file() and name not in listed:
-                    yield f"{name}: an orphan, the manifest does not list it (the next run removes it)"
+                    yield Problem(f"{name}: an orphan, the manifest does not list it (the next run removes it)")
 
-    def _ledger(self, whole: set[str]) -> Generator[str, None, dict[bytes, int]]:
-        """Yields problems; returns how many rows each source should have, by fingerprint."""
-        expected: dict[bytes, int] = {}
-        readable = [part for part in self.manifest.parts if part.ledger and part.ledger.name in whole]
-        for row in entries(self.directory, Manifest({}, {}, parts=readable)):
-            mark = fingerprint(row["uri"])
-            if mark in expected:
-                yield f"{row['uri']}: has two entries in the ledger"
-            expected[mark] = row["rows"]
+    def _ledger(self, whole: set[str]) -> Generator[Problem, None, _Expected]:
+        """Yields problems; returns how many rows each source should have."""
+        marks, rows = Marks(), array("q")
+        for row in self._entries(whole):
+            marks.add(row["uri"])
+            rows.append(row["rows"])
             self.statuses[row["status"]] += 1
-        return expected
+        if twice := marks.twice():
+            for uri in sorted({row["uri"] for row in self._entries(whole) if fingerprint(row["uri"]) in twice}):
+                yield Problem(f"{uri}: has two entries in the ledger", uri)
+        found, first = np.unique(marks.array, return_index=True)
+        return found, np.frombuffer(rows, np.int64)[first]
 
-    def _tables(self, whole: set[str], expected: dict[bytes, int]) -> Iterator[str]:
-        unfinished = {fingerprint(uri) for uri in self.manifest.unfinished}
-        found: Counter[bytes] = Counter()
-        names: dict[bytes, str] = {}
+    def _entries(self, whole: set[str]) -> Iterator[dict[str, Any]]:
+        readable = [part for part in self.manifest.parts if part.ledger and part.ledger.name in whole]
+        return entries(self.directory, Manifest({}, {}, parts=readable))
+
+    def _tables(self, whole: set[str], expected: _Expected) -> Iterator[Problem]:
+        found = Marks()
         for model, spec in specs(self.directory).items():
-            seen: set[bytes] = set()
-            for part in self.manifest.parts:
-                info = part.data.get(model)
-                if info is None or info.name not in whole:
-                    continue
-                try:
-                    for batch in read_part(self.directory / info.name):
-                        yield from self._batch(info.name, batch, spec, seen, found, names)
-                except JobDamaged as error:
-                    yield str(error)
-        for mark in found.keys() | expected.keys():
-            if found[mark] != expected.get(mark, 0) and mark not in unfinished:
-                name = names.get(mark) or self._name_of(mark)
-                yield f"{name}: {found[mark]} rows in the tables, {expected.get(mark, 'no entry')} in the ledger"
+            windows = Marks()
+            for name, batch in self._batches(whole, model):
+                if isinstance(batch, JobDamaged):
+                    yield Problem(str(batch), file=name)
+                else:
+                    yield from self._batch(name, batch, spec, windows, found)
+            if twice := windows.twice():
+                yield from self._doubles(whole, model, spec, twice)
+        yield from self._miscounted(whole, found.array, expected)
 
-    def _batch(
-        self,
-        name: str,
-        batch: pa.RecordBatch,
-        spec: Spec,
-        seen: set[bytes],
-        found: Counter[bytes],
-        names: dict[bytes, str],
-    ) -> Iterator[str]:
+    def _batches(self, whole: set[str], model: str) -> Iterator[tuple[str, pa.RecordBatch | JobDamaged]]:
+        """The rows of a model with the file they are in, and what ends a file before its end."""
+        for part in self.manifest.parts:
+            info = part.data.get(model)
+            if info is None or info.name not in whole:
+                continue
+            try:
+                for batch in read_part(self.directory / info.name):
+                    yield info.name, batch
+            except JobDamaged as error:
+                yield info.name, error
+
+    def _batch(self, name: str, batch: pa.RecordBatch, spec: Spec, windows: Marks, found: Marks) -> Iterator[Problem]:
         self.rows += len(batch)
-        sources, starts = batch.column("source").to_pylist(), batch.column("start").to_pylist()
-        stops = batch.column("stop").to_pylist()
-        for source, start, stop in zip(sources, starts, stops, strict=True):
-            mark = fingerprint(source)
-            found[mark] += 1
-            names.setdefault(mark, source)
-            if (window := fingerprint(f"{start!r} {source}")) in seen:
-                yield f"{name}: {source} at {start} s appears twice"
-            seen.add(window)
+        for source, start, stop, window in _windows(batch, spec):
+            found.add(source)
+            windows.add(window)
             if not 0 <= start <= stop:
-                yield f"{name}: {source}: a window from {start} s to {stop} s"
-        yield from _vector_problems(name, batch, spec, sources)
+                yield Problem(f"{name}: {source}: a window from {start} s to {stop} s", source)
+        sources = batch.column("source")
+        if spec.dim:
+            yield from _vector_problems(name, batch, spec, sources)
+        yield from _score_problems(name, batch, sources)
 
-    def _name_of(self, mark: bytes) -> str:
-        for row in entries(self.directory, self.manifest, columns=["uri"]):
-            if fingerprint(row["uri"]) == mark:
-                return str(row["uri"])
-        return "a source"
+    def _doubles(self, whole: set[str], model: str, spec: Spec, twice: set[bytes]) -> Iterator[Problem]:
+        """Read once more, for the names of those that are there again."""
+        seen: set[bytes] = set()
+        for name, batch in self._batches(whole, model):
+            for source, start, _, window in () if isinstance(batch, JobDamaged) else _windows(batch, spec):
+                if (mark := fingerprint(window)) in seen:
+                    yield Problem(f"{name}: {source} at {start} s appears twice", source)
+                seen |= {mark} & twice
 
-    def _totals(self) -> Iterator[str]:
+    def _miscounted(self, whole: set[str], found: np.ndarray, expected: _Expected) -> Iterator[Problem]:
+        """Sources with more or fewer rows than their entries say, or with no entry at all."""
+        rows = dict.fromkeys(as_set(_differing(np.unique(found, return_counts=True), expected)), 0)
+        if not rows:
+            return
+        told: dict[bytes, int] = {}
+        names: dict[bytes, str] = {}
+        for row in self._entries(whole):
+            if (mark := fingerprint(row["uri"])) in rows:
+                told[mark], names[mark] = row["rows"], row["uri"]
+        for model in specs(self.directory):
+            for _, batch in self._batches(whole, model):
+                for source in () if isinstance(batch, JobDamaged) else batch.column("source").to_pylist():
+                    if (mark := fingerprint(source)) in rows:
+                        rows[mark] += 1
+                        names[mark] = source
+        unfinished = {fingerprint(uri) for uri in self.manifest.unfinished}
+        for mark in sorted(rows.keys() - unfinished, key=names.__getitem__):
+            says = f"{rows[mark]} rows in the tables, {told.get(mark, 'no entry')} in the ledger"
+            yield Problem(f"{names[mark]}: {says}", names[mark])
+
+    def _totals(self) -> Iterator[Problem]:
         if self.problems:
             return  # the totals cannot be right where a part is damaged: one cause, one message
         counts = self.manifest.counts
         now = {"ok": self.statuses["ok"], "error": self.statuses["error"], "skipped": self.statuses["skipped"]}
         for key, value in {**now, "rows": self.rows}.items():
             if counts.get(key, 0) != value:
-                yield f"manifest.json: counts say {counts.get(key, 0)} {key}, found {value}"
+                yield Problem(f"manifest.json: counts say {counts.get(key, 0)} {key}, found {value}")
 
 
-def _vector_problems(name: str, batch: pa.RecordBatch, spec: Spec, sources: list[str]) -> Iterator[str]:
+def _windows(batch: pa.RecordBatch, spec: Spec) -> Iterator[tuple[str, float, float, str]]:
+    """Source, start, stop, and what must not be there twice, of each row."""
+    said = [batch.column(column).to_pylist() for column in SAID if column in batch.schema.names]
+    for source, start, stop, *rest in zip(batch.column("source").to_pylist(), *said, strict=True):
+        # Two may speak at once, and one model may say two things of a window; a vector it has but one.
+        yield source, start, stop, f"{start!r} {source}{'' if spec.dim else (stop, rest)}"
+
+
+def _differing(found: tuple[np.ndarray, np.ndarray], expected: _Expected) -> np.ndarray:
+    """The fingerprints whose numbers of rows differ; one that is absent has none."""
+    marks = np.union1d(found[0], expected[0])
+    rows = np.zeros((2, len(marks)), np.int64)
+    for row, (there, counts) in zip(rows, (found, expected), strict=True):
+        row[np.searchsorted(marks, there)] = counts
+    entered = np.isin(marks, expected[0], assume_unique=True)
+    differing: np.ndarray = marks[(rows[0] != rows[1]) | ~entered]
+    return differing
+
+
+def _vector_problems(name: str, batch: pa.RecordBatch, spec: Spec, sources: pa.Array) -> Iterator[Problem]:
     column = batch.column("vector")
     if column.type.list_size != spec.dim:
-        yield f"{name}: vectors of {column.type.list_size} numbers, expected {spec.dim}"
+        yield Problem(f"{name}: vectors of {column.type.list_size} numbers, expected {spec.dim}", file=name)
         return
     values = vectors(batch)
     finite = np.isfinite(values).all(axis=1)
     for row in np.flatnonzero(~finite):
-        yield f"{name}: {sources[row]}: a vector that is not finite"
+        yield Problem(f"{name}: {sources[int(row)]}: a vector that is not finite", sources[int(row)].as_py())
+
+
+def _score_problems(name: str, batch: pa.RecordBatch, sources: pa.Array) -> Iterator[Problem]:
+    if "scores" not in batch.schema.names:  # written before there were any
+        return
+    labels, scores = (np.asarray(pc.list_value_length(batch.column(column))) for column in ("labels", "scores"))
+    for row in np.flatnonzero((scores != 0) & (scores != labels)):
+        yield Problem(
+            f"{name}: {sources[int(row)]}: {scores[row]} scores for {labels[row]} labels", sources[int(row)].as_py()
+        )

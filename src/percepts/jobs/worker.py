@@ -1,4 +1,4 @@
-"""One source in, its prepared pieces and its outcome out; runs in a process that hostile media may take down.
+"""One source in, its pieces or records and its outcome out; runs in a process that hostile media may take down.
 
 Started by `workers.py` as `python -m percepts.jobs.worker ADDRESS MARKER`. It speaks over one connection: first
 it is told the import path and the task, then it takes hands of orders until the connection closes.
@@ -17,30 +17,30 @@ from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from mimetypes import guess_type
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from .. import media
-from ..errors import NotMedia
+from ..errors import EncodeError, MediaError, NotMedia
 from ..media import Probe, Source, is_url, probe
 from ..media._source import name_of, open_source
-from ..tasks.embed import Piece, stage
+from ..stores.remote import is_remote
+from ..tasks.task import Batched, Piece, Whole, stage
+from ..types import Record
+from . import containers
+from .batches import flaw
 from .entry import Entry, Stage, Status
+from .inputs import read_remote
 from .plan import Order, printable
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
 
 NOWHERE = (-1, -1)
 """Size and time in the entry of a URL: what it gave once is not asked for again."""
 IN_MEMORY = 64 << 20
 """Pictures up to this many bytes are read once, and hashed and decoded from memory."""
-
-
-class Task(Protocol):
-    """What a worker needs of a task; it is pickled to reach the worker."""
-
-    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
-        """All of a source, prepared."""
-
-    def why_none(self, medium: Probe) -> str:
-        """Why a sound medium gave no piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,23 @@ class Done:
     entry: Entry | None
 
 
-Event = Begun | tuple[int, Piece] | Done
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All of an order at once, from a machine that runs the model, too; `entry` is None as in Done."""
+
+    key: int
+    entry: Entry | None
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Which runtimes a machine elsewhere chose for its models."""
+
+    runtimes: dict[str, str]
+
+
+Event = Begun | tuple[int, Piece | Record] | Done
 
 PARCEL_BYTES = 1 << 20
 PARCEL_SECONDS = 0.25
@@ -70,16 +86,21 @@ PARCEL_SECONDS = 0.25
 class Perform:
     """How one order is carried out: a generator of events that never raises for what a source holds."""
 
-    task: Task
+    task: Batched | Whole
     fetcher: media.Fetcher | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether the model runs here, too."""
+        return isinstance(self.task, Whole)
+
     def __call__(self, order: Order) -> Iterator[Event]:
-        """Begun, pieces, and at last Done."""
+        """Begun, pieces or records, and at last Done."""
         began = time.perf_counter()
         entry = Entry("", printable(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
         source: Source = order.uri
         notes: list[str] = []
-        pieces = 0
+        found = 0
         try:
             with stage("fetch"):
                 source, entry = self._fetch(order.uri, entry)
@@ -89,21 +110,38 @@ class Perform:
             yield Begun(order.key, entry.id)
             with stage("probe"):
                 medium = probe(source)
-            source = source if medium.kind == "image" or is_url(order.uri) else order.uri
-            for piece in self.task.pieces(source, medium, notes):
-                pieces += 1
-                yield order.key, piece
+            if medium.kind != "image" and os.path.lexists(order.uri):
+                source = order.uri
+            for product in self._products(source, medium, notes):
+                found += 1
+                yield order.key, product
             if notes:
-                status: Status = "ok" if pieces else "error"
+                status: Status = "ok" if found else "error"
                 message = _unnamed(notes[0], source)
                 entry = replace(entry, status=status, stage="decode", error="TruncatedMedia", message=message)
-            elif not pieces:
-                entry = replace(entry, status="skipped", stage="prepare", message=self.task.why_none(medium))
+            elif not found and (why := self.task.why_none(medium)):
+                entry = replace(entry, status="skipped", stage="prepare", message=why)
         except Exception as error:  # whatever one source does must not reach another
             entry = _failed(entry, error, source)
         yield Done(order.key, replace(entry, seconds=time.perf_counter() - began))
 
+    def _products(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece | Record]:
+        if not isinstance(self.task, Whole):
+            yield from self.task.pieces(source, medium, notes)
+            return
+        with stage("encode"):
+            for record in self.task.records(source, medium, notes):
+                if why := flaw(record.vector, record.labels, record.scores, record.score):
+                    raise EncodeError(f"{record.model} gave {why} at {record.start} s")
+                yield record
+
     def _fetch(self, uri: str, entry: Entry) -> tuple[Source, Entry]:
+        if containers.split(uri):
+            data, mtime_ns = containers.read(uri)
+            return data, _identified(entry, hashlib.sha256(data), -1, mtime_ns)
+        if is_remote(uri):
+            data = read_remote(uri)
+            return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
         if is_url(uri) and not os.path.lexists(uri):
             data = (self.fetcher or media.Fetcher(())).get(uri)
             return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
@@ -123,6 +161,8 @@ def _identified(entry: Entry, digest: hashlib._Hash, size: int, mtime_ns: int) -
 
 def _failed(entry: Entry, error: Exception, source: Source) -> Entry:
     where: Stage = getattr(error, "stage", "decode")
+    if where == "encode" and isinstance(error, MediaError):  # a task that takes a source whole decodes it, too
+        where = "decode"
     foreign = isinstance(error, NotMedia) and where in ("fetch", "probe") and not _claims_media(entry.uri)
     status: Status = "skipped" if foreign else "error"
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -137,6 +177,8 @@ def _unnamed(message: str, source: Source) -> str:
 
 def _claims_media(uri: str) -> bool:
     """Its name promises a picture, sound or film: then that it is none is an error, not another file lying about."""
+    if containers.split(uri):
+        return True
     kind = guess_type(Path(uri).name)[0] or ""
     return kind.split("/")[0] in ("image", "audio", "video")
 
@@ -164,9 +206,34 @@ class Outbox:
         self._events, self._bytes, self._since = [], 0, time.monotonic()
 
 
+EVENT_BYTES = 4096
+"""What an event costs beside its arrays: a queue of empty ones would hold a whole job otherwise."""
+
+
 def size_of(event: Event) -> int:
-    """Bytes that an event holds while it waits."""
-    return event[1].nbytes if isinstance(event, tuple) else 0
+    """Bytes that an event holds while it waits, about."""
+    return EVENT_BYTES + event[1].nbytes if isinstance(event, tuple) else EVENT_BYTES
+
+
+CPU_SECONDS = 300
+"""Of one order from one event to the next: a decoder that computes longer than that has lost its way."""
+MEMORY = 4 << 30
+"""Bytes that a decode worker may have for itself, or half of the machine's where that is less."""
+
+
+def limit_memory() -> None:
+    """So that one file cannot take the machine's memory: what asks for more gets a MemoryError, which marks it."""
+    if resource is not None:
+        room = min(MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (room, room))
+
+
+def limit_time() -> None:
+    """From here on so many seconds of CPU; then the system ends this process."""
+    if resource is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_SECONDS, hard))
 
 
 def main() -> None:
@@ -180,13 +247,20 @@ def main() -> None:
         sys.path[:] = connection.recv()
         perform: Perform = connection.recv()
         outbox = Outbox(connection.send)
+        limited = not perform.whole  # a model has its own measure
+        if limited:
+            limit_memory()
         with suppress(EOFError, BrokenPipeError, ConnectionResetError):
             while True:
                 for order in connection.recv():
                     marker.seek(0)
                     marker.write(order.key.to_bytes(8, "little"))
+                    if limited:
+                        limit_time()
                     for event in perform(order):
                         outbox.add(event)
+                        if limited:
+                            limit_time()
                 outbox.flush()
 
 

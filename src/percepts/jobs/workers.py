@@ -17,21 +17,29 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Listener, wait
 from typing import IO, Any
 
-from .entry import Entry
+from ..runtimes._rows import SHARE, cores
+from .entry import Entry, Stage
 from .plan import Order, printable
-from .worker import Done, Event, Perform, size_of
+from .worker import Done, Event, Outbox, Perform, size_of
 
 HANDS = 2
 """Hands of orders a worker holds: the one it is at, and the next, so that it never waits for us."""
 HAND = 8
 HAND_BYTES = 4 << 20
-"""A hand is this many orders, or fewer of larger files: nobody is left alone with all the films."""
+"""A hand is this many orders, or fewer of larger files: nobody is left alone with all the films. One where a model
+takes each source whole."""
 BUFFERED_BYTES = 96 << 20
 """Prepared inputs that may wait for the encoder; past that the workers wait."""
 DEATHS = 2
 """A file that took down this many workers is marked and left."""
 SILENCE = 300.0
-"""Seconds without a word from a worker that holds an order, while nobody makes it wait, before it is replaced."""
+SILENCE_WHOLE = 3600.0
+"""Seconds without a word from a worker that holds an order, while nobody makes it wait, before it is replaced. A task
+that takes sources whole may have nothing to say until it has heard all of a long one."""
+
+
+LATER = Order(-1, "", 0)
+"""An order that is none: more of them may come, but not now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,15 @@ class Buffer:
 
 
 class Crew:
-    """Carries out orders in `count` processes, or with count 0 in a thread of this one; results are in `buffer`."""
+    """Carries out orders in `count` processes, or with count 0 in a thread of this one; results are in `buffer`.
 
-    def __init__(self, perform: Perform, orders: Iterator[Order], count: int):
+    None: one process a core, or a single one with all cores where it runs the model, too.
+    """
+
+    def __init__(self, perform: Perform, orders: Iterator[Order], count: int | None):
         self.buffer = Buffer()
+        if count is None:
+            count = 1 if perform.whole else cores()
         self._stop = threading.Event()
         run: Callable[[], None] = (
             _Supervisor(perform, orders, count, self.buffer, self._stop)
@@ -112,11 +125,17 @@ class Crew:
 
 
 def _in_thread(perform: Perform, orders: Iterator[Order], buffer: Buffer, stop: threading.Event) -> None:
+    outbox = Outbox(lambda events: buffer.put(events, sum(map(size_of, events))))
     for order in orders:
+        if order is LATER:
+            outbox.flush()
+            stop.wait(0.005)
+            continue
         for event in perform(order):
-            buffer.put([event], size_of(event))
+            outbox.add(event)
             if stop.is_set():
                 return
+    outbox.flush()
 
 
 @dataclass(eq=False)
@@ -130,7 +149,7 @@ class _Worker:
     orders: dict[int, Order] = field(default_factory=dict)
     last_of_hand: deque[int] = field(default_factory=deque)
     heard: float = field(default_factory=time.monotonic)
-    silent: bool = False
+    silent: float = 0.0
 
     def hand(self, orders: list[Order]) -> None:
         self.orders.update((order.key, order) for order in orders)
@@ -158,11 +177,11 @@ class _Worker:
         """How it ended, with the last line it wrote."""
         code = self.process.wait()
         if self.silent:
-            return f"the worker that decoded it gave no sign for {SILENCE:.0f} s"
+            return f"the worker that held it gave no sign for {self.silent:.0f} s"
         self.said.seek(0)
         last = self.said.read().decode(errors="replace").strip().splitlines()[-1:]
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return f"the worker that decoded it {how}" + (f": {last[0]}" if last else "")
+        return f"the worker that held it {how}" + (f": {last[0]}" if last else "")
 
 
 class _Supervisor:
@@ -173,13 +192,17 @@ class _Supervisor:
         self._buffer, self._stop = buffer, stop
         self._again: deque[Order] = deque()
         self._workers: list[_Worker] = []
+        self._hand = 1 if perform.whole else HAND
+        self._awaiting = False
+        self._silence = SILENCE_WHOLE if perform.whole else SILENCE
+        self._threads = max(1, cores() // count) if perform.whole else 1
 
     def __call__(self) -> None:
         key = secrets.token_bytes(16)
         with Listener(authkey=key) as listener:
             try:
                 self._workers = self._hire(listener, key, self._count)
-                while self._hand_out() and not self._stop.is_set():
+                while (self._hand_out() or self._awaiting) and not self._stop.is_set():
                     for worker in self._ready():
                         self._hear(worker, listener, key)
             finally:
@@ -189,7 +212,7 @@ class _Supervisor:
     def _hire(self, listener: Listener, key: bytes, count: int) -> list[_Worker]:
         processes = {}
         for _ in range(count):
-            process, said, marker = _start(listener.address, key)
+            process, said, marker = _start(listener.address, key, self._threads)
             processes[process.pid] = process, said, marker
         hired = []
         for _ in range(count):
@@ -214,22 +237,24 @@ class _Supervisor:
         if self._again:
             return [self._again.popleft()]
         hand: list[Order] = []
-        while len(hand) < HAND and sum(max(order.size, 0) for order in hand) < HAND_BYTES:
+        while len(hand) < self._hand and sum(max(order.size, 0) for order in hand) < HAND_BYTES:
             order = next(self._orders, None)
-            if order is None:
+            self._awaiting = order is LATER
+            if order is None or order is LATER:
                 break
             hand.append(order)
         return hand
 
     def _ready(self) -> list[_Worker]:
         by_connection = {worker.connection: worker for worker in self._workers}
-        ready = [by_connection[c] for c in wait(list(by_connection), timeout=0.5)]  # type: ignore[index]
+        patience = 0.02 if self._awaiting else 0.5
+        ready = [by_connection[c] for c in wait(list(by_connection), timeout=patience)]  # type: ignore[index]
         now = time.monotonic()
         for worker in self._workers:
             if not worker.orders or worker in ready:
                 worker.heard = now
-            elif now - worker.heard > SILENCE:
-                worker.silent = True
+            elif now - worker.heard > self._silence:
+                worker.silent = self._silence
                 worker.process.kill()  # heard of again as a closed connection
         return ready
 
@@ -260,29 +285,29 @@ class _Supervisor:
             if order.attempts < DEATHS:
                 self._again.append(order)
             else:
-                self._buffer.put([Done(order.key, _killer(order, why))])
+                message = f"{why}, {order.attempts} times"
+                self._buffer.put([Done(order.key, killed(order.uri, "WorkerDied", message, order.attempts))])
         worker.end()
 
 
-def _killer(order: Order, why: str) -> Entry:
-    message = f"{why}, {order.attempts} times"
+def killed(uri: str, error: str, message: str, attempts: int = 1) -> Entry:
+    """The entry of a source that takes down whatever holds it."""
+    stage: Stage = "encode" if error == "EncoderHung" else "decode"
     try:
-        status = os.stat(order.uri)
+        status = os.stat(uri)
         size, mtime_ns = status.st_size, status.st_mtime_ns
     except OSError:
         size, mtime_ns = 0, 0
-    return Entry(
-        "", printable(order.uri), "", size, mtime_ns, "error", "decode", "WorkerDied", message, attempts=order.attempts
-    )
+    return Entry("", printable(uri), "", size, mtime_ns, "error", stage, error, message, attempts=attempts)
 
 
-def _start(address: Any, key: bytes) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+def _start(address: Any, key: bytes, threads: int) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
     """A fresh interpreter, not a fork: it inherits no threads and does not run the user's main module again."""
     said, marker = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile()  # noqa: SIM115  # live as long as the worker
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    environment = {**os.environ, **one, "PERCEPTS_WORKER_KEY": key.hex(), "PYTHONPATH": os.pathsep.join(sys.path)}
+    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", SHARE)}
+    environment = {**os.environ, **limits, "PERCEPTS_WORKER_KEY": key.hex(), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "percepts.jobs.worker", str(address), marker.name]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=said)
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
     return process, said, marker
 
 

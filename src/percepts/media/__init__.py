@@ -11,12 +11,13 @@ from .probe import Probe, probe
 if TYPE_CHECKING:
     from .audio import array_audio, mono, open_audio, stream_audio
     from .fetch import Fetcher
-    from .image import open_image
+    from .image import array_image, open_image
     from .video import stream_frames
 
 # FFmpeg, libsndfile and Pillow take 0.1 s each to load: whoever needs one kind of media loads one.
 _HOMES = {
     "open_image": "image",
+    "array_image": "image",
     "stream_audio": "audio",
     "open_audio": "audio",
     "mono": "audio",
@@ -30,6 +31,7 @@ __all__ = [
     "Probe",
     "Source",
     "array_audio",
+    "array_image",
     "is_url",
     "mono",
     "open_audio",

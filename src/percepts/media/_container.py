@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,14 +45,23 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
             container = av.open(
                 file, "r", format=_DEMUXERS.get(format, format), metadata_errors="replace", buffer_size=2**16
             )
-        except (FFmpegError, ValueError) as error:
+        except (FFmpegError, ValueError, OSError) as error:
+            if not _is_damage(error):
+                raise
             reason = _unfinished(source, format) or _said(error)
             raise DecodeError(f"{name_of(source)}: damaged {format}: {reason}") from error
         with container:
             try:
                 yield container
-            except FFmpegError as error:  # some are kinds of OSError, and none says which file
+            except (FFmpegError, OSError) as error:  # some of the first are of the second, and none says which file
+                if not _is_damage(error):
+                    raise
                 raise DecodeError(f"{name_of(source)}: damaged {format}: {_said(error)}") from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether it is the file's fault and not the system's: a place that no file has is a damaged number."""
+    return not isinstance(error, OSError) or isinstance(error, FFmpegError) or error.errno == errno.EINVAL
 
 
 def _unfinished(source: Source, format: str) -> str | None:

@@ -35,6 +35,8 @@ _CHUNKED: dict[str, tuple[bytes, Literal["little", "big"], int]] = {
     "wav": (b"data", "little", 12),
     "aiff": (b"SSND", "big", 12),
 }
+MAX_RATE = 3_072_000
+"""Hz: 64 times 48,000, as far as recorders go. A damaged header says a billion, and a filter for that takes minutes."""
 Piece = tuple[int, int, np.ndarray]
 """Rate, index of the first sample, samples (C, N) float32."""
 
@@ -167,6 +169,8 @@ def _blocks(pieces: Iterable[Piece], block: float, source: Source) -> Iterator[C
         except TruncatedMedia as error:
             failure = error
             break
+        if not 0 < rate <= MAX_RATE:
+            raise DecodeError(f"{name_of(source)}: {rate:,} samples a second; no sound has over {MAX_RATE:,}")
         if not held:
             start = at
         held.append(data)
@@ -238,7 +242,7 @@ def _is_whole_mp3(source: Source) -> bool:
         file.seek(begin)
         frame = file.read(64)
         tag = max(frame.find(b"Xing"), frame.find(b"Info"))
-        if tag < 0 or frame[tag + 7] & 3 != 3:  # it states frames and bytes
+        if tag < 0 or len(frame) < tag + 16 or frame[tag + 7] & 3 != 3:  # it states frames and bytes
             return False
         return file.seek(0, 2) - begin <= int.from_bytes(frame[tag + 12 : tag + 16], "big") + _TAGS
 

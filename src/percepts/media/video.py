@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from ..errors import NotMedia
 from ..types import Clip
-from ._container import Track, open_container, pictures_of
+from ._container import MAX_JUMP, Track, open_container, pictures_of
 from ._source import Source, name_of, path_of
 from .probe import CONTAINERS, sniff
 
@@ -69,7 +69,11 @@ def _shown(reel: _Reel, fps: float, at_least: int | None) -> Iterator[tuple[int,
     index, end = 0, reel.ticks(Fraction(0))
     frame: VideoFrame | None = None
     picture: np.ndarray | None = None
+    before = 0
     for following, at in reel.frames():
+        if frame is not None and not reel.is_clock_sane(before, at):
+            break
+        before = at
         if frame is None:
             index = max(0, math.ceil((reel.seconds(at) - _LEAD) * Fraction(fps)))
             reel.aim = reel.ticks(index / Fraction(fps))
@@ -105,7 +109,8 @@ class _Reel:
         self.track, self._stream = track, stream
         self.wide = self._stream.sample_aspect_ratio or Fraction(1)
         self._base = self._stream.time_base or Fraction(1, 90000)
-        rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+        rates = (self._stream.average_rate, self._stream.guessed_rate)
+        rate = next((rate for rate in rates if rate and 1 / rate <= MAX_JUMP), Fraction(25))
         self._length = max(1, round(1 / rate / self._base))
         # Time stamps rounded to a millisecond or finer may lie half a tick behind the truth; coarser ticks are a grid.
         self._tolerance = Fraction(1, 10**6) + (self._base / 2 if self._base <= Fraction(1, 1000) else 0)
@@ -129,8 +134,9 @@ class _Reel:
         return ticks * self._base - self.track.origin
 
     def length_of(self, frame: VideoFrame) -> int:
-        """Ticks that a frame is shown, as far as the file says."""
-        return frame.duration or self._length
+        """Ticks that a frame is shown, as far as the file says; a damaged one may say years."""
+        length = frame.duration or self._length
+        return length if length * self._base <= MAX_JUMP else self._length
 
     def frames(self) -> Iterator[tuple[VideoFrame, int]]:
         """Frames in order of presentation, with their time stamps."""
@@ -147,7 +153,7 @@ class _Reel:
             if packet.is_keyframe and packet.pts is not None and self._starts_at(packet.pts, bool(waiting)):
                 waiting.clear()
                 size = 0
-            if packet.dts is not None and not self._is_clock_sane(sent, packet.dts):
+            if packet.dts is not None and not self.is_clock_sane(sent, packet.dts):
                 return
             sent = packet.dts
             waiting.append(packet)
@@ -175,7 +181,8 @@ class _Reel:
         self._key, self._landing = at, False
         return True
 
-    def _is_clock_sane(self, before: int | None, at: int) -> bool:
+    def is_clock_sane(self, before: int | None, at: int) -> bool:
+        """Whether a time stamp can follow another."""
         return before is None or self.track.follows(self.seconds(at), self.seconds(before))
 
     def _is_far(self, sent: int | None) -> bool:

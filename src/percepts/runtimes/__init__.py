@@ -12,16 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import MissingExtra
+from ..errors import EncodeError, MissingExtra
 from ..types import Inputs
 from ._cache import atomic, cache_dir, locked
-from ._network import Network, Runner
+from ._network import Network, Runner, disagreement
 
 __all__ = ["RUNTIMES", "Deferred", "Network", "Runner", "cache_dir", "start"]
 
@@ -30,11 +31,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """module: what must be installed; extra: that of percepts which brings it; make: network and threads to runner."""
+    """module: what must be installed; extra: that of percepts which brings it; make: network and threads to runner.
+
+    measured   whether `auto` may choose it
+    """
 
     module: str
     extra: str
     make: Callable[[Network, int | None], Runner]
+    measured: bool = True
 
     @property
     def installed(self) -> bool:
@@ -45,7 +50,8 @@ class Runtime:
 def _onnx(network: Network, threads: int | None) -> Runner:
     from .onnx import OnnxRunner
 
-    return OnnxRunner(int8_graph(network) if network.precision == "int8" else graph(network), threads)
+    run = OnnxRunner(int8_graph(network) if network.precision == "int8" else graph(network), threads)
+    return _faithful("onnx", network, run)
 
 
 def _openvino(network: Network, threads: int | None) -> Runner:
@@ -53,32 +59,65 @@ def _openvino(network: Network, threads: int | None) -> Runner:
 
     if network.precision != "float32":
         raise ValueError(f"runtime openvino runs float32 only, {network.name} is asked for in {network.precision}")
-    return OpenVinoRunner(graph(network), threads)
+    return _faithful("openvino", network, OpenVinoRunner(graph(network), threads))
 
 
-def _torch(network: Network, threads: int | None) -> Runner:
-    from .torch import GPU_ROWS, TorchRunner, device
+def _faithful(name: str, network: Network, run: Runner) -> Runner:
+    """The runner, if it gives what torch gives for the example; asked once a graph, of networks of checkpoints.
 
-    module = network.build()
+    Exporters and compilers err in silence: what they make of a network runs all the same. EncodeError says so.
+    """
+    seen = graph_path(network).with_suffix(f".{name}.faithful")
+    if network.rows == 1 or network.precision != "float32" or seen.exists():
+        return run
+    log.info("%s by %s is held against torch; this happens once", network.name, name)
+    if why := disagreement(run(network.example), _torch(network, 1)(network.example)):
+        raise EncodeError(f"{network.name} by {name} {why}: take another runtime, torch is always right")
+    with atomic(seen) as part:
+        part.touch()
+    return run
+
+
+def _torch(network: Network, threads: int | None, *, compile: bool = False) -> Runner:
+    from .torch import GPU_ROWS, TorchRunner, compiled, device
+
+    module = network.built()
     if network.precision == "int8":
         from ._int8 import quantised
 
         module = quantised(module)
     where = device(network)
     rows = network.rows if where == "cpu" else max(network.rows, GPU_ROWS)
-    return TorchRunner(module, rows, where, network.precision, threads)
+    return TorchRunner(compiled(module) if compile else module, rows, where, network.precision, threads)
 
 
 RUNTIMES: Mapping[str, Runtime] = {
     "onnx": Runtime("onnxruntime", "", _onnx),
     "openvino": Runtime("openvino", "openvino", _openvino),
     "torch": Runtime("torch", "", _torch),
+    "compile": Runtime("torch", "", partial(_torch, compile=True), measured=False),
 }
-"""By name; `auto` prefers the earlier ones where they are about equal."""
+"""By name; `auto` prefers the earlier ones where they are about equal. `compile` is torch.compile, if asked for."""
+BATCH = 8
+"""Items that are measured where it is not known how many will come at a time."""
+WORTH = 30.0
+"""Seconds of a network's work by torch after which `auto` looks for better: as long as it may take to export a graph.
+What is done before that is done sooner without one, and what goes on for longer loses no more than these."""
+MOST = 16
+"""Items that are measured at most: more at a time changes nothing."""
 
 
-def start(network: Network, runtime: str = "auto", threads: int | None = None) -> tuple[str, Runner]:
+def start(
+    network: Network,
+    runtime: str = "auto",
+    threads: int | None = None,
+    inputs: Inputs | None = None,
+    ready: Mapping[str, Runner] | None = None,
+) -> tuple[str, Runner]:
     """The name of the runtime and the runner. Exports the graph at first need; may take ten seconds then.
+
+    `auto` measures on `inputs`, a batch of the size that will come, or on the network's example. What is in `ready`, by
+    its runtime, is not made again.
 
     Raises ValueError for an unknown runtime, MissingExtra for one that is not installed, and whatever `network.build`
     raises (WeightsError).
@@ -86,14 +125,35 @@ def start(network: Network, runtime: str = "auto", threads: int | None = None) -
     _check(threads)
     if runtime != "auto":
         return runtime, _known(runtime).make(network, threads)
-    from ._choose import choose
-
-    installed = [name for name in network.candidates or RUNTIMES if RUNTIMES[name].installed]
+    measured = [name for name, row in RUNTIMES.items() if row.measured]
+    installed = [name for name in network.candidates or measured if RUNTIMES[name].installed]
     if len(installed) == 1:
         return installed[0], RUNTIMES[installed[0]].make(network, threads)
-    choice = graph_path(network).with_suffix(".runtime.json")
-    name, runner = choose(network, installed, lambda name: RUNTIMES[name].make(network, threads), choice)
-    return name, runner or RUNTIMES[name].make(network, threads)
+    from ._choose import choose
+
+    def make(name: str) -> Runner:
+        return (ready or {}).get(name) or RUNTIMES[name].make(network, threads)
+
+    batch = _measurable(network, inputs)
+    name, runner = choose(network, installed, make, _choice(network, batch), batch)
+    return name, runner or make(name)
+
+
+def _choice(network: Network, batch: Inputs) -> Path:
+    """Where it is kept what runs this network at batches of this size."""
+    count = len(next(iter(batch.values())))
+    return graph_path(network).with_suffix(f".{network.precision}.{count}.runtime.json")
+
+
+def _measurable(network: Network, inputs: Inputs | None) -> Inputs:
+    """What to measure on: the next lower power of two of what came, so that sizes remembered are few.
+
+    A network that takes a row a call whatever comes has one size.
+    """
+    if inputs is None or network.rows == 1:
+        return {name: np.repeat(value, BATCH, axis=0) for name, value in network.example.items()}
+    count = min(len(next(iter(inputs.values()))), MOST)
+    return {name: value[: 1 << count.bit_length() - 1] for name, value in inputs.items()}
 
 
 def _check(threads: int | None) -> None:
@@ -148,7 +208,11 @@ def int8_graph(network: Network) -> Path:
 
 
 class Deferred:
-    """A runner made at its first call, once, whichever thread calls first."""
+    """A runner made at its first call, once, whichever thread calls first.
+
+    `auto` is torch for a network that was not measured yet, until that has worked for WORTH seconds; then it is what
+    `start` chooses.
+    """
 
     def __init__(self, network: Callable[[], Network], runtime: str = "auto", threads: int | None = None) -> None:
         _check(threads)
@@ -157,18 +221,41 @@ class Deferred:
         self._network, self._wanted, self._threads = network, runtime, threads
         self._lock = threading.Lock()
         self._started: tuple[str, Runner] | None = None
+        self._untried: Network | None = None
+        self._worked = 0.0
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output."""
-        return self._start()[1](inputs)
+        run, begun = self._start(inputs)[1], time.perf_counter()
+        outputs = run(inputs)
+        self._worked += time.perf_counter() - begun
+        return outputs
 
     @property
     def runtime(self) -> str:
-        """The runtime that runs it, chosen now if it was not yet."""
+        """The runtime that runs it now; it is started if it was not yet, and nothing is measured in the midst."""
         return self._start()[0]
 
-    def _start(self) -> tuple[str, Runner]:
+    def _start(self, inputs: Inputs | None = None) -> tuple[str, Runner]:
         with self._lock:
             if self._started is None:
-                self._started = start(self._network(), self._wanted, self._threads)
+                network = self._network()
+                self._untried = network if self._wanted == "auto" and _open(network, inputs) else None
+                wanted = self._wanted if self._untried is None else "torch"
+                self._started = start(network, wanted, self._threads, inputs)
+            elif self._untried is not None and inputs is not None and self._worked >= WORTH:
+                self._started = start(self._untried, "auto", self._threads, inputs, dict([self._started]))
+                self._untried = None
             return self._started
+
+
+def _open(network: Network, inputs: Inputs | None) -> bool:
+    """Whether torch, which comes first, has others beside it whose graph would have to be exported to be tried.
+
+    Not in int8, where the other may be twice as fast and what was judged is what runs.
+    """
+    if network.precision != "float32" or network.candidates[:1] != ("torch",) or len(network.candidates) == 1:
+        return False
+    from ._choose import remembered
+
+    return remembered(_choice(network, _measurable(network, inputs))) is None

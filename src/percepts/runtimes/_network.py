@@ -45,6 +45,13 @@ class Network:
     candidates: tuple[str, ...] = ()
     precision: str = "float32"
 
+    def built(self) -> torch.nn.Module:
+        """The module. It draws random weights before its own replace them: the caller's generator does not move."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            return self.build()
+
 
 def rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
     """The batch as batches of one. Raises ValueError for an empty one."""
@@ -62,3 +69,25 @@ def split(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
     if not count:
         raise ValueError("expected a batch of at least one item, got none")
     return [{name: value[i : i + size] for name, value in inputs.items()} for i in range(0, count, size)]
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Python's own, torch's of a GPU, which has no name without importing torch, and what allocators say on a CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in said or "bad_alloc" in said)
+
+
+TRUST = 1e-3
+"""Of the largest number of an output: other kernels differ by a hundredth of that in float32."""
+
+
+def disagreement(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> str:
+    """What is wrong with the outputs of a runtime beside those of torch; "" for nothing but rounding."""
+    for ours, theirs in zip(found, expected, strict=True):
+        largest = max(float(np.abs(theirs).max()), 1e-6)
+        off = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else float("inf")
+        if not off <= TRUST * largest:
+            return f"differs from torch by {off:.2g}, of values up to {largest:.2g}"
+    return ""

@@ -19,8 +19,14 @@ from ._network import rows, stack
 One = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, ...]]
 
 
+SHARE = "PERCEPTS_CORES"
+"""Of the environment: how many cores the job that started a process leaves to it."""
+
+
 def cores() -> int:
-    """The cores this process may use."""
+    """The cores this process may use: those it is bound to; in a worker of a job its share of them."""
+    if share := os.environ.get(SHARE):
+        return int(share)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

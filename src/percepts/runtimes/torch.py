@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import threading
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from ..errors import EncodeError
 from ..types import Inputs
-from ._network import Network, split, stack
+from ._network import Network, out_of_memory, split, stack
 from ._rows import cores
+from ._streams import Streams
+
+log = logging.getLogger(__name__)
 
 GPU_ROWS = 64
 """Rows a call on a GPU, where a few do not fill it."""
+LARGE = 5_000_000
+"""Parameters from which on threads inside a call are worth their waiting for each other: on two busy cores a network of
+30 thousand took a thousand times as long with two as with one."""
 
 
 class TorchRunner:
-    """Runs the module `rows` rows a call; torch's own threads work inside the call.
+    """Runs the module at most `rows` rows a call, fewer once that many did not fit into memory.
 
-    device   "cpu", or "cuda" for a GPU: the batch is then copied from pinned memory, so that copying and computing
-             overlap, and with precision "bfloat16" the module computes in it
+    device   "cpu", or "cuda" for a GPU: copying there and back overlaps computing, and images lie channels last, which
+             its convolutions want and pictures are
+    precision  "bfloat16": matrix products and convolutions compute in it, all else in float32
     threads  parts of a batch that run side by side on the CPU, each on one core: threads inside a call wait for each
-             other at every layer, which costs most where decoding wants the cores too. None: one per core
+             other at every layer, which costs most where decoding wants the cores too. A part that
+             is alone in a large network gets them all, on which its last bits may depend. None: one per core.
+             No setting of the process is touched
     """
 
     def __init__(
@@ -37,31 +51,51 @@ class TorchRunner:
         precision: str = "float32",
         threads: int | None = None,
     ) -> None:
-        self._module = module.eval().to(device)
         self._rows, self._device, self._precision = rows, torch.device(device), precision
-        self._threads = (threads or cores()) if rows > 1 and device == "cpu" else 1
-        self._pool = single_threaded(self._threads) if self._threads > 1 else None
+        self._module = module.eval().to(self._device)
+        if device == "cpu":
+            self._threads = threads or cores()
+            self._side = settled_pool(self._threads)
+            inside = rows > 1 and self._threads > 1 and sum(p.numel() for p in module.parameters()) >= LARGE
+            self._alone = settled_pool(1, self._threads) if inside else self._side
+        else:
+            self._threads, self._streams = 1, Streams(self._device)
+            self._module = self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output of the module."""
         count = len(next(iter(inputs.values())))
-        parts = split(inputs, max(1, min(self._rows, -(-count // self._threads))))
-        each = map if self._pool is None or len(parts) == 1 else self._pool.map
-        return stack(list(each(self._call, parts)))
+        while True:
+            size = max(1, min(self._rows, -(-count // self._threads)))
+            try:
+                return stack(self._map(split(inputs, size)))
+            except Exception as error:
+                if size == 1 or not out_of_memory(error):
+                    raise
+                self._rows = size // 2
+                log.warning("out of memory at %d rows a call, going on with %d", size, self._rows)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
 
-    def _call(self, part: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-        cast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16")
-        with torch.inference_mode(), cast:
-            results = self._module(*(self._tensor(value) for value in part.values()))
-            return tuple(map(_numpy, results if isinstance(results, tuple) else (results,)))
+    def _map(self, parts: list[dict[str, np.ndarray]]) -> list[tuple[np.ndarray, ...]]:
+        if self._device.type == "cpu":
+            return list((self._alone if len(parts) == 1 else self._side).map(self._on_cpu, parts))
+        with torch.inference_mode():
+            return self._streams.map(self._call, parts)
 
-    def _tensor(self, value: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(value))
-        return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
+    def _on_cpu(self, part: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        with torch.inference_mode():
+            results = self._call(*(torch.from_numpy(np.ascontiguousarray(value)) for value in part.values()))
+            return tuple((r.float() if r.dtype == torch.bfloat16 else r).numpy() for r in results)
+
+    def _call(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+            results = self._module(*tensors)
+        return results if isinstance(results, tuple) else (results,)
 
 
-def single_threaded(count: int) -> ThreadPoolExecutor:
-    """A pool whose threads compute with one thread each; the number of threads elsewhere stays what it is.
+def settled_pool(count: int, threads: int = 1) -> ThreadPoolExecutor:
+    """A pool whose workers compute with so many threads each; the number of threads elsewhere stays what it is.
 
     torch keeps the number per thread once it is set there, and as the start value of threads to come: that one is set
     back when all of the pool have theirs.
@@ -70,7 +104,7 @@ def single_threaded(count: int) -> ThreadPoolExecutor:
 
     def settle(_: int) -> None:
         torch.get_num_threads()  # the first question a thread asks gives it the start value: that must be behind it
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         met.wait()
 
     pool = ThreadPoolExecutor(count, "percepts-torch")
@@ -79,11 +113,10 @@ def single_threaded(count: int) -> ThreadPoolExecutor:
     return pool
 
 
-def _numpy(result: torch.Tensor) -> np.ndarray:
-    if result.dtype == torch.bfloat16:
-        result = result.float()
-    array: np.ndarray = result.cpu().numpy()
-    return array
+def compiled(module: torch.nn.Module) -> torch.nn.Module:
+    """The module behind torch.compile: kernels are generated at the first calls, which takes half a minute."""
+    made: Any = torch.compile(module)
+    return cast(torch.nn.Module, made)
 
 
 def device(network: Network) -> str:
@@ -94,15 +127,14 @@ def device(network: Network) -> str:
 def export(network: Network, path: Path) -> None:
     """Write the network's graph for one item to `path`, weights inside."""
     tensors = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in network.example.values())
-    module = network.build()
+    module = network.built()
     shapes: tuple[object, ...] = tuple(
         {axis: torch.export.Dim(length) for axis, length in network.free.get(name, {}).items()}
         for name in network.example
     )
     if any(p.kind == p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values()):
         shapes = (shapes,)
-    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        warnings.simplefilter("ignore")  # of the exporter's own deprecations; nothing a caller can act on
+    with _exporting(network.name):
         torch.onnx.export(
             module,
             tensors,
@@ -114,6 +146,24 @@ def export(network: Network, path: Path) -> None:
             verbose=False,
             external_data=False,
         )
+
+
+@contextmanager
+def _exporting(name: str) -> Iterator[None]:
+    """Quietly; what the exporter cannot do is an EncodeError, and the variable that it sets is as it was."""
+    before = os.environ.get(_INDUCTOR)
+    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        warnings.simplefilter("ignore")  # of the exporter's own deprecations; nothing a caller can act on
+        try:
+            yield
+        except torch.onnx.OnnxExporterError as error:
+            raise EncodeError(f"{name} cannot be exported to ONNX: take runtime torch, which runs all") from error
+        finally:
+            if before is None:
+                os.environ.pop(_INDUCTOR, None)
+
+
+_INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class _quiet:

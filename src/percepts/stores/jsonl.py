@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..timeline.segments import from_row, to_row
 from ..types import Record
 from ._files import atomic
 
@@ -17,7 +18,7 @@ from ._files import atomic
 class JsonlStore:
     """A file of JSON lines, which appears, whole, at `close`.
 
-    Each line has source, start, stop (seconds), model and kind, and vector, labels and text where the record has them.
+    Each line has source, start, stop (seconds), model and kind, and whatever else the record holds.
     As a context manager it is closed at the end of the block, and thrown away if the block raises.
 
     >>> with JsonlStore("talk.jsonl") as store:  # doctest: +SKIP
@@ -60,8 +61,12 @@ def line(record: Record) -> bytes:
     >>> line(Record("a.wav", 0.0, 4.0, "m", "audio", np.array([0.1, 1e-7], np.float32)))
     b'{"source": "a.wav", "start": 0.0, "stop": 4.0, "model": "m", "kind": "audio", "vector": [0.1, 1e-7]}\n'
     """
-    keys = ("source", "start", "stop", "model", "kind", "labels", "text")
+    keys = ("source", "start", "stop", "model", "kind", "labels", "scores", "text", "score", "speaker", "words", "box")
     row = {key: value for key in keys if (value := getattr(record, key)) not in (None, ())}
+    if record.windows != 1:
+        row["windows"] = record.windows
+    if record.words:
+        row["words"] = [to_row(word) for word in record.words]
     text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     if record.vector is not None:
         text = f'{text[:-1]}, "vector": [{", ".join(_shortest(record.vector))}]}}'
@@ -76,7 +81,9 @@ def read(path: str | Path) -> Iterator[Record]:
             row = json.loads(text)
             if "vector" in row:
                 row["vector"] = np.array(row["vector"], np.float32)
-            yield Record(**row | {"labels": tuple(row.get("labels", ()))})
+            several = {"labels": tuple(row.get("labels", ())), "scores": tuple(row.get("scores", ()))}
+            several["words"] = tuple(map(from_row, row.get("words", ())))
+            yield Record(**row | several | {"box": tuple(row["box"]) if "box" in row else None})
 
 
 def _shortest(vector: np.ndarray) -> list[str]:

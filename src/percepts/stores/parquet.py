@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import JobDamaged, JobError
-from ..types import Record, Spec
+from ..types import Record, Segment, Spec
 from ._files import atomic
 
 MANIFEST = "manifest.json"
+OURS = ("data", "ledger")
+"""Folders of a job directory in which every file that no manifest lists is an orphan of a killed run."""
 ROW_GROUP = 16_384
 """Rows a row group: 84 MB of vectors at 1280 dimensions, the least a reader must hold."""
 BATCH = 4_096
@@ -43,21 +45,43 @@ class PartInfo:
     sha256: str
 
 
+def _element(type: pa.DataType) -> pa.Field:
+    return pa.field("element", type, nullable=False)
+
+
+WORD = pa.struct(
+    [
+        pa.field("start", pa.float64(), nullable=False),
+        pa.field("stop", pa.float64(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("speaker", pa.string()),
+    ]
+)
+"""A word of a text; times in seconds of the source."""
+
+
 def schema(spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Schema:
     """The columns of a part; its provenance is in the schema's metadata, under keys that begin with `percepts.`.
 
-    `start` and `stop` are seconds; `vector` is null where a record has none; vectors are float32 of `spec.dim`.
+    `start` and `stop` are seconds; vectors are float32 of `spec.dim`, null where a record has none; a table whose
+    `dim` is 0 has no such column.
     """
-    element = pa.field("element", pa.float32(), nullable=False)
     columns = [
         pa.field("id", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("start", pa.float64(), nullable=False),
         pa.field("stop", pa.float64(), nullable=False),
-        pa.field("vector", pa.list_(element, spec.dim)),
-        pa.field("labels", pa.list_(pa.field("element", pa.string(), nullable=False)), nullable=False),
+        *([pa.field("vector", pa.list_(_element(pa.float32()), spec.dim))] if spec.dim else []),
+        pa.field("labels", pa.list_(_element(pa.string())), nullable=False),
         pa.field("text", pa.string()),
+        pa.field("scores", pa.list_(_element(pa.float64())), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("speaker", pa.string()),
+        pa.field("words", pa.list_(_element(WORD)), nullable=False),
+        pa.field("windows", pa.int32(), nullable=False),
+        pa.field("box", pa.list_(_element(pa.float64()))),
     ]
     return pa.schema(columns, metadata=_provenance(spec) | dict(metadata or {}))
 
@@ -71,9 +95,15 @@ def table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = 
         "kind": [r.kind for r in records],
         "start": [r.start for r in records],
         "stop": [r.stop for r in records],
-        "vector": _vectors(records, spec.dim),
+        **({"vector": _vectors(records, spec.dim)} if spec.dim else {}),
         "labels": [list(r.labels) for r in records],
         "text": [r.text for r in records],
+        "scores": [list(r.scores) for r in records],
+        "score": [r.score for r in records],
+        "speaker": [r.speaker for r in records],
+        "words": [[_word(word) for word in r.words] for r in records],
+        "windows": [r.windows for r in records],
+        "box": [r.box for r in records],
     }
     return pa.table(columns, schema=schema(spec, metadata))
 
@@ -98,7 +128,9 @@ def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> Par
     # In memory first: the digest is then of what was meant, and not of what the disk made of it.
     sink = pa.BufferOutputStream()
     repeated = [name for name in table.column_names if name != "vector"]
-    pq.write_table(table, sink, compression="zstd", use_dictionary=repeated, row_group_size=ROW_GROUP)
+    pq.write_table(
+        table, sink, compression="zstd", use_dictionary=repeated, row_group_size=ROW_GROUP, write_page_checksum=True
+    )
     data = memoryview(sink.getvalue())
     with atomic(path) as file:
         file.write(data)
@@ -136,8 +168,8 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise JobError(
-            f"{directory}: no {MANIFEST} here, so this is not a directory that `percepts embed` wrote; "
-            f"make one with: percepts embed SOURCES -o {directory}"
+            f"{directory}: no {MANIFEST} here, so this is not a directory that a job wrote; "
+            f"make one, say with: percepts embed SOURCES -o {directory}"
         ) from error
     except ValueError as error:
         raise JobDamaged(f"{path}: not JSON: {error}") from error
@@ -179,12 +211,21 @@ def records(batch: pa.RecordBatch, model: str) -> list[Record]:
     """The rows of a batch as records. A column that was not read leaves the default, an id is dropped."""
     names = {field.name for field in fields(Record)} - {"vector"}
     columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name in names}
-    if "labels" in columns:
-        columns["labels"] = [tuple(labels) for labels in columns["labels"]]
+    for name, each in (("labels", tuple), ("scores", tuple), ("words", _words), ("box", tuple)):
+        if name in columns:
+            columns[name] = [None if value is None else each(value) for value in columns[name]]
     if "vector" in batch.schema.names:
         there = batch.column("vector").is_valid().to_pylist()
         columns["vector"] = [v if ok else None for v, ok in zip(np.array(vectors(batch)), there, strict=True)]
     return [Record(model=model, **dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def _word(word: Segment) -> dict[str, Any]:
+    return {name: getattr(word, name) for name in WORD.names}
+
+
+def _words(rows: Iterable[Mapping[str, Any]]) -> tuple[Segment, ...]:
+    return tuple(Segment(**row) for row in rows)
 
 
 def _vectors(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
@@ -200,8 +241,8 @@ def _vectors(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
             )
         row[:] = vector
     absent = pa.array([vector is None for vector in found], pa.bool_())
-    element = pa.field("element", pa.float32(), nullable=False)
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=pa.list_(element, dim), mask=absent)
+    shape = pa.list_(_element(pa.float32()), dim)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=shape, mask=absent)
 
 
 def _provenance(spec: Spec) -> dict[str, str]:

@@ -26,12 +26,37 @@ SLACK = 1e-4
 """How far a float32 cosine may be from ours: 1280 products of unit vectors, 6e-8 each, and all of them the same way."""
 
 
+By = Literal["vector", "label", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One reason for which a record was found.
+
+    by     its vector, one of its labels, or its text
+    score  a cosine; the label's score times the share of the words that it has; BM25
+    words  those of the text that were asked for, or the label
+    at     seconds at which the first of them is said, where the times of words are known
+    """
+
+    by: By
+    score: float
+    model: str
+    words: tuple[str, ...] = ()
+    at: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A record that was found, and how near it is: 1.0 is the same direction as the query, 0.0 unrelated."""
+    """A record that was found, how well it fits, and by what it was found.
+
+    `score` is what the one table that was asked says, for vectors a cosine: 1.0 is the same direction as the query, 0.0
+    unrelated. Where several were, it is the sum of 1 / (60 + rank) over them: good for an order, and for no more.
+    """
 
     record: Record
     score: float
+    matched: tuple[Match, ...] = ()
 
 
 class Hits(list[Hit]):
@@ -71,7 +96,11 @@ class Filter:
 
     def mask(self, batch: pa.RecordBatch) -> np.ndarray:
         """(B,) bool: the rows of a batch that count, among those that have a direction."""
-        keep = directed(batch)
+        return np.asarray(directed(batch) & self.selects(batch))
+
+    def selects(self, batch: pa.RecordBatch) -> np.ndarray:
+        """(B,) bool: the rows of a batch that count, with a vector or without."""
+        keep = np.ones(batch.num_rows, bool)
         if self.kind is not None:
             keep &= _bools(pc.equal(batch["kind"], self.kind))
         if self.folder is not None:
@@ -172,7 +201,8 @@ def best(
 
 def hits(batch: pa.RecordBatch, scores: np.ndarray, model: str) -> list[Hit]:
     """Rows with their scores, as records."""
-    return [Hit(record, float(score)) for record, score in zip(records(batch, model), scores, strict=True)]
+    pairs = zip(records(batch, model), map(float, scores), strict=True)
+    return [Hit(record, score, (Match("vector", score, model),)) for record, score in pairs]
 
 
 def _wide(array: np.ndarray) -> np.ndarray:

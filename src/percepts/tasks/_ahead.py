@@ -21,7 +21,7 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
     """
     ready: Queue[tuple[bool, Any]] = Queue(count)
     given_up = threading.Event()
-    thread = threading.Thread(target=_work, args=(items, ready, given_up), name="percepts-ahead", daemon=True)
+    thread = threading.Thread(target=work, args=(items, ready, given_up), name="percepts-ahead", daemon=True)
     thread.start()
     try:
         while True:
@@ -38,7 +38,8 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
             thread.join(_PATIENCE)
 
 
-def _work(items: Iterable[T], ready: Queue[tuple[bool, Any]], given_up: threading.Event) -> None:
+def work(items: Iterable[T], ready: Queue[tuple[bool, Any]], given_up: threading.Event) -> None:
+    """The body of the thread: (True, item) for each item, at last (False, what was raised or None)."""
     error: BaseException | None = None
     stream = iter(items)
     try:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
 from ..timeline.clusters import Count, Likeness, cluster, in_order_heard, linkage, means, tidy
-from ..types import Clip, Encoder
+from ..types import Clip, Encoder, Segment
+from ._recording import RATE
 
-RATE = 16_000  # of the detector's and the speaker encoder's networks
 WINDOW, HOP = round(1.6 * RATE), round(0.4 * RATE)
 BATCH = 64  # windows through the network at once
 BLOCK = 1500  # windows that are told apart at once: ten minutes of speech
 GROUPS = 16  # voices of a block that are kept for the comparison between blocks
 WEAK = 0.5  # seconds; a shorter piece of speech follows the others and has no say
 SOLID = 0.1  # seconds a window stands for, from which on it has a say
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a diarizer finds in a stream: seconds of speech, turns, and the vectors of voices by name."""
+
+    speech: float
+    turns: tuple[Segment, ...]
+    speakers: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,16 @@ def _vectors(encoder: Encoder, samples: Sequence[np.ndarray]) -> np.ndarray:
     return found
 
 
+def block_of(speech: Iterable[Clip], encoder: Encoder) -> Block:
+    """Some stretches of speech, at least one, as one block."""
+    found = list(blocks(speech, encoder))
+    return Block(
+        tuple(region for block in found for region in block.regions),
+        np.concatenate([block.vectors for block in found]),
+        np.concatenate([block.weights for block in found]),
+    )
+
+
 def _block(regions: Sequence[Region], vectors: Sequence[np.ndarray]) -> Block:
     lengths = np.concatenate([region.windows[:, 1] - region.windows[:, 0] for region in regions]) / RATE
     weights = np.where(lengths < WEAK, 1e-3, np.minimum(lengths, HOP / RATE))
@@ -127,13 +146,13 @@ def _groups(block: Block, likeness: Likeness, count: Count) -> np.ndarray:
     if not solid.any():
         solid = ~solid
     vectors, weights = block.vectors[solid], block.weights[solid]
-    found = cluster(vectors, weights, likeness, count, small=_small(float(weights.sum())))
+    found = cluster(vectors, weights, likeness, count, small=small_voice(float(weights.sum())))
     labels: np.ndarray = (block.vectors @ means(vectors, weights, found).T).argmax(axis=1)
     labels[solid] = found
     return labels
 
 
-def _small(seconds: float) -> float:
+def small_voice(seconds: float) -> float:
     """Seconds of speech below which a voice is taken for a slip: 3, and in short recordings a tenth of it."""
     return min(max(3.0, 0.02 * seconds), 0.1 * seconds)
 
@@ -160,7 +179,7 @@ def _linked(sums: Sequence[_Sum], likeness: Likeness, count: Count) -> Voices:
     seconds = np.concatenate([part.seconds for part in sums])
     least = min(count.least, len(vectors))
     voices = linkage(vectors, seconds, apart=1 - likeness.same, least=least, most=count.most)
-    voices = tidy(vectors, seconds, voices, likeness.same, least, small=_small(float(seconds.sum())))
+    voices = tidy(vectors, seconds, voices, likeness.same, least, small=small_voice(float(seconds.sum())))
     offsets = np.cumsum([0, *(len(part.centres) for part in sums[:-1])])
     labels = np.concatenate([voices[part.labels + at] for part, at in zip(sums, offsets, strict=True)])
     regions = tuple(region for part in sums for region in part.regions)

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Literal
+from os import PathLike
+from typing import Any, Literal
 
 import numpy as np
 
 from ..encoders import load
 from ..encoders.silero import Silero
-from ..errors import NotMedia, TruncatedMedia
+from ..errors import NotMedia
 from ..features.resample import resample
-from ..media import Source, mono, stream_audio
+from ..media import Source, mono
 from ..timeline.assignment import best_pairs
 from ..timeline.clusters import Count, Likeness
 from ..timeline.speakers import merged
 from ..types import Clip, Encoder, Segment
 from ..windows.speech import Detector, Energy, Rules, speech
-from ._voices import RATE, Region, Voices, blocks, told_apart
+from ._following import Following, Told
+from ._pyannote import Pyannote
+from ._recording import RATE, Recording
+from ._voices import Found, Region, Voices, blocks, told_apart
 
 log = logging.getLogger(__name__)
 
 Vad = Literal["silero", "energy"]
+Backend = Literal["ge2e", "pyannote"]
+PYANNOTE = "pyannote/speaker-diarization-community-1"
+"""Gated: it wants its conditions accepted and a token."""
 _DETECTORS: Mapping[str, Callable[[], Detector]] = {"silero": Silero, "energy": Energy}
 
 MODEL = "ge2e"
-LIKENESS: Mapping[str, Likeness] = {"ge2e": Likeness(apart=0.30, alike=0.80, same=0.90)}
+LIKENESS: Mapping[str, Likeness] = {"ge2e": Likeness(apart=0.30, alike=0.80, same=0.88)}
 """By encoder; a new speaker encoder is a row here. ge2e's numbers come from the voices named in docs/diarize.md."""
 KNOWN = 0.85  # cosine from which on a voice in the recording is one that was enrolled
 
@@ -46,8 +54,9 @@ class Diarization:
     source    as it was given
     duration  seconds of the recording
     speech    seconds in which somebody speaks
-    turns     in order, one speaker at a time; no text
-    speakers  name → (256,) float32, the direction of the voice: what `voices=` takes the next time
+    turns     in order, without text; one speaker at a time, except from pyannote, which hears two at once
+    speakers  name → (256,) float32, the direction of the voice: what `voices=` takes the next time. pyannote's vectors
+              are of another length, and can be compared with each other only
     notes     what was wrong with the recording, if anything
     """
 
@@ -67,6 +76,8 @@ def diarize(
     max_speakers: int = 20,
     voices: Mapping[str, Source | np.ndarray] | None = None,
     vad: Vad = "silero",
+    backend: Backend = "ge2e",
+    model: str = "",
 ) -> Diarization:
     """Who speaks when in a recording, or in the sound of a film, of any length, without being told how many they are.
 
@@ -84,65 +95,152 @@ def diarize(
             Whoever sounds like one of them (cosine 0.85 or more) is called by that name, the others SPEAKER_00,
             SPEAKER_01, … in the order in which they are first heard.
         vad: "silero", or "energy", which needs no weights and takes whatever is loud for speech.
+        backend: "ge2e", which is all of the above, or "pyannote": its pipeline, which hears two at once and knows
+            voices better. It knows no `voices` and has a detector of its own.
+        model: pyannote's pipeline, a folder or a hub id; default pyannote/speaker-diarization-community-1.
 
     Returns:
         The turns and the voices. No speech: no turns. Of a damaged recording those up to the damage, with a note.
 
     Raises:
         FileNotFoundError, MediaError: it cannot be opened, or has no sound.
-        WeightsError: the weights are not here and not to be had.
-        ValueError: counts that cannot be.
+        WeightsError, MissingExtra: the weights or pyannote are not here and not to be had.
+        ValueError: counts that cannot be, or what the backend cannot do.
 
     >>> import percepts
     >>> percepts.diarize("meeting.wav").turns[0]  # doctest: +SKIP
     Segment(start=0.48, stop=4.32, text='', words=(), speaker='SPEAKER_00', score=None, kind='speech')
     """
-    count = Count(min_speakers, max_speakers) if speakers is None else Count(speakers, speakers)
-    encoder, detector = load(MODEL), _detector(vad)
-    known = {name: _known(name, voice, encoder, detector) for name, voice in (voices or {}).items()}
-    heard = _Heard()
-    found = told_apart(blocks(_speech(source, detector, heard), encoder), LIKENESS[MODEL], count)
-    names = _names(found.centres, known)
-    turns = merged(_turns(found, names), GAP)
-    spoken = {turn.speaker for turn in turns}
-    vectors = {name: centre.astype(np.float32) for name, centre in zip(names, found.centres, strict=True)}
+    recording = Recording(source)
+    count = count_of(speakers, min_speakers, max_speakers)
+    found = diarizer(count, voices or {}, vad, backend, model).listen(recording.blocks())
+    for note in recording.notes:
+        log.warning("%s", note)
     return Diarization(
-        str(source) if not isinstance(source, bytes) else f"{len(source)} bytes",
-        heard.duration,
-        sum(region.stop - region.start for region in found.regions) / RATE,
-        tuple(turns),
-        {name: vector for name, vector in vectors.items() if name in spoken},
-        tuple(heard.notes),
+        recording.name, recording.duration, found.speech, found.turns, found.speakers, tuple(recording.notes)
     )
 
 
-def _detector(vad: str) -> Detector:
+def diarize_online(
+    source: Source | Iterable[Clip],
+    *,
+    speakers: int | None = None,
+    min_speakers: int = 1,
+    max_speakers: int = 20,
+    vad: Vad = "silero",
+) -> Iterator[Segment]:
+    """Who speaks, told while it goes on and never taken back: for a microphone, a pipe, a broadcast.
+
+    Nothing is told of the first 12 s of speech; then turns come when four seconds of speech have gathered and a pause
+    comes, some ten seconds late. Early on a new voice may be taken for one that was heard: see docs/diarize.md for what
+    it costs. Memory and the time of a step do not grow with the stream.
+
+    Args:
+        source: path or bytes of a recording, or blocks of one stream at any rate; how it is cut changes nothing.
+        speakers: how many there are, if it is known.
+        min_speakers: at least so many.
+        max_speakers: at most so many.
+        vad: "silero", or "energy", which needs no weights.
+
+    Raises as `diarize`.
+
+    >>> for turn in percepts.diarize_online("meeting.wav"):  # doctest: +SKIP
+    ...     print(turn.start, turn.speaker)
+    """
+    count = count_of(speakers, min_speakers, max_speakers)
+    if isinstance(source, str | PathLike | bytes):
+        recording = Recording(source, block=1.0)
+        yield from Diarizer(count, {}, vad).follow(recording.blocks())
+        for note in recording.notes:
+            log.warning("%s", note)
+    else:
+        yield from Diarizer(count, {}, vad).follow(resample(map(mono, source), RATE))
+
+
+@dataclass(frozen=True, eq=False)
+class Diarizer:
+    """How speakers are told apart; the arguments of `diarize`. Weights load when it is first used."""
+
+    count: Count = field(default_factory=Count)
+    voices: Mapping[str, Source | np.ndarray] = field(default_factory=dict)
+    vad: Vad = "silero"
+
+    name = MODEL
+
+    def __post_init__(self) -> None:
+        detector_of(self.vad)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes a result, as JSON; a known voice by the digest of what it is known by."""
+        voices = {name: _digest(voice) for name, voice in self.voices.items()}
+        return {"backend": MODEL, "speakers": asdict(self.count), "vad": self.vad, "voices": voices}
+
+    def listen(self, sound: Iterable[Clip]) -> Found:
+        """Blocks of one stream, mono at 16 kHz, to who speaks when in it."""
+        encoder, detector = load(MODEL), detector_of(self.vad)
+        known = {name: _known(name, voice, encoder, detector) for name, voice in self.voices.items()}
+        heard = told_apart(blocks(speech(detector, RULES)(sound), encoder), LIKENESS[MODEL], self.count)
+        names = _names(heard.centres, known)
+        turns = merged(_turns(heard, names), GAP)
+        spoken = {turn.speaker for turn in turns}
+        vectors = {name: centre.astype(np.float32) for name, centre in zip(names, heard.centres, strict=True)}
+        return Found(
+            sum(region.stop - region.start for region in heard.regions) / RATE,
+            tuple(turns),
+            {name: vector for name, vector in vectors.items() if name in spoken},
+        )
+
+    def follow(self, sound: Iterable[Clip]) -> Iterator[Segment]:
+        """Blocks of one stream, mono at 16 kHz, to turns as they are certain; known voices are not looked for."""
+        following = Following(load(MODEL), LIKENESS[MODEL], self.count)
+        for stretch in speech(detector_of(self.vad), RULES)(sound):
+            yield from _told(following.push(stretch))
+        yield from _told(following.finish())
+
+
+def _told(found: Sequence[Told]) -> list[Segment]:
+    return merged(
+        (
+            Segment(start / RATE, stop / RATE, "", speaker=f"SPEAKER_{voice:02}")
+            for region, labels in found
+            for start, stop, voice in runs(region, labels)
+        ),
+        GAP,
+    )
+
+
+def diarizer(
+    count: Count, voices: Mapping[str, Source | np.ndarray], vad: Vad, backend: Backend = "ge2e", model: str = ""
+) -> Diarizer | Pyannote:
+    """The one that was asked for; ValueError for what it cannot do."""
+    if backend == "pyannote":
+        if voices:
+            raise ValueError("pyannote knows no voices by name: use the default backend, ge2e")
+        return Pyannote(model or PYANNOTE, count)
+    if backend != MODEL or model:
+        raise ValueError(f"expected backend ge2e without a model, or pyannote, got {backend!r} and model {model!r}")
+    return Diarizer(count, voices, vad)
+
+
+def _digest(voice: Source | np.ndarray) -> str:
+    if isinstance(voice, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(voice, np.float32).tobytes()).hexdigest()
+    if isinstance(voice, bytes):
+        return hashlib.sha256(voice).hexdigest()
+    with open(voice, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def count_of(speakers: int | None, least: int, most: int) -> Count:
+    """How many there may be, of what a caller said."""
+    return Count(least, most) if speakers is None else Count(speakers, speakers)
+
+
+def detector_of(vad: str) -> Detector:
+    """The voice detector of that name; ValueError for none."""
     if vad not in _DETECTORS:
         raise ValueError(f"expected a voice detector of {', '.join(_DETECTORS)}, got {vad!r}")
     return _DETECTORS[vad]()
-
-
-def _speech(source: Source, detector: Detector, heard: _Heard) -> Iterator[Clip]:
-    """The stretches of speech, mono at 16 kHz; of a damaged recording those before the damage."""
-
-    def counted(blocks: Iterable[Clip]) -> Iterator[Clip]:
-        for block in blocks:
-            heard.duration = max(heard.duration, block.stop)
-            yield mono(block)
-
-    try:
-        yield from speech(detector, RULES)(resample(counted(stream_audio(source)), RATE))
-    except TruncatedMedia as error:
-        heard.notes.append(str(error))
-        log.warning("%s", error)
-
-
-@dataclass(slots=True)
-class _Heard:
-    """What is known of a recording when its end has come."""
-
-    duration: float = 0.0
-    notes: list[str] = field(default_factory=list)
 
 
 # Voices to names
@@ -155,7 +253,7 @@ def _known(name: str, voice: Source | np.ndarray, encoder: Encoder, detector: De
             raise ValueError(f"{name}: expected a vector of {encoder.spec.dim} numbers, got shape {voice.shape}")
         return _unit(voice)
     total = np.zeros(encoder.spec.dim)
-    for block in blocks(_speech(voice, detector, _Heard()), encoder):
+    for block in blocks(speech(detector, RULES)(Recording(voice).blocks()), encoder):
         total += block.weights @ block.vectors
     if not total.any():
         raise NotMedia(f"{name}: no speech in the recording of this voice; give one of five seconds or more")

@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import media
-from ..encoders import load
+from ..encoders import judge, load
+from ..encoders import spec as find
 from ..encoders._weights import digest
-from ..encoders.pooling import pool
+from ..encoders.pooling import vectors
 from ..errors import EncodeError, TruncatedMedia
 from ..features.resample import resample
-from ..media import Probe, Source, probe
+from ..media import Probe, Source
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
 from ..windows import Tail, fixed
+from . import task as tasks
 from ._ahead import ahead
+from .pooled import Pooled
+from .task import Fields, Piece, stage
 
 DEFAULT_MODELS = ("conse", "melstats")
 """Pictures and film frames, and sound: what runs with no hub and no account."""
 
 CLIPS_A_PIECE = 16
 """How many clips are prepared and sent together: enough to be cheap, few enough to stay small in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Prepared inputs of a few clips of one source, on their way to the model; spans are (start, stop) seconds."""
-
-    model: str
-    kind: Kind
-    spans: tuple[tuple[float, float], ...]
-    inputs: Inputs
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its arrays."""
-        return sum(array.nbytes for array in self.inputs.values())
-
-
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Mark what is raised inside with the stage it happened in; the innermost mark stays."""
-    try:
-        yield
-    except Exception as error:
-        if not hasattr(error, "stage"):
-            error.stage = name  # type: ignore[attr-defined]
-        raise
 
 
 @dataclass(frozen=True)
@@ -64,8 +40,9 @@ class Embed:
     hop     seconds from one window of sound to the next; None: windows touch and do not overlap
     tail    the last, shorter window: "pad" with silence (its times stay true), "keep" it short, "drop" it
     exact   decode large JPEGs at full size instead of at twice the size the model needs
+    whole   one record a source and encoder: the mean of its windows or frames, each weighted by its duration
     runtimes   which runtime runs which model; "auto" where it is not said. No setting: all give the same vectors
-               within float noise, and a job goes on with the one it began with
+               within float noise, and a job goes on with the one it began with if none is asked for
     """
 
     specs: tuple[Spec, ...]
@@ -73,6 +50,7 @@ class Embed:
     hop: float | None = None
     tail: Tail = "pad"
     exact: bool = False
+    whole: bool = False
     runtimes: Mapping[str, str] = field(default_factory=dict)
     _encoders: dict[str, Encoder] = field(default_factory=dict, compare=False, repr=False)
     _ran: set[str] = field(default_factory=set, compare=False, repr=False)
@@ -93,6 +71,7 @@ class Embed:
             "hop": self.hop,
             "tail": self.tail,
             "exact": self.exact,
+            "whole": self.whole,
             "models": {spec.name: _identity(spec) for spec in self.specs},
         }
 
@@ -102,11 +81,23 @@ class Embed:
             if cut := _CUTTERS.get((medium.kind, spec.kind)):
                 if spec.kind == "audio" and not medium.audio:
                     continue
-                encoder = self.encoder(spec)
-                for clips in _in_groups(cut(self, source, spec, notes), CLIPS_A_PIECE):
-                    with stage("prepare"):
-                        inputs = encoder.prepare(clips)
-                    yield Piece(spec.name, clips[0].kind, tuple((c.start, c.stop) for c in clips), inputs)
+                yield from self._prepared(spec, cut(self, source, spec, notes))
+
+    def of_clip(self, clip: Clip) -> Iterator[Piece]:
+        """A picture or a sound in memory, prepared for every encoder that takes its kind."""
+        for spec in self.specs:
+            if spec.kind == clip.kind:
+                yield from self._prepared(spec, self._windows(clip, spec) if clip.kind == "audio" else [clip])
+
+    def _windows(self, clip: Clip, spec: Spec) -> Iterator[Clip]:
+        return fixed(spec.window, self.hop, self.tail)(resample([media.mono(clip)], int(spec.rate)))
+
+    def _prepared(self, spec: Spec, clips: Iterable[Clip]) -> Iterator[Piece]:
+        encoder = self.encoder(spec)
+        for group in _in_groups(clips, CLIPS_A_PIECE):
+            with stage("prepare"):
+                inputs = encoder.prepare(group)
+            yield Piece(spec.name, group[0].kind, tuple((c.start, c.stop) for c in group), inputs)
 
     def why_none(self, medium: Probe) -> str:
         """Why a sound medium gave no window at all."""
@@ -114,14 +105,27 @@ class Embed:
         fits = any((medium.kind, spec.kind) in _CUTTERS for spec in self.specs)
         return f"gave no window: it holds no samples, or tail={self.tail}" if fits else f"is {medium.kind}; {takes}"
 
+    def takes(self, medium: Probe) -> bool:
+        """Whether one of its encoders takes this."""
+        kinds = (spec.kind for spec in self.specs if (medium.kind, spec.kind) in _CUTTERS)
+        return any(kind != "audio" or medium.audio for kind in kinds)
+
+    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+        """The vectors of a batch."""
+        return [{"vector": vector} for vector in self.vectors(model, inputs)]
+
+    def gatherer(self) -> Pooled | None:
+        """What makes one record of many, if that is asked for."""
+        return Pooled() if self.whole else None
+
     def vectors(self, model: str, inputs: Inputs) -> np.ndarray:
         """(B, dim) float32 of prepared inputs; EncodeError where the model breaks its own promise."""
         encoder = self.encoder(next(spec for spec in self.specs if spec.name == model))
-        vectors = pool(encoder.encode(inputs), encoder.spec.pool)
+        found = vectors(encoder, inputs)
         self._ran.add(model)
-        if vectors.shape[1:] != (encoder.spec.dim,):
-            raise EncodeError(f"{model} gave vectors of shape {vectors.shape}, expected (B, {encoder.spec.dim})")
-        return vectors
+        if found.shape[1:] != (encoder.spec.dim,):
+            raise EncodeError(f"{model} gave vectors of shape {found.shape}, expected (B, {encoder.spec.dim})")
+        return found
 
     def at_least(self, spec: Spec) -> int | None:
         """Shortest side in pixels to decode to. Twice the target: at once the target vectors drift (cosine 0.97)."""
@@ -138,60 +142,59 @@ class Embed:
         ran = ((name, self._encoders[name]) for name in self._ran)
         return {name: runtime for name, encoder in ran if (runtime := getattr(encoder, "runtime", ""))}
 
+    def on(self, runtimes: Mapping[str, str]) -> Embed:
+        """The same with its encoders on these runtimes, where none was asked for."""
+        return replace(self, runtimes={**runtimes, **self.runtimes})
+
     def __getstate__(self) -> dict[str, Any]:
         """Travels to workers without its encoders: each process makes its own."""
         return {**self.__dict__, "_encoders": {}, "_ran": set()}
 
 
+def embedding(
+    models: Sequence[str] = (),
+    *,
+    fps: float = 1.0,
+    hop: float | None = None,
+    tail: Tail = "pad",
+    exact: bool = False,
+    whole: bool = False,
+    precision: str = "float32",
+    runtime: str = "auto",
+) -> Embed:
+    """The task for encoders by name; none: DEFAULT_MODELS.
+
+    Raises UnknownModel where there is none of a name, and EncodeError, before any source is looked at, where int8 is
+    too far from float32.
+    """
+    specs = tuple(find(name, precision=precision) for name in dict.fromkeys(models or DEFAULT_MODELS))
+    asked = {} if runtime == "auto" else {spec.name: runtime for spec in specs}
+    task = Embed(specs, fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, runtimes=asked)
+    for spec in specs:
+        judge(task.encoder(spec))
+    return task
+
+
 def records(
-    source: Source, model: str, *, fps: float = 1.0, hop: float | None = None, tail: Tail = "pad"
+    source: Source,
+    model: str,
+    *,
+    fps: float = 1.0,
+    hop: float | None = None,
+    tail: Tail = "pad",
+    whole: bool = False,
 ) -> Iterator[Record]:
     """Vectors of one source, lazily, with no job around them: memory is one piece, not one film.
 
-    A film gives its frames to an encoder of pictures and its sound to one of sound. Raises MediaError where the
+    A film gives its frames to an encoder of pictures and its sound to one of sound. `whole`: one record, the mean of
+    the windows, each weighted by its duration; how many there were is in its `windows`. Raises MediaError where the
     source cannot be used; TruncatedMedia after the good part of one that is damaged later on.
 
     >>> from percepts import records
     >>> [r.vector.shape for r in records("photo.jpg", "fake-image")]  # doctest: +SKIP
     [(16,)]
     """
-    from ..encoders import spec as find
-
-    row = find(model)
-    task = Embed((row,), fps=fps, hop=hop, tail=tail)
-    medium = probe(source)
-    name = str(source) if isinstance(source, str | Path) else ""
-    notes: list[str] = []
-    for piece in task.pieces(source, medium, notes):
-        for (start, stop), vector in zip(piece.spans, task.vectors(row.name, piece.inputs), strict=True):
-            yield Record(name, start, stop, row.name, piece.kind, vector)
-    if notes:
-        raise TruncatedMedia(notes[0])
-
-
-def whole(windows: Iterable[Record]) -> Record:
-    """The record of a whole source from those of its windows: their mean, each weighted by its duration.
-
-    It says what it was made of by its `start` and `stop`, the first's and the last's. Vectors of length one give one of
-    length one. Windows without a duration, as pictures are, count alike. ValueError for none, or for those of several
-    sources or models.
-
-    >>> a = Record("a.wav", 0.0, 10.0, "m", "audio", np.float32([1, 0]))
-    >>> b = Record("a.wav", 10.0, 15.0, "m", "audio", np.float32([0, 2]))
-    >>> whole([a, b]).vector
-    array([0.6666667, 0.6666667], dtype=float32)
-    """
-    found = [window for window in windows if window.vector is not None]
-    if len({(window.source, window.model) for window in found}) != 1:
-        raise ValueError(f"expected windows with vectors of one source and one model, got {found[:3]}")
-    vectors = np.stack([np.asarray(window.vector, np.float64) for window in found])
-    weights = np.array([window.stop - window.start for window in found])
-    mean = np.average(vectors, axis=0, weights=weights if weights.any() else None)
-    norms = np.linalg.norm(vectors, axis=1)
-    if np.allclose(norms, 1, atol=1e-4) and mean.any():
-        mean /= np.linalg.norm(mean)
-    first, last = min(found, key=lambda w: w.start), max(found, key=lambda w: w.stop)
-    return Record(first.source, first.start, last.stop, first.model, first.kind, mean.astype(np.float32))
+    return tasks.records(Embed((find(model),), fps=fps, hop=hop, tail=tail, whole=whole), source)
 
 
 def _identity(spec: Spec) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""A text, a picture or a sound in, the nearest moments of a job directory out."""
+"""A text, a picture or a sound in; the moments of job directories that fit it out, by vectors, labels and words."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,18 +16,25 @@ from ..encoders.pooling import normalise
 from ..errors import MissingExtra, SearchError, UnknownModel, WeightsError
 from ..media import Probe, Source, probe
 from ..stores import exact
+from ..stores.fusion import fused
 from ..stores.parquet import read_manifest, specs
-from ..stores.ranking import Filter, Hit, Hits
+from ..stores.ranking import Filter, Hit, Hits, Match
+from ..stores.remote import here
+from ..stores.words import by_label, by_text
 from ..types import Encoder, Kind, Spec, TextEncoder
 from .embed import Embed
 
-__all__ = ["Hit", "Hits", "search"]
+__all__ = ["Hit", "Hits", "Match", "search"]
 
 log = logging.getLogger(__name__)
 
 
+DEPTH = 50
+"""How far down each table is looked where several answer: tenth in two may be better than first in one."""
+
+
 def search(
-    directory: str | Path,
+    directory: str | Path | Sequence[str | Path],
     query: str | None = None,
     *,
     image: Source | None = None,
@@ -39,13 +46,18 @@ def search(
     before: float | None = None,
     model: str | None = None,
 ) -> Hits:
-    """The k moments nearest to a text, a picture or a sound: exactly one of the three.
+    """The k moments that fit a text, a picture or a sound best: exactly one of the three.
 
-    Every model has its own table. The first one whose encoder can read the query answers; a long sound is the mean of
-    its windows. The index in the directory is brought up to date first, which after a job takes seconds.
+    A text is looked for everywhere: among vectors, in the labels, captions, answers and transcripts of every directory.
+    `matched` of each hit says by which of these it was found, and with which words. A picture or a sound is looked for
+    among vectors alone.
+
+    Every model has its own table. In each directory the first one of vectors whose encoder can read the query answers,
+    and every one of labels or text; where several tables answer, their ranks are put together. A long sound is the mean
+    of its windows. The index of vectors is brought up to date first, which after a job takes seconds.
 
     Args:
-        directory: what `embed` wrote.
+        directory: of a job, such as `embed` or `transcribe` wrote, here or in an object store; or several.
         query: a text.
         image: path or bytes of a picture.
         sound: path or bytes of a recording, or of a film with sound.
@@ -57,8 +69,9 @@ def search(
         model: the table to ask.
 
     Returns:
-        Hits, best first, each with its record (source, start and stop in seconds) and its score, a cosine. `.model`
-        is the table that answered; `.recall` is None where every vector was looked at, as in all but large tables.
+        Hits, best first, each with its record (source, start and stop in seconds), its score and what it matched by. If
+        one table of vectors answered, scores are cosines. `.model` names the tables that answered; `.recall` is None
+        where every row was looked at, as in all but large tables.
 
     Raises:
         SearchError: not one query, or no table that can answer it; the message says what there is.
@@ -67,6 +80,7 @@ def search(
 
     >>> import percepts
     >>> percepts.search("vectors/", "a cup of coffee", k=3, kind="image")  # doctest: +SKIP
+    >>> percepts.search(["vectors/", "captions/"], "a cup of coffee")[0].matched  # doctest: +SKIP
     >>> percepts.search("vectors/", image="cat.jpg", folder="photos/2024")  # doctest: +SKIP
     """
     queries = {"text": (query or "").strip() or None, "image": image, "sound": sound}
@@ -76,10 +90,54 @@ def search(
             f"expected one query, a text or an image or a sound; got {' and '.join(n for n, _ in asked) or 'none'}"
         )
     (name, content), where = asked[0], Filter(kind, folder, after, before)
-    encoder = _answering(Path(directory), name, model)
-    exact_decoding = bool(read_manifest(directory).get("fingerprint", {}).get("exact"))
+    places = [here(place) for place in ([directory] if isinstance(directory, str | Path) else directory)]
+    why_not: list[str] = []
+    encoders = [(place, _answering(place, name, model, why_not)) for place in places]
+    tables = [table for place in places for table in _said(place, model)] if name == "text" else []
+    vectors = [(place, encoder) for place, encoder in encoders if encoder is not None]
+    if not vectors and not tables:
+        raise SearchError(
+            f"{', '.join(map(str, places)) or 'no directory'}: no table here can be asked with {_ASKED[name].called} "
+            f"({'; '.join(why_not) or 'there is none'}); `percepts models` lists the encoders"
+        )
+    depth = k if len(vectors) + len(tables) == 1 and len(places) == 1 else max(k, DEPTH)
+    found = [_by_vector(place, encoder, name, content, depth, where) for place, encoder in vectors]
+    return _together(_by_model(found), tables, str(query), k, depth, where)
+
+
+def _by_vector(place: Path, encoder: Encoder, name: str, content: Any, k: int, where: Filter) -> Hits:
+    exact_decoding = bool(read_manifest(place).get("fingerprint", {}).get("exact"))
     task = Embed((encoder.spec,), exact=exact_decoding, _encoders={encoder.spec.name: encoder})
-    return _nearest(directory, encoder.spec.name, _ASKED[name].vector(task, encoder, content), k, where)
+    return _nearest(place, encoder.spec.name, _ASKED[name].vector(task, encoder, content), k, where)
+
+
+def _by_model(found: Iterable[Hits]) -> list[Hits]:
+    """Tables of one model as one: their cosines can be compared."""
+    merged: dict[str, Hits] = {}
+    for hits in found:
+        if hits.model in merged:
+            both = sorted([*merged[hits.model], *hits], key=lambda h: (-h.score, h.record.source, h.record.start))
+            recalls = [recall for recall in (merged[hits.model].recall, hits.recall) if recall is not None]
+            hits = Hits(both, hits.model, min(recalls, default=None))
+        merged[hits.model] = hits
+    return list(merged.values())
+
+
+def _together(
+    vectors: list[Hits], tables: list[tuple[Path, str]], query: str, k: int, depth: int, where: Filter
+) -> Hits:
+    """One list of all; as it is where only one table was asked."""
+    said = [ask(place, model, query, depth, where) for place, model in tables for ask in (by_text, by_label)]
+    recall = next((hits.recall for hits in vectors if hits.recall is not None), None)
+    models = " + ".join(dict.fromkeys([*(hits.model for hits in vectors), *(model for _, model in tables)]))
+    lists = [*vectors, *(hits for hits in said if hits)]
+    alone = len(vectors) + len(tables) == 1 and len(lists) <= 1
+    return Hits(lists[0][:k] if alone and lists else fused(lists, k), models, recall)
+
+
+def _said(place: Path, model: str | None) -> list[tuple[Path, str]]:
+    """The tables of labels or text of a directory."""
+    return [(place, name) for name, spec in specs(place).items() if not spec.dim and model in (None, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +186,21 @@ _ASKED = {
 """A new way of asking is a row here."""
 
 
-def _answering(directory: Path, name: str, model: str | None) -> Encoder:
+def _answering(directory: Path, name: str, model: str | None, why_not: list[str]) -> Encoder | None:
     """Of the first table, in the order in which the models were given to the job, whose encoder can read the query."""
     tables = specs(directory)
     if model is not None and model not in tables:
-        raise SearchError(f"{directory}: no vectors of {model!r}; there are: {', '.join(tables) or 'none'}")
-    why_not: list[str] = []
+        why_not.append(f"{directory}: no table of {model!r}; there are: {', '.join(tables) or 'none'}")
+        return None
     for spec in tables.values() if model is None else [tables[model]]:
-        encoder = _usable(directory, spec, why_not)
+        encoder = _usable(directory, spec, why_not) if spec.dim else None
         if encoder is not None and _ASKED[name].can(encoder):
             return encoder
         if encoder is not None:
             why_not.append(f"{spec.name} takes {_takes(encoder)}")
-    raise SearchError(
-        f"{directory}: no table here can be asked with {_ASKED[name].called} "
-        f"({'; '.join(why_not) or 'there is none'}); `percepts models` lists the encoders"
-    )
+        elif not spec.dim:
+            why_not.append(f"{spec.name} holds labels or text, no vectors")
+    return None
 
 
 def _usable(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:

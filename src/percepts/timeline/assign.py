@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from ..decoders.agreement import ENDS
 from ..types import Segment
 from .segments import in_order
 
 LONGEST = 1.0  # seconds of a word that count: recognisers stretch the last word over the silence after it
 FLIP = 0.3  # seconds; who speaks for less between two stretches of another did not speak
-ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 
 def assign(segments: Iterable[Segment], turns: Iterable[Segment], *, reach: float = 0.5) -> list[Segment]:

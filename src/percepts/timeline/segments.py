@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..types import Segment
+from ..types import Record, Segment
 
 
 def in_order(segments: Iterable[Segment]) -> list[Segment]:
@@ -20,6 +20,12 @@ def in_order(segments: Iterable[Segment]) -> list[Segment]:
         if not 0 <= segment.start <= segment.stop < float("inf"):
             raise ValueError(f"expected 0 <= start <= stop, got {segment}")
     return found
+
+
+def of_record(record: Record) -> Segment:
+    """What a record says, as a segment; labels where it has no text."""
+    text = ", ".join(record.labels) if record.text is None else record.text
+    return Segment(record.start, record.stop, text, record.words, record.speaker, record.score)
 
 
 def shifted(segments: Iterable[Segment], seconds: float) -> Iterator[Segment]:
@@ -54,14 +60,16 @@ def from_row(row: Mapping[str, Any]) -> Segment:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """How much text stands on the screen at once.
+    """How text stands on the screen.
 
-    width  characters a line, None for any; a word that is longer has a line to itself
-    count  lines at once, None for any
+    width      characters a line, None for any; a word that is longer has a line to itself
+    count      lines at once, None for any
+    highlight  the word that is being said is underlined, where words are known
     """
 
     width: int | None = None
     count: int | None = None
+    highlight: bool = False
 
     def __post_init__(self) -> None:
         if (self.width is not None and self.width < 1) or (self.count is not None and self.count < 1):
@@ -92,8 +100,8 @@ def cues(segments: Iterable[Segment], lines: Lines) -> Iterator[Segment]:
 
 def _paged(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[Segment]:
     counts = [sum(len(line.split()) for line in page) for page in pages]
-    spelled = [word for word in segment.words if word.text.strip()]
-    known = [word.text.strip() for word in spelled] == segment.text.split()
+    spelled = spelling(segment)
+    known = bool(spelled)
     at, begun = 0, segment.start
     for number, (page, count) in enumerate(zip(pages, counts, strict=True)):
         words = tuple(spelled[at : at + count]) if known else ()
@@ -106,6 +114,12 @@ def _paged(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[Segment
             stop = segment.start + (segment.stop - segment.start) * _share(pages, number)
         yield replace(segment, start=begun, stop=stop, text="\n".join(page), words=words)
         begun = stop
+
+
+def spelling(segment: Segment) -> list[Segment]:
+    """A word for each word of the text; none where the words are unknown or spell something else."""
+    words = [word for word in segment.words if word.text.strip()]
+    return words if [word.text.strip() for word in words] == segment.text.split() else []
 
 
 def _share(pages: Sequence[Sequence[str]], number: int) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from ..types import Segment
-from .segments import Lines, cues, from_row, in_order, to_row
+from .segments import Lines, cues, from_row, in_order, spelling, to_row
 
 Format = Literal["txt", "srt", "vtt", "tsv", "json", "rttm"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -33,7 +33,7 @@ def write(segments: Iterable[Segment], format: Format, *, lines: Lines = ANY, so
     Args:
         segments: in any order.
         format: one of FORMATS.
-        lines: how much fits on the screen; for srt and vtt.
+        lines: how much fits on the screen, and whether the word being said is underlined; for srt and vtt.
         source: the name of the medium, which json and rttm hold.
 
     Raises:
@@ -150,7 +150,7 @@ def _milliseconds(seconds: str) -> int:
 
 
 def _srt(segments: Sequence[Segment], lines: Lines, source: str) -> str:
-    spoken = cues(map(_spoken, segments), lines)
+    spoken = (shown for cue in cues(map(_spoken, segments), lines) for shown in _shown(cue, lines, str))
     return "\n".join(f"{number}\n{_cue(cue, ',')}\n" for number, cue in enumerate(spoken, 1))
 
 
@@ -163,6 +163,27 @@ def _spoken(segment: Segment) -> Segment:
     return replace(segment, text=_said(segment), words=words)
 
 
+def _shown(cue: Segment, lines: Lines, escape: Callable[[str], str]) -> Iterator[Segment]:
+    """The cue as it is written: once, or once for each word that is underlined while it is said, and between them."""
+    at = cue.start
+    for number, word in enumerate(spelling(cue) if lines.highlight else ()):
+        start, stop = max(word.start, at), min(word.stop, cue.stop)
+        if round(stop * 1000) <= round(start * 1000):
+            continue  # said in no time, as the speaker's name is
+        if round(start * 1000) > round(at * 1000):
+            yield replace(cue, start=at, stop=start, text=escape(cue.text))
+        yield replace(cue, start=start, stop=stop, text=_underlined(cue.text, number, escape))
+        at = stop
+    if at == cue.start or round(cue.stop * 1000) > round(at * 1000):
+        yield replace(cue, start=at, text=escape(cue.text))
+
+
+def _underlined(text: str, number: int, escape: Callable[[str], str]) -> str:
+    """The word of that number between tags; line breaks stay where they are."""
+    found = list(re.finditer(r"\S+", text))[number]
+    return f"{escape(text[: found.start()])}<u>{escape(found[0])}</u>{escape(text[found.end() :])}"
+
+
 def _cue(cue: Segment, point: str, before: str = "") -> str:
     return f"{_stamp(cue.start, point)} --> {_stamp(cue.stop, point)}\n{before}{cue.text}"
 
@@ -171,7 +192,7 @@ def _vtt(segments: Sequence[Segment], lines: Lines, source: str) -> str:
     blocks = ["WEBVTT\n"]
     for cue in cues(segments, lines):
         name = "" if cue.speaker is None else f"<v {_escaped(_flat(cue.speaker))}>"
-        blocks.append(f"{_cue(Segment(cue.start, cue.stop, _escaped(cue.text)), '.', name)}\n")
+        blocks += [f"{_cue(shown, '.', name)}\n" for shown in _shown(cue, lines, _escaped)]
     return "\n".join(blocks)
 
 

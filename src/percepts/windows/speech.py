@@ -123,7 +123,7 @@ class _Cutter:
 
     def __init__(self, first: Clip, listener: Listener, rules: Rules) -> None:
         self.first, self.listener = first, listener
-        self.tape = _Tape()
+        self.tape = Tape()
         self.heard = 0  # samples that have a probability
         self.spans = Spans(rules, first.rate, listener.frame)
 
@@ -154,7 +154,7 @@ class _Cutter:
             yield Clip(data, "audio", first.rate, first.start + start / first.rate, first.source)
 
 
-class _Tape:
+class Tape:
     """The newest samples of a stream, by their number in it."""
 
     def __init__(self) -> None:
@@ -162,6 +162,7 @@ class _Tape:
         self._blocks: deque[np.ndarray] = deque()
 
     def append(self, samples: np.ndarray) -> None:
+        """Take in the next samples, (N,)."""
         self._blocks.append(samples)
         self.end += len(samples)
 
@@ -172,9 +173,10 @@ class _Tape:
             if at < stop and at + len(block) > start:
                 found.append(block[max(start - at, 0) : stop - at])
             at += len(block)
-        return np.concatenate(found)
+        return np.concatenate(found) if found else np.zeros(0, np.float32)
 
     def forget(self, before: int) -> None:
+        """Let go of the blocks that lie wholly before that sample."""
         while self._blocks and self.begin + len(self._blocks[0]) <= before:
             self.begin += len(self._blocks.popleft())
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...encoders import load, spec
-from ...encoders.pooling import pool
+from ...encoders.pooling import vectors
 from ...features.resample import resample_clip
 from ...types import Clip, Encoder
 
@@ -42,7 +42,7 @@ class HearModel(nn.Module):
         windows = self._windows(clip, times)
         parts = []
         while batch := list(islice(windows, BATCH)):
-            parts.append(pool(self.encoder.encode(self.encoder.prepare(batch)), self.encoder.spec.pool))
+            parts.append(vectors(self.encoder, self.encoder.prepare(batch)))
         return np.concatenate(parts), times
 
     def _windows(self, clip: Clip, times: np.ndarray) -> Iterator[Clip]:

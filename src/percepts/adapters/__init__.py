@@ -1,0 +1,20 @@
+"""Features → soft tokens of a language model: six kinds of adapter, and text with media in it. Needs torch."""
+
+from ._base import Adapter, SoftTokens, token_rms
+from ._files import KINDS, check, kind_of, load, make, save
+from .splice import MARKERS, Splicer, generate
+
+__all__ = [
+    "KINDS",
+    "MARKERS",
+    "Adapter",
+    "SoftTokens",
+    "Splicer",
+    "check",
+    "generate",
+    "kind_of",
+    "load",
+    "make",
+    "save",
+    "token_rms",
+]

@@ -1,0 +1,121 @@
+"""(B, T, in) features and their mask in, (B, T', out) soft tokens and theirs out: what every adapter promises."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftTokens:
+    """What a language model reads in place of words.
+
+    embeds  (B, T', D), as wide as the model's token embeddings
+    mask    (B, T') bool, False where a token stands for nothing
+    spans   (start, stop) seconds of each of the B windows; empty where they are not known
+    """
+
+    embeds: torch.Tensor
+    mask: torch.Tensor
+    spans: tuple[tuple[float, float], ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.embeds.ndim != 3 or self.mask.shape != self.embeds.shape[:2] or self.mask.dtype != torch.bool:
+            raise ValueError(
+                f"expected embeds (B, T, D) and mask (B, T) bool, got {self.embeds.dtype}{list(self.embeds.shape)} "
+                f"and {self.mask.dtype}{list(self.mask.shape)}"
+            )
+
+    def __repr__(self) -> str:
+        return f"SoftTokens(embeds={list(self.embeds.shape)}, mask={int(self.mask.sum())} true)"
+
+    @property
+    def flat(self) -> torch.Tensor:
+        """(n, D): the tokens that count, window after window."""
+        return self.embeds[self.mask]
+
+
+class Adapter(nn.Module):
+    """The contract: `Kind(in_dim, out_dim, *, …)`, `forward`, an exact `out_len`, a last linear layer.
+
+    Features where the mask is False change nothing: a clip in a padded batch gives the tokens it gives alone.
+    `settings` are the keyword arguments it was made with, `about` what it was trained between (encoder, lm, input).
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, **settings: Any) -> None:
+        super().__init__()
+        sizes = {"in_dim": in_dim, "out_dim": out_dim} | {k: v for k, v in settings.items() if type(v) is int}
+        if wrong := {name: value for name, value in sizes.items() if value < 1}:
+            raise ValueError(f"{type(self).__name__}: expected sizes of at least 1, got {wrong}")
+        self.in_dim, self.out_dim, self.settings = in_dim, out_dim, settings
+        self.about: dict[str, str] = {}
+
+    @abstractmethod
+    def out_len(self, length: int) -> int:
+        """How many tokens come of `length` steps: exactly what `forward` gives, so that placeholders can be counted."""
+
+    @abstractmethod
+    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features with zeros where the mask is False to tokens and their mask."""
+
+    @property
+    @abstractmethod
+    def last(self) -> nn.Linear:
+        """The layer that gives the tokens; its scale is theirs."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> SoftTokens:
+        """(B, T, in_dim), T at least 1, and (B, T) bool to SoftTokens; no mask: every step counts."""
+        if x.ndim != 3 or x.shape[2] != self.in_dim or not x.shape[1]:
+            raise ValueError(f"expected features (B, T, {self.in_dim}) with T of at least 1, got {list(x.shape)}")
+        if mask is None:
+            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        if mask.shape != x.shape[:2] or mask.dtype != torch.bool:
+            raise ValueError(f"expected a mask {list(x.shape[:2])} bool, got {mask.dtype}{list(mask.shape)}")
+        if not mask.all():  # a copy of everything costs as much as a linear layer
+            x = x.masked_fill(~mask[..., None], 0.0)
+        return SoftTokens(*self.adapt(x, mask))
+
+    @torch.no_grad()
+    def match_scale(self, rms: float, x: torch.Tensor, mask: torch.Tensor | None = None) -> float:
+        """Scale the last layer so that the tokens of these features have that root mean square; the factor used.
+
+        A frozen language model was never shown an embedding ten times as long as its own: `rms` is `token_rms(lm)`.
+        """
+        found = float(self(x, mask).flat.square().mean().sqrt())
+        if not found > 0:
+            raise ValueError(f"expected features that give tokens other than zero, got a root mean square of {found}")
+        factor = rms / found
+        for parameter in self.last.parameters():
+            parameter.mul_(factor)
+        return factor
+
+
+@torch.no_grad()
+def token_rms(lm: Any) -> float:
+    """Root mean square of a language model's token embeddings, as its own embedding layer gives them."""
+    embed = lm.get_input_embeddings()
+    ids = torch.arange(embed.num_embeddings, device=embed.weight.device)
+    parts = torch.split(ids, 4096)
+    total = sum(embed(part).double().square().sum().item() for part in parts)
+    return float((total / (len(ids) * embed.embedding_dim)) ** 0.5)
+
+
+def grouped(x: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, T, D) to (B, ceil(T / size), size * D), zeros after the end; a group counts where one of its steps does."""
+    missing = -x.shape[1] % size
+    x = nn.functional.pad(x, (0, 0, 0, missing))
+    mask = nn.functional.pad(mask, (0, missing))
+    return x.reshape(len(x), -1, size * x.shape[2]), mask.reshape(len(mask), -1, size).any(dim=2)
+
+
+def check_settings(kind: type[Adapter], settings: Mapping[str, Any]) -> None:
+    """ValueError for a setting that this kind of adapter does not have, naming those it has."""
+    known = [name for name, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    if unknown := sorted(set(settings) - set(known)):
+        raise ValueError(f"{kind.__name__} has no setting {', '.join(unknown)}; it has {', '.join(known) or 'none'}")

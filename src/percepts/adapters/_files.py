@@ -1,0 +1,82 @@
+"""Adapters by name, and as a folder of adapter.safetensors and adapter.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..errors import WeightsError
+from ._base import Adapter, check_settings
+from .conv import Conv
+from .linear import Linear
+from .mlp import Mlp2xGelu
+from .qformer import QFormer
+from .resampler import Perceiver
+from .stack import Stack
+
+KINDS: Mapping[str, type[Adapter]] = {
+    "linear": Linear,
+    "mlp2x_gelu": Mlp2xGelu,
+    "stack": Stack,
+    "conv": Conv,
+    "perceiver": Perceiver,
+    "qformer": QFormer,
+}
+"""Name → class; a new kind is one file and one row."""
+
+WEIGHTS, FACTS = "adapter.safetensors", "adapter.json"
+
+
+def make(kind: str, in_dim: int, out_dim: int, **settings: Any) -> Adapter:
+    """A new adapter, its weights random. ValueError for an unknown kind or setting, naming those there are.
+
+    >>> make("stack", 80, 64, k=4).out_len(10)
+    3
+    """
+    check(kind, settings)
+    return KINDS[kind](in_dim, out_dim, **settings)
+
+
+def check(kind: str, settings: Mapping[str, Any]) -> None:
+    """ValueError for an unknown kind or setting, as `make` has it, before anything is computed for the adapter."""
+    if kind not in KINDS:
+        raise ValueError(f"expected an adapter of {', '.join(KINDS)}, got {kind!r}")
+    check_settings(KINDS[kind], settings)
+
+
+def kind_of(adapter: Adapter) -> str:
+    """The name of its kind."""
+    return next(name for name, kind in KINDS.items() if type(adapter) is kind)
+
+
+def save(adapter: Adapter, folder: str | Path) -> None:
+    """Its weights and nothing of encoder or language model; beside them what it takes to make it again."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()},
+              folder / WEIGHTS)  # fmt: skip
+    facts = {"kind": kind_of(adapter), "in_dim": adapter.in_dim, "out_dim": adapter.out_dim,
+             "settings": adapter.settings, "about": adapter.about}  # fmt: skip
+    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+
+
+def load(folder: str | Path) -> Adapter:
+    """The adapter that `save` put there, in eval mode. WeightsError where there is none or it is damaged."""
+    folder = Path(folder)
+    missing = [name for name in (WEIGHTS, FACTS) if not (folder / name).is_file()]
+    if missing:
+        raise WeightsError(f"{folder}: no {' and no '.join(missing)}; `percepts train adapter` makes such a folder")
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+        adapter = make(facts["kind"], facts["in_dim"], facts["out_dim"], **facts["settings"])
+        adapter.load_state_dict(load_file(folder / WEIGHTS))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{folder}: its adapter cannot be read: {reason}") from error
+    adapter.about = dict(facts.get("about", {}))
+    return adapter.eval()

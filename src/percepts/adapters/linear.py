@@ -1,0 +1,30 @@
+"""`linear`: LayerNorm, then one linear layer; a token for every step."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ._base import Adapter
+
+
+class Linear(Adapter):
+    """LayerNorm → Linear. With `norm=False` it is the projector of LLaVA 1.0 and of Qwen2-Audio."""
+
+    def __init__(self, in_dim: int, out_dim: int, *, norm: bool = True, bias: bool = True) -> None:
+        super().__init__(in_dim, out_dim, norm=norm, bias=bias)
+        self.norm = nn.LayerNorm(in_dim) if norm else nn.Identity()
+        self.linear = nn.Linear(in_dim, out_dim, bias=bias)
+
+    def out_len(self, length: int) -> int:
+        """As many."""
+        return length
+
+    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each step by itself."""
+        return self.linear(self.norm(x)), mask
+
+    @property
+    def last(self) -> nn.Linear:
+        """The only one."""
+        return self.linear

@@ -1,0 +1,120 @@
+"""`percepts ask`: a picture, a page, a film or a table and questions in, answers out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._job import JobOptions, Output, run_job, with_job_options
+from ._print import clock, print_json, printable
+from .caption import Beams, LengthPenalty, Model, NoRepeat, Precision, RepetitionPenalty
+
+if TYPE_CHECKING:
+    from ..tasks.ask import Answer
+
+
+@with_job_options
+def ask(
+    *,
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="A picture, page, film, .csv, .tsv or .parquet; with -o also a folder."),
+    ],
+    questions: Annotated[list[str], typer.Argument(metavar="QUESTIONS", help="One or several.")],
+    output: Output = None,
+    model: Model,
+    words: Annotated[
+        Path | None,
+        typer.Option(metavar="JSON", help='Words of a page: [{"text": …, "box": [left, top, right, bottom]}, …].'),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.001, metavar="N", help="An answer for each frame of a film, so many a second.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="One answer of so many frames of a film; chat models. [8]")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Names for a table without a header, between commas.")
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(metavar="FROM:TO", help="Rows of a table to read, from 0, TO not among them.")
+    ] = None,
+    precision: Precision = "float32",
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Tokens of an answer at most.")
+    ] = 128,
+    num_beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram_size: NoRepeat = None,
+    job: JobOptions,
+) -> None:
+    """Ask about a picture, a page, a film or a table.
+
+    percepts ask photo.jpg "how many cups?" --model Salesforce/blip-vqa-base
+
+    percepts ask sales.csv "total hours?" --model google/tapas-base-finetuned-wtq
+    """
+    from ..decoders.generation import Generation
+    from ..decoders.tables import is_table
+    from ..tasks import ask as tasks
+
+    if is_table(source):
+        _refuse({"-o": output, "--words": words, "--fps": fps, "--frames": frames}, "tables are answered one at a time")
+        found: Any = _of_table(source, questions, model, columns, rows)
+    else:
+        _refuse({"--columns": columns, "--rows": rows}, "these are for tables")
+        options = Generation(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
+        task = tasks.job(questions, model, options, fps=fps, frames=frames, precision=precision)
+        if output is not None:
+            _refuse({"--words": words}, "they are of one page")
+            run_job(task, [source], output, job, done="asked", rows="answers")
+            return
+        found = tasks.answers(task, source, words=None if words is None else _words(words))
+    if job.as_json:
+        print_json([asdict(answer) for answer in found])
+        return
+    for answer in found:
+        typer.echo(_line(answer, several=len(questions) > 1))
+
+
+def _of_table(source: str, questions: list[str], model: str, columns: str | None, rows: str | None) -> Any:
+    from ..tasks.ask_table import ask_table
+
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    return ask_table(source, questions, model=model, columns=names, rows=None if rows is None else _range(rows))
+
+
+def _range(text: str) -> range:
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+        raise typer.BadParameter(f"expected FROM:TO, such as 0:40, got {text!r}", param_hint="--rows")
+    return range(int(first), int(last))
+
+
+def _words(path: Path) -> list[Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise typer.BadParameter(f"expected JSON in {path}: {error}", param_hint="--words") from error
+    if not isinstance(found, list):
+        raise typer.BadParameter(f"expected a list in {path}", param_hint="--words")
+    return found
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Say so for an option that would be ignored."""
+    for name, value in options.items():
+        if value is not None:
+            raise typer.BadParameter(why, param_hint=name)
+
+
+def _line(answer: Answer, *, several: bool) -> str:
+    at = f"{clock(answer.start)}  " if answer.kind == "video" else ""
+    box = f"  [{', '.join(f'{side:g}' for side in answer.box)}]" if answer.box else ""
+    asked = f"{printable(answer.question)}  " if several else ""
+    return f"{at}{asked}{printable(answer.text)}{box}"

@@ -1,0 +1,138 @@
+"""A hub id or a folder, and what is to be done with it → a Spec: the class by config.json's model_type, by table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..encoders._checkpoint import Checkpoint, digest, located
+from ..errors import UnknownModel
+from ..types import Spec
+
+CHAT = ".chat:Chat"
+CHATS: tuple[str, ...] = (
+    "llava", "llava_next", "llava_onevision", "idefics2", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
+    "internvl", "gemma3", "mistral3", "aya_vision", "glm4v", "lfm2_vl", "ovis2", "mllama",
+)  # fmt: skip
+"""Model types that are asked through their chat template; another with a template is tried the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a family of checkpoints can be asked to do.
+
+    verb      as a message says it
+    families  model_type → class; "vision-encoder-decoder" goes on by the encoder's type, as "type+encoder"
+    heads     model_type → the architecture it must have been trained with, where the type alone does not say
+    chat      whether a model with a chat template will do
+    """
+
+    verb: str
+    families: Mapping[str, str]
+    heads: Mapping[str, str] = field(default_factory=dict)
+    chat: bool = False
+
+
+CAPTION = Task(
+    "write captions",
+    {
+        "blip": ".captioner:Blip",
+        "git": ".captioner:Git",
+        "vision-encoder-decoder": ".captioner:EncoderDecoder",
+        "fuyu": ".fuyu:Fuyu",
+    },
+    {"blip": "BlipForConditionalGeneration"},
+    chat=True,
+)
+ASK = Task(
+    "answer questions on pictures",
+    {
+        "blip": ".answerer:BlipAnswerer",
+        "vilt": ".answerer:Vilt",
+        "git": ".answerer:GitAnswerer",
+        "fuyu": ".fuyu:Fuyu",
+    },
+    {"blip": "BlipForQuestionAnswering", "vilt": "ViltForQuestionAnswering"},
+    chat=True,
+)
+ASK_DOCUMENT = Task(
+    "answer questions on pages",
+    {
+        "layoutlm": ".document:LayoutLM",
+        "layoutlmv3": ".document:LayoutLM3",
+        "vision-encoder-decoder+donut-swin": ".document:Donut",
+    },
+    {"layoutlm": "LayoutLMForQuestionAnswering", "layoutlmv3": "LayoutLMv3ForQuestionAnswering"},
+)
+ASK_TABLE = Task("answer questions on tables", {"tapas": ".tapas:Tapas"}, {"tapas": "TapasForQuestionAnswering"})
+
+
+def resolve(name: str, *tasks: Task, precision: str = "float32") -> Spec:
+    """The Spec of a hub id ("owner/name", "owner/name@revision") or folder for the first of these tasks it can do.
+
+    A folder's model is called by the folder's name and eight digits of its contents' digest.
+    Raises UnknownModel for another name, a model_type of no family or one trained for something else; WeightsError
+    where there is nothing to read.
+    """
+    where = located(name)
+    if where is None:
+        raise UnknownModel(f"no model called {name!r}: expected a hub id (owner/name) or a folder with config.json")
+    checkpoint = Checkpoint.named(where)
+    target = _target(checkpoint, name, tasks)
+    module, _, attribute = target.partition(":")
+    facts: dict[str, Any] = getattr(import_module(module, __package__), attribute).describe(checkpoint)
+    called = f"{Path(where).name}@{digest(where)[:8]}" if Path(where).is_absolute() else name
+    return Spec(
+        **{
+            "name": called, "target": f"{__package__}{target}", "kind": "image", "rate": 0.0, "window": 0.0, "dim": 0,
+            "pool": "", "weights": (where,), "license": checkpoint.license, "precision": precision,
+            "summary": f"{checkpoint.model_type} checkpoint {name}", **facts,
+        }
+    )  # fmt: skip
+
+
+def load(spec: Spec, *, threads: int | None = None) -> Any:
+    """The model of a Spec; its weights are loaded when it is first asked."""
+    module, _, attribute = spec.target.partition(":")
+    return getattr(import_module(module), attribute)(spec, threads=threads)
+
+
+def _target(checkpoint: Checkpoint, name: str, tasks: tuple[Task, ...]) -> str:
+    kind = checkpoint.model_type
+    whole = f"{kind}+{checkpoint.part('encoder').get('model_type', '')}"
+    for task in tasks:
+        target = task.families.get(whole) or (task.families.get(kind) if whole not in _PAGES else None)
+        head = task.heads.get(kind)
+        if target and (head is None or head in checkpoint.config.get("architectures", [head])):
+            return target
+        if task.chat and (kind in CHATS or _has_template(checkpoint)):
+            return CHAT
+    raise UnknownModel(_why(checkpoint, name, tasks))
+
+
+_PAGES = frozenset(ASK_DOCUMENT.families)
+
+
+def _has_template(checkpoint: Checkpoint) -> bool:
+    """Whether it came with a chat template, in one of the four places where they are kept, and looks at pictures."""
+    if not any(key in checkpoint.config for key in ("vision_config", "vision_tower_config")):
+        return False
+    files = ("processor_config.json", "tokenizer_config.json", "chat_template.json")
+    jinja = (checkpoint.folder / "chat_template.jinja").is_file()
+    return jinja or any("chat_template" in (checkpoint.json(file) or {}) for file in files)
+
+
+def _why(checkpoint: Checkpoint, name: str, tasks: tuple[Task, ...]) -> str:
+    verbs = " or ".join(task.verb for task in tasks)
+    kinds = sorted({kind for task in tasks for kind in task.families} | {k for t in tasks if t.chat for k in CHATS})
+    heads = [task.heads[checkpoint.model_type] for task in tasks if checkpoint.model_type in task.heads]
+    if heads:
+        made = ", ".join(checkpoint.config.get("architectures", [])) or "nothing it says"
+        return f"{name} was trained as {made}; to {verbs} it must be {' or '.join(heads)}"
+    return (
+        f"{name}: no family to {verbs} for model_type {checkpoint.model_type!r} (config.json); "
+        f"there are: {', '.join(kinds)}"
+    )

@@ -1,0 +1,93 @@
+"""A model that writes, its prepared inputs and the options in; the new tokens of each row and how sure it was out."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """How text is generated, by the field's names. What is None is as the checkpoint's own settings have it.
+
+    Sampling is not offered and is switched off where a checkpoint's settings ask for it: the same picture has the same
+    caption, whatever stands beside it in its batch.
+
+    max_new_tokens         tokens written at most, those of the prompt and the prefix not counted
+    num_beams              beams kept side by side; 1: the likeliest token at each step
+    length_penalty         with beams: above 0 favours long texts, below 0 short ones
+    repetition_penalty     above 1 makes tokens that are there already less likely
+    no_repeat_ngram_size   no run of so many tokens comes twice
+    """
+
+    max_new_tokens: int = 50
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_new_tokens", 1), ("num_beams", 1), ("no_repeat_ngram_size", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"expected {name} of at least {least}, got {value}")
+        if self.repetition_penalty is not None and not self.repetition_penalty > 0:
+            raise ValueError(f"expected repetition_penalty above 0, got {self.repetition_penalty}")
+
+    def config(self, base: Any, **settings: Any) -> Any:
+        """The checkpoint's GenerationConfig with these options in their places."""
+        made = copy.deepcopy(base)
+        made.update(**settings, **{name: value for name, value in asdict(self).items() if value is not None})
+        if made.num_beams in (None, 1):
+            made.update(length_penalty=None, early_stopping=None)
+        return made
+
+
+def neutral(config: Any) -> Any:
+    """A GenerationConfig that samples nothing, sets no length, and tells the logits."""
+    made = copy.deepcopy(config)
+    made.update(
+        max_length=None, min_length=None, do_sample=False, temperature=None, top_k=None, top_p=None, min_p=None,
+        typical_p=None, num_return_sequences=None, return_dict_in_generate=True, output_logits=True,
+    )  # fmt: skip
+    return made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """New tokens of one row, the one that ends it not among them, and the geometric mean of their probabilities.
+
+    The probabilities are the model's own, before penalties; the end counts as a token.
+    """
+
+    ids: tuple[int, ...]
+    score: float
+
+
+def written(found: Any, ends: set[int]) -> list[Written]:
+    """What `generate` gave with `return_dict_in_generate` and `output_logits`: the new tokens of each row."""
+    steps, beams = len(found.logits), getattr(found, "beam_indices", None)
+    if beams is not None:
+        steps = min(steps, beams.shape[1])
+    ids = found.sequences[:, found.sequences.shape[1] - steps :]  # what came before is prompt
+    rows = []
+    for row in range(len(ids)):
+        length = next((t + 1 for t in range(steps) if int(ids[row, t]) in ends), steps)
+        total = 0.0
+        for t in range(length):
+            at = row if beams is None else int(beams[row, t])
+            total += float(found.logits[t][at].float().log_softmax(-1)[ids[row, t]])
+        tokens = tuple(token for token in ids[row, :length].tolist() if token not in ends)
+        rows.append(Written(tokens, math.exp(total / max(1, length))))
+    return rows
+
+
+def ends_of(*values: Any) -> set[int]:
+    """Every token that ends a text, of one number, several or none."""
+    return {int(token) for value in values if value is not None for token in _several(value)}
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

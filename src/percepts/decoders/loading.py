@@ -1,0 +1,137 @@
+"""The name of a model in, an engine out: a checkpoint says what family it is of, a table says who runs that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..encoders import _checkpoint
+from ..errors import MissingExtra, UnknownModel
+from .engines import Engine
+from .transcribe import transcribe_stream
+from .transcript import TranscribeOptions
+from .whisper._converted import is_converted
+
+SPHINX = "sphinx"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An engine: "module:Class" below here, what it takes, and the extra and package that it needs, "" for none.
+
+    takes  the `model_type` of config.json; "ctranslate2" for a folder that its converter wrote; or the model's own name
+    check  "module:function" of a checkpoint and options, OptionsError for those it cannot honour, where that needs no
+           weights; "": the engine is made to tell
+    """
+
+    target: str
+    takes: tuple[str, ...]
+    extra: str = ""
+    package: str = ""
+    check: str = ""
+
+
+WHISPER_CHECK = ".whisper.language:check_checkpoint"
+ENGINES: dict[str, Row] = {
+    "transformers": Row(".whisper._torch:TorchWhisper", ("whisper",), check=WHISPER_CHECK),
+    "ctranslate2": Row(
+        ".whisper._ct2:CT2Whisper", ("ctranslate2", "whisper"), "ct2", "ctranslate2", check=WHISPER_CHECK
+    ),
+    "ctc": Row(".wav2vec2:Wav2Vec2CTC", ("wav2vec2", "hubert", "wavlm")),
+    SPHINX: Row(".sphinx:Sphinx", (SPHINX,), "sphinx", "pocketsphinx"),
+    "fake": Row(".fake:FakeCTC", ("fake-ctc",)),
+}
+"""Of several that take a model, the first is the default. A new engine is a row here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model that can be transcribed with: the name that results call it by, the engine, and where its weights are.
+
+    weights  a checkpoint as `percepts.encoders._checkpoint` names them; "" for a model with its weights in its package
+    """
+
+    name: str
+    engine: str
+    weights: str = ""
+
+    def load(self) -> Engine:
+        """The engine, ready; raises WeightsError where its weights cannot be used."""
+        make = _named(ENGINES[self.engine].target)
+        engine: Engine = make(self.weights) if self.weights else make()
+        return engine
+
+    def check(self, options: TranscribeOptions) -> None:
+        """OptionsError for options that the model cannot honour, before a job finds that out at every source."""
+        if check := ENGINES[self.engine].check:
+            _named(check)(self.weights, options)
+        else:
+            for _ in transcribe_stream(self.load(), (), options):
+                pass
+
+    def digest(self) -> str:
+        """sha256 of the weights, as far as they are a checkpoint."""
+        return _checkpoint.digest(self.weights) if self.weights else ""
+
+
+def choose_engine(model: str, engine: str | None = None) -> Chosen:
+    """Which engine runs a model, without loading either.
+
+    Args:
+        model: a hub id, a checkpoint's folder, or "sphinx", which has its model inside.
+        engine: a name of ENGINES; None: the first that takes the model.
+
+    Raises:
+        UnknownModel: no such model or engine, or a model that nothing here transcribes with.
+        MissingExtra: the engine is not installed.
+        WeightsError: a checkpoint that is not to be had.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise UnknownModel(f"no engine called {engine!r}; there are: {', '.join(ENGINES)}")
+    own = {name for row in ENGINES.values() for name in row.takes}
+    weights = None if model in own and not Path(model).exists() else _checkpoint.located(model)
+    family = _family(Path(weights)) if weights and Path(weights).is_absolute() else _hub_family(weights, model)
+    able = [name for name, row in ENGINES.items() if family in row.takes]
+    if not able or (engine is not None and engine not in able):
+        what = f"{model}: {family or 'nothing known'}"
+        raise UnknownModel(f"{what} is no model that {engine or 'any engine'} transcribes with: expected {_told()}")
+    chosen = engine or able[0]
+    row = ENGINES[chosen]
+    if row.package and find_spec(row.package) is None:
+        raise MissingExtra(f"{chosen} needs {row.package}: pip install 'percepts[{row.extra}]'")
+    return Chosen(weights or model, chosen, weights or "")
+
+
+def load_engine(model: str, engine: str | None = None) -> Engine:
+    """The engine for a model; arguments and errors are those of `choose_engine`.
+
+    >>> load_engine("fake-ctc").name
+    'fake-ctc'
+    """
+    return choose_engine(model, engine).load()
+
+
+def _named(target: str) -> Any:
+    module, name = target.split(":")
+    return getattr(import_module(module, __package__), name)
+
+
+def _hub_family(weights: str | None, model: str) -> str:
+    if weights is None:
+        return model
+    return _family(_checkpoint.folder(weights))
+
+
+def _family(folder: Path) -> str:
+    """Of a checkpoint: what its config.json says, or that it was converted."""
+    if is_converted(folder):
+        return "ctranslate2"
+    return _checkpoint.Checkpoint(folder).model_type
+
+
+def _told() -> str:
+    """What transcribes, for people."""
+    return "; ".join(f"{' or '.join(row.takes)} ({name})" for name, row in ENGINES.items() if name != "fake")

@@ -1,0 +1,42 @@
+"""Streams of sound through a Whisper engine: window by window, or in batches cut in pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ...errors import OptionsError
+from ...types import Clip
+from ...windows.packs import packs
+from ...windows.speech import Detector
+from ..engines import WhisperEngine
+from ..transcript import Trace, TranscribeOptions, Utterance
+from .batched import Batched
+from .longform import LongForm
+
+
+def transcribe_whisper(
+    engine: WhisperEngine,
+    clips: Iterable[Clip],
+    options: TranscribeOptions,
+    detector: Detector | None,
+    trace: Trace,
+) -> Iterator[Utterance]:
+    """See `percepts.decoders.transcribe.transcribe_stream`.
+
+    With a detector, only what lies between pauses is decoded, window by window or several windows at once.
+    """
+    if options.batch_size > 1:
+        if detector is None:
+            raise OptionsError(f"batch_size {options.batch_size} needs a detector of speech: batches are cut in pauses")
+        return Batched(engine, options, trace).run(packs(clips, detector, window=engine.window))
+    through = LongForm(engine, options, trace)
+    return through.run(clips) if detector is None else _between(through, clips, detector, engine.window, trace)
+
+
+def _between(
+    through: LongForm, clips: Iterable[Clip], detector: Detector, window: float, trace: Trace
+) -> Iterator[Utterance]:
+    trace.speech = trace.speech or 0.0
+    for pack in packs(clips, detector, window=window):
+        trace.speech += sum(stop - start for start, stop in pack.spoken)
+        yield from through.run([pack.clip])

@@ -1,0 +1,73 @@
+"""A Whisper checkpoint in, a folder that CTranslate2 reads out, made once and kept in percepts' cache.
+
+CTranslate2's own converter asks transformers for the tokenizer and goes on with an invented one where there is none;
+here the vocabulary is ours, checked, and what it loads is held against it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ctranslate2.converters.converter import Converter
+from ctranslate2.converters.transformers import WhisperLoader
+
+from ...encoders import _checkpoint, _modules
+from ...encoders._checkpoint import Checkpoint
+from ...errors import WeightsError
+from ...runtimes._cache import cache_dir, locked, make_folder
+from ..engines import TICK, Vocabulary
+from ._converted import is_converted
+from .vocabulary import alignment_heads, tokenizer_of
+
+
+def converted(name: str, checkpoint: Checkpoint, vocabulary: Vocabulary) -> Path:
+    """Where the checkpoint lies converted, float32; made by whoever comes first, while others wait."""
+    path = cache_dir() / "ctranslate2" / _checkpoint.digest(name)[:32]
+    with locked(path):
+        if not is_converted(path):
+            make_folder(path.parent)
+            with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as part:
+                _Whisper(checkpoint, vocabulary).convert(part, force=True)
+                shutil.copy(checkpoint.folder / "tokenizer.json", part)
+                Path(part).replace(path)
+                Path(part).mkdir()  # for the context manager to remove
+    return path
+
+
+class _Whisper(Converter):  # type: ignore[misc]
+    def __init__(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> None:
+        self._checkpoint, self._vocabulary = checkpoint, vocabulary
+
+    def _load(self) -> Any:
+        model = _modules.pretrained("WhisperForConditionalGeneration", self._checkpoint.folder)
+        spec = WhisperLoader().get_model_spec(model)
+        tokens = self._vocabulary
+        spec.config.suppress_ids = list(tokens.suppressed)
+        spec.config.suppress_ids_begin = list(tokens.suppressed_first)
+        spec.config.lang_ids = sorted(tokens.languages.values())
+        spec.config.alignment_heads = alignment_heads(self._checkpoint)
+        spec.register_vocabulary(_spellings(self._checkpoint, tokens))
+        return spec
+
+
+def _spellings(checkpoint: Checkpoint, tokens: Vocabulary) -> list[str]:
+    """One a token, all different: CTranslate2 finds the special ones, and whether there are languages, by them."""
+    path = checkpoint.folder / "tokenizer.json"
+    tokenizer = tokenizer_of(path)
+    found = [tokenizer.id_to_token(i) for i in range(tokens.size)]
+    for i in range(tokens.timestamps, tokens.size):
+        found[i] = f"<|{(i - tokens.timestamps) * TICK:.2f}|>"
+    missing = [i for i, spelled in enumerate(found) if spelled is None]
+    if missing or len(set(found)) < len(found):
+        raise WeightsError(
+            f"{path}: expected {tokens.size} tokens, all different; without one: {missing[:8] or 'none'}"
+        )
+    if tokens.languages and "" not in found:
+        raise WeightsError(
+            f'{path}: expected the empty token "" that every multilingual Whisper has: CTranslate2 takes a model '
+            "without it for one of English alone; use --engine transformers"
+        )
+    return [str(spelled) for spelled in found]

@@ -1,0 +1,64 @@
+"""Families whose vector is made of the first steps alone: their last layer does nothing for the others."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..runtimes import Deferred
+from ..types import Inputs
+from ._head import Classifying
+from .pooling import pool
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Leading(Classifying):
+    """A family with a class token. With pool="cls" its vectors come by a network of their own."""
+
+    leading: ClassVar[int] = 1
+    """How many steps the vector is the mean of; 0 where the last layer cannot be asked for some of its steps."""
+
+    @property
+    def runtime(self) -> str:
+        """What runs it; chosen, and its weights loaded, now if they were not yet."""
+        return self._leading.runtime if "_leading" in self.__dict__ else super().runtime
+
+    def vectors(self, inputs: Inputs) -> np.ndarray:
+        """(B, D): what pooling what `encode` gives would give; with pool="cls" for a fifteenth less."""
+        if self.spec.pool != "cls" or not self.leading:
+            return pool(self.encode(inputs), self.spec.pool)
+        return np.asarray(self._leading(self.fed(inputs))[0].mean(axis=1), np.float32)
+
+    def build(self) -> torch.nn.Module:
+        """Inputs to states of all steps."""
+        return self.called(self.network())
+
+    def build_leading(self) -> torch.nn.Module:
+        """Inputs to states of the first steps."""
+        from . import _modules
+
+        network = self.network()
+        layers = self.layers(network)
+        layers[-1] = _modules.FirstSteps(layers[-1], self.leading)
+        return self.called(network)
+
+    @abstractmethod
+    def network(self) -> Any:
+        """Transformers' model."""
+
+    @abstractmethod
+    def called(self, network: Any) -> torch.nn.Module:
+        """It, called as its family says."""
+
+    def layers(self, network: Any) -> torch.nn.ModuleList:
+        """Its layers, the last of which may be exchanged."""
+        return network.layers  # type: ignore[no-any-return]
+
+    @cached_property
+    def _leading(self) -> Deferred:
+        return self._deferred("leading", self.build_leading, self.example, ("states",), self.free)

@@ -1,0 +1,105 @@
+"""What runs on a node of a cluster: hands of orders in, everything that comes of them out, in one piece each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from ..stores.parquet import Row
+from ..tasks.task import Placed
+from ..types import Record
+from .batches import Batcher
+from .entry import Entry
+from .loop import Run, results_of, watched
+from .orders import Work
+from .plan import Order, printable
+from .progress import Tally
+from .watchdog import Watchdog
+from .worker import Finished, Perform, Ran
+from .workers import LATER, Crew
+
+
+class _Feed:
+    """Orders for a crew that outlives the hand it is given: between hands it is told to wait."""
+
+    def __init__(self) -> None:
+        self._orders: deque[Order] = deque()
+
+    def put(self, orders: Iterable[Order]) -> None:
+        self._orders.extend(orders)
+
+    def __iter__(self) -> Iterator[Order]:
+        return self
+
+    def __next__(self) -> Order:
+        return self._orders.popleft() if self._orders else LATER
+
+
+class Hand:
+    """The orders of one hand, and what has come of them: what a job directory is to a run of its own."""
+
+    def __init__(self, orders: Sequence[Order]):
+        self._orders = {order.key: order for order in orders}
+        self._keys = {printable(order.uri): order.key for order in orders}
+        self._records: dict[int, list[Record]] = {}
+        self._entries: dict[int, Entry] = {}
+        self._closed: set[int] = set()
+
+    def __getitem__(self, key: int) -> Work:
+        return Work(printable(self._orders[key].uri), again=False)
+
+    def close(self, key: int) -> None:
+        """That one is finished."""
+        self._closed.add(key)
+
+    @property
+    def done(self) -> bool:
+        """Whether all are."""
+        return len(self._closed) == len(self._orders)
+
+    def commit(
+        self,
+        rows: Sequence[Row],
+        finished: Sequence[Entry],
+        *,
+        forget: Collection[str] = (),
+        unfinished: Iterable[str] = (),
+        runtimes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep them, in memory."""
+        for uri in forget:
+            self._records.pop(self._keys[uri], None)
+        for row in rows:
+            self._records.setdefault(self._keys[row.record.source], []).append(row.record)
+        self._entries.update((self._keys[entry.uri], entry) for entry in finished)
+
+    def finished(self) -> list[Finished]:
+        """Everything that came of each order."""
+        return [Finished(key, self._entries.get(key), tuple(self._records.get(key, ()))) for key in self._orders]
+
+
+class Actor:
+    """One process of the cluster: a crew, a model that stays loaded, and an eye on it."""
+
+    def __init__(self, perform: Perform, workers: int, batch_size: int):
+        self._task, self._feed = perform.task, _Feed()
+        self._crew = Crew(perform, self._feed, workers)
+        self._batcher = Batcher(results_of(self._task), batch_size)
+        self._watchdog = Watchdog()
+        self._watchdog.__enter__()  # for the life of this process
+
+    def ready(self) -> None:
+        """Comes back once there is a process, and it could be told what to do."""
+
+    def work(self, orders: Sequence[Order]) -> list[Finished | Ran]:
+        """Everything that comes of these orders."""
+        hand = Hand(orders)
+        self._batcher.over = watched(self._watchdog, hand)
+        run = Run(self._task, hand, hand, Tally(), self._batcher)
+        self._feed.put(orders)
+        while not hand.done and run.step(self._crew):
+            if run.decoded == len(orders):  # nothing more comes that could fill a batch
+                run.flush()
+        run.commit()
+        ran = self._task.used_runtimes() if isinstance(self._task, Placed) else {}
+        return [Ran(ran), *hand.finished()]

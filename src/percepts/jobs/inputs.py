@@ -1,0 +1,112 @@
+"""What a user may name in, sources out: globs, lists of names, tars and tables, folders of an object store."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import NotMedia
+from ..stores.remote import is_remote, system_of
+from . import containers
+
+COLUMNS = ("uri", "path", "url")
+"""The first of these that a list has names its sources; a relative path begins at the folder of the list."""
+
+
+def is_glob(text: str) -> bool:
+    """Whether it is a pattern, and no file of that very name."""
+    return glob.has_magic(text) and not os.path.lexists(text)
+
+
+def expanded(item: str) -> Iterator[str] | None:
+    """The sources of an item that stands for many; None for a file, a folder, or one source by name."""
+    if is_remote(item):
+        return _listed(item)
+    if is_glob(item):
+        return iter(sorted(glob.iglob(item, recursive=True)) or [item])
+    path = os.path.abspath(item)
+    if not os.path.exists(path):
+        return None
+    reader = next((read for suffix, read in _LISTS.items() if path.lower().endswith(suffix)), None)
+    if reader and (names := reader(path)) is not None:
+        return _resolved(path, names)
+    return containers.members(path) if containers.holds_sources(path) else None
+
+
+def read_remote(uri: str) -> bytes:
+    """All bytes of one source in an object store."""
+    system, path = system_of(uri)
+    return bytes(system.cat_file(path))
+
+
+def _listed(item: str) -> Iterator[str]:
+    system, path = system_of(item)
+    found = system.glob(path) if glob.has_magic(path) else system.find(path)
+    return (system.unstrip_protocol(name) for name in sorted(found) or [path])
+
+
+def _resolved(path: str, names: Iterator[str]) -> Iterator[str]:
+    folder = os.path.dirname(path)
+    with containers.reading(path):
+        for name in names:
+            yield name if "://" in name else os.path.join(folder, name)
+
+
+# Lists
+
+
+def _csv(path: str, delimiter: str = ",") -> Iterator[str]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file, delimiter=delimiter)
+        column = _column(rows.fieldnames or (), path)
+        yield from (row[column] for row in rows if row[column])
+
+
+def _tsv(path: str) -> Iterator[str]:
+    return _csv(path, "\t")
+
+
+def _jsonl(path: str) -> Iterator[str]:
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line) if line.strip() else {}
+            except ValueError as error:
+                raise NotMedia(f"{path}: line {number} is no JSON: {error}") from error
+            if line.strip():
+                yield str(row[_column(row, f"{path}: line {number}")])
+
+
+def _parquet(path: str) -> Iterator[str] | None:
+    """None where it has no column of names: then it is a container."""
+    with containers.reading(path), pq.ParquetFile(path) as file:
+        names = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    return _cells(path, _column(names, path)) if set(names) & set(COLUMNS) else None
+
+
+def _cells(path: str, column: str) -> Iterator[str]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=[column]):
+            yield from (name for name in batch.column(0).to_pylist() if name)
+
+
+def _column(names: Any, where: str) -> str:
+    for name in COLUMNS:
+        if name in names:
+            return name
+    raise NotMedia(f"{where}: expected a column {' or '.join(COLUMNS)}, got {', '.join(names) or 'none'}")
+
+
+_LISTS: Mapping[str, Callable[[str], Iterator[str] | None]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

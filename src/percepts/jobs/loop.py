@@ -1,0 +1,263 @@
+"""The main loop of a job: what decoders send is batched, encoded, and committed part by part."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from ..stores.parquet import Row
+from ..tasks.task import Batched, Fields, Gatherer, Piece, Placed, Whole, gathering
+from ..types import Inputs, Record
+from .batches import Batcher, Clipped, Over
+from .entry import Entry
+from .orders import Work
+from .progress import Tally
+from .watchdog import Watchdog
+from .worker import Begun, Done, Finished, Ran
+from .workers import Again, Buffer
+
+ROWS_A_PART = 8192
+BYTES_A_PART = 64 << 20
+IDLE = 0.2
+"""Seconds without news after which a batch that is not full runs all the same."""
+
+
+@dataclass
+class _Source:
+    """A source in work: how many clips of it came, how many are encoded, what is wrong, and how the worker ended."""
+
+    id: str
+    clips: int = 0
+    encoded: int = 0
+    rows: int = 0
+    wrong: list[Exception] = field(default_factory=list)
+    entry: Entry | None = None
+    gathered: dict[str, Gatherer] = field(default_factory=dict)
+
+    @property
+    def through(self) -> bool:
+        """Whether the worker and the encoder are both through with it."""
+        return self.entry is not None and self.encoded >= self.clips
+
+    def final(self) -> Entry | None:
+        """Its ledger entry, once the worker and the encoder are both through."""
+        if self.entry is None or not self.through:
+            return None
+        if not self.wrong:
+            return replace(self.entry, rows=self.rows)
+        first = self.wrong[0]
+        message = f"{len(self.wrong)} of {self.clips} windows: {first}"
+        return replace(
+            self.entry, status="error", stage="encode", error=type(first).__name__, message=message, rows=self.rows
+        )
+
+
+class Events(Protocol):
+    """Where events come from: a crew of this machine, or a cluster."""
+
+    buffer: Buffer
+
+    def close(self) -> None:
+        """Stop everything that is at work."""
+
+
+class Sink(Protocol):
+    """Where rows and entries go, part by part."""
+
+    def commit(
+        self,
+        rows: Sequence[Row],
+        finished: Sequence[Entry],
+        *,
+        forget: Collection[str] = (),
+        unfinished: Iterable[str] = (),
+        runtimes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep them."""
+
+
+class Given(Protocol):
+    """What has been ordered and is not finished."""
+
+    def __getitem__(self, key: int) -> Work: ...
+
+    def close(self, key: int) -> None:
+        """That one is finished."""
+
+
+@dataclass
+class Run:
+    """The main loop: what the crew sends is batched, encoded, and committed part by part."""
+
+    task: Batched | Whole
+    sink: Sink
+    orders: Given
+    tally: Tally
+    batcher: Batcher
+    alone: frozenset[str] = frozenset()
+    _sources: dict[int, _Source] = field(default_factory=dict)
+    _rows: list[Row] = field(default_factory=list)
+    _bytes: int = 0
+    _finished: list[Entry] = field(default_factory=list)
+    _stale: set[str] = field(default_factory=set)
+    _committed: float = field(default_factory=time.monotonic)
+    decoded: int = 0
+    _runtimes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._gatherer = gathering(self.task)
+
+    def drain(self, crew: Events, stop: threading.Event) -> None:
+        """Until the crew is through or someone says stop; what is finished by then is committed."""
+        while not stop.is_set() and self.step(crew):
+            self.tally.show()
+            if self._due():
+                self.commit()
+        self.commit()
+
+    def step(self, crew: Events) -> bool:
+        """Take what comes next; False where nothing will."""
+        try:
+            with self.tally.clock("decode"):
+                events = crew.buffer.get(IDLE)
+        except EOFError:
+            self.flush()
+            return False
+        if not events:
+            self.flush()
+        for event in events:
+            self._take(event)
+        return True
+
+    def flush(self) -> None:
+        """Run what waits for a batch to fill."""
+        self._collect(self.batcher.flush())
+
+    def commit(self) -> None:
+        """Put what there is on disk; rows of sources still in work are marked as such in the manifest."""
+        if not (self._rows or self._finished or self._stale):
+            return
+        with self.tally.clock("write"):
+            self.sink.commit(
+                self._rows,
+                self._finished,
+                forget=self._stale,
+                unfinished=[self.orders[key].uri for key, source in self._sources.items() if source.rows],
+                runtimes=self._runtimes | (self.task.used_runtimes() if isinstance(self.task, Placed) else {}),
+            )
+        self._rows, self._bytes, self._finished, self._stale = [], 0, [], set()
+        self._committed = time.monotonic()
+
+    def _due(self) -> bool:
+        """Every 20 s at first, later every twentieth of the time so far, so that parts stay few."""
+        patience = min(300.0, max(20.0, self.tally.seconds / 20))
+        late = time.monotonic() - self._committed > patience
+        return late or len(self._rows) >= ROWS_A_PART or self._bytes >= BYTES_A_PART
+
+    def _take(self, event: Any) -> None:
+        match event:
+            case Begun(key, id):
+                self._begin(key, id)
+            case Again(key):
+                self._forget(key)
+            case Done(key, None):
+                self.decoded += 1
+                self.tally.counts["unchanged"] += 1
+                self.orders.close(key)
+            case Done(key, entry):
+                self.decoded += 1
+                if key not in self._sources:  # it failed before it began
+                    self._begin(key, "")
+                self._sources[key].entry = entry
+                self._settle(key)
+            case Finished(key, entry, records):
+                self._finish(key, entry, records)
+            case Ran(runtimes):
+                self._runtimes |= runtimes
+            case (key, Piece() as piece):
+                self._sources[key].clips += len(piece.spans)
+                self._collect(self.batcher.add(key, piece, alone=self.orders[key].uri in self.alone))
+            case (key, Record() as record):
+                self._add(key, replace(record, source=self.orders[key].uri))
+
+    def _begin(self, key: int, id: str) -> None:
+        self._sources[key] = _Source(id)
+        if self.orders[key].again:
+            self._stale.add(self.orders[key].uri)
+
+    def _collect(self, results: Iterator[Clipped]) -> None:
+        with self.tally.clock("encode"):
+            for clip in results:
+                self._keep(clip)
+
+    def _keep(self, clip: Clipped) -> None:
+        source, uri = self._sources[clip.key], self.orders[clip.key].uri
+        source.encoded += 1
+        if isinstance(clip.result, Exception):
+            source.wrong.append(clip.result)
+        else:
+            self._gather(clip.key, Record(uri, clip.start, clip.stop, clip.model, clip.kind, **clip.result))
+        self._settle(clip.key)
+
+    def _gather(self, key: int, record: Record) -> None:
+        """A record of the source, or its share in the one that the source will have."""
+        gathered = self._sources[key].gathered
+        if record.model not in gathered and (gatherer := self._gatherer()):
+            gathered[record.model] = gatherer
+        if record.model in gathered:
+            gathered[record.model].add(record)
+        else:
+            self._add(key, record)
+
+    def _add(self, key: int, record: Record) -> None:
+        source = self._sources[key]
+        self._rows.append(Row(source.id, record))
+        self._bytes += record.nbytes
+        source.rows += 1
+
+    def _settle(self, key: int) -> None:
+        source = self._sources[key]
+        if source.through and not source.wrong:  # the mean of a part is not that of the whole
+            for gatherer in source.gathered.values():
+                self._add(key, gatherer.record())
+        if (entry := source.final()) is not None:
+            self._finished.append(entry)
+            self.tally.add(entry)
+            self.orders.close(key)
+            del self._sources[key]
+
+    def _finish(self, key: int, entry: Entry | None, records: Sequence[Record]) -> None:
+        if entry is None:
+            self.tally.counts["unchanged"] += 1
+            self.orders.close(key)
+            return
+        self._begin(key, entry.id)
+        for record in records:
+            self._add(key, record)
+        self._sources[key].entry = entry
+        self._settle(key)
+
+    def _forget(self, key: int) -> None:
+        """A worker died on it: nothing of this attempt may stay."""
+        uri = self.orders[key].uri
+        self.batcher.drop(key)
+        if self._sources.pop(key, None) is not None:
+            self._rows = [row for row in self._rows if row.record.source != uri]
+            self._stale.add(uri)
+
+
+def results_of(task: Batched | Whole) -> Callable[[str, Inputs], Sequence[Fields]]:
+    """What turns a batch into results; nothing where a task takes its sources whole."""
+    return _never if isinstance(task, Whole) else task.results
+
+
+def watched(watchdog: Watchdog, orders: Given) -> Over:
+    """The watchdog, told the names of the sources."""
+    return lambda model, keys: watchdog.over(model, [orders[key].uri for key in keys])
+
+
+def _never(model: str, inputs: Inputs) -> Sequence[Fields]:
+    raise AssertionError(f"{model} takes its sources whole, yet a piece of one came")

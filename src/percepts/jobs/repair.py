@@ -1,0 +1,170 @@
+"""A damaged job directory in, a whole one out: what is damaged is taken out, and exactly that is done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ..errors import JobDamaged, JobError
+from ..stores._files import safe_name
+from ..stores.parquet import MANIFEST, OURS, PartInfo, specs
+from ..stores.remote import opened
+from ..tasks.embed import Embed
+from ..tasks.task import Batched, Whole
+from ..types import Spec
+from .directory import DirectoryLock, JobDirectory
+from .entry import Entry
+from .ledger import ABOUT, Manifest, Part, entries
+from .progress import Report
+from .run import run
+from .verify import Check, Verdict, verify
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What `repair` did.
+
+    files    that were damaged, and were taken out
+    sources  whose rows or entries were damaged or lost
+    report   of the run that did those sources again; None where there was nothing to do, or nothing here knows the task
+    verdict  of the directory as it is now
+    """
+
+    files: tuple[str, ...]
+    sources: tuple[str, ...]
+    report: Report | None
+    verdict: Verdict
+
+
+def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence[str] = ()) -> Repair:
+    """Mend a job directory: files cut, changed or missing, a lost manifest, rows that do not fit the ledger.
+
+    Every source with a row or an entry in what is damaged is forgotten and done again, where its task can be told from
+    the settings; else it is marked, and the next run of the command that made the directory does it again. A source
+    whose rows and entry are both lost is not known any more, and the next run does that, too.
+
+    Raises:
+        JobError: there is nothing of a job here.
+        JobDamaged: the manifest is lost, and no part of the ledger can be read.
+        JobLocked: a run is writing there.
+    """
+    output = directory
+    directory, remote = opened(output, fresh=True)
+    with _locked(directory):
+        manifest = _manifest(directory)
+        files = {problem.file for problem in Check(directory, manifest).run().problems if problem.file}
+        manifest.parts = list(_sound(manifest.parts, files))
+        manifest.write(directory)
+    found = Check(directory, manifest).run()
+    sources = sorted({problem.source for problem in found.problems if problem.source})
+    tables = tuple(specs(directory).values())
+    with JobDirectory(directory, manifest.fingerprint, tables, remote=remote) as job:
+        job.commit([], _marked(directory, manifest, sources), forget=sources, recount=True)
+    report = _again(output, manifest.fingerprint, tables, sources, workers, hosts) if sources else None
+    return Repair(tuple(sorted(files)), tuple(sources), report, verify(output))
+
+
+def _locked(directory: Path) -> DirectoryLock:
+    if not any((directory / name).exists() for name in (MANIFEST, *OURS)):
+        Manifest.read(directory)  # says that there is no job here
+    return DirectoryLock(directory)
+
+
+def _sound(parts: Sequence[Part], damaged: set[str]) -> Iterator[Part]:
+    for part in parts:
+        data = {model: info for model, info in part.data.items() if info.name not in damaged}
+        ledger = part.ledger if part.ledger and part.ledger.name not in damaged else None
+        if data or ledger:
+            yield Part(part.number, data, ledger)
+
+
+def _marked(directory: Path, manifest: Manifest, sources: Sequence[str]) -> list[Entry]:
+    """Entries that say what happened, and that hold no digest, so that any later run does these sources again."""
+    lost = Entry("", "", "", -1, -1, "error", "write", "JobDamaged", "its rows were damaged after they were written")
+    wanted, attempts = set(sources), dict.fromkeys(sources, 1)
+    for row in entries(directory, manifest, columns=["uri", "attempts"]):
+        if row["uri"] in wanted:
+            attempts[row["uri"]] = row["attempts"]
+    return [replace(lost, uri=uri, attempts=count) for uri, count in attempts.items()]
+
+
+def _again(
+    directory: str | Path,
+    settings: Mapping[str, Any],
+    tables: tuple[Spec, ...],
+    sources: list[str],
+    workers: int | None,
+    hosts: Sequence[str],
+) -> Report | None:
+    if settings.get("task") not in _TASKS:
+        log.warning("%d sources are marked; the command that made %s does them again", len(sources), directory)
+        return None
+    try:
+        return run(_TASKS[settings["task"]](settings, tables), sources, directory, workers=workers, hosts=hosts)
+    except FileNotFoundError:  # not one of them is there any more
+        return None
+
+
+def _embed(settings: Mapping[str, Any], tables: tuple[Spec, ...]) -> Embed:
+    return Embed(tables, **{name: settings[name] for name in ("fps", "hop", "tail", "exact")})
+
+
+_TASKS: Mapping[str, Callable[[Mapping[str, Any], tuple[Spec, ...]], Batched | Whole]] = {"embed": _embed}
+"""Tasks that can be told from the settings of a directory; another one is a row here."""
+
+
+# A manifest that is lost
+
+
+def _manifest(directory: Path) -> Manifest:
+    """As it is; made again where it is lost or cannot be read."""
+    with suppress(JobError):
+        return Manifest.read(directory)
+    manifest = _made_again(directory)
+    manifest.write(directory)
+    return manifest
+
+
+def _made_again(directory: Path) -> Manifest:
+    """From the parts that can be read. What a killed run left counts too: rows that come of it twice are a damage."""
+    about: dict[str, Any] | None = None
+    parts: dict[str, Part] = {}
+    for path in sorted((directory / "ledger").glob("part-*.parquet")):
+        if (info := _info(directory, path)) is not None:
+            about = json.loads((pq.read_schema(path).metadata or {}).get(ABOUT, b"null")) or about
+            parts[path.name] = Part(_number(path), {}, info)
+    if about is None:
+        raise JobDamaged(f"{directory}: {MANIFEST} is lost, and no part of the ledger says what the settings were")
+    for model in about["models"]:
+        for path in sorted((directory / "data" / safe_name(model)).glob("part-*.parquet")):
+            if (info := _info(directory, path)) is not None:
+                part = parts.get(path.name, Part(_number(path), {}))
+                parts[path.name] = replace(part, data={**part.data, model: info})
+    last = max(part.number for part in parts.values())
+    ordered = sorted(parts.values(), key=lambda part: part.number)
+    return Manifest(about["fingerprint"], about["models"], ordered, next_part=last + 1)
+
+
+def _info(directory: Path, path: Path) -> PartInfo | None:
+    """What a file is now; None where it is no whole parquet file, by its checksums."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            rows = sum(len(batch) for batch in file.iter_batches())
+    except (OSError, ValueError):  # Arrow's errors are both
+        return None
+    data = path.read_bytes()
+    return PartInfo(path.relative_to(directory).as_posix(), rows, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("part-"))

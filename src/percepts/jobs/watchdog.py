@@ -1,0 +1,105 @@
+"""An eye on the model: a batch that gives no sign is broken off, named, and taken apart item by item."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import EncodeError
+from ..stores._files import atomic
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 900.0
+"""Seconds for one batch; four times as many for the first of a model, which may have to fetch weights."""
+STALLED = "stalled.json"
+"""In the job directory: the sources of the batch at which a run hung so deeply that it had to be ended."""
+HUNG = 70
+"""Exit code of such a run."""
+
+
+class Watchdog:
+    """Watches what the main thread does between `over` and its end.
+
+    A batch that takes too long is interrupted by a signal, which ends whatever Python or a system call is waiting for;
+    the batch is then halved like any that fails. What does not hear signals, a kernel that never returns, cannot be
+    interrupted: the stacks go to stderr, the sources to STALLED, and the process ends. The next run takes those one by
+    one, and marks the one at which it hangs alone. Without a directory, in a process that another one supervises, that
+    one sees the end and does the same.
+    """
+
+    def __init__(self, directory: Path | None = None):
+        self._file = directory / STALLED if directory else None
+        self._held: tuple[str, Sequence[str], float] | None = None
+        self._known: set[str] = set()
+        self._asked = False
+        self._end = threading.Event()
+
+    def __enter__(self) -> Watchdog:
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGUSR1"):
+            self._old = signal.signal(signal.SIGUSR1, self._break_off)
+            self._thread = threading.Thread(target=self._watch, name="percepts-watchdog", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        if hasattr(self, "_old"):
+            self._thread.join()  # it may be about to signal, which only our handler outlives
+            signal.signal(signal.SIGUSR1, self._old)
+
+    @contextmanager
+    def over(self, model: str, sources: Sequence[str]) -> Iterator[None]:
+        """The model is at these sources until the end of the block. Raises EncodeError where it takes too long."""
+        self._asked = False
+        self._held = model, sources, time.monotonic()
+        try:
+            yield
+            self._known.add(model)
+        finally:
+            self._held = None
+
+    def _watch(self) -> None:
+        while not self._end.wait(min(1.0, PATIENCE / 4)):
+            if (held := self._held) is None:
+                continue
+            model, sources, since = held
+            late = time.monotonic() - since - PATIENCE * (1 if model in self._known else 4)
+            if late > PATIENCE:
+                self._give_up(model, sources)
+            elif late > 0 and not self._asked:
+                self._asked = True
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def _break_off(self, number: int, frame: Any) -> None:
+        if self._held is not None:
+            model, _, since = self._held
+            raise EncodeError(f"{model} gave no sign for {time.monotonic() - since:.0f} s")
+
+    def _give_up(self, model: str, sources: Sequence[str]) -> None:
+        if self._file:
+            with atomic(self._file) as file:
+                file.write(json.dumps(sorted(set(sources))).encode())
+        log.error("%s hangs at %s; the run ends here, start it again to go on", model, ", ".join(sources[:3]))
+        with suppress(Exception):  # whatever stands for stderr here
+            faulthandler.dump_traceback(sys.stderr)
+        os._exit(HUNG)
+
+
+def stalled(directory: Path) -> list[str]:
+    """The sources at which an earlier run hung, and had to be ended."""
+    try:
+        found: list[str] = json.loads((directory / STALLED).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return []
+    return found

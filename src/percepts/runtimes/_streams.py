@@ -1,0 +1,65 @@
+"""Parts of a batch through a module on a GPU: one is copied in while another computes and a third is copied out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+Call = Callable[..., tuple[torch.Tensor, ...]]
+
+
+class Streams:
+    """Three queues of work on one device: copies in, the current one that computes, copies out.
+
+    Host memory is pinned on both ways, without which a copy waits for the device. `torch.cpu` has the same names for
+    queues, which do nothing: so a test without a GPU walks the same lines.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._queues = device, _queues(device)
+        self._in, self._out = self._queues.Stream(), self._queues.Stream()
+
+    def map(self, call: Call, parts: Sequence[dict[str, np.ndarray]]) -> list[tuple[np.ndarray, ...]]:
+        """`call` of the tensors of each part, in order. All parts must fit on the device one at a time, twice."""
+        results = []
+        ahead = self._upload(parts[0])
+        for following in (*parts[1:], None):
+            now = self._queues.current_stream()
+            now.wait_stream(self._in)
+            outputs = call(*(_kept(tensor, now) for tensor in ahead))  # returns as soon as it is queued
+            if following is not None:
+                ahead = self._upload(following)
+            results.append(self._download(outputs))
+        self._queues.synchronize()
+        return [tuple(output.numpy() for output in outputs) for outputs in results]
+
+    def _upload(self, part: dict[str, np.ndarray]) -> list[torch.Tensor]:
+        with self._queues.stream(self._in):
+            tensors = [torch.from_numpy(np.ascontiguousarray(value)) for value in part.values()]
+            return [self._pinned(tensor).to(self._device, non_blocking=True) for tensor in tensors]
+
+    def _download(self, outputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+        self._out.wait_stream(self._queues.current_stream())
+        with self._queues.stream(self._out):
+            return [self._host(_kept(output, self._out)) for output in outputs]
+
+    def _host(self, output: torch.Tensor) -> torch.Tensor:
+        pinned = torch.empty(output.shape, dtype=torch.float32, pin_memory=self._device.type == "cuda")
+        return pinned.copy_(output, non_blocking=True)  # bfloat16 becomes float32 on the way
+
+    def _pinned(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.pin_memory() if self._device.type == "cuda" else tensor
+
+
+def _queues(device: torch.device) -> Any:
+    return torch.cuda if device.type == "cuda" else torch.cpu
+
+
+def _kept(tensor: torch.Tensor, stream: Any) -> torch.Tensor:
+    """Not freed before `stream`, which did not make it, is through with it."""
+    if tensor.is_cuda:
+        tensor.record_stream(stream)
+    return tensor

@@ -1,0 +1,114 @@
+"""A matrix of similarities in, a picture of it out: numbers in the cells, thumbnails at the rows. Needs matplotlib."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..errors import MediaError, MissingExtra
+from ..media import Source, open_image, stream_frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .similarity import Similarity
+
+THUMBNAIL = 72
+"""Pixels along the longer side; drawn at half an inch."""
+WRAP = 22
+"""Characters of a text on one line."""
+NUMBERS = 400
+"""Cells up to which the numbers are written into them."""
+CELL = 0.85
+"""Inches along a cell."""
+LARGEST = 60
+"""Inches that the cells take together, at most: many rows are drawn small, and without thumbnails."""
+
+
+def heatmap(found: Similarity, to: str | Path | Axes, values: np.ndarray, title: str) -> None:
+    """Draw `values` on the axes, or into a file by way of a figure that fits."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtra("heatmaps need matplotlib: pip install 'percepts[plot]'") from error
+    if values.shape != found.matrix.shape:
+        raise ValueError(f"expected values of shape {found.matrix.shape}, got {values.shape}")
+    if not isinstance(to, str | Path):
+        _draw(found, to, values, title)
+        return
+    rows, columns = values.shape
+    cell = min(CELL, LARGEST / max(rows, columns))
+    figure = Figure(figsize=(3.4 + cell * columns, 2.4 + cell * rows), layout="constrained")
+    _draw(found, figure.add_subplot(), values, title)
+    figure.savefig(to, dpi=144)
+
+
+def _draw(found: Similarity, axes: Any, values: np.ndarray, title: str) -> None:
+    shown = axes.imshow(values, cmap="viridis", aspect="auto")
+    axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+    axes.set_title(title or f"cosine, {found.model}", fontsize=10)
+    axes.set_xticks(
+        range(len(found.columns)), _wrapped(found.columns, found.others), rotation=35, ha="right", fontsize=8
+    )
+    axes.set_yticks(range(len(found.rows)), _wrapped(found.rows, found.sources), fontsize=8)
+    if max(values.shape) * CELL <= LARGEST:
+        _pictures(axes, found.sources, "y")
+        _pictures(axes, found.others or (), "x")
+    if values.size <= NUMBERS:
+        _numbers(axes, values, shown)
+
+
+def _wrapped(names: Sequence[str], sources: Sequence[Source] | None) -> list[str]:
+    """Texts as they are, files by their own names, on several lines."""
+    plain = names if sources is None else [Path(name).name or f"{i}" for i, name in enumerate(names)]
+    return [textwrap.fill(name.replace("$", r"\$"), WRAP) for name in plain]  # else matplotlib sets it as mathematics
+
+
+def _numbers(axes: Any, values: np.ndarray, shown: Any) -> None:
+    middle = (float(values.min()) + float(values.max())) / 2
+    for (row, column), value in np.ndenumerate(values):
+        colour = "black" if value > middle else "white"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+
+
+def _pictures(axes: Any, sources: Sequence[Source], axis: Literal["x", "y"]) -> None:
+    """Beside each row, or below each column, its picture or the first frame of its film; the names make room for it."""
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    drawn = False
+    for n, source in enumerate(sources):
+        picture = _thumbnail(source)
+        if picture is None:
+            continue
+        at, beside = ((0, n), (-24, 0)) if axis == "y" else ((n, 0), (0, -24))
+        box = AnnotationBbox(
+            OffsetImage(picture, zoom=0.5), at, xybox=beside, boxcoords="offset points", frameon=False, pad=0,
+            xycoords=axes.get_yaxis_transform() if axis == "y" else axes.get_xaxis_transform(), annotation_clip=False,
+        )  # fmt: skip
+        axes.add_artist(box)
+        drawn = True
+    if drawn:
+        axes.tick_params(axis=axis, pad=46)
+
+
+def _thumbnail(source: Source) -> np.ndarray | None:
+    """(h, w, 3) uint8; None for what cannot be seen."""
+    from PIL import Image
+
+    try:
+        frame = next(stream_frames(source, fps=1.0, at_least=THUMBNAIL)) if _moves(source) else open_image(source)
+    except (MediaError, StopIteration):
+        return None
+    image = Image.fromarray(frame.data[0])
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.asarray(image)
+
+
+def _moves(source: Source) -> bool:
+    from ..media import probe
+
+    return probe(source).kind == "video"

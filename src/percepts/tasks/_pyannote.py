@@ -1,0 +1,238 @@
+"""pyannote's pipeline as a diarizer: turns that may overlap, long recordings block by block, voices linked by likeness.
+
+Nothing of it is imported before it is used, and it is told to send no metrics. What it loads, and how, is its own
+affair: its pipelines name classes in a YAML file and their weights are pickles, so name only those that you trust.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingExtra, WeightsError
+from ..timeline.assignment import best_pairs
+from ..timeline.clusters import Count
+from ..timeline.speakers import merged, stretches
+from ..types import Clip, Segment
+from ._recording import RATE
+from ._voices import Found
+
+BLOCK, OVERLAP = 1800.0, 60.0
+"""Seconds that it looks at at once, and by which two of those overlap; speech.md's figures."""
+SAME = 0.5
+"""Cosine of two blocks' speaker embeddings from which on they are one speaker; WeSpeaker's, and not measured here."""
+TOGETHER = 0.5
+"""Share of a speaker's time in the overlap of two blocks that makes it the same one, whatever the embeddings say."""
+_METRICS = "PYANNOTE_METRICS_ENABLED"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pyannote:
+    """How pyannote tells speakers apart.
+
+    model    a folder with a config.yaml, or a hub id; gated ones need their conditions accepted and HF_TOKEN
+    count    how many there may be
+    block    seconds at once, of longer recordings; overlap: of two successive ones
+    """
+
+    model: str
+    count: Count = field(default_factory=Count)
+    block: float = BLOCK
+    overlap: float = OVERLAP
+    _pipelines: list[Any] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What records call it."""
+        return self.model
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes a result, as far as it can be told without loading it."""
+        return {"backend": "pyannote", "speakers": asdict(self.count), "block": self.block, "overlap": self.overlap}
+
+    def listen(self, sound: Iterable[Clip]) -> Found:
+        """Blocks of one stream, mono at 16 kHz, to who speaks when in it; turns may overlap."""
+        turns, voices = self.find(sound)
+        return Found(spoken(turns), tuple(turns), voices)
+
+    def find(self, sound: Iterable[Clip]) -> tuple[list[Segment], dict[str, np.ndarray]]:
+        """The turns, and the voices that it gives vectors of."""
+        linked = _Linked(self.overlap)
+        for part, alone in _parts(sound, self.block, self.overlap):
+            linked.add(part, *self._heard(part, alone))
+        return linked.turns(), linked.voices()
+
+    def _heard(self, part: Clip, alone: bool) -> tuple[list[Segment], dict[str, np.ndarray]]:
+        """What it says of one stretch of sound, on the clock of the recording."""
+        import torch
+
+        count = self.count
+        asked = {"num_speakers": count.least} if count.least == count.most else {
+            "min_speakers": count.least, "max_speakers": count.most,
+        }  # fmt: skip
+        if not alone:
+            asked = {"max_speakers": count.most}  # not everybody speaks in every block
+        with _no_metrics():
+            found = self._pipeline()(
+                {"waveform": torch.from_numpy(np.ascontiguousarray(part.data)), "sample_rate": round(part.rate)},
+                **asked,
+            )
+        annotation, vectors = _told(found)
+        turns = [
+            Segment(part.start + span.start, part.start + span.end, "", speaker=str(label))
+            for span, _, label in annotation.itertracks(yield_label=True)
+        ]
+        labels = [str(label) for label in annotation.labels()]
+        known = {} if vectors is None else dict(zip(labels, np.asarray(vectors, np.float32), strict=False))
+        return turns, {name: vector for name, vector in known.items() if np.isfinite(vector).all() and vector.any()}
+
+    def _pipeline(self) -> Any:
+        if not self._pipelines:
+            self._pipelines.append(_load(self.model))
+        return self._pipelines[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to workers without its pipeline: each process makes its own."""
+        return Pyannote, (self.model, self.count, self.block, self.overlap)
+
+
+def _load(model: str) -> Any:
+    try:
+        with _no_metrics():
+            from pyannote.audio import Pipeline
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"backend pyannote needs {error.name}: pip install 'percepts[pyannote]'; the default backend needs neither "
+            "it nor the hub"
+        ) from error
+    try:
+        with _no_metrics():
+            pipeline = Pipeline.from_pretrained(model)
+    except Exception as error:  # of the network, of the account, of the folder: the cure is the same
+        raise _absent(model, f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}") from error
+    if pipeline is None:
+        raise _absent(model, "the hub does not give it to this account")
+    return pipeline
+
+
+def _absent(model: str, why: str) -> WeightsError:
+    return WeightsError(
+        f"pyannote cannot load {model} ({why}). Of a gated model accept the conditions at https://huggingface.co/{model}"
+        " and set HF_TOKEN, or give a folder with its config.yaml"
+    )
+
+
+@contextmanager
+def _no_metrics() -> Iterator[None]:
+    """Let pyannote send nothing home while this lasts; the environment is what it was after it."""
+    before = os.environ.get(_METRICS)
+    os.environ[_METRICS] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_METRICS]
+        else:
+            os.environ[_METRICS] = before
+
+
+def _told(found: Any) -> tuple[Any, Any]:
+    """The annotation, and a vector for each of its labels or None: of a DiarizeOutput (4.x), a pair, or alone (3.x)."""
+    if hasattr(found, "speaker_diarization"):
+        return found.speaker_diarization, found.speaker_embeddings
+    return found if isinstance(found, tuple) else (found, None)
+
+
+def _parts(sound: Iterable[Clip], block: float, overlap: float) -> Iterator[tuple[Clip, bool]]:
+    """The stream in parts of `block` seconds that overlap, each with whether it is all there is.
+
+    The last part is longer by what is left, rather than so short that nobody could be known in it.
+    """
+    size, step = round(block * RATE), round((block - overlap) * RATE)
+    tape, first, begun = np.zeros((1, 0), np.float32), None, 0
+    for clip in sound:
+        first = first or clip
+        tape = np.concatenate([tape, clip.data], axis=1)
+        if tape.shape[1] >= size + step:
+            yield _part(tape[:, :size], first, begun), False
+            tape, begun = tape[:, step:], begun + step
+    if first is not None:
+        yield _part(tape, first, begun), begun == 0
+
+
+def _part(data: np.ndarray, first: Clip, begun: int) -> Clip:
+    return Clip(data, "audio", first.rate, first.start + begun / first.rate, first.source)
+
+
+class _Linked:
+    """The speakers of all parts so far, each with the sum of its vectors; parts are added in order."""
+
+    def __init__(self, overlap: float) -> None:
+        self._overlap = overlap
+        self._turns: list[Segment] = []
+        self._sums: dict[str, np.ndarray] = {}
+        self._names: list[str] = []
+
+    def add(self, part: Clip, turns: list[Segment], vectors: Mapping[str, np.ndarray]) -> None:
+        """The turns of a part; up to the middle of the overlap those of the part before it count."""
+        middle = part.start + self._overlap / 2 if self._turns or self._names else part.start
+        names = self._named(turns, vectors)
+        for label, vector in vectors.items():
+            self._sums[names[label]] = self._sums.get(names[label], 0) + _unit(vector)
+        kept = [replace(turn, stop=min(turn.stop, middle)) for turn in self._turns if turn.start < middle]
+        kept += [
+            replace(turn, start=max(turn.start, middle), speaker=names[turn.speaker or ""])
+            for turn in turns
+            if turn.stop > middle
+        ]
+        self._turns = kept
+
+    def _named(self, turns: list[Segment], vectors: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """A name for each label of a part: of a speaker there is, or a new one."""
+        labels = list(dict.fromkeys(turn.speaker or "" for turn in sorted(turns, key=lambda turn: turn.start)))
+        labels += [label for label in vectors if label not in labels]
+        gain = np.array([[self._likeness(label, name, turns, vectors) for name in self._names] for label in labels])
+        pairs = best_pairs(gain) if gain.size else []
+        known = {labels[i]: self._names[j] for i, j in pairs if gain[i, j] > 0}
+        for label in labels:
+            if label not in known:
+                known[label] = f"SPEAKER_{len(self._names):02}"
+                self._names.append(known[label])
+        return known
+
+    def _likeness(self, label: str, name: str, turns: list[Segment], vectors: Mapping[str, np.ndarray]) -> float:
+        """How likely the two are one; 0 where they are not. Who speaks at the same times outweighs who sounds alike."""
+        mine = [turn for turn in turns if turn.speaker == label]
+        theirs = [turn for turn in self._turns if turn.speaker == name]
+        until = max((turn.stop for turn in self._turns), default=0.0)
+        heard = sum(max(0.0, min(turn.stop, until) - turn.start) for turn in mine)
+        both = sum(max(0.0, min(a.stop, b.stop) - max(a.start, b.start)) for a in mine for b in theirs)
+        share = both / heard if heard > 0 else 0.0
+        cosine = (
+            float(_unit(vectors[label]) @ _unit(self._sums[name])) if label in vectors and name in self._sums else 0
+        )
+        return (1 + share if share >= TOGETHER else 0.0) + (cosine if cosine >= SAME else 0.0)
+
+    def turns(self) -> list[Segment]:
+        """All of them; what was cut at a seam is whole again."""
+        return merged(self._turns)
+
+    def voices(self) -> dict[str, np.ndarray]:
+        """The direction of each speaker's vectors, of those that have any."""
+        spoken = {turn.speaker for turn in self._turns}
+        return {name: _unit(total).astype(np.float32) for name, total in self._sums.items() if name in spoken}
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    result: np.ndarray = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    return result
+
+
+def spoken(turns: Iterable[Segment]) -> float:
+    """Seconds in which anybody speaks."""
+    return sum(stretch.stop - stretch.start for stretch in stretches(turns) if stretch.speakers)

@@ -1,0 +1,44 @@
+"""A recording, or the sound of a film, to blocks of one channel at 16 kHz, and what is known of it at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ..errors import TruncatedMedia
+from ..features.resample import resample
+from ..media import Source, mono, stream_audio
+from ..types import Clip
+
+RATE = 16_000
+"""Hz of all models of speech here."""
+
+
+@dataclass(slots=True)
+class Recording:
+    """One source, to be read once: `blocks` of any length; the rest is true once they are all taken.
+
+    Damage ends the blocks like any end and is told in `notes`. Memory is a block.
+    """
+
+    source: Source
+    block: float = 10.0
+    duration: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def blocks(self) -> Iterator[Clip]:
+        """Mono at 16 kHz; raises what `percepts.stream_audio` raises, but for damage after a good beginning."""
+        try:
+            yield from resample(self._counted(stream_audio(self.source, block=self.block)), RATE)
+        except TruncatedMedia as error:
+            self.notes.append(str(error))
+
+    def _counted(self, blocks: Iterable[Clip]) -> Iterator[Clip]:
+        for block in blocks:
+            self.duration = max(self.duration, block.stop)
+            yield mono(block)
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        return f"{len(self.source)} bytes" if isinstance(self.source, bytes) else str(self.source)

@@ -1,0 +1,73 @@
+"""A recording and what is said in it in, when each word of it was said out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..decoders.alignment import align_text
+from ..decoders.ctc import emissions
+from ..decoders.engines import CTCEngine, Engine
+from ..decoders.loading import SPHINX, load_engine
+from ..decoders.sphinx import Sphinx
+from ..errors import NotMedia, UnknownModel
+from ..media import Source
+from ..types import Clip, Segment
+from ._recording import Recording
+
+log = logging.getLogger(__name__)
+
+
+def align(source: Source, text: str, model: str | Engine = SPHINX) -> list[Segment]:
+    """When each word of a text that is known was said: forced alignment.
+
+    Args:
+        source: path or bytes of a recording or film.
+        text: all that is said in it, in order; each line becomes a segment.
+        model: a hub id or folder of wav2vec 2.0, HuBERT or WavLM with a CTC head, for any language that it was trained
+            on and recordings of hours: 25 MB an hour, and 100 MB while it looks for a long text. Or "sphinx", for ten
+            minutes of English, which needs no hub.
+
+    Returns:
+        A segment a line, with its words. The score of a word is how probable its letters were: low where something else
+        was said. sphinx gives none.
+
+    Raises:
+        FileNotFoundError, MediaError: it cannot be opened, or has no sound.
+        UnknownModel, WeightsError, MissingExtra: no such model, or it is not here.
+        AlignError: a text without words, longer than the sound can hold, or with words that sphinx does not know.
+
+    >>> percepts.align("talk.wav", "Ask not what your country can do for you")[0].words[0].start  # doctest: +SKIP
+    3.25
+    """
+    engine = load_engine(model) if isinstance(model, str) else model
+    recording = Recording(source)
+    if isinstance(engine, Sphinx):
+        found = engine.align(recording.blocks(), text)
+    elif isinstance(engine, CTCEngine):
+        found = _laid(engine, recording, text)
+    else:
+        raise UnknownModel(
+            f"{engine.name} has no letters to align by: expected a CTC model, such as facebook/wav2vec2-base-960h, or "
+            "sphinx"
+        )
+    for note in recording.notes:
+        log.warning("%s: only what comes before is aligned", note)
+    return found
+
+
+def _laid(engine: CTCEngine, recording: Recording, text: str) -> list[Segment]:
+    start = 0.0
+
+    def begun(blocks: Iterable[Clip]) -> Iterable[Clip]:
+        nonlocal start
+        for number, block in enumerate(blocks):
+            start = start if number else block.start
+            yield block
+
+    frames = list(emissions(engine, begun(recording.blocks())))
+    if not frames:
+        raise NotMedia(f"{recording.name}: holds no sound to lay a text over")
+    return align_text(np.concatenate(frames), text, engine, start=start)

@@ -1,0 +1,117 @@
+"""A table and questions in, answers out: the model picks the cells, the arithmetic is done here and is exact."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from ..decoders._families import ASK_TABLE, load, resolve
+from ..decoders.numbers import Aggregation, aggregate
+from ..decoders.tables import Table
+from ..errors import QuestionError
+from .ask import Answer, checked_questions
+
+if TYPE_CHECKING:
+    from ..decoders.tapas import Cell, Tapas
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableAnswer(Answer):
+    """An answer out of a table; `text` is what was computed, written as the cells are.
+
+    aggregation  what was done to the cells: SUM, AVERAGE, COUNT, or NONE
+    value, unit  the number in it; None where it is none
+    cells        those it was taken from, with row (from 0) and column in the table, and a score each
+    rows         numbers of the rows that the model saw
+    note         what of the table it did not see, or why nothing could be computed; "" where all is well
+    """
+
+    aggregation: Aggregation
+    value: float | None
+    unit: str
+    cells: tuple[Cell, ...]
+    rows: tuple[int, ...]
+    note: str = ""
+
+    @property
+    def coordinates(self) -> tuple[tuple[int, int], ...]:
+        """(row, column) of each cell, from 0."""
+        return tuple((cell.row, cell.column) for cell in self.cells)
+
+
+@overload
+def ask_table(
+    table: Any, question: str, *, model: str, columns: Sequence[str] | None = ..., rows: Sequence[int] | None = ...
+) -> TableAnswer: ...
+@overload
+def ask_table(
+    table: Any,
+    question: Sequence[str],
+    *,
+    model: str,
+    columns: Sequence[str] | None = ...,
+    rows: Sequence[int] | None = ...,
+) -> list[TableAnswer]: ...
+
+
+def ask_table(
+    table: Any,
+    question: str | Sequence[str],
+    *,
+    model: str,
+    columns: Sequence[str] | None = None,
+    rows: Sequence[int] | None = None,
+) -> TableAnswer | list[TableAnswer]:
+    """Answer questions on a table with TAPAS: which cells, what is done with them, and the result, computed.
+
+    Cells may be of any type, and missing. Numbers are read with their units, thousands separators, percent signs and
+    negative parentheses; results are exact and written the same way. The mean over one cell is the cell.
+
+    Args:
+        table: a DataFrame, a mapping of columns, a sequence of mappings, or the path of a .csv, .tsv or .parquet.
+        question: one, or several: then a list comes back.
+        model: a hub id or the folder of a TAPAS checkpoint.
+        columns: names for the columns of a table that has no header.
+        rows: numbers of the rows to read, from 0, where the table is longer than the model reads (some 60 of five
+            columns). None: the first that fit; `rows` of the answer says which, `note` says how many were left out,
+            and a warning is logged.
+
+    Raises:
+        TableError: no table, no header, or more columns than the model reads.
+        QuestionError: no question, or one that leaves no room for the table.
+        UnknownModel: no model of that name, or none for tables.
+        MissingExtra: without pandas.
+
+    >>> import percepts
+    >>> data = {"name": ["A", "B"], "hours": ["1,200", "34"]}
+    >>> percepts.ask_table(data, "total hours?", model="google/tapas-base-finetuned-wtq").text  # doctest: +SKIP
+    '1,234'
+    """
+    questions = checked_questions(question)
+    read = Table.of(table, columns=columns, rows=rows)
+    spec = resolve(model, ASK_TABLE)
+    tapas: Tapas = load(spec)
+    found = [_answer(tapas, read, asked) for asked in questions]
+    return found[0] if isinstance(question, str) else found
+
+
+def _answer(tapas: Tapas, table: Table, question: str) -> TableAnswer:
+    picked = tapas.pick(table, question)
+    if table.chosen and len(picked.rows) < len(table.rows):
+        raise QuestionError(
+            f"{tapas.spec.name} has room for {len(picked.rows)} of the {len(table.rows)} rows chosen beside this "
+            "question; choose fewer"
+        )
+    computed = aggregate(picked.operation, [cell.text for cell in picked.cells])
+    note = "; ".join(part for part in (picked.note, computed.note) if part)
+    if note:
+        log.warning("%s: %s: %s", table.source, question, note)
+    return TableAnswer(
+        question=question, text=computed.text, score=picked.score, source=table.source, start=0.0, stop=0.0,
+        model=tapas.spec.name, kind="text", aggregation=picked.operation, value=computed.value, unit=computed.unit,
+        cells=picked.cells, rows=picked.rows, note=note,
+    )  # fmt: skip

@@ -1,0 +1,138 @@
+"""A picture or a film in, captions out: of the picture, or of its frames with their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..decoders._families import CAPTION, resolve
+from ..decoders.generation import Generation
+from ..errors import WrongMedium
+from ..media import Probe, Source, probe
+from ..runtimes._network import split
+from ..types import Inputs, Record, Spec
+from . import task as tasks
+from .embed import Embed
+from .task import Fields, Piece
+
+if TYPE_CHECKING:
+    from ..decoders.captioner import Captioner
+
+ROWS = 8
+"""Texts written side by side: each step keeps a number for every token of the vocabulary."""
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The task of `percepts caption`; `job` makes one that is checked.
+
+    cut      how media is cut: pictures whole, films by frames
+    options  how text is generated
+    prefix   what every caption begins with
+    prompt   what a chat model is asked to do; "" for the others
+    """
+
+    cut: Embed
+    options: Generation
+    prefix: str = ""
+    prompt: str = ""
+
+    name = "caption"
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """One table, without vectors."""
+        return self.cut.specs
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes a caption, as JSON: the fingerprint of a job."""
+        return {**self.cut.settings(), "task": self.name, "prefix": self.prefix, "prompt": self.prompt,
+                **asdict(self.options)}  # fmt: skip
+
+    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+        """All of a source, prepared; damage at its end goes into `notes`."""
+        return self.cut.pieces(source, medium, notes)
+
+    def why_none(self, medium: Probe) -> str:
+        """Why a sound medium gave no caption."""
+        return f"{self.cut.why_none(medium)}; captions are of pictures and films"
+
+    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+        """A caption for each row of a batch."""
+        captioner: Captioner = self.cut.encoder(self.specs[0])  # type: ignore[assignment]  # an encoder of text
+        return [
+            {"text": text.text, "score": text.score}
+            for part in split(inputs, ROWS)
+            for text in captioner.caption(part, self.options, prefix=self.prefix, prompt=self.prompt)
+        ]
+
+
+def job(
+    model: str,
+    options: Generation | None = None,
+    *,
+    prefix: str = "",
+    prompt: str = "",
+    fps: float = 1.0,
+    precision: str = "float32",
+) -> Captions:
+    """The task that `caption` runs over one source and a job over many; the arguments are those of `caption`."""
+    cut = Embed((resolve(model, CAPTION, precision=precision),), fps=fps, exact=True)
+    return Captions(cut, options or Generation(), prefix.strip(), prompt.strip())
+
+
+def caption(
+    source: Source,
+    *,
+    model: str,
+    prefix: str = "",
+    prompt: str = "",
+    fps: float = 1.0,
+    precision: str = "float32",
+    max_new_tokens: int = 50,
+    num_beams: int | None = None,
+    length_penalty: float | None = None,
+    repetition_penalty: float | None = None,
+    no_repeat_ngram_size: int | None = None,
+) -> list[Record]:
+    """Say what a picture shows, or each frame of a film: one record a frame, `text` and `score`, with its times.
+
+    Args:
+        source: path or bytes of a picture or a film.
+        model: a hub id or the folder of a checkpoint: BLIP, GIT, a vision encoder-decoder such as ViT-GPT2, or a chat
+            model that sees (LLaVA, Idefics3, SmolVLM, Qwen2-VL, Qwen2.5-VL, and others with a chat template).
+        prefix: the caption begins with it, and the model goes on from there: "a photo of".
+        prompt: what a chat model is asked; "" for "Describe this picture in one sentence."
+        fps: frames a second taken from a film.
+        precision: "float32", "bfloat16" or "float16": of the weights and the arithmetic.
+        max_new_tokens: tokens written at most, the prefix not counted.
+        num_beams: beams kept side by side; of this and the next three None is what the checkpoint's own settings say,
+            and nothing is sampled whatever they say.
+        length_penalty: with beams, above 0 favours long texts.
+        repetition_penalty: above 1 makes what is there already less likely.
+        no_repeat_ngram_size: no run of so many tokens comes twice.
+
+    Returns:
+        Records whose `score` is the geometric mean of the probabilities of the tokens written.
+
+    Raises:
+        UnknownModel: no model of that name, or none that writes captions.
+        WrongMedium: a recording of sound; MediaError: it cannot be used.
+        TruncatedMedia: a film that is damaged later on; a job keeps what came before.
+        QuestionError: a prompt for a model that follows none, or a text too long for it.
+
+    >>> import percepts
+    >>> percepts.caption("photo.jpg", model="Salesforce/blip-image-captioning-base")[0].text  # doctest: +SKIP
+    'a cup of coffee on a wooden table'
+    """
+    options = Generation(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
+    return of_one(job(model, options, prefix=prefix, prompt=prompt, fps=fps, precision=precision), source)
+
+
+def of_one(task: Any, source: Source) -> list[Record]:
+    """What a task says of one source; WrongMedium where it says nothing."""
+    found = list(tasks.records(task, source))
+    if not found:
+        raise WrongMedium(f"{source if not isinstance(source, bytes) else 'the bytes'} {task.why_none(probe(source))}")
+    return found

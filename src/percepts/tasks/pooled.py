@@ -1,0 +1,61 @@
+"""Many windows of a source in, one record of the whole out: their mean, each weighted by its duration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..types import Record
+
+
+@dataclass(slots=True)
+class Pooled:
+    """The mean of windows as they come, of one source by one model: memory is two vectors, however many there are.
+
+    Vectors of length one give one of length one. Windows without a duration, as pictures are, count alike.
+    """
+
+    _first: Record | None = None
+    _sums: list[np.ndarray] = field(default_factory=list)
+    _seconds: float = 0.0
+    _count: int = 0
+    _unit: bool = True
+
+    def add(self, window: Record) -> None:
+        """Take a window. ValueError for one without a vector, or of another source or model than those before."""
+        if self._first is None:
+            self._first = replace(window, vector=None)
+        first = self._first
+        if window.vector is None or (window.source, window.model) != (first.source, first.model):
+            raise ValueError(f"expected windows with vectors of one source and one model, got {window} after {first}")
+        vector, seconds = window.vector.astype(np.float64), window.stop - window.start
+        sums = self._sums or [np.zeros_like(vector), np.zeros_like(vector)]
+        self._sums = [sums[0] + seconds * vector, sums[1] + vector]
+        self._seconds, self._count = self._seconds + seconds, self._count + window.windows
+        self._unit = self._unit and abs(float(np.linalg.norm(vector)) - 1) < 1e-4
+        self._first = replace(first, start=min(first.start, window.start), stop=max(first.stop, window.stop))
+
+    def record(self) -> Record:
+        """The whole: from the first start to the last stop, with the number of windows. ValueError for none."""
+        if self._first is None:
+            raise ValueError("expected at least one window, got none")
+        mean = self._sums[0] / self._seconds if self._seconds else self._sums[1] / self._count
+        if self._unit and mean.any():
+            mean /= np.linalg.norm(mean)
+        return replace(self._first, vector=mean.astype(np.float32), windows=self._count)
+
+
+def whole(windows: Iterable[Record]) -> Record:
+    """The record of a whole source from those of its windows. ValueError for none, or for several sources or models.
+
+    >>> a = Record("a.wav", 0.0, 10.0, "m", "audio", np.float32([1, 0]))
+    >>> b = Record("a.wav", 10.0, 15.0, "m", "audio", np.float32([0, 2]))
+    >>> whole([a, b]).vector, whole([a, b]).windows
+    (array([0.6666667, 0.6666667], dtype=float32), 2)
+    """
+    pooled = Pooled()
+    for window in windows:
+        pooled.add(window)
+    return pooled.record()

@@ -1,0 +1,178 @@
+"""Pictures or sounds and texts in, a matrix of cosines out, its rows and columns named as what they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..encoders import load
+from ..encoders import spec as find
+from ..encoders._scores import Compares, Temperature, softmax
+from ..encoders.pooling import normalise
+from ..errors import LabelsError, NotMedia, TruncatedMedia, WrongMedium
+from ..media import Source, probe
+from ..types import TextEncoder
+from ._labelling import checked_labels
+from .embed import Embed
+from .zero_shot import DEFAULT_MODEL, checked_templates, directions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Similarity:
+    """Cosines between what stands at the rows and what stands at the columns.
+
+    matrix       (rows, columns) float32, in -1..1
+    rows         the sources; "" for bytes
+    columns      the texts, or the sources
+    temperature  what the model multiplies cosines by; None where its training gave it none, and for media with media
+    sources      the pictures at the rows, to be shown beside them
+    others       those at the columns, None where these are texts
+    """
+
+    matrix: np.ndarray
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    model: str
+    temperature: Temperature | None = None
+    sources: tuple[Source, ...] = ()
+    others: tuple[Source, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"Similarity({len(self.rows)} x {len(self.columns)} by {self.model})"
+
+    def softmax(self, axis: int = 1, *, scale: float | None = None) -> np.ndarray:
+        """(rows, columns) probabilities that add up to one along `axis`: 1, over the columns of each row; 0, over rows.
+
+        scale   cosines are multiplied by it first; None: by the model's temperature. ValueError where it has none.
+        """
+        if axis not in (0, 1, -1, -2):
+            raise ValueError(f"expected axis 1, over the columns of each row, or 0, over the rows; got {axis}")
+        return softmax(self.matrix.astype(np.float64) * (self._heat.scale if scale is None else scale), axis)
+
+    def probabilities(self) -> np.ndarray:
+        """(rows, columns) as the model was trained to judge: SigLIP each pair by itself, others among the columns."""
+        return self._heat.probabilities(self.matrix, 1)
+
+    @property
+    def _heat(self) -> Temperature:
+        if self.temperature is None:
+            raise ValueError(f"{self.model} has no temperature for this: say a scale, softmax(scale=20)")
+        return self.temperature
+
+    def heatmap(self, to: str | Path | Axes, *, values: np.ndarray | None = None, title: str = "") -> None:
+        """Draw the matrix: numbers in the cells, pictures small beside their rows, texts wrapped below.
+
+        to      a file to write, by its ending png, svg or pdf; or the axes of a figure of yours
+        values  what to draw in its place, of the same shape, such as `softmax()`
+
+        MissingExtra where matplotlib is not installed.
+        """
+        from ._heatmap import heatmap
+
+        heatmap(self, to, self.matrix if values is None else values, title)
+
+
+def similarity(
+    media: Sequence[Source] | Source,
+    texts: Sequence[str] | None = None,
+    *,
+    to: Sequence[Source] | Source | None = None,
+    model: str = DEFAULT_MODEL,
+    templates: Sequence[str] = (),
+    fps: float = 1.0,
+    precision: str = "float32",
+) -> Similarity:
+    """How near pictures, films or sounds are to texts, to others, or to each other, in a space that they share.
+
+    Args:
+        media: the rows: paths or bytes. A film or a long recording is the mean direction of its frames or windows.
+        texts: the columns.
+        to: the columns, where they are media too. Neither: the rows again.
+        model: an encoder whose space both are in: conse for pictures and texts with no hub; CLIP, SigLIP, CLAP; any
+            encoder for media with media.
+        templates: words around each text, {} for the text; of several, the mean counts. None given: the text alone.
+        fps: frames a second taken from films.
+        precision: of checkpoints.
+
+    Raises:
+        LabelsError: no texts, a blank one, one twice; both texts and media to compare with; a model that knows no text.
+        WrongMedium: a source that the model does not take: no one space for both then.
+        FileNotFoundError, MediaError: a source cannot be used.
+
+    >>> import percepts
+    >>> found = percepts.similarity(["cat.png", "cup.png"], ["a cat", "coffee"])  # doctest: +SKIP
+    >>> found.matrix.shape, found.softmax().argmax(axis=1)  # doctest: +SKIP
+    ((2, 2), array([0, 1]))
+    """
+    if texts is not None and to is not None:
+        raise LabelsError("expected texts or media at the columns, got both")
+    row = find(model, precision=precision)
+    task, rows = Embed((row,), fps=fps), _listed(media)
+    vectors = np.stack([direction(task, source) for source in rows])
+    if texts is not None:
+        encoder = load(row)
+        if not isinstance(encoder, TextEncoder):
+            raise LabelsError(f"{row.name} knows no text: take conse, or a CLIP, SigLIP or CLAP checkpoint")
+        names = checked_labels(texts, "text")
+        columns = directions(encoder, names, checked_templates(templates or ("{}",)))
+        heat = encoder.temperature if isinstance(encoder, Compares) else None
+        return Similarity(_cosines(vectors, columns), _named(rows), names, row.name, heat, rows)
+    others = rows if to is None else _listed(to)
+    columns = vectors if to is None else np.stack([direction(task, source) for source in others])
+    return Similarity(_cosines(vectors, columns), _named(rows), _named(others), row.name, None, rows, others)
+
+
+def usable(sources: Iterable[str], model: str) -> Iterator[str]:
+    """Of the files of a folder, those that are media that the model takes."""
+    task = Embed((find(model),))
+    for source in sources:
+        try:
+            taken = task.takes(probe(source))
+        except NotMedia:
+            taken = False
+        if taken:
+            yield source
+
+
+def direction(task: Embed, source: Source) -> np.ndarray:
+    """(D,) of length one: the mean of the directions of all windows, by the same code as the vectors of a job.
+
+    WrongMedium where the one encoder of the task does not take what the source is.
+    """
+    medium, notes = probe(source), list[str]()
+    named = source if isinstance(source, str | Path) else f"{len(source)} bytes"
+    total = np.zeros(task.specs[0].dim)
+    empty = True
+    for piece in task.pieces(source, medium, notes):
+        empty = False
+        total += normalise(task.vectors(piece.model, piece.inputs)).sum(axis=0, dtype=np.float64)
+    if empty:
+        raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{named} {task.why_none(medium)}")
+    for note in notes:
+        log.warning("%s: what could be decoded counts: %s", named, note)
+    return normalise(total)
+
+
+def _cosines(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.asarray(rows.astype(np.float64) @ columns.astype(np.float64).T, np.float32)
+
+
+def _listed(media: Sequence[Source] | Source) -> tuple[Source, ...]:
+    found = (media,) if isinstance(media, str | Path | bytes) else tuple(media)
+    if not found:
+        raise LabelsError("expected at least one picture, film or recording, got none")
+    return found
+
+
+def _named(sources: Sequence[Source]) -> tuple[str, ...]:
+    return tuple(str(source) if isinstance(source, str | Path) else "" for source in sources)

@@ -1,0 +1,159 @@
+"""A stream of sound in, words as they are said out: some may still change, the others stay."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+from ..decoders.engines import Engine, WhisperEngine
+from ..decoders.events import Clock, Clocked, Event, Latency, latency, replayed, still, told
+from ..decoders.loading import Chosen
+from ..decoders.online import Online, Patience, Transcriber
+from ..decoders.transcribe import transcribe_stream
+from ..decoders.transcript import TranscribeOptions
+from ..decoders.voiced import Voiced
+from ..features.resample import resample
+from ..media import Source, mono
+from ..types import Clip, Segment
+from ..windows.fixed import fixed
+from ..windows.gate import Always
+from ..windows.speech import FRAME
+from ._coming import coming
+from ._recording import RATE, Recording
+from .diarize import Vad, detector_of
+from .transcribe import chosen
+
+BLOCK = 1.0
+"""Seconds that are decoded of a file at once."""
+SILENT = 0.9
+"""From this probability on that nobody spoke, words are not believed; as whisper_streaming has it."""
+
+
+def stream(
+    source: Source | Iterable[Clip],
+    model: str | Engine | None = None,
+    *,
+    engine: str | None = None,
+    options: TranscribeOptions | None = None,
+    patience: Patience | None = None,
+    vad: Vad | None = "silero",
+    live: bool = False,
+    stop: threading.Event | None = None,
+) -> Iterator[Event]:
+    """Words as they are said: "committed" ones stay, "partial" ones may change with what follows (LocalAgreement).
+
+    Every second of new sound the sound since the last cut is transcribed again; what two passes agree on is committed.
+    Where somebody stops speaking everything is. Memory and the time of a pass do not grow with the stream.
+
+    Args:
+        source: path or bytes of a recording or film, or blocks of one stream at any rate. How it is cut into blocks
+            changes nothing, unless it is `live`.
+        model: as for `percepts.transcribe`.
+        engine: as for `percepts.transcribe`.
+        options: what is asked of the model.
+        patience: how much is waited for, and how many passes must agree.
+        vad: what tells when somebody speaks: "silero", or "energy", which needs no weights. None: nothing does, and
+            everything is transcribed.
+        live: the blocks come in their own time; what came while the model was busy is heard at once, so that it does
+            not fall further and further behind.
+        stop: once it is set the stream ends as if no more sound came, and what was heard is committed.
+
+    Raises:
+        FileNotFoundError, MediaError: the source cannot be used.
+        UnknownModel, WeightsError, MissingExtra: as `percepts.transcribe`.
+
+    >>> for event in percepts.stream("talk.mp4", "openai/whisper-base"):  # doctest: +SKIP
+    ...     print(event.type, *(word.text for word in event.words))
+    """
+    hearing = _hearing(model, engine, options, patience, vad)
+    blocks = _blocks(source)
+    if live:
+        return told(coming(resample(blocks, RATE), stop), Clocked(hearing, perf_counter))
+    return told(_frames(_until(stop, blocks)), Clocked(hearing, still))
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A recording as if it were said now: the events, and how late they were."""
+
+    events: tuple[Event, ...]
+    latency: Latency
+
+
+def replay(
+    source: Source,
+    model: str | Engine | None = None,
+    *,
+    engine: str | None = None,
+    options: TranscribeOptions | None = None,
+    patience: Patience | None = None,
+    vad: Vad | None = "silero",
+    clock: Literal["real", "still"] | Clock = "real",
+) -> Replay:
+    """How late words would come, were a recording said now on this machine. Nothing sleeps; see `stream`.
+
+    Args:
+        source: path or bytes of a recording or film.
+        model: as for `percepts.transcribe`.
+        engine: as for `percepts.transcribe`.
+        options: what is asked of the model.
+        patience: how much is waited for, and how many passes must agree.
+        vad: what tells when somebody speaks.
+        clock: "real": computing takes the time it takes; "still": it takes none, and the events are the same on every
+            machine; or a function that says how many seconds it is.
+
+    >>> percepts.replay("talk.wav", "openai/whisper-tiny").latency.aware["p95"]  # doctest: +SKIP
+    2.31
+    """
+    watch = {"real": perf_counter, "still": still}[clock] if isinstance(clock, str) else clock
+    clocked = Clocked(_hearing(model, engine, options, patience, vad), watch)
+    events = tuple(replayed(_frames(_blocks(source)), clocked))
+    return Replay(events, latency(events, spent=clocked.spent))
+
+
+def _hearing(
+    model: str | Engine | None,
+    engine: str | None,
+    options: TranscribeOptions | None,
+    patience: Patience | None,
+    vad: Vad | None,
+) -> Voiced:
+    detector = Always() if vad is None else detector_of(vad)
+    found = chosen(model, engine)
+    ready = found.load() if isinstance(found, Chosen) else found
+    return Voiced(Online(transcriber(ready, options or TranscribeOptions()), patience), detector)
+
+
+def transcriber(engine: Engine, options: TranscribeOptions) -> Transcriber:
+    """An engine as `Online` asks it: a stretch of sound and the text before it, to segments with words."""
+    asked = replace(options, word_timestamps=True, batch_size=1)
+
+    def hear(clip: Clip, before: str) -> Sequence[Segment]:
+        prompt = f"{options.initial_prompt} {before}".strip() if isinstance(engine, WhisperEngine) else ""
+        found = transcribe_stream(engine, [clip], replace(asked, initial_prompt=prompt or options.initial_prompt))
+        return [segment for segment in found if getattr(segment, "no_speech_prob", 0.0) <= SILENT]
+
+    return hear
+
+
+def _blocks(source: Source | Iterable[Clip]) -> Iterator[Clip]:
+    if isinstance(source, str | Path | bytes):
+        return Recording(source, block=BLOCK).blocks()
+    return map(mono, source)
+
+
+def _frames(blocks: Iterable[Clip]) -> Iterator[Clip]:
+    """One by one what the detector hears at once: where a pass begins does not depend on the blocks."""
+    return fixed(FRAME, tail="keep")(resample(blocks, RATE))
+
+
+def _until(stop: threading.Event | None, blocks: Iterator[Clip]) -> Iterator[Clip]:
+    while stop is None or not stop.is_set():
+        block = next(blocks, None)
+        if block is None:
+            return
+        yield block

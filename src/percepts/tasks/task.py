@@ -1,0 +1,159 @@
+"""What a job needs of a task, in two kinds: one that shares batches between sources, one that takes a source whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from ..errors import TruncatedMedia
+from ..media import Probe, Source, probe
+from ..types import Inputs, Kind, Record, Spec
+
+Fields = Mapping[str, Any]
+"""What a model says of a clip, by the names of Record: {"vector": v}, {"text": t, "score": s}, {"labels": …}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Prepared inputs of a few clips of one source, on their way to the model; spans are (start, stop) seconds."""
+
+    model: str
+    kind: Kind
+    spans: tuple[tuple[float, float], ...]
+    inputs: Inputs
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(array.nbytes for array in self.inputs.values())
+
+
+class Task(Protocol):
+    """Both kinds of task. It is pickled to reach the workers: what it loads it loads there, at the first use.
+
+    name   of the command
+    specs  one for each table it fills; `dim` 0 where that holds no vectors
+
+    Damage at the end of a source goes into `notes` and is not raised, so that what came before it is kept.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def specs(self) -> tuple[Spec, ...]: ...  # noqa: D102
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes a result, as JSON: the fingerprint of a job."""
+
+    def why_none(self, medium: Probe) -> str:
+        """Why a medium that is whole gave nothing; "" where nothing is the result, as of a silence transcribed."""
+
+
+@runtime_checkable
+class Batched(Task, Protocol):
+    """A task whose clips share batches, whatever their source: vectors, labels, captions."""
+
+    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+        """All of a source, decoded, cut and prepared; runs in a decode worker."""
+
+    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+        """One for each row of the batch, independent of its company; runs where the model is."""
+
+
+@runtime_checkable
+class Whole(Task, Protocol):
+    """A task that looks at a source from its beginning to its end: transcripts, who spoke when."""
+
+    def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
+        """All of a source; runs in a worker, which loads the model. `Record.source` is filled in by the job."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A task that can say which runtime ran its models, so that a job goes on with the one it began with."""
+
+    def used_runtimes(self) -> dict[str, str]:
+        """Runtime by model, of those that have run."""
+
+    def on(self, runtimes: Mapping[str, str]) -> Any:
+        """The same task with its models on these runtimes."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A task that can tell, before any source is looked at, that it cannot do what is asked of it."""
+
+    def check(self) -> None:
+        """Raise the error that every source would meet."""
+
+
+class Gatherer(Protocol):
+    """Takes the records of one source by one model, and gives one."""
+
+    def add(self, record: Record, /) -> None: ...  # noqa: D102
+
+    def record(self) -> Record: ...  # noqa: D102
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A batched task that may want one record a source and model instead of one a clip."""
+
+    def gatherer(self) -> Gatherer | None:
+        """A new one; None where every clip is a record of its own."""
+
+
+def gathering(task: object) -> Callable[[], Gatherer | None]:
+    """What makes the gatherers of a task, none where it wants none; ask once, since asking a protocol is dear."""
+    return task.gatherer if isinstance(task, Gathering) else lambda: None
+
+
+def records(task: Batched | Whole, source: Source) -> Iterator[Record]:
+    """What a task says of one source, lazily, with no job around it: memory is one piece, not one film.
+
+    Raises MediaError where the source cannot be used; TruncatedMedia after the good part of one that is damaged
+    later on.
+    """
+    medium = probe(source)
+    name = str(source) if isinstance(source, str | Path) else ""
+    notes: list[str] = []
+    if isinstance(task, Whole):
+        yield from (replace(record, source=name) for record in task.records(source, medium, notes))
+    else:
+        yield from _gathered(task, _clipped(task, task.pieces(source, medium, notes), name))
+    if notes:
+        raise TruncatedMedia(notes[0])
+
+
+def _clipped(task: Batched, pieces: Iterable[Piece], name: str) -> Iterator[Record]:
+    for piece in pieces:
+        for (start, stop), fields in zip(piece.spans, task.results(piece.model, piece.inputs), strict=True):
+            yield Record(name, start, stop, piece.model, piece.kind, **fields)
+
+
+def _gathered(task: Batched, records: Iterable[Record]) -> Iterator[Record]:
+    gathered: dict[str, Gatherer] = {}
+    make = gathering(task)
+    for record in records:
+        if record.model not in gathered and (gatherer := make()):
+            gathered[record.model] = gatherer
+        if record.model in gathered:
+            gathered[record.model].add(record)
+        else:
+            yield record
+    yield from (gatherer.record() for gatherer in gathered.values())
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Mark what is raised inside with the stage it happened in; the innermost mark stays."""
+    try:
+        yield
+    except Exception as error:
+        if not hasattr(error, "stage"):
+            error.stage = name  # type: ignore[attr-defined]
+        raise

@@ -1,0 +1,171 @@
+"""A picture, recording or film in, and labels of the user's own; how likely each is out, with its times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..encoders import load
+from ..encoders import spec as find
+from ..encoders._scores import Compares, Temperature
+from ..encoders.pooling import normalise, vectors
+from ..errors import LabelsError
+from ..media import Source
+from ..types import Inputs, Spec, TextEncoder
+from ..windows import Tail
+from ._labelling import Judged, Labelled, Labelling, checked_labels
+from .embed import Embed
+
+DEFAULT_MODEL = "conse"
+"""Pictures and film frames; needs no hub. For sound name one, such as clap-fused."""
+
+
+@dataclass(frozen=True)
+class ZeroShot(Labelling):
+    """The task of `percepts zero-shot`; `choosing` makes one that is checked."""
+
+    asked_labels: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ("{}",)
+
+    name = "zero-shot"
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The user's own."""
+        return self.asked_labels
+
+    def probabilities(self, inputs: Inputs) -> np.ndarray:
+        """(B, labels): cosines with the labels, by the model's temperature."""
+        encoder = self.encoder
+        assert isinstance(encoder, Compares)
+        cosines = normalise(vectors(encoder, inputs)) @ self._directions.T
+        return judged(encoder.temperature, self.judged).probabilities(cosines)
+
+    def asked(self) -> dict[str, Any]:
+        """The labels and the words around them."""
+        return {"labels": list(self.asked_labels), "templates": list(self.templates)}
+
+    @cached_property
+    def _directions(self) -> np.ndarray:
+        encoder = self.encoder
+        assert isinstance(encoder, TextEncoder)
+        return directions(encoder, self.asked_labels, self.templates)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travels to workers without the labels' vectors: they are of no use there."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_directions"}
+
+
+def directions(encoder: TextEncoder, labels: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+    """(N, D) of length one: of each label the mean direction over all templates (Radford et al. 2021, 3.1.4)."""
+    texts = [template.replace("{}", label) for template in templates for label in labels]
+    vectors = normalise(encoder.encode_text(texts)).reshape(len(templates), len(labels), -1)
+    return normalise(vectors.mean(axis=0)) if len(templates) > 1 else vectors[0]
+
+
+def judged(temperature: Temperature, task: Judged | None) -> Temperature:
+    """The temperature, used as asked. LabelsError where a model that was trained to compare is to judge one by one."""
+    if task == "multi" and not temperature.each:
+        raise LabelsError(
+            "this model was trained to choose between texts, so it cannot judge each by itself: take task single, "
+            "or a SigLIP checkpoint, which was trained to"
+        )
+    return temperature if task is None else Temperature(temperature.scale, temperature.bias, task == "multi")
+
+
+def choosing(
+    labels: Sequence[str],
+    *,
+    model: str = DEFAULT_MODEL,
+    templates: Sequence[str] = (),
+    task: Judged | None = None,
+    top_k: int | None = None,
+    fps: float = 1.0,
+    hop: float | None = None,
+    tail: Tail = "pad",
+    exact: bool = False,
+    precision: str = "float32",
+) -> ZeroShot:
+    """The task that `zero_shot` runs over one source and a job over many; the arguments are those of `zero_shot`."""
+    found = checked_labels(labels)
+    row = find(model, precision=precision)
+    template, temperature = compared(row)
+    judged(temperature, task)
+    cut = Embed((row,), fps=fps, hop=hop, tail=tail, exact=exact)
+    return ZeroShot(cut, task, top_k, asked_labels=found, templates=checked_templates(templates or (template,)))
+
+
+def compared(row: Spec) -> tuple[str, Temperature]:
+    """The template and temperature of a model; LabelsError where it knows no text, or not what cosines with it mean."""
+    encoder = load(row)
+    if not isinstance(encoder, TextEncoder) or not isinstance(encoder, Compares) or row.kind == "text":
+        raise LabelsError(
+            f"{row.name} does not compare {row.kind} with text: take conse (pictures, no hub), or a CLIP, SigLIP "
+            "(pictures) or CLAP (sound) checkpoint, such as clip-b32 or clap-fused"
+        )
+    return encoder.template, encoder.temperature
+
+
+def checked_templates(templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates; LabelsError where one has no place for the label."""
+    found = checked_labels(templates, "template")
+    if bare := [template for template in found if "{}" not in template]:
+        raise LabelsError(f"expected {{}} in every template, where the label goes; got {bare[0]!r}")
+    return found
+
+
+def zero_shot(
+    source: Source,
+    labels: Sequence[str],
+    *,
+    model: str = DEFAULT_MODEL,
+    templates: Sequence[str] = (),
+    task: Judged | None = None,
+    top_k: int | None = None,
+    fps: float = 1.0,
+    hop: float | None = None,
+    tail: Tail = "pad",
+    exact: bool = False,
+    precision: str = "float32",
+) -> Labelled:
+    """Which of the user's own labels fits a picture, each frame of a film, or each window of a recording.
+
+    Args:
+        source: path or bytes.
+        labels: what to choose from, each once.
+        model: an encoder of media and text into one space: "conse" for pictures with no hub; CLIP, SigLIP for pictures
+            and CLAP for sound from the hub.
+        templates: words around the label, {} for the label itself; of several, the label is the mean. None given: the
+            model's own, such as "a photo of {}".
+        task: "single", one label is right and scores add up to one; "multi", each is judged by itself, which only
+            SigLIP was trained for. None: as the model was trained.
+        top_k: labels kept of each window; None: all.
+        fps: frames a second taken from a film.
+        hop: seconds from one window of sound to the next; None: windows touch.
+        tail: what becomes of the last, shorter window: "pad", "keep" or "drop".
+        exact: decode large JPEGs at full size.
+        precision: of checkpoints: "float32", "int8" on a CPU, "bfloat16" on a GPU.
+
+    Returns:
+        The labels of the whole (`.whole`) and of every window (`.records`), and `.intervals()` when each holds.
+
+    Raises:
+        LabelsError: no labels, a blank one, one twice; a template without {}; a model that knows no text, or was not
+            trained to judge as asked.
+        UnknownModel, WeightsError: no such model, or its weights are not to be had.
+        WrongMedium: the model does not take what this is.
+        FileNotFoundError, MediaError: the source cannot be used.
+
+    >>> import percepts
+    >>> percepts.zero_shot("cat.png", ["a cat", "a dog", "a rocket"]).whole.labels[0]  # doctest: +SKIP
+    'a cat'
+    """
+    made = choosing(
+        labels, model=model, templates=templates, task=task, top_k=top_k, fps=fps, hop=hop, tail=tail, exact=exact,
+        precision=precision,
+    )  # fmt: skip
+    return made.one(source)

@@ -1,0 +1,137 @@
+"""Attention that costs less: linear in the length with kernels, or exact softmax in little memory.
+
+Queries and keys are (…, N, D), values (…, M, V), as in scaled_dot_product_attention.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+Tensor = torch.Tensor
+FeatureMap = Callable[[Tensor], Tensor]
+"""(…, N, D) to (…, N, F), nothing negative: the similarity of a query and a key is the product of their features."""
+
+
+def elu_plus_one(x: Tensor) -> Tensor:
+    """elu(x) + 1, of Linear Transformers (Katharopoulos et al. 2020, arXiv 2006.16236)."""
+    return torch.nn.functional.elu(x) + 1
+
+
+def favor_plus(dim: int, features: int, *, seed: int = 0, orthogonal: bool = True) -> FeatureMap:
+    """Positive random features whose products are exp(q·k / √dim) in the mean: Performers (arXiv 2009.14794).
+
+    The error falls as 1 / √features. Orthogonal directions, drawn in blocks of `dim`, have less of it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    blocks = [torch.randn(dim, dim, generator=generator, dtype=torch.float64) for _ in range(-(-features // dim))]
+    if orthogonal:
+        blocks = [_orthogonal(block) * _lengths(dim, generator)[:, None] for block in blocks]
+    directions = torch.cat(blocks)[:features]  # (F, D)
+
+    def phi(x: Tensor) -> Tensor:
+        x = x / dim**0.25
+        along = x @ directions.to(x).T
+        return torch.exp(along - x.square().sum(-1, keepdim=True) / 2) / math.sqrt(features)
+
+    return phi
+
+
+def _orthogonal(block: Tensor) -> Tensor:
+    """Rows of length one, uniform over all rotations: the signs that QR picks are not, and would leave a bias."""
+    q, r = torch.linalg.qr(block)
+    turned: Tensor = (q * r.diagonal().sign()).T
+    return turned
+
+
+def _lengths(dim: int, generator: torch.Generator) -> Tensor:
+    """Norms of `dim` Gaussian vectors: with them, orthogonal directions are each as a Gaussian one."""
+    drawn = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    return drawn.square().sum(dim=1).sqrt()
+
+
+def linear_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, phi: FeatureMap = elu_plus_one, causal: bool = False
+) -> Tensor:
+    """Σⱼ φ(qᵢ)·φ(kⱼ) vⱼ / Σⱼ φ(qᵢ)·φ(kⱼ), in time and memory linear in the length.
+
+    Equal to `quadratic_attention` with the same φ; `causal`: j up to i.
+    """
+    _check(q, k, v, causal)
+    q, k = phi(q), phi(k)
+    if causal:
+        return _causal(q, k, v)
+    state, total = k.transpose(-1, -2) @ v, k.sum(-2)  # (…, F, V), (…, F)
+    return torch.div(q @ state, q @ total[..., None])
+
+
+CHUNK = 64
+"""Positions at a time where it is causal: squares of that size, and one state between them."""
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    state = q.new_zeros(*q.shape[:-2], q.shape[-1], v.shape[-1])
+    total = q.new_zeros(*q.shape[:-2], q.shape[-1], 1)
+    out = []
+    for first in range(0, q.shape[-2], CHUNK):
+        part = slice(first, first + CHUNK)
+        a, b, c = q[..., part, :], k[..., part, :], v[..., part, :]
+        inside = (a @ b.transpose(-1, -2)).tril()
+        out.append((a @ state + inside @ c) / (a @ total + inside.sum(-1, keepdim=True)))
+        state, total = state + b.transpose(-1, -2) @ c, total + b.sum(-2)[..., None]
+    return torch.cat(out, -2)
+
+
+def quadratic_attention(q: Tensor, k: Tensor, v: Tensor, *, phi: FeatureMap, causal: bool = False) -> Tensor:
+    """The same by its definition, with the matrix of all pairs: what `linear_attention` is held against."""
+    _check(q, k, v, causal)
+    pairs = phi(q) @ phi(k).transpose(-1, -2)
+    pairs = pairs.tril() if causal else pairs
+    return (pairs @ v) / pairs.sum(-1, keepdim=True)
+
+
+def chunked_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, q_chunk: int = 256, k_chunk: int = 1024
+) -> Tensor:
+    """Softmax attention, exactly, with q_chunk · k_chunk scores in memory at a time (Rabe & Staats, arXiv 2112.05682).
+
+    Chunks of keys are joined by their running maximum and sum, so nothing overflows and nothing is approximated.
+    """
+    _check(q, k, v, causal)
+    if min(q_chunk, k_chunk) < 1:
+        raise ValueError(f"expected chunks of at least 1, got {q_chunk = } {k_chunk = }")
+    out = q.new_empty(*q.shape[:-1], v.shape[-1])
+    for first in range(0, q.shape[-2], q_chunk):
+        part = q[..., first : first + q_chunk, :] / math.sqrt(q.shape[-1])
+        out[..., first : first + q_chunk, :] = _rows(part, k, v, k_chunk, first if causal else None)
+    return out
+
+
+def _rows(q: Tensor, k: Tensor, v: Tensor, size: int, first: int | None) -> Tensor:
+    """A few queries against all keys; `first`: the number of the first query where it is causal."""
+    top = q.new_full((*q.shape[:-1], 1), -torch.inf)
+    total, value = torch.zeros_like(top), q.new_zeros(*q.shape[:-1], v.shape[-1])
+    end = k.shape[-2] if first is None else min(k.shape[-2], first + q.shape[-2])
+    for start in range(0, end, size):
+        scores = q @ k[..., start : min(end, start + size), :].transpose(-1, -2)
+        if first is not None:
+            at = torch.arange(start, start + scores.shape[-1], device=q.device)
+            row = torch.arange(first, first + q.shape[-2], device=q.device)
+            scores = scores.masked_fill(at > row[:, None], -torch.inf)
+        new = torch.maximum(top, scores.amax(-1, keepdim=True))
+        old = (top - new).exp()
+        weights = (scores - new).exp()
+        total = total * old + weights.sum(-1, keepdim=True)
+        value = value * old + weights @ v[..., start : min(end, start + size), :]
+        top = new
+    return value / total
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or (causal and q.shape[-2] != k.shape[-2]):
+        raise ValueError(
+            f"expected q (…, N, D), k (…, M, D), v (…, M, V){' with N = M' if causal else ''}, "
+            f"got {list(q.shape)}, {list(k.shape)}, {list(v.shape)}"
+        )

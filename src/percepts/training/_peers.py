@@ -1,0 +1,52 @@
+"""The processes that `accelerate launch` started side by side, one a device: who this one is, and means over all."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+import torch
+
+from ..errors import MissingExtra
+
+
+class Peers:
+    """One process alone unless `accelerate launch` (or torchrun) says otherwise by WORLD_SIZE."""
+
+    def __init__(self) -> None:
+        self.count, self.rank, self._accelerator = int(os.environ.get("WORLD_SIZE", "1")), 0, None
+        if self.count > 1:
+            self._accelerator = _accelerator()
+            self.rank = int(self._accelerator.process_index)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes files."""
+        return self.rank == 0
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean over all processes, at each of them."""
+        if self._accelerator is None:
+            return value
+        found: torch.Tensor = self._accelerator.reduce(value, "mean")
+        return found
+
+    def meet(self) -> None:
+        """Wait until all are here."""
+        if self._accelerator is not None:
+            self._accelerator.wait_for_everyone()
+
+
+@cache
+def peers() -> Peers:
+    """Made once, before the first model is put on a device."""
+    return Peers()
+
+
+def _accelerator() -> Any:
+    try:
+        from accelerate import Accelerator
+    except ModuleNotFoundError as error:
+        raise MissingExtra("several devices need accelerate: pip install 'percepts[train]'") from error
+    return Accelerator()

@@ -1,0 +1,49 @@
+"""The windows of a job directory as one array: in memory where they fit, else mapped from a file."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import JobError
+from ..stores.parquet import read_parts, specs, vectors
+from ..types import Spec
+
+IN_MEMORY = 2 << 30
+"""Bytes of vectors up to which they are kept in memory, and scikit-learn fits them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """data (W, D) float32, sources (W,) their paths, spec of the encoder that made them."""
+
+    data: np.ndarray
+    sources: np.ndarray
+    spec: Spec
+
+
+def windows(directory: str | Path, model: str = "", *, in_memory: int = IN_MEMORY) -> Windows:
+    """All vectors of one model of a job directory. JobError where it has several and none is named."""
+    found = specs(directory)
+    if not model and len(found) > 1:
+        raise JobError(f"{directory} holds vectors of {', '.join(found)}: say which with --model")
+    name = model or next(iter(found), "")
+    if name not in found:
+        raise JobError(f"{directory} holds no vectors of {name!r}; there are: {', '.join(found) or 'none'}")
+    sources = [s for batch in read_parts(directory, name, ["source"]) for s in batch.column("source").to_pylist()]
+    data = _space((len(sources), found[name].dim), in_memory)
+    first = 0
+    for batch in read_parts(directory, name, ["vector"]):
+        data[first : first + batch.num_rows] = vectors(batch)
+        first += batch.num_rows
+    return Windows(data, np.array(sources, dtype=object), found[name])
+
+
+def _space(shape: tuple[int, int], in_memory: int) -> np.ndarray:
+    if shape[0] * shape[1] * 4 <= in_memory:
+        return np.empty(shape, np.float32)
+    with tempfile.TemporaryFile() as file:  # the array holds it, and it goes with it
+        return np.memmap(file, np.float32, "w+", shape=shape)

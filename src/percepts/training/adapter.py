@@ -1,0 +1,214 @@
+"""Sources with what a language model is to say of them in, an adapter between encoder and language model out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from .. import adapters
+from ..adapters import MARKERS, Adapter, Splicer, token_rms
+from ..encoders import spec as find
+from ..encoders._checkpoint import folder as checkpoint_folder
+from ..encoders._checkpoint import located
+from ..errors import MediaError, WeightsError
+from . import plots
+from ._table import Row, read
+from .features import Features, features
+from .loop import LOG, Fitted, Step, fit
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from ..jobs.progress import Progress
+
+Objective = Literal["ce", "kl"]
+TEMPERATURE = 2.0
+"""Of both distributions under "kl", as Ultravox has it: small probabilities say more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A causal language model of transformers and its tokenizer; `name` is what it is called in what is saved."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+
+    @classmethod
+    def load(cls, name: str) -> LanguageModel:
+        """Of a folder or hub id, float32. WeightsError where it is not to be had."""
+        from ..encoders import _modules
+
+        where = located(name)
+        if where is None:
+            raise WeightsError(f"{name!r} is neither the folder of a checkpoint nor a hub id (owner/name)")
+        path = checkpoint_folder(where)
+        return cls(_modules.pretrained("AutoModelForCausalLM", path), _modules.tokenizer(path), where)
+
+    def digest(self) -> str:
+        """sha256 over every tensor, bit by bit."""
+        sums = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            sums.update(name.encode())
+            sums.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return sums.hexdigest()
+
+
+def train_adapter(
+    table: str | Path,
+    output: str | Path,
+    *,
+    encoder: str,
+    lm: str | LanguageModel,
+    prompt: str,
+    kind: str = "linear",
+    settings: Mapping[str, Any] | None = None,
+    objective: Objective = "ce",
+    plan: Plan | None = None,
+    held_out: float = 0.1,
+    fps: float = 1.0,
+    hop: float | None = None,
+    workers: int | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> tuple[Adapter, Fitted]:
+    """Fit an adapter with encoder and language model frozen; killed and called again, it goes on where it was.
+
+    Args:
+        table: a CSV with columns `source` and `text`, what the model is to say; with "kl" also `transcript`.
+        output: the adapter's folder: adapter.safetensors and .json, curve.png, features/ (a job directory), run/.
+        encoder: whose frames.
+        lm: a folder or hub id of a causal language model, or one that is loaded.
+        prompt: with one marker, `<image>`, `<audio>` or `<video>`, where the soft tokens stand.
+        kind: of adapter: one of `percepts.adapters.KINDS`.
+        settings: of that kind.
+        objective: "ce": cross-entropy of `text`. "kl": the model is to say `text` as it would after reading
+            `transcript` in the marker's place (Ultravox's idea): its own distribution is the target.
+        plan: how long, how fast.
+        held_out: share of the sources that the score, the share of right tokens of `text`, is measured on; 0: none.
+        fps: frames a second of films.
+        hop: seconds from one window of sound to the next.
+        workers: processes that decode.
+        on_step: called after every step.
+        on_progress: called while features are computed.
+
+    Raises ValueError where table, prompt or settings are not as they must be, SettingsDiffer where `output` holds a run
+    with others.
+    """
+    plan, output = plan or Plan(), Path(output)
+    marker = _marker(prompt)
+    if objective not in ("ce", "kl"):
+        raise ValueError(f"expected an objective of ce or kl, got {objective!r}")
+    adapters.check(kind, settings or {})
+    rows = read(table, ["text", *(["transcript"] if objective == "kl" else [])])
+    speaker = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
+    before = speaker.digest()
+    cache = features([row["source"] for row in rows], output / "features", encoder, fps=fps, hop=hop, workers=workers,
+                     on_progress=on_progress)  # fmt: skip
+    rows = [row for row in rows if row["source"] in cache.rows]
+    if not rows:
+        raise MediaError(f"none of the sources of {table} could be used; the reasons are in {output}/features/ledger")
+    learned, kept = _parted(rows, held_out, plan.seed)
+    torch.manual_seed(plan.seed)
+    dim = speaker.model.get_input_embeddings().embedding_dim
+    adapter = adapters.make(kind, cache.data.shape[2], dim, **dict(settings or {}))
+    _match(adapter, speaker, cache, learned)
+    adapter.about = {"encoder": find(encoder).name, "lm": speaker.name, "prompt": prompt}
+    work = _Work(adapter, speaker, cache, prompt, marker, objective, Splicer(speaker.model, speaker.tokenizer))
+    told = {"encoder": adapter.about["encoder"], "lm": before, "prompt": prompt, "kind": kind,
+            "settings": adapter.settings, "objective": objective, "held_out": held_out,
+            "table": _digest(rows)}  # fmt: skip
+    done = fit(
+        adapter, lambda batch, _: work.loss([learned[i] for i in batch]), len(learned), plan, output / "run",
+        settings=told, validate=(lambda: work.score(kept, plan.batch_size)) if kept else None, on_step=on_step,
+    )  # fmt: skip
+    if speaker.digest() != before:
+        raise RuntimeError("the frozen language model changed while the adapter was trained")
+    adapters.save(adapter, output)
+    plots.curve(output / "run" / LOG, output / "curve.png", score="held-out tokens right")
+    return adapter, done
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """Rows of the table to losses and scores."""
+
+    adapter: Adapter
+    lm: LanguageModel
+    cache: Features
+    prompt: str
+    marker: str
+    objective: Objective
+    splicer: Splicer
+
+    def loss(self, rows: Sequence[Row]) -> torch.Tensor:
+        logits, targets = self._said(rows)
+        if self.objective == "ce":
+            return torch.nn.functional.cross_entropy(logits, targets)
+        with torch.no_grad():
+            wanted = self._read(rows)
+        log = torch.nn.functional.log_softmax(logits / TEMPERATURE, -1)
+        goal = torch.nn.functional.log_softmax(wanted / TEMPERATURE, -1)
+        return torch.nn.functional.kl_div(log, goal, log_target=True, reduction="batchmean") * TEMPERATURE**2
+
+    def score(self, rows: Sequence[Row], size: int) -> float:
+        """Share of the tokens that come out right when those before them are given."""
+        right = total = 0
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            logits, targets = self._said(part)
+            wanted = targets if self.objective == "ce" else self._read(part).argmax(-1)
+            right, total = right + int((logits.argmax(-1) == wanted).sum()), total + len(targets)
+        return right / total
+
+    def _said(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, V) logits where the tokens of the texts are due, and those tokens."""
+        data, mask, counts = self.cache.of([row["source"] for row in rows])
+        device = next(self.lm.model.parameters()).device
+        self.adapter.to(device)
+        soft = self.adapter(torch.from_numpy(data).to(device), torch.from_numpy(mask).to(device))
+        ends = np.cumsum(counts)
+        flat = [soft.embeds[a:b][soft.mask[a:b]] for a, b in zip(ends - counts, ends, strict=True)]
+        return self._logits([self.prompt] * len(rows), [{self.marker: [part]} for part in flat], rows)
+
+    def _read(self, rows: Sequence[Row]) -> torch.Tensor:
+        """The same logits after the transcript, in words."""
+        texts = [self.prompt.replace(self.marker, row["transcript"]) for row in rows]
+        return self._logits(texts, [{}] * len(rows), rows)[0]
+
+    def _logits(self, texts: Sequence[str], media: Any, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = self.splicer(texts, media, answers=[row["text"] for row in rows])
+        targets = batch.pop("labels")[:, 1:]
+        logits = self.lm.model(**batch, use_cache=False).logits[:, :-1]
+        due = targets != -100
+        return logits[due].float(), targets[due]
+
+
+def _marker(prompt: str) -> str:
+    held = [marker for marker in MARKERS for _ in range(prompt.count(marker))]
+    if len(held) != 1:
+        raise ValueError(f"expected one marker of {', '.join(MARKERS)} in the prompt, got {len(held)} in {prompt!r}")
+    return held[0]
+
+
+def _parted(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """What is learned from and what is held out, at least one each where the share is above 0."""
+    if not 0 <= share < 1:
+        raise ValueError(f"expected held_out from 0 to 1, got {share}")
+    order = np.random.default_rng(seed).permutation(len(rows))
+    count = 0 if not share or len(rows) < 2 else min(len(rows) - 1, max(1, round(share * len(rows))))
+    return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
+
+
+def _match(adapter: Adapter, lm: LanguageModel, cache: Features, rows: Sequence[Row]) -> None:
+    data, mask, _ = cache.of([row["source"] for row in rows[:64]])
+    adapter.match_scale(token_rms(lm.model), torch.from_numpy(data), torch.from_numpy(mask))
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    return hashlib.sha256(repr([sorted(row.items()) for row in rows]).encode()).hexdigest()

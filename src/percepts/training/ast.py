@@ -1,0 +1,246 @@
+"""Recordings or pictures with labels in, a fine-tuned classifier out, as an ordinary transformers directory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ..encoders import _modules, load
+from ..encoders import spec as find
+from ..encoders._checkpoint import digest
+from ..encoders._head import Classifying
+from ..encoders._scores import probabilities
+from ..encoders.ast import Ast
+from ..errors import MediaError, MissingExtra
+from . import plots
+from ._examples import Examples, examples
+from ._peers import peers
+from ._start import SmallAst, begin, is_ast
+from ._table import Row, read
+from .augment import Norm, blend, blend_spectra, mixing, shaken, spec_augment
+from .loop import LOG, Fitted, Step, fit
+from .metrics import measure
+from .plan import Plan
+from .recipes import RECIPES, Recipe
+from .stats import NormStats, norm_stats
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuned:
+    """What came of it. `scores` are what `metric` says of held-out sources: before training and at the end."""
+
+    output: Path
+    labels: tuple[str, ...]
+    fitted: Fitted
+    metric: str
+    before: float | None
+    after: float | None
+    stats: NormStats | None
+    parameters: int
+
+
+def train_ast(
+    table: str | Path,
+    output: str | Path,
+    *,
+    base: str | SmallAst,
+    recipe: Recipe | str = "plain",
+    plan: Plan | None = None,
+    split: str = "",
+    held_out: float = 0.1,
+    lora: int = 0,
+    norm: Literal["exact", "authors"] = "exact",
+    on_step: Callable[[Step], None] | None = None,
+) -> FineTuned:
+    """Fine-tune an AST, or another classifier of sound or pictures; killed and called again, it goes on where it was.
+
+    Args:
+        table: a CSV with columns `source` and `label`: a name, `a|b` where the task is multi, a number for regression.
+        output: a transformers directory: `percepts classify --model` and transformers take it; run/ has the log.
+        base: a checkpoint's folder or hub id, or `SmallAst()`, which begins from nothing.
+        recipe: a name of `RECIPES`, or your own. Its task decides the loss, at every step, and nothing else does.
+        plan: how long and how fast, instead of the recipe's.
+        split: a column; its rows with `test` are held out.
+        held_out: share of sources held out where there is no such column; 0: none.
+        lora: rank of the adapters that are trained in place of the weights, through peft; 0: all weights.
+        norm: how mean and deviation are measured where the recipe has none: see `norm_stats`.
+        on_step: called after every step.
+
+    A source longer than the window gives several, all with its label; its score is that of their mean. Sources that
+    cannot be used are logged and left out. Raises ValueError for labels that do not fit the task.
+    """
+    recipe = _recipe(recipe)
+    plan, output = plan or recipe.plan, Path(output)
+    rows = read(table, ["label", *([split] if split else [])])
+    learned, kept = _parted(rows, split, held_out, plan.seed)
+    labels = _labels(learned, recipe)
+    stats = None
+    if is_ast(base):
+        known = recipe.mean is not None and recipe.std is not None
+        mels = base.n_mels if isinstance(base, SmallAst) else int(_config(base)["num_mel_bins"])
+        stats = (NormStats(recipe.mean or 0.0, recipe.std or 1.0, 0) if known
+                 else norm_stats([r["source"] for r in learned], n_mels=mels, way=norm))  # fmt: skip
+    start, among = (output / "run" / "start").resolve(), peers()
+    if among.first:
+        begin(start, base, labels, recipe, stats, plan.seed)
+    among.meet()
+    encoder = load(find(str(start)))
+    assert isinstance(encoder, Classifying)
+    work = _Work(encoder, recipe, labels, lora)
+    train, test = (work.examples(part, output / "run") for part in (learned, kept))
+    if not len(train):
+        raise MediaError(f"none of the sources of {table} could be used; the log says why")
+    before = work.score(test) if len(test) else None
+    told = {"start": digest(str(start)), "recipe": {k: v for k, v in asdict(recipe).items() if k != "plan"},
+            "lora": lora, "sources": sorted(row["source"] for row in learned)}  # fmt: skip
+    draw = _balanced(train.truth) if recipe.balanced else None
+    done = fit(
+        work.model, lambda batch, rng: work.loss(train, batch, rng), len(train), plan, output / "run",
+        settings=told, validate=(lambda: work.score(test)) if len(test) else None, on_step=on_step, draw=draw,
+    )  # fmt: skip
+    after = work.score(test) if len(test) else None
+    if among.first:
+        work.save(output, start)
+        plots.curve(output / "run" / LOG, output / "curve.png", score=work.metric)
+    return FineTuned(output, tuple(labels), done, work.metric, before, after, stats, work.parameters)
+
+
+class _Work:
+    """A classifier and what it is trained by: examples to losses and scores."""
+
+    def __init__(self, encoder: Classifying, recipe: Recipe, labels: list[str], lora: int) -> None:
+        self.encoder, self.recipe, self.names = encoder, recipe, labels
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        import transformers
+
+        with _modules.quiet():
+            whole = getattr(transformers, encoder.head).from_pretrained(encoder.checkpoint.folder, dtype=torch.float32)
+        self.whole = whole
+        self.model = (_with_lora(whole, lora) if lora else whole).to(self.device)
+        self.parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self.first = encoder.first.to(self.device) if encoder.first is not None else None
+        self.called = encoder.called_with
+        self.norm = Norm(*encoder.norm) if isinstance(encoder, Ast) else None
+        self.metric = {"single": "accuracy", "multi": "mAP", "regression": "-mean squared error"}[recipe.task]
+
+    def examples(self, rows: Sequence[Row], folder: Path) -> Examples:
+        return examples(self.encoder, rows, lambda label: _truth(label, self.names, self.recipe), folder)
+
+    def loss(self, data: Examples, batch: Sequence[int], rng: torch.Generator) -> torch.Tensor:
+        recipe = self.recipe
+        x, target = torch.from_numpy(data.inputs[batch]), torch.from_numpy(data.truth[batch])
+        if recipe.mixup:
+            partner, own = mixing(len(batch), recipe.mixup, rng)
+            frames = torch.from_numpy(data.frames[batch])
+            x = blend_spectra(x, frames, partner, own, self.norm) if self.norm else blend(x, partner, own)
+            target = blend(target, partner, own)
+        if self.norm:
+            x = spec_augment(x, recipe.freq_mask, recipe.time_mask, self.norm(0.0), rng)
+            x = shaken(x, rng) if recipe.noise else x
+        return self._compared(self._logits(x), target.to(self.device))
+
+    def _compared(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        measured = torch.nn.functional
+        if self.recipe.task == "regression":
+            return measured.mse_loss(logits, target)
+        if self.recipe.task == "multi" or self.recipe.binary:
+            return measured.binary_cross_entropy_with_logits(logits, target)
+        return measured.cross_entropy(logits, target)
+
+    @torch.no_grad()
+    def score(self, data: Examples) -> float:
+        """By source: what its windows say in the mean."""
+        self.model.eval()
+        parts = (torch.from_numpy(data.inputs[i : i + 32].copy()) for i in range(0, len(data), 32))
+        said = np.concatenate([self._logits(part).cpu().numpy() for part in parts])
+        sources = np.unique(data.owner)
+        rows = [data.owner == source for source in sources]
+        truth = np.stack([data.truth[row][0] for row in rows])
+        if self.recipe.task == "regression":
+            return -float(np.mean((np.stack([said[row].mean(0) for row in rows]) - truth) ** 2))
+        chances = probabilities(said, self.recipe.task == "multi")
+        found = measure(truth.astype(bool), np.stack([chances[row].mean(0) for row in rows]))
+        return found.accuracy if self.recipe.task == "single" else found.mean_average_precision
+
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
+        with half:
+            x = x.to(self.device)
+            logits: torch.Tensor = self.model(x if self.first is None else self.first(x), **self.called).logits
+        return logits.float()
+
+    def save(self, output: Path, start: Path) -> None:
+        """The weights, whole: adapters are added to what they adapt."""
+        model = self.model.merge_and_unload() if self.model is not self.whole else self.model
+        with _modules.quiet():
+            model.to("cpu").save_pretrained(output)
+        shutil.copy(start / "preprocessor_config.json", output)
+
+
+def _with_lora(model: Any, rank: int) -> Any:
+    try:
+        import peft
+    except ModuleNotFoundError as error:
+        raise MissingExtra("--lora needs peft: pip install 'percepts[lora]'") from error
+    ends = ("q_proj", "v_proj", "query", "value")
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=[name for name, part in model.named_modules()
+                                                     if isinstance(part, torch.nn.Linear) and name.endswith(ends)],
+        modules_to_save=["classifier"],
+    )  # fmt: skip
+    with _modules.quiet():  # of what peft asks transformers for and transformers calls old
+        return peft.get_peft_model(model, config)
+
+
+def _recipe(recipe: Recipe | str) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ValueError(f"expected a recipe of {', '.join(RECIPES)}, got {recipe!r}")
+    return RECIPES[recipe]
+
+
+def _config(base: str) -> dict[str, Any]:
+    encoder = load(find(base))
+    assert isinstance(encoder, Classifying)
+    return encoder.config
+
+
+def _parted(rows: list[Row], split: str, share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    if split:
+        kept = [row for row in rows if row[split] == "test"]
+        if not kept or len(kept) == len(rows):
+            raise ValueError(f"expected some rows with `test` in column {split!r}, got {len(kept)} of {len(rows)}")
+        return [row for row in rows if row[split] != "test"], kept
+    order = np.random.default_rng(seed).permutation(len(rows))
+    count = round(share * len(rows))
+    return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
+
+
+def _labels(rows: Sequence[Row], recipe: Recipe) -> list[str]:
+    if recipe.task == "regression":
+        return ["value"]
+    names = chain.from_iterable(row["label"].split("|") if recipe.task == "multi" else [row["label"]] for row in rows)
+    found = sorted(set(names))
+    if len(found) < 2:
+        raise ValueError(f"expected at least two labels, got {', '.join(found) or 'none'}")
+    return found
+
+
+def _truth(label: str, names: Sequence[str], recipe: Recipe) -> np.ndarray:
+    if recipe.task == "regression":
+        return np.array([float(label)], np.float32)
+    there = label.split("|") if recipe.task == "multi" else [label]
+    return np.array([name in there for name in names], np.float32)
+
+
+def _balanced(truth: np.ndarray) -> np.ndarray:
+    """How often to draw each: the sum over its labels of one over how many have that label."""
+    return np.asarray((truth / np.maximum(truth.sum(0), 1)).sum(1) + 1e-9)

@@ -1,0 +1,89 @@
+"""What AST's authors do to training examples: blank bands and stretches, mix two recordings, add noise and roll."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from ..features.fbank import FLOOR
+
+Tensor = torch.Tensor
+Value = TypeVar("Value", float, torch.Tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """How log filter banks became an AST's inputs: (value - mean) / (2 std)."""
+
+    mean: float
+    std: float
+
+    def __call__(self, value: Value) -> Value:
+        """What log energies come out as; 0 as what AST is padded with."""
+        return (value - self.mean) / (2 * self.std)
+
+    def power(self, x: Tensor) -> Tensor:
+        """And back, without the logarithm."""
+        return (x * (2 * self.std) + self.mean).exp()
+
+
+def spec_augment(x: Tensor, freq: int, time: int, fill: float, generator: torch.Generator) -> Tensor:
+    """(B, T, M): in each example one band of up to `freq` mels and one stretch of up to `time` frames becomes `fill`.
+
+    SpecAugment (Park et al. 2019, arXiv 1904.08779), one mask of each kind, without time warping.
+    """
+    if not (freq or time):
+        return x
+    batch, frames, mels = x.shape
+    bands = _between(batch, mels, freq, generator)[:, None, :]
+    stretches = _between(batch, frames, time, generator)[:, :, None]
+    return x.masked_fill((bands | stretches).to(x.device), fill)
+
+
+def _between(batch: int, length: int, widest: int, generator: torch.Generator) -> Tensor:
+    """(B, length) bool, True in a random place that is 0 to `widest` wide."""
+    width = torch.rand(batch, 1, generator=generator) * min(widest, length)
+    first = torch.rand(batch, 1, generator=generator) * (length - width)
+    place = torch.arange(length)[None]
+    return (place >= first.floor()) & (place < first.floor() + width.floor())
+
+
+def mixing(batch: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(B,) with which example each is mixed, and (B,) how much of itself remains: 1, or from Beta(10, 10)."""
+    partner = torch.randperm(batch, generator=generator)
+    ones, others = (-torch.rand(2, batch, 10, generator=generator).log()).sum(2)  # two draws from Gamma(10)
+    chosen = torch.rand(batch, generator=generator) < share
+    return partner, torch.where(chosen, ones / (ones + others), torch.ones(batch))
+
+
+def blend(x: Tensor, partner: Tensor, own: Tensor) -> Tensor:
+    """(B, ...) `own` of each and the rest of its partner, as floats."""
+    share = own.reshape(-1, *[1] * (x.ndim - 1))
+    return share * x + (1 - share) * x[partner]
+
+
+def blend_spectra(x: Tensor, frames: Tensor, partner: Tensor, own: Tensor, norm: Norm) -> Tensor:
+    """(B, T, M): the inputs of recordings mixed as `blend` would mix their samples, from the inputs of each.
+
+    The authors mix samples. Of sounds whose phases do not depend on each other the powers add up, in the mean, so that
+    of a own + b (1 - own) is a's times own² and b's times (1 - own)²: no spectrum has to be made again.
+
+    frames   (B,) of each that are sound; a mixture is as long as the longer of the two
+    """
+    place = torch.arange(x.shape[1])
+    power = torch.where((place < frames[:, None])[..., None], norm.power(x), 0)
+    share = own[:, None, None] ** 2, (1 - own[:, None, None]) ** 2
+    mixed = (share[0] * power + share[1] * power[partner]).clamp(min=FLOOR).log()
+    longest = torch.maximum(frames, frames[partner])
+    mixed = torch.where((place < longest[:, None])[..., None], norm(mixed), norm(0.0))
+    return torch.where((own < 1)[:, None, None], mixed, x)
+
+
+def shaken(x: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, T, M) with uniform noise of up to a random tenth, rolled in time by up to 10 frames."""
+    loud = torch.rand(len(x), 1, 1, generator=generator) / 10
+    noisy = x + (torch.rand(x.shape, generator=generator) * loud).to(x.device)
+    turns = torch.randint(-10, 10, (len(x),), generator=generator).tolist()
+    return torch.stack([row.roll(turn, 0) for row, turn in zip(noisy, turns, strict=True)])

@@ -1,0 +1,115 @@
+"""An encoder's frames of every window of many sources: computed once by a job, read from its directory ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..encoders import load, register
+from ..encoders import spec as find
+from ..encoders._checkpoint import is_checkpoint
+from ..encoders.pooling import concat
+from ..errors import EncodeError
+from ..jobs.run import embed
+from ..types import Clip, Encoder, Frames, Inputs, Spec
+from ._vectors import windows
+
+if TYPE_CHECKING:
+    from ..jobs.progress import Progress
+
+SUFFIX = "-frames"
+
+
+class FramesAsVector:
+    """An encoder whose vectors are another's frames, T steps of D numbers one after the other, masked ones zero.
+
+    So the job engine keeps frames as it keeps vectors: restartable, verified, and a broken file costs no good one.
+    """
+
+    def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
+        self.spec = spec
+        ours = not spec.weights or not is_checkpoint(spec.weights[0])
+        name = spec.name.removesuffix(SUFFIX) if ours else spec.weights[0]
+        self._inner: Encoder = load(name, runtime=runtime, threads=threads)
+
+    @property
+    def runtime(self) -> str:
+        """What runs the encoder."""
+        return str(getattr(self._inner, "runtime", ""))
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """As the encoder does."""
+        return self._inner.prepare(clips)
+
+    def encode(self, inputs: Inputs) -> Frames:
+        """(B, 1, T * D); the frames that a short window lacks are zero, as masked ones are."""
+        flat = concat(self._inner.encode(inputs))
+        missing = self.spec.dim - flat.shape[1]
+        if missing < 0:
+            raise EncodeError(
+                f"{self.spec.name}: expected at most {self.spec.dim} numbers of a window, as of the one looked at "
+                f"first, got {flat.shape[1]}: how many frames it gives depends on the source"
+            )
+        flat = np.pad(flat, ((0, 0), (0, missing)))[:, None]
+        return Frames(np.ascontiguousarray(flat), np.ones(flat.shape[:2], bool), 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """data (W, T, D) float32, in memory or mapped from a file; rows: source → which windows are its own, in order."""
+
+    data: np.ndarray
+    rows: Mapping[str, np.ndarray]
+
+    def of(self, sources: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Windows of these sources, (w, T, D), their mask (w, T), and how many windows each source has."""
+        chosen = [self.rows[source] for source in sources]
+        data = self.data[np.concatenate(chosen)]
+        return data, data.any(axis=2), [len(rows) for rows in chosen]
+
+
+def frames_shape(encoder: str) -> tuple[int, int]:
+    """(T, D) of the frames of a full window, by looking at one: a second encode would tell the same."""
+    model = load(encoder)
+    row = model.spec
+    if row.kind == "audio":
+        clip = Clip(np.zeros((1, round(row.window * row.rate)), np.float32), "audio", row.rate)
+    else:
+        count = max(1, round(row.window * row.rate))
+        clip = Clip(np.full((count, 64, 64, 3), 127, np.uint8), row.kind, row.rate)
+    _, steps, dim = model.encode(model.prepare([clip])).data.shape
+    return steps, dim
+
+
+def features(
+    sources: Iterable[str],
+    directory: str | Path,
+    encoder: str,
+    *,
+    fps: float = 1.0,
+    hop: float | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Features:
+    """The frames of these sources; what the directory holds of them already is not computed again.
+
+    A source that cannot be used, or gives more frames than a full window of silence or grey does, is in the directory's
+    ledger and missing here. SettingsDiffer where the directory was made with another encoder or cut.
+    """
+    shape, row = frames_shape(encoder), find(encoder)
+    register(replace(row, name=row.name + SUFFIX, target=f"{__name__}:{FramesAsVector.__name__}", pool="mean",
+                     dim=shape[0] * shape[1]))  # fmt: skip
+    done = embed(
+        list(sources), directory, models=[row.name + SUFFIX], fps=fps, hop=hop, workers=workers, on_progress=on_progress
+    )
+    if done.interrupted:
+        raise KeyboardInterrupt
+    found = windows(directory)
+    rows: dict[str, list[int]] = {}
+    for number, source in enumerate(found.sources):
+        rows.setdefault(source, []).append(number)
+    return Features(found.data.reshape(-1, *shape), {source: np.array(r) for source, r in rows.items()})

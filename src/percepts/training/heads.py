@@ -1,0 +1,218 @@
+"""A job directory and labels in, a small classifier on its vectors out, and how good it is on what it did not see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from ..encoders._scores import probabilities
+from ..encoders.head import MODEL_TYPE, WEIGHTS, forward
+from ..errors import JobError, MissingExtra
+from . import plots
+from ._fitters import FITTERS, Weights
+from ._table import of_folders, read
+from ._vectors import IN_MEMORY, Windows, windows
+from .metrics import Metrics, measure
+
+Kind = Literal["linear", "mlp"]
+Task = Literal["single", "multi"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What came of it.
+
+    labels   in the order of the probabilities
+    whole    of all predictions for sources that were held out, together
+    folds    the name of each fold (the group held out, or a number) and how good it was there
+    sources, windows   how many it was fitted to in the end
+    """
+
+    output: Path
+    labels: tuple[str, ...]
+    whole: Metrics
+    folds: tuple[tuple[str, Metrics], ...]
+    sources: int
+    windows: int
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean over folds: each speaker counts alike, however much they said."""
+        return float(np.mean([metrics.accuracy for _, metrics in self.folds]))
+
+
+def train_head(
+    directory: str | Path,
+    labels: str | Path,
+    output: str | Path,
+    *,
+    model: str = "",
+    kind: Kind = "linear",
+    task: Task = "single",
+    groups: str = "",
+    split: str = "",
+    folds: int = 5,
+    strength: float = 1.0,
+    seed: int = 0,
+    in_memory: int = IN_MEMORY,
+    on_fold: Callable[[str, Metrics], None] | None = None,
+) -> Trained:
+    """Fit a head on the vectors of a job directory; measured on held-out sources, then fitted to all of them.
+
+    Args:
+        directory: of `percepts embed`.
+        labels: a CSV with columns `source` and `label`; or "folders": each source's label is its folder's name.
+        output: the head's folder: `percepts classify --model` and `percepts.load` take it.
+        model: whose vectors, where the directory holds several.
+        kind: "linear" is logistic regression, "mlp" has one hidden layer of 256.
+        task: "single": one label a source; "multi": any number, written `a|b`.
+        groups: a column of the CSV: each of its values is held out in turn, as speakers are to be.
+        split: a column of the CSV: rows with `test` there are held out; the final head is not fitted to them either.
+        folds: where neither is given.
+        strength: of the pull towards small weights.
+        seed: of folds and of initial weights.
+        in_memory: bytes of vectors above which torch fits them from a file, batch by batch.
+        on_fold: called as each fold is measured.
+
+    Raises ValueError where labels and vectors do not meet, JobError where there are no vectors.
+    """
+    if kind not in FITTERS or task not in ("single", "multi"):
+        raise ValueError(
+            f"expected kind of {', '.join(FITTERS)} and task of single or multi, got {kind!r} and {task!r}"
+        )
+    if groups and split:
+        raise ValueError("expected groups or split, not both: each says what is held out")
+    try:
+        import sklearn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"heads need {error.name}: pip install 'percepts[train]'") from error
+    data = windows(directory, model, in_memory=in_memory)
+    if not len(data.sources):
+        raise JobError(f"{directory} holds no vectors yet; its ledger says why")
+    unique = sorted(set(data.sources))
+    columns = ["label", *filter(None, (groups, split))]
+    rows = of_folders(unique) if str(labels) == "folders" else read(labels, columns)
+    examples = _Examples.of(data, rows, task)
+    fitter = FITTERS[kind]
+
+    def fitted(chosen: np.ndarray) -> Weights:
+        return fitter(data.data, chosen[examples.owner] & examples.used, examples.truth, examples.owner, task=task,
+                      strength=strength, seed=seed, in_memory=in_memory)  # fmt: skip
+
+    found, truths, said = list[tuple[str, Metrics]](), list[np.ndarray](), list[np.ndarray]()
+    plan = list(_held_out(examples, groups, split, folds, seed))
+    for name, test in plan:
+        chances = examples.predict(data, fitted(~test), test, task)
+        truths.append(examples.truth[test])
+        said.append(chances)
+        found.append((name, measure(truths[-1], chances)))
+        if on_fold:
+            on_fold(*found[-1])
+    whole = measure(np.concatenate(truths), np.concatenate(said))
+    kept = ~plan[0][1] if split else np.ones(len(examples.truth), bool)
+    result = Trained(Path(output), examples.labels, whole, tuple(found), int(kept.sum()),
+                     int((kept[examples.owner] & examples.used).sum()))  # fmt: skip
+    _save(result, fitted(kept), data, {"kind": kind, "task": task, "strength": strength, "seed": seed})
+    return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Examples:
+    """labels (C,), truth (S, C) of the labelled sources, owner (W,) the source of each window, used (W,), rows (S,)."""
+
+    labels: tuple[str, ...]
+    truth: np.ndarray
+    owner: np.ndarray
+    used: np.ndarray
+    rows: list[dict[str, str]]
+
+    @classmethod
+    def of(cls, data: Windows, rows: Sequence[dict[str, str]], task: Task) -> _Examples:
+        there = set(data.sources)
+        rows = [row for row in rows if row["source"] in there and row["label"]]
+        if not rows:
+            raise ValueError(
+                f"none of the labelled sources is in the directory; there it begins with {sorted(there)[0]}; paths in "
+                "the CSV are seen from the CSV's folder"
+            )
+        each = [row["label"].split("|") if task == "multi" else [row["label"]] for row in rows]
+        names = sorted({name for found in each for name in found})
+        if len(names) < 2:
+            raise ValueError(f"expected at least two labels, got {', '.join(names)}")
+        truth = np.array([[name in found for name in names] for found in each])
+        place = {row["source"]: i for i, row in enumerate(rows)}
+        owner = np.array([place.get(source, -1) for source in data.sources])
+        return cls(tuple(names), truth, owner, owner >= 0, rows)
+
+    def predict(self, data: Windows, weights: Weights, test: np.ndarray, task: str) -> np.ndarray:
+        """(n, C) for the n held-out sources: the mean of their windows' probabilities."""
+        chosen = np.flatnonzero(test[self.owner] & self.used)
+        total, count = np.zeros(self.truth.shape), np.zeros(len(self.truth))
+        for part in np.array_split(chosen, max(1, len(chosen) // 65_536)):
+            np.add.at(total, self.owner[part], probabilities(forward(weights, data.data[part]), task == "multi"))
+            np.add.at(count, self.owner[part], 1)
+        return np.asarray(total[test] / count[test, None])
+
+
+def _held_out(examples: _Examples, groups: str, split: str, folds: int, seed: int) -> Sequence[tuple[str, np.ndarray]]:
+    """Name and (S,) bool of what is held out, fold by fold."""
+    if split:
+        test = np.array([row[split] == "test" for row in examples.rows])
+        if test.all() or not test.any():
+            counts = f"{test.sum()} of {len(test)}"
+            raise ValueError(f"expected some rows with `test` in column {split!r} and some without, got {counts}")
+        return [("test", test)]
+    if groups:
+        of = np.array([row[groups] for row in examples.rows])
+        names = sorted(set(of))
+        if len(names) < 2:
+            raise ValueError(f"expected at least two groups in column {groups!r}, got {', '.join(names)}")
+        return [(name, of == name) for name in names]
+    rarest = int(examples.truth.sum(axis=0).min())
+    if not 2 <= folds <= len(examples.truth):
+        raise ValueError(f"expected folds from 2 to the number of sources, {len(examples.truth)}, got {folds}")
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    single = (examples.truth.sum(axis=1) == 1).all() and rarest >= folds
+    cutter = (StratifiedKFold if single else KFold)(folds, shuffle=True, random_state=seed)
+    of = np.empty(len(examples.truth), int)
+    for number, (_, test) in enumerate(cutter.split(examples.truth, examples.truth.argmax(axis=1))):
+        of[test] = number
+    return [(f"fold {number + 1}", of == number) for number in range(folds)]
+
+
+def _save(result: Trained, weights: Weights, data: Windows, made: dict[str, Any]) -> None:
+    """config.json, head.safetensors, metrics.json, confusion.png."""
+    result.output.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(w) for name, w in weights.items()}, result.output / WEIGHTS)
+    spec = data.spec
+    encoder = spec.weights[0] if spec.target != _target(spec.name) else spec.name
+    config = {"model_type": MODEL_TYPE, "encoder": encoder, "labels": result.labels, **made}
+    _write(result.output / "config.json", config)
+    told = {name: _plain(metrics) for name, metrics in (("held_out", result.whole), *result.folds)}
+    _write(result.output / "metrics.json", {"mean_accuracy_of_folds": result.mean_accuracy, **told})
+    if result.whole.confusion is not None:
+        title = f"{spec.name}: {result.whole.accuracy:.1%} of {result.whole.count:,} held-out sources right"
+        plots.confusion(result.whole.confusion, result.labels, result.output / "confusion.png", title=title)
+
+
+def _target(name: str) -> str:
+    """Of the encoder that this name means in the table; "" where it is the name of a checkpoint's folder."""
+    from ..encoders import names, spec
+
+    return spec(name).target if name in names() else ""
+
+
+def _plain(metrics: Metrics) -> dict[str, Any]:
+    return {"sources": metrics.count, "accuracy": metrics.accuracy, "f1": metrics.f1,
+            "mAP": metrics.mean_average_precision}  # fmt: skip
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

@@ -1,0 +1,294 @@
+"""Batches of example numbers in, fitted weights out: warm-up, decay, validation, early stop; a kill costs no result.
+
+Everything random in a step comes from the seed and the number of the step, so a run that is resumed takes the very
+steps it would have taken, and on one CPU with as many threads ends at the very weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
+from torch import nn
+
+from ..errors import JobDamaged, SettingsDiffer
+from ..stores._files import atomic
+from ._peers import peers
+from .plan import Plan
+
+CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
+COLUMNS = ("step", "epoch", "lr", "loss", "score", "seconds")
+
+Loss = Callable[[Sequence[int], torch.Generator], torch.Tensor]
+"""Numbers of examples and a source of randomness to the mean loss of the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a run is. `loss` is the mean since the last one told, `score` that of the last validation."""
+
+    step: int
+    steps: int
+    epoch: int
+    lr: float
+    loss: float
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a run did. `best` is the highest score and `best_step` when; `stopped` says that patience ended it."""
+
+    steps: int
+    loss: float
+    score: float | None
+    best: float | None
+    best_step: int
+    stopped: bool
+    seconds: float
+    resumed_from: int
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds beside the weights."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    averaged: int = 0
+    seconds: float = 0.0
+    log: list[list[Any]] = field(default_factory=list)
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    count: int,
+    plan: Plan,
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any],
+    validate: Callable[[], float] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    draw: np.ndarray | None = None,
+) -> Fitted:
+    """Fit the parameters of `model` that ask for gradients; they are the best (or the mean) when this returns.
+
+    Args:
+        model: what is trained; nothing else is changed.
+        loss: of a batch.
+        count: how many examples there are.
+        plan: how long, how fast.
+        folder: for log.csv and the checkpoint; a run of the same settings goes on there, another one is refused.
+        settings: what else decides the result, as JSON.
+        validate: a score, higher is better. None: there is no validation, and the last weights stay.
+        on_step: called after every step.
+        draw: (count,) weights by which examples are drawn with replacement; None: each once an epoch.
+
+    Raises SettingsDiffer naming the setting that is another, ValueError where there is nothing to train on.
+    """
+    if count < 1:
+        raise ValueError("expected at least one example to train on, got none")
+    return _Run(model, loss, count, plan.of(count), Path(folder), dict(settings), validate, on_step, draw).run()
+
+
+class _Run:
+    def __init__(
+        self, model: nn.Module, loss: Loss, count: int, plan: Plan, folder: Path, settings: dict[str, Any],
+        validate: Callable[[], float] | None, on_step: Callable[[Step], None] | None, draw: np.ndarray | None,
+    ) -> None:  # fmt: skip
+        self.model, self.loss, self.count, self.plan = model, loss, count, plan
+        self.folder, self.validate, self.on_step, self.draw = folder, validate, on_step, draw
+        self.settings = json.loads(json.dumps({**settings, **asdict(plan), "examples": count}))
+        self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not self.weights:
+            raise ValueError("expected a model with parameters to train, all of them are frozen")
+        self.buffers = dict(model.named_buffers())
+        self.optimizer = torch.optim.AdamW(self.weights.values(), plan.lr, weight_decay=plan.weight_decay)
+        self.best: dict[str, torch.Tensor] = {}
+        self.mean: dict[str, torch.Tensor] = {}
+        self.state, self.peers = _State(), peers()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self) -> Fitted:
+        self._resume()
+        begun, state, plan = time.monotonic() - self.state.seconds, self.state, self.plan
+        resumed, losses, stopped = state.step, list[float](), self._out_of_patience()
+        for step, batch in self._batches(state.step):
+            if stopped:
+                break
+            losses.append(self._step(step, batch))
+            state.step, state.seconds = step + 1, time.monotonic() - begun
+            last = state.step == plan.steps
+            if plan.average_from is not None and (self._ends_epoch() or last):
+                self._average()
+            if state.step % plan.every == 0 or last:
+                self._note(float(np.mean(losses)))
+                losses = []
+                stopped = self._out_of_patience()
+            if self.on_step:
+                self.on_step(self._said(losses))
+        self._finish()
+        final = state.log[-1]
+        return Fitted(state.step, final[3], final[4], state.best, state.best_step, stopped, state.seconds, resumed)
+
+    def _step(self, step: int, batch: Sequence[int]) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.lr * self.plan.factor(step, self.count)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        own = batch[self.peers.rank :: self.peers.count] or batch[:1]
+        share = len(own) * self.peers.count / len(batch) if len(batch) > self.peers.rank else 0.0
+        generator = torch.Generator().manual_seed(self._seed(step))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed(step))
+            value = self.loss(own, generator) * share
+        if not value.isfinite():
+            raise FloatingPointError(
+                f"the loss is {value.item()} in step {step}: try a smaller --lr than {self.plan.lr:g}"
+            )
+        value.backward()  # type: ignore[no-untyped-call]
+        for weight in self.weights.values():
+            if weight.grad is not None:
+                weight.grad = self.peers.mean(weight.grad)
+        self.optimizer.step()
+        return self.peers.mean(value.detach()).item()
+
+    def _seed(self, step: int) -> int:
+        return int(np.random.SeedSequence([self.plan.seed, step]).generate_state(1)[0])
+
+    def _batches(self, first: int) -> Iterator[tuple[int, list[int]]]:
+        """From step number `first` on; an epoch's order comes from the seed and its number alone."""
+        size = self.plan.batch_size
+        each = -(-self.count // size)
+        order, of = np.empty(0, int), -1
+        for step in range(first, self.plan.steps):
+            epoch, place = divmod(step, each)
+            if epoch != of:
+                rng, of = np.random.default_rng([self.plan.seed, epoch]), epoch
+                order = rng.permutation(self.count) if self.draw is None else rng.choice(
+                    self.count, self.count, p=self.draw / self.draw.sum()
+                )  # fmt: skip
+            yield step, order[place * size : (place + 1) * size].tolist()
+
+    def _ends_epoch(self) -> bool:
+        return self.state.step % -(-self.count // self.plan.batch_size) == 0
+
+    def _epoch(self) -> int:
+        return (self.state.step - 1) // -(-self.count // self.plan.batch_size)
+
+    def _average(self) -> None:
+        """Running mean of the weights after every epoch that counts."""
+        if self._epoch() < (self.plan.average_from or 0):
+            return
+        self.state.averaged += 1
+        for name, value in self.weights.items():
+            old = self.mean.setdefault(name, torch.zeros_like(value))
+            old += (value.detach() - old) / self.state.averaged
+
+    def _note(self, loss: float) -> None:
+        """Validate, log, keep."""
+        state, score = self.state, None
+        if self.validate:
+            self.model.eval()
+            with torch.no_grad():
+                score = float(self.validate())
+            if state.best is None or score > state.best:
+                state.best, state.best_step = score, state.step
+                self.best = {name: value.detach().clone() for name, value in self._tensors().items()}
+        lr = self.optimizer.param_groups[0]["lr"]
+        state.log.append([state.step, self._epoch(), lr, loss, score, round(state.seconds, 3)])
+        if self.peers.first:
+            with atomic(self.folder / LOG) as file:
+                file.write(_csv(state.log))
+            self._save()
+        self.peers.meet()
+
+    def _out_of_patience(self) -> bool:
+        """Whether so many validations in a row were no better than the best before them."""
+        waited = sum(row[0] > self.state.best_step for row in self.state.log)
+        return bool(self.validate) and 0 < self.plan.patience <= waited
+
+    def _said(self, losses: Sequence[float]) -> Step:
+        state, log = self.state, self.state.log
+        loss = float(np.mean(losses)) if losses else log[-1][3]
+        score = log[-1][4] if log else None
+        lr = self.optimizer.param_groups[0]["lr"]
+        return Step(state.step, self.plan.steps, self._epoch(), lr, loss, score, state.seconds)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return {**self.weights, **self.buffers}
+
+    def _finish(self) -> None:
+        kept = self.mean if self.mean else self.best
+        with torch.no_grad():
+            for name, value in self._tensors().items():
+                if name in kept:
+                    value.copy_(kept[name])
+        self.model.eval()
+
+    def _save(self) -> None:
+        tensors = {f"weights.{name}": value.detach() for name, value in self._tensors().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"mean.{name}": value for name, value in self.mean.items()}
+        for name, value in self.weights.items():
+            tensors |= {f"adam.{part}.{name}": t for part, t in self.optimizer.state[value].items()}
+        facts = {"settings": json.dumps(self.settings), "state": json.dumps(asdict(self.state))}
+        data = to_bytes({name: value.cpu().contiguous() for name, value in tensors.items()}, facts)
+        with atomic(self.folder / CHECKPOINT) as file:
+            file.write(data)
+
+    def _resume(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return
+        try:
+            with safe_open(path, "pt") as file:
+                facts = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+        except Exception as error:
+            raise JobDamaged(f"{path}: cannot be read ({error}); delete it to begin again") from error
+        _check_same(json.loads(facts["settings"]), self.settings, self.folder)
+        self.state = _State(**json.loads(facts["state"]))
+        parts = {part: _under(tensors, part) for part in ("weights", "best", "mean")}
+        self.best, self.mean = parts["best"], parts["mean"]
+        with torch.no_grad():
+            for name, value in self._tensors().items():
+                value.copy_(parts["weights"][name])
+        for name, value in self.weights.items():
+            self.optimizer.state[value] = {
+                part: tensors[f"adam.{part}.{name}"] for part in ("step", "exp_avg", "exp_avg_sq")
+                if f"adam.{part}.{name}" in tensors
+            }  # fmt: skip
+
+
+def _under(tensors: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+
+
+def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
+    differ = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if differ:
+        name = differ[0]
+        raise SettingsDiffer(
+            f"{folder} holds a run with {name} = {old.get(name)!r}, asked for is {new.get(name)!r}; "
+            "say it as before to go on, or take another folder"
+        )
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    return text.getvalue().encode()

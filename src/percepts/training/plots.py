@@ -1,0 +1,71 @@
+"""Curves, confusion and fits as PNG. Needs matplotlib, drawn without a display and without its global state."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, ACCENT, PALE = "#1f2933", "#0b7285", "#e8590c"
+
+
+def figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
+    """An empty picture in the house's colours. MissingExtra without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"pictures need {error.name}: pip install 'percepts[train]'") from error
+    made = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(made)
+    axes: Any = made.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
+    return made, axes
+
+
+def curve(log: Path, target: Path, *, score: str = "score") -> None:
+    """The log of a run: its loss, and its score where it was validated, over the steps."""
+    with log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    picture, axes = figure()
+    axes.plot(steps, [float(row["loss"]) for row in rows], color=ACCENT, label="loss")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss", color=ACCENT)
+    axes.set_ylim(bottom=0)
+    scored = [(step, float(row["score"])) for step, row in zip(steps, rows, strict=True) if row["score"]]
+    if scored:
+        other = axes.twinx()
+        other.spines["top"].set_visible(False)
+        other.plot(*zip(*scored, strict=True), color=PALE, marker="o", markersize=3)
+        other.set_ylabel(score, color=PALE)
+    picture.savefig(target)
+
+
+def confusion(counts: np.ndarray, labels: Sequence[str], target: Path, *, title: str = "") -> None:
+    """Rows true, columns said; a cell's shade is its share of the row, its number the count."""
+    size = max(4.0, min(14.0, 0.45 * len(labels) + 2))
+    picture, axes = figure(size, size)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="GnBu", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=60 if max(map(len, labels)) > 3 else 0, ha="center")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("said")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize=10)
+    if len(labels) <= 30:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if share[row, column] > 0.6 else INK
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
+    picture.savefig(target)

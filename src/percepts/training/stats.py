@@ -1,0 +1,82 @@
+"""Recordings in, mean and deviation of their log filter banks out: exact in one pass, or as AST's authors did it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+
+from ..features.fbank import AST_RATE, kaldi_fbank
+from ..features.resample import resample
+from ..media import Source, mono, stream_audio
+
+
+@dataclass(frozen=True, slots=True)
+class NormStats:
+    """Mean and standard deviation over `frames` spectra of sound."""
+
+    mean: float
+    std: float
+    frames: int
+
+
+def norm_stats(
+    sources: Iterable[Source],
+    *,
+    n_mels: int = 128,
+    max_length: int = 1024,
+    way: Literal["exact", "authors"] = "exact",
+    batch: int = 1000,
+) -> NormStats:
+    """What AST's inputs are normalised with, for recordings of one's own.
+
+    "exact": over every frame of sound and nothing else, one recording in memory at a time; merging is Chan's.
+    "authors": as get_norm_stats.py, which cuts or fills every recording to `max_length` frames with zeros and takes the
+    mean of the means and deviations of batches, so that it depends on their size and on how short recordings are;
+    without the masking and mixing that the committed script has switched on. ValueError where there is no sound.
+    """
+    if way not in ("exact", "authors"):
+        raise ValueError(f"expected way to be exact or authors, got {way!r}")
+    spectra = (kaldi_fbank(wave, AST_RATE, n_mels=n_mels) for wave in map(waveform, sources) if len(wave))
+    found = _exact(spectra) if way == "exact" else _authors(spectra, max_length, batch)
+    if not found.frames:
+        raise ValueError("expected recordings with sound, got none")
+    return found
+
+
+def waveform(source: Source, rate: int = AST_RATE) -> np.ndarray:
+    """(N,) float32, mixed down, at that rate."""
+    blocks = [clip.data[0] for clip in resample(map(mono, stream_audio(source)), rate)]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def _exact(spectra: Iterable[np.ndarray]) -> NormStats:
+    count = frames = 0
+    mean = square = 0.0
+    for values in spectra:
+        size, there = values.size, float(values.mean(dtype=np.float64))
+        apart = there - mean
+        square += float(np.square(values - there, dtype=np.float64).sum()) + apart**2 * count * size / (count + size)
+        mean += apart * size / (count + size)
+        count, frames = count + size, frames + len(values)
+    return NormStats(mean, math.sqrt(square / count) if count else 0.0, frames)
+
+
+def _authors(spectra: Iterable[np.ndarray], max_length: int, batch: int) -> NormStats:
+    """torch.std divides by n - 1."""
+    found, frames, stream = list[tuple[float, float]](), 0, iter(spectra)
+    while group := list(islice(_filled(stream, max_length), batch)):
+        values = np.stack(group)
+        found.append((float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64, ddof=1))))
+        frames += values.shape[0] * values.shape[1]
+    means = np.mean(found, axis=0) if found else (0.0, 0.0)
+    return NormStats(float(means[0]), float(means[1]), frames)
+
+
+def _filled(spectra: Iterator[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    for values in spectra:
+        yield np.pad(values[:length], [(0, max(0, length - len(values))), (0, 0)])
