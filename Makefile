@@ -28,7 +28,8 @@ demo: $(VENV)/.has-demo
 	$(BIN)/percepts demo --output demo-output
 
 # A file of tests stays together, since its fixtures are dear; each process holds some 2 GB of models.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+# A process that dies ends the run, by the name of its test: when xdist replaces one late, it can wait for ever.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 test: $(VENV)/.has-dev
 	$(PYTEST) -m "not slow"

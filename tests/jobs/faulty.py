@@ -99,10 +99,10 @@ class Stuck(FakeImage):
 
 
 class Impatient(Stuck):
-    """The same in a process that no test can reach into: it has a third of a second for a batch."""
+    """The same in a process that no test can reach into: it has a second for a batch."""
 
     def check(self, item: np.ndarray) -> None:
-        watchdog.PATIENCE = 0.3  # four times as much for the first: more than the second between two looks
+        watchdog.PATIENCE = 1.0
         super().check(item)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +31,7 @@ def test_killed_at_any_boundary_twice_and_resumed_nothing_is_lost_doubled_or_cha
 def test_a_model_that_hangs_is_broken_off_at_the_one_that_does_it(
     photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(watchdog_module, "PATIENCE", 0.5)
     report = embed(photos(9, red=(4,)), tmp_path / "v", models=["test-stuck"], workers=0, batch_size=8)
     assert (report.done, report.failed) == (8, 1)
     entry = ledger(tmp_path / "v")["0004.png"]
@@ -42,7 +45,8 @@ def test_a_model_that_hears_no_signal_ends_the_run_which_finds_the_item_when_it_
     folder, out = photos(6, red=(4,)), tmp_path / "v"
     code = (
         "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts.encoders import register\n"
-        "register(faulty.spec('Deaf')); from percepts.jobs import run, watchdog; watchdog.PATIENCE = 0.1\n"
+        "register(faulty.spec('Deaf')); from percepts.jobs import run, watchdog\n"
+        "watchdog.PATIENCE = watchdog.GRACE = 0.5\n"
         "run.embed(sys.argv[1], sys.argv[2], models=['test-deaf'], workers=0, batch_size=8)"
     )
     command = [sys.executable, "-c", code, str(folder), str(out), str(HERE)]
@@ -55,6 +59,20 @@ def test_a_model_that_hears_no_signal_ends_the_run_which_finds_the_item_when_it_
     assert ledger(out)["0004.png"]["error"] == "EncoderHung"
     assert len(rows(out, "test-deaf")) == 5 and not (out / "stalled.json").exists()
     assert verify(out).ok
+
+
+def test_after_the_whole_machine_stood_still_a_batch_is_asked_before_its_process_is_ended() -> None:
+    code = (
+        "import os, signal, time; from percepts.jobs import watchdog\n"
+        "watchdog.PATIENCE, watchdog.GRACE = 0.2, 1.0\n"
+        "with watchdog.Watchdog() as it, it.over('model', ['a.png']):\n"
+        "    os.kill(os.getpid(), signal.SIGSTOP); time.sleep(3600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    time.sleep(3)
+    process.send_signal(signal.SIGCONT)
+    assert "EncodeError: model gave no sign for" in process.communicate()[1] and process.returncode == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")

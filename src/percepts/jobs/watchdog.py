@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 900.0
 """Seconds for one batch; four times as many for the first of a model, which may have to fetch weights."""
+GRACE = 900.0
+"""Seconds that a batch which was asked to end has for it, before the process is ended."""
 STALLED = "stalled.json"
 """In the job directory: the sources of the batch at which a run hung so deeply that it had to be ended."""
 HUNG = 70
@@ -32,17 +34,17 @@ class Watchdog:
     """Watches what the main thread does between `over` and its end.
 
     A batch that takes too long is interrupted by a signal, which ends whatever Python or a system call is waiting for;
-    the batch is then halved like any that fails. What does not hear signals, a kernel that never returns, cannot be
-    interrupted: the stacks go to stderr, the sources to STALLED, and the process ends. The next run takes those one by
-    one, and marks the one at which it hangs alone. Without a directory, in a process that another one supervises, that
-    one sees the end and does the same.
+    the batch is then halved like any that fails. What does not hear signals for GRACE, a kernel that never returns,
+    cannot be interrupted: the stacks go to stderr, the sources to STALLED, and the process ends. The next run takes
+    those one by one, and marks the one at which it hangs alone. Without a directory, in a process that another one
+    supervises, that one sees the end and does the same. After a pause of the whole machine a batch is asked first too.
     """
 
     def __init__(self, directory: Path | None = None):
         self._file = directory / STALLED if directory else None
         self._held: tuple[str, Sequence[str], float] | None = None
         self._known: set[str] = set()
-        self._asked = False
+        self._asked: float | None = None
         self._end = threading.Event()
 
     def __enter__(self) -> Watchdog:
@@ -61,7 +63,7 @@ class Watchdog:
     @contextmanager
     def over(self, model: str, sources: Sequence[str]) -> Iterator[None]:
         """The model is at these sources until the end of the block. Raises EncodeError where it takes too long."""
-        self._asked = False
+        self._asked = None
         self._held = model, sources, time.monotonic()
         try:
             yield
@@ -74,12 +76,15 @@ class Watchdog:
             if (held := self._held) is None:
                 continue
             model, sources, since = held
-            late = time.monotonic() - since - PATIENCE * (1 if model in self._known else 4)
-            if late > PATIENCE:
+            now = time.monotonic()
+            if self._asked is None and now - since > PATIENCE * (1 if model in self._known else 4):
+                self._asked = now
+            if self._asked is None:
+                continue
+            if now - self._asked > GRACE:
                 self._give_up(model, sources)
-            elif late > 0 and not self._asked:
-                self._asked = True
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            # At every look: a signal that comes just before a call which waits is heard only after it.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def _break_off(self, number: int, frame: Any) -> None:
         if self._held is not None:
