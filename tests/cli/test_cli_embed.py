@@ -108,7 +108,7 @@ def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(tmp_path, photos
     ) as job:
         job.stderr.readline()  # the run is under way
         job.send_signal(signal.SIGINT)
-        said, _ = job.communicate(timeout=60)
+        said, _ = job.communicate(timeout=240)
     assert job.returncode == 130, said
     assert "To go on: percepts embed photos -o vectors" in said
     assert "Traceback" not in said

@@ -38,7 +38,7 @@ def head() -> Iterator[str]:
     quiet = ["--node-ip-address", "127.0.0.1", "--include-dashboard", "false", "--disable-usage-stats"]
     environment = {**os.environ, **OPEN, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     process = subprocess.Popen([*command, *options, *quiet], env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             break
@@ -46,7 +46,7 @@ def head() -> Iterator[str]:
         time.sleep(0.2)
     yield f"ray://127.0.0.1:{port}"
     process.terminate()
-    process.wait(timeout=60)
+    process.wait(timeout=240)
 
 
 def actors() -> list[psutil.Process]:
@@ -55,7 +55,7 @@ def actors() -> list[psutil.Process]:
 
 
 def wait_for_parts(out: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(list((out / "ledger").glob("part-*.parquet"))) < count:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.02)
@@ -77,14 +77,14 @@ def test_a_client_is_stopped_goes_on_loses_an_actor_and_has_the_rows_of_one_proc
     first = started(*words)
     wait_for_parts(out, 2, first)
     first.send_signal(signal.SIGINT)
-    said, beside = first.communicate(timeout=60)
+    said, beside = first.communicate(timeout=240)
     assert first.returncode == 130 and "Traceback" not in beside, beside
     done = json.loads(said)["done"]
     assert 0 < done < 799
     second = started(*words)
     wait_for_parts(out, len(list((out / "ledger").glob("part-*.parquet"))) + 1, second)
     actors()[0].kill()
-    said, beside = second.communicate(timeout=120)
+    said, beside = second.communicate(timeout=240)
     report = json.loads(said)
     assert second.returncode == 3, beside
     assert (report["done"] + done, report["failed"] + report["failed_before"]) == (799, 1)

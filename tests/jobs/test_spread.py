@@ -159,12 +159,12 @@ def test_stdout_holds_the_report_alone_when_ray_has_something_to_say(ray, photos
     words = ["embed", photos(600), "-o", out, "-m", "test-slow", "--workers", "0", "--actors", "2", "--json"]
     command = [sys.executable, HERE / "slowly.py", *words, "--cluster", ray.get_runtime_context().gcs_address]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not list((out / "ledger").glob("part-*.parquet")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     next(p for p in psutil.process_iter(["cmdline"]) if "ray::Actor" in " ".join(p.info["cmdline"] or [])).kill()
-    said, beside = process.communicate(timeout=120)
+    said, beside = process.communicate(timeout=240)
     assert json.loads(said)["done"] == 600, said
     assert "(raylet)" in beside
 

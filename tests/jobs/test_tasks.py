@@ -99,7 +99,7 @@ def test_kill_and_resume_equals_a_run_that_was_never_killed(photos: Photos, tmp_
         "run.run(Colours('slow'), sys.argv[1], sys.argv[2], workers=0, batch_size=2)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder), str(tmp_path / "v"), str(HERE)]) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while len(list((tmp_path / "v").glob("ledger/part-*.parquet"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(kill)

@@ -1,29 +1,62 @@
 """`percepts models --bench`: what takes long is measured once, not eight times over."""
 
-import time
+from collections.abc import Callable
 
 import pytest
 
+from percepts import encoders
+from percepts.encoders import pooling
 from percepts.tasks import speed
 
 
-def sized(seconds: float, seen: list[int]):
-    def call(count: int) -> None:
-        seen.append(count)
-        time.sleep(seconds * count)
+class Clock:
+    """Stands still but for what is done by it: no pause of this machine counts."""
 
-    return call
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sized(self, seconds: float, seen: list[int]) -> Callable[[int], None]:
+        def call(count: int) -> None:
+            seen.append(count)
+            self.now += seconds * count
+
+        return call
 
 
-def test_a_window_that_takes_long_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "SECONDS", 0.02)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(speed, "time", clock := Clock())
+    return clock
+
+
+def test_a_window_that_takes_long_is_measured_alone(clock: Clock) -> None:
     seen: list[int] = []
-    assert 1 / speed._rate(sized(0.05, seen)) >= 0.05
+    assert speed._rate(clock.sized(5.0, seen)) == 1 / 5.0
     assert seen == [1, 1]
 
 
-def test_what_is_quick_is_measured_by_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "SECONDS", 0.02)
+def test_what_is_quick_is_measured_by_batches(clock: Clock) -> None:
     seen: list[int] = []
-    assert speed._rate(sized(0.0005, seen)) <= 2000
-    assert seen[:2] == [1, 1] and set(seen[2:]) == {speed.BATCH} and len(seen) > 3
+    assert speed._rate(clock.sized(0.125, seen)) == 8.0
+    assert seen == [1, 1] + [speed.BATCH] * 3
+
+
+def test_encoding_is_measured_by_the_vectors_that_jobs_store(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = encoders.spec("fake-image")
+
+    def vectors(encoder, inputs):  # type: ignore[no-untyped-def]
+        clock.now += 0.5
+        return pooling.vectors(encoder, inputs)
+
+    monkeypatch.setattr(speed, "vectors", vectors)
+    monkeypatch.setattr(speed, "SECONDS", 1.0)
+
+    def prepared(self: object, clips: list[object]) -> object:
+        clock.now += 1.0
+        return prepare(self, clips)
+
+    prepare = type(encoders.load(spec)).prepare
+    monkeypatch.setattr(type(encoders.load(spec)), "prepare", prepared)
+    assert speed.speed(spec) == {"prepare_per_second": 1.0, "encode_per_second": 16.0, "runtime": "numpy"}
