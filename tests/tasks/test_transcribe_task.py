@@ -131,6 +131,15 @@ def test_what_a_model_cannot_do_ends_a_job_before_it_is_one(spelled, tmp_path, m
     assert not (tmp_path / "out").exists()
 
 
+def test_batches_without_a_detector_end_a_job_before_it_is_one(spelled, tmp_path):
+    (tmp_path / "talk.wav").write_bytes(spelled)
+    whisper = checkpoint(tmp_path / "w", model_type="whisper")
+    task = Transcribe(choose_engine(whisper), TranscribeOptions(batch_size=4), vad=None)
+    with pytest.raises(OptionsError, match="batch_size 4 needs a detector of speech"):
+        run(task, tmp_path / "talk.wav", tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_settings_hold_all_that_changes_a_transcript_and_nothing_else():
     def settings(**options):
         return Transcribe(choose_engine("fake-ctc"), TranscribeOptions(**options)).settings()

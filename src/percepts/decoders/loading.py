@@ -10,8 +10,9 @@ from typing import Any
 
 from ..encoders import _checkpoint
 from ..errors import MissingExtra, UnknownModel
+from ..windows.speech import Detector
 from .engines import Engine
-from .transcribe import transcribe_stream
+from .transcribe import check_engine
 from .transcript import TranscribeOptions
 from .whisper._converted import is_converted
 
@@ -23,8 +24,8 @@ class Row:
     """An engine: "module:Class" below here, what it takes, and the extra and package that it needs, "" for none.
 
     takes  the `model_type` of config.json; "ctranslate2" for a folder that its converter wrote; or the model's own name
-    check  "module:function" of a checkpoint and options, OptionsError for those it cannot honour, where that needs no
-           weights; "": the engine is made to tell
+    check  "module:function" of a checkpoint, options and a detector, OptionsError for what it cannot honour, where that
+           needs no weights; "": the engine is made to tell
     """
 
     target: str
@@ -34,7 +35,7 @@ class Row:
     check: str = ""
 
 
-WHISPER_CHECK = ".whisper.language:check_checkpoint"
+WHISPER_CHECK = ".whisper:check_checkpoint"
 ENGINES: dict[str, Row] = {
     "transformers": Row(".whisper._torch:TorchWhisper", ("whisper",), check=WHISPER_CHECK),
     "ctranslate2": Row(
@@ -64,13 +65,12 @@ class Chosen:
         engine: Engine = make(self.weights) if self.weights else make()
         return engine
 
-    def check(self, options: TranscribeOptions) -> None:
+    def check(self, options: TranscribeOptions, detector: Detector | None) -> None:
         """OptionsError for options that the model cannot honour, before a job finds that out at every source."""
         if check := ENGINES[self.engine].check:
-            _named(check)(self.weights, options)
+            _named(check)(self.weights, options, detector)
         else:
-            for _ in transcribe_stream(self.load(), (), options):
-                pass
+            check_engine(self.load(), options, detector)
 
     def digest(self) -> str:
         """sha256 of the weights, as far as they are a checkpoint."""

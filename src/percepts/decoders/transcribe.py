@@ -59,6 +59,12 @@ def transcribe_stream(
     return _whole(engine, clips, options, detector, trace)
 
 
+def check_engine(engine: Engine, options: TranscribeOptions, detector: Detector | None) -> None:
+    """OptionsError for what the engine cannot honour, told by a stream without sound."""
+    for _ in transcribe_stream(engine, (), options, detector=detector):
+        pass
+
+
 def _whole(
     engine: WholeEngine, clips: Iterable[Clip], options: TranscribeOptions, detector: Detector | None, trace: Trace
 ) -> Iterator[Segment]:

@@ -10,12 +10,13 @@ from typing import Any
 
 from ..decoders.engines import Engine
 from ..decoders.loading import SPHINX, Chosen, choose_engine
-from ..decoders.transcribe import transcribe_stream
+from ..decoders.transcribe import check_engine, transcribe_stream
 from ..decoders.transcript import Trace, TranscribeOptions, Transcript
 from ..errors import UnknownModel
 from ..media import Probe, Source
 from ..timeline.assign import assign
 from ..types import Clip, Record, Segment, Spec
+from ..windows.speech import Detector
 from ._alongside import Alongside
 from ._recording import RATE, Recording
 from .diarize import Diarizer, Vad, count_of, detector_of
@@ -221,10 +222,9 @@ class Transcribe:
     def check(self) -> None:
         """OptionsError for options that the model cannot honour."""
         if isinstance(self.model, Chosen):
-            self.model.check(self.options)
+            self.model.check(self.options, self._detector())
         else:
-            for _ in self._decoded((), self.options, Trace()):
-                pass
+            check_engine(self.model, self.options, self._detector())
 
     def engine(self) -> Engine:
         """The engine, made once in this process."""
@@ -233,8 +233,10 @@ class Transcribe:
         return self._engines[0]
 
     def _decoded(self, blocks: Iterable[Clip], options: TranscribeOptions, trace: Trace) -> Iterator[Segment]:
-        detector = None if self.vad is None else detector_of(self.vad)
-        return transcribe_stream(self.engine(), blocks, options, detector=detector, trace=trace)
+        return transcribe_stream(self.engine(), blocks, options, detector=self._detector(), trace=trace)
+
+    def _detector(self) -> Detector | None:
+        return None if self.vad is None else detector_of(self.vad)
 
     def _identity(self) -> dict[str, Any]:
         if not isinstance(self.model, Chosen):

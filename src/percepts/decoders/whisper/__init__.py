@@ -10,6 +10,7 @@ from ...windows.packs import packs
 from ...windows.speech import Detector
 from ..engines import WhisperEngine
 from ..transcript import Trace, TranscribeOptions, Utterance
+from . import language
 from .batched import Batched
 from .longform import LongForm
 
@@ -25,12 +26,22 @@ def transcribe_whisper(
 
     With a detector, only what lies between pauses is decoded, window by window or several windows at once.
     """
-    if options.batch_size > 1:
-        if detector is None:
-            raise OptionsError(f"batch_size {options.batch_size} needs a detector of speech: batches are cut in pauses")
+    _check_batches(options, detector)
+    if options.batch_size > 1 and detector is not None:
         return Batched(engine, options, trace).run(packs(clips, detector, window=engine.window))
     through = LongForm(engine, options, trace)
     return through.run(clips) if detector is None else _between(through, clips, detector, engine.window, trace)
+
+
+def check_checkpoint(name: str, options: TranscribeOptions, detector: Detector | None) -> None:
+    """OptionsError for what a checkpoint cannot honour; its weights are not loaded."""
+    _check_batches(options, detector)
+    language.check_checkpoint(name, options)
+
+
+def _check_batches(options: TranscribeOptions, detector: Detector | None) -> None:
+    if options.batch_size > 1 and detector is None:
+        raise OptionsError(f"batch_size {options.batch_size} needs a detector of speech: batches are cut in pauses")
 
 
 def _between(
