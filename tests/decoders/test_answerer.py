@@ -100,6 +100,15 @@ def test_a_question_of_300_words_is_refused(name: str, writer: Callable[[str], P
         ours.answer(ours.prepare(clips(PICTURES[:1])), "how many cat on the table " * 100, SHORT)
 
 
+@pytest.mark.parametrize("name", ["blip_vqa", "git", "donut", "qwen2_vl"])
+def test_more_words_than_a_model_has_places_for_are_refused_before_the_first(
+    name: str, writer: Callable[[str], Path]
+) -> None:
+    ours = answerer(writer(name))
+    with pytest.raises(QuestionError, match=r"of [0-9]+ tokens: .* reads at most"):
+        ours.answer(ours.prepare(clips(PICTURES[:1])), QUESTION, Generation(max_new_tokens=10_000))
+
+
 # Pages
 
 WORDS = [

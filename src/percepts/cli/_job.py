@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ._print import print_json, printable, shown_path, span
+from ._print import number, print_json, printable, shown_path, span
 from ._progress import Mode, progress
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def run_job(
     job: JobOptions,
     *,
     done: str,
-    rows: str,
+    row: str,
     lines: Lines | None = None,
 ) -> None:
     """Run a task as a job, say what came of it, and leave with its exit code.
@@ -137,7 +137,7 @@ def run_job(
         output: the job directory.
         job: the options shared by all.
         done: what was done to a source, for the sentence at the end: "embedded".
-        rows: what the tables hold, in the plural: "vectors".
+        row: what the tables hold, in the singular: "vector".
         lines: how subtitles stand on the screen.
     """
     if output is None:
@@ -171,7 +171,7 @@ def run_job(
     if job.as_json:
         print_json(asdict(report) | {"output": str(report.output)})
     else:
-        _tell(report, done, rows)
+        _tell(report, done, row)
     if code := exit_code(report):
         raise typer.Exit(code)
 
@@ -213,8 +213,8 @@ def tell_failures(report: Report) -> None:
         typer.echo(f"  … and {report.failed - len(report.failures):,} more, in {report.output}/ledger")
 
 
-def _tell(report: Report, done: str, rows: str) -> None:
-    typer.echo(_sentence(report, done, rows))
+def _tell(report: Report, done: str, row: str) -> None:
+    typer.echo(_sentence(report, done, row))
     tell_failures(report)
     if report.failed_before:
         typer.echo(f"{report.failed_before:,} failed in an earlier run and were left alone.")
@@ -224,12 +224,12 @@ def _tell(report: Report, done: str, rows: str) -> None:
         typer.echo(f"Interrupted; what is finished is kept. To go on: {_again()}")
 
 
-def _sentence(report: Report, done: str, rows: str) -> str:
-    counts = [f"{report.done:,} {'source' if report.done == 1 else 'sources'} {done}"]
+def _sentence(report: Report, done: str, row: str) -> str:
+    counts = [f"{number(report.done, 'source')} {done}"]
     for count, word in ((report.unchanged, "already there"), (report.skipped, "skipped"), (report.failed, "failed")):
         if count:
             counts.append(f"{count:,} {word}")
-    return f"{', '.join(counts)}: {report.rows:,} {rows} in {report.output} ({span(report.seconds)})"
+    return f"{', '.join(counts)}: {number(report.rows, row)} in {report.output} ({span(report.seconds)})"
 
 
 def _again(*extra: str) -> str:

@@ -66,7 +66,7 @@ def answer(
     if output is None and inputs and len(inputs) == 1 and not os.path.isdir(inputs[0]):
         _print(task.one(inputs[0]), threshold, job)
     else:
-        run_job(task, inputs, output, job, done=done, rows="sets of labels")
+        run_job(task, inputs, output, job, done=done, row="set of labels")
 
 
 def _print(found: Labelled, threshold: float | None, job: JobOptions) -> None:

@@ -47,6 +47,16 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def number(count: int, one: str) -> str:
+    """So many of them, of the word for one.
+
+    >>> number(1, "vector"), number(2000, "vector"), number(2, "set of labels")
+    ('1 vector', '2,000 vectors', '2 sets of labels')
+    """
+    noun, of, rest = one.partition(" of ")
+    return f"{count:,} {noun}{'' if count == 1 else 's'}{of}{rest}"
+
+
 def span(seconds: float) -> str:
     """How long something takes, as people say it.
 

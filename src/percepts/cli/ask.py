@@ -72,7 +72,7 @@ def ask(
         task = tasks.job(questions, model, options, fps=fps, frames=frames, precision=precision)
         if output is not None:
             _refuse({"--words": words}, "they are of one page")
-            run_job(task, [source], output, job, done="asked", rows="answers")
+            run_job(task, [source], output, job, done="asked", row="answer")
             return
         found = tasks.answers(task, source, words=None if words is None else _words(words))
     if job.as_json:

@@ -62,7 +62,7 @@ def caption(
     options = Generation(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
     task = tasks.job(model, options, prefix=prefix, prompt=prompt, fps=fps, precision=precision)
     if output is not None or not inputs or len(inputs) > 1:
-        run_job(task, inputs, output, job, done="captioned", rows="captions")
+        run_job(task, inputs, output, job, done="captioned", row="caption")
         return
     found = tasks.of_one(task, inputs[0])
     if job.as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ._job import JobOptions, Output, run_job, with_job_options
-from ._print import print_json, printable, span
+from ._print import number, print_json, printable, span
 
 if TYPE_CHECKING:
     from ..tasks.diarize import Diarization
@@ -87,7 +87,7 @@ def diarize(
         return
     count = task.count_of(speakers, min_speakers, max_speakers)
     made = diarizing(count, known, vad=vad, backend=backend, model=model)
-    run_job(made, inputs, output, job, done="diarized", rows="turns")
+    run_job(made, inputs, output, job, done="diarized", row="turn")
 
 
 def _online(
@@ -137,5 +137,5 @@ def _give(found: Diarization, format: Format, *, as_json: bool) -> None:
     else:
         typer.echo(write(found.turns, format, source=name), nl=False)
     speakers = len({turn.speaker for turn in found.turns})
-    told = f"{speakers} speakers, {span(found.speech)} of speech in {span(found.duration)}"
+    told = f"{number(speakers, 'speaker')}, {span(found.speech)} of speech in {span(found.duration)}"
     typer.echo(f"{printable(name)}: {told}", err=True)

@@ -62,4 +62,4 @@ def embed(
     task = embedding(
         models or (), fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, precision=precision, runtime=runtime
     )
-    run_job(task, inputs, output, job, done="embedded", rows="vectors")
+    run_job(task, inputs, output, job, done="embedded", row="vector")

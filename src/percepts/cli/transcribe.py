@@ -79,7 +79,7 @@ def transcribe(
     asked = max_line_width or max_line_count or highlight_words
     lines = Lines(max_line_width, max_line_count, highlight_words) if asked else None
     if output is not None:
-        run_job(task, inputs, output, job, done="transcribed", rows="segments", lines=lines)
+        run_job(task, inputs, output, job, done="transcribed", row="segment", lines=lines)
         return
     with as_usage(), listening(job.show) as on_progress:
         found = task.transcript(file, on_progress)

@@ -172,4 +172,4 @@ class PictureWriter(Writer):
 def check_length(count: int, most: int, what: str, model: str) -> None:
     """QuestionError where a text has more tokens than a model reads."""
     if count > most:
-        raise QuestionError(f"{what} of {count} tokens: {model} reads at most {most}; say it in fewer words")
+        raise QuestionError(f"{what} of {count} tokens: {model} reads at most {most}; ask for fewer")

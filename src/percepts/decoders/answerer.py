@@ -46,7 +46,8 @@ class BlipAnswerer(PictureWriter):
         """An answer a picture."""
         ids = list(self.tokenizer(question)["input_ids"])
         settings = self.model.config.text_config
-        check_length(len(ids), settings.max_position_embeddings, "a question", self.spec.name)
+        for length, what in ((len(ids), "a question"), (options.max_new_tokens, "an answer")):
+            check_length(length, settings.max_position_embeddings, what, self.spec.name)
         tensors = self.tensors({"pixel_values": self.pixel_values(inputs)})
         read = self.run(lambda: self._read(tensors["pixel_values"], ids))
         prepared = {
