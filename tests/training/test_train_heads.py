@@ -103,6 +103,15 @@ def test_wrong_asking_says_what_there_is(digits: Path, tmp_path: Path) -> None:
         percepts.load(str(tmp_path))
 
 
+def test_a_model_that_found_nothing_to_embed_is_not_asked_about(digits: Path, tmp_path: Path) -> None:
+    percepts.embed(digits / "recordings", tmp_path / "v", models=["fake-image", "melstats"], workers=0)
+    done = train_head(tmp_path / "v", digits / "labels.csv", tmp_path / "head", split="split")
+    assert done.sources == 45
+    percepts.embed(digits / "recordings", tmp_path / "w", models=["fake-audio", "melstats"], workers=0)
+    with pytest.raises(JobError, match="holds vectors of fake-audio, melstats: say which with --model"):
+        train_head(tmp_path / "w", digits / "labels.csv", tmp_path / "head2", split="split")
+
+
 def test_the_command_prints_the_figures_and_the_mean(digits: Path, tmp_path: Path) -> None:
     words = ["train", "head", str(digits / "vectors"), "--labels", str(digits / "labels.csv"), "--groups", "speaker"]
     done = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "head")])

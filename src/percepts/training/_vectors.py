@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import JobError
-from ..stores.parquet import read_parts, specs, vectors
+from ..stores.parquet import committed, read_parts, specs, vectors
 from ..types import Spec
 
 IN_MEMORY = 2 << 30
@@ -26,8 +26,9 @@ class Windows:
 
 
 def windows(directory: str | Path, model: str = "", *, in_memory: int = IN_MEMORY) -> Windows:
-    """All vectors of one model of a job directory. JobError where it has several and none is named."""
-    found = specs(directory)
+    """All vectors of one model of a job directory. JobError where several have made some and none is named."""
+    parts = committed(directory)
+    found = {name: spec for name, spec in specs(directory).items() if parts.get(name)}
     if not model and len(found) > 1:
         raise JobError(f"{directory} holds vectors of {', '.join(found)}: say which with --model")
     name = model or next(iter(found), "")
