@@ -27,11 +27,11 @@ class Windows:
 
 def windows(directory: str | Path, model: str = "", *, in_memory: int = IN_MEMORY) -> Windows:
     """All vectors of one model of a job directory. JobError where several have made some and none is named."""
-    parts = committed(directory)
-    found = {name: spec for name, spec in specs(directory).items() if parts.get(name)}
-    if not model and len(found) > 1:
-        raise JobError(f"{directory} holds vectors of {', '.join(found)}: say which with --model")
-    name = model or next(iter(found), "")
+    found, parts = specs(directory), committed(directory)
+    made = [name for name in found if parts.get(name)]
+    if not model and len(made) > 1:
+        raise JobError(f"{directory} holds vectors of {', '.join(made)}: say which with --model")
+    name = model or next(iter(made or found), "")
     if name not in found:
         raise JobError(f"{directory} holds no vectors of {name!r}; there are: {', '.join(found) or 'none'}")
     sources = [s for batch in read_parts(directory, name, ["source"]) for s in batch.column("source").to_pylist()]
