@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from zoo import Zoo, make_zoo
@@ -42,3 +43,10 @@ def encoders_as_they_were() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_registry, "_added", dict(_registry._added))
         yield
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process of xdist that died has ended: minus the signal, or its own exit code."""
+    if error:
+        print(f"\n{node.gateway.id} ended with {node.gateway._io.popen.wait(10)}")
