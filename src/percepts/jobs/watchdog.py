@@ -76,12 +76,12 @@ class Watchdog:
             if (held := self._held) is None:
                 continue
             model, sources, since = held
-            now = time.monotonic()
-            if self._asked is None and now - since > PATIENCE * (1 if model in self._known else 4):
-                self._asked = now
-            if self._asked is None:
-                continue
-            if now - self._asked > GRACE:
+            now, asked = time.monotonic(), self._asked  # read once: the next batch may begin at any time
+            if asked is None:
+                if now - since <= PATIENCE * (1 if model in self._known else 4):
+                    continue
+                asked = self._asked = now
+            if now - asked > GRACE:
                 self._give_up(model, sources)
             # At every look: a signal that comes just before a call which waits is heard only after it.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
