@@ -103,10 +103,13 @@ def test_an_upload_that_fails_leaves_the_state_before(
     assert verify(out).ok
 
 
-def test_shares_damage_and_search_in_a_store(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In fsspec's memory, which every store's driver behaves as."""
+@pytest.mark.parametrize("store", ["s3", "memory"])
+def test_shares_damage_and_search_in_a_store(
+    store: str, photos: Photos, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"memory://{uuid.uuid4()}" if store == "memory" else request.getfixturevalue("bucket")
     monkeypatch.setattr(remote_module, "user_cache_path", lambda name: tmp_path / "cache")
-    folder, out = photos(12, red=(3,)), f"memory://{uuid.uuid4()}/v"
+    folder, out = photos(12, red=(3,)), f"{place}/v"
     for number in (1, 2):
         embed(folder, out, models=[MODEL], workers=0, shard=(number, 2))
     shutil.rmtree(tmp_path / "cache")

@@ -258,8 +258,11 @@ def test_two_processes_take_the_steps_of_one(digits: Path, tmp_path: Path) -> No
     subprocess.run([*launch, *words, str(tmp_path / "two")], check=True, env=on_cpu)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     start = load_file(tmp_path / "one" / "run" / "start" / "model.safetensors")
-    apart, moved = (sum(float((one[n] - other[n]).abs().sum()) for n in one) for other in (two, start))
-    assert apart < 1e-3 * moved  # sums in another order; Adam makes steps even of gradients that are all rounding
+    for name in one:
+        # The same for every key, so softmax drops it: its gradient is rounding alone, of which Adam makes whole steps.
+        if not name.endswith("attention.key.bias"):
+            apart, moved = (float((one[name] - other[name]).abs().sum()) for other in (two, start))
+            assert apart < 1e-5 * moved, name  # the mean of two halves is summed in another order: 7e-7 at most
 
 
 def test_the_command(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
