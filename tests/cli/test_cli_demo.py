@@ -69,7 +69,7 @@ def played(tmp_path) -> Demo:
     (media / FILM).write_bytes((DATA / FILM).read_bytes())
     picture = media / "<b>&.png"
     Image.new("RGB", (40, 30), (10, 200, 10)).save(picture)
-    report = Report(tmp_path, 2, 0, 0, 0, 0, 13, 1.0, 0.5, 0.5, False, ())
+    report = Report(tmp_path, str(tmp_path), 2, 0, 0, 0, 0, 13, 1.0, 0.5, 0.5, False, ())
     frames = tuple(hit(media / FILM, 0.1 * i, "video", float(i), i + 1.0) for i in reversed(range(12)))
     return Demo(
         media,

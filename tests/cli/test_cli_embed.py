@@ -52,7 +52,7 @@ def test_what_failed_before_is_not_forgotten(percepts, photos):
     percepts("embed", "photos", "-o", "vectors", *FAKES)
     again = percepts("embed", "photos", "-o", "vectors", *FAKES)
     assert again.returncode == 3
-    assert "1 failed in an earlier run and were left alone." in again.stdout
+    assert "1 failed in an earlier run and was left alone." in again.stdout
 
 
 def test_names_that_a_terminal_would_obey_are_escaped(percepts, photos):

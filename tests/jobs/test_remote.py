@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from tables import Photos, ledger, rows
+from typer.testing import CliRunner
 
 import percepts
+from percepts.cli import app
 from percepts.errors import MissingExtra, SettingsDiffer
-from percepts.jobs.merge import merge
 from percepts.jobs.repair import repair
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
@@ -69,7 +70,7 @@ def test_a_job_directory_in_a_bucket(bucket: str, tmp_path: Path, monkeypatch: p
     embed(sorted(photos.iterdir())[:4], out, models=[MODEL], workers=0)
     shutil.rmtree(tmp_path / "cache")  # another machine goes on
     report = embed(photos, out, models=[MODEL], workers=0, formats=("jsonl",))
-    assert (report.done, report.unchanged) == (2, 4)
+    assert (report.done, report.unchanged, report.place) == (2, 4, out)
     verdict = verify(out)
     assert verdict.ok and (verdict.counts["ok"], verdict.counts["error"]) == (5, 1)
     embed(photos, tmp_path / "w", models=[MODEL], workers=0)
@@ -113,7 +114,8 @@ def test_shares_damage_and_search_in_a_store(
     for number in (1, 2):
         embed(folder, out, models=[MODEL], workers=0, shard=(number, 2))
     shutil.rmtree(tmp_path / "cache")
-    assert merge(out)["sources"] == 12 and verify(out).ok
+    told = CliRunner().invoke(app, ["merge", out]).stdout + CliRunner().invoke(app, ["verify", out]).stdout
+    assert told.startswith(f"{out}: 12 sources") and f"\n{out}: whole (12 ok" in told
     assert percepts.search(out, "red")[0].record.source == str(folder / "0003.png")
 
     system, path = remote_module.system_of(out)

@@ -210,14 +210,15 @@ def tell_failures(report: Report) -> None:
     for entry in report.failures:
         typer.echo(f"  {shown_path(entry.uri)}  [{entry.stage}] {entry.error}: {printable(entry.message)}")
     if report.failed > len(report.failures):
-        typer.echo(f"  … and {report.failed - len(report.failures):,} more, in {report.output}/ledger")
+        typer.echo(f"  … and {report.failed - len(report.failures):,} more, in {report.place}/ledger")
 
 
 def _tell(report: Report, done: str, row: str) -> None:
     typer.echo(_sentence(report, done, row))
     tell_failures(report)
     if report.failed_before:
-        typer.echo(f"{report.failed_before:,} failed in an earlier run and were left alone.")
+        left = "was" if report.failed_before == 1 else "were"
+        typer.echo(f"{report.failed_before:,} failed in an earlier run and {left} left alone.")
     if report.failed or report.failed_before:
         typer.echo(f"To try what failed again: {_again('--retry-failed')}")
     if report.interrupted:
@@ -229,7 +230,7 @@ def _sentence(report: Report, done: str, row: str) -> str:
     for count, word in ((report.unchanged, "already there"), (report.skipped, "skipped"), (report.failed, "failed")):
         if count:
             counts.append(f"{count:,} {word}")
-    return f"{', '.join(counts)}: {number(report.rows, row)} in {report.output} ({span(report.seconds)})"
+    return f"{', '.join(counts)}: {number(report.rows, row)} in {report.place} ({span(report.seconds)})"
 
 
 def _again(*extra: str) -> str:

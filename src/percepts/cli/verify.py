@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._print import print_json, printable
+from ._print import number, print_json, printable
 
 if TYPE_CHECKING:
     from ..jobs.verify import Verdict
@@ -33,6 +33,8 @@ def verify(
 
     percepts verify vectors/ --repair
     """
+    from ..stores.remote import place_of
+
     verdict = _mended(directory, workers) if mend else _found(directory)
     counts = dict(verdict.counts)
     if as_json:
@@ -41,7 +43,8 @@ def verify(
         for problem in verdict.problems:
             typer.secho(printable(problem), fg=typer.colors.RED)
         held = ", ".join(f"{count:,} {name}" for name, count in counts.items() if isinstance(count, int))
-        typer.echo(f"{directory}: {'whole' if verdict.ok else f'{len(verdict.problems):,} problems'} ({held})")
+        state = "whole" if verdict.ok else number(len(verdict.problems), "problem")
+        typer.echo(f"{place_of(directory)}: {state} ({held})")
     if not verdict.ok:
         raise typer.Exit(1)
 

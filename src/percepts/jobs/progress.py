@@ -44,6 +44,7 @@ class Progress:
 class Report:
     """What a run did.
 
+    output, place   the job directory; where it is, which is the URL of one in a store, of which `output` is the copy
     done, failed, skipped, unchanged   sources; `unchanged` were finished by an earlier run
     failed_before   of the unchanged: those with an error in the ledger, which `retry_failed` would do again
     rows            vectors written
@@ -51,6 +52,7 @@ class Report:
     """
 
     output: Path
+    place: str
     done: int
     failed: int
     skipped: int
@@ -124,12 +126,13 @@ class Tally:
             encode_share=self._share("encode"),
         )
 
-    def report(self, output: Path, *, interrupted: bool) -> Report:
+    def report(self, output: Path, place: str, *, interrupted: bool) -> Report:
         """The end of the run."""
         self.show(last=True)
         c = self.counts
         return Report(
             output=output,
+            place=place,
             done=c["ok"],
             failed=c["error"],
             skipped=c["skipped"],

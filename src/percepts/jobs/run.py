@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..media.fetch import Fetcher
 from ..stores._files import atomic
-from ..stores.remote import opened, url_of
+from ..stores.remote import opened, place_of, url_of
 from ..tasks.embed import embedding
 from ..tasks.task import Batched, Checked, Placed, Whole
 from ..timeline.segments import Lines
@@ -156,7 +156,8 @@ def run(
     formats = check_formats(formats, task.specs)
     if isinstance(task, Checked):
         task.check()
-    output, remote = opened(_share(output, *shard) if shard else output)
+    place = place_of(_share(output, *shard) if shard else output)
+    output, remote = opened(place)
     tally = Tally(on_progress)
     settings = {"task": task.name} | task.settings()
     with (
@@ -192,7 +193,7 @@ def run(
         if not stop.is_set():
             (output / STALLED).unlink(missing_ok=True)
             mirror(output, formats, lines)
-        report = tally.report(output, interrupted=stop.is_set())
+        report = tally.report(output, place, interrupted=stop.is_set())
         _write_stats(report)
         if remote:
             remote.push_beside()

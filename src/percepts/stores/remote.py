@@ -121,6 +121,11 @@ def url_of(directory: str | Path) -> str | None:
     return url if mark and is_remote(url) else None
 
 
+def place_of(directory: str | Path) -> str:
+    """A directory as a person names it: by its URL or its path."""
+    return url_of(directory) or str(Path(directory))
+
+
 def opened(directory: str | Path, *, fresh: bool = False) -> tuple[Path, Remote | None]:
     """The directory itself, or the copy of one in a store, brought up to date, and that one; see `Remote.pull`."""
     remote = Remote(url) if (url := url_of(directory)) else None

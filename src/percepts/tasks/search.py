@@ -19,7 +19,7 @@ from ..stores import exact
 from ..stores.fusion import fused
 from ..stores.parquet import read_manifest, specs
 from ..stores.ranking import Filter, Hit, Hits, Match
-from ..stores.remote import here
+from ..stores.remote import here, place_of
 from ..stores.words import by_label, by_text
 from ..types import Encoder, Kind, Spec, TextEncoder
 from .embed import Embed
@@ -90,14 +90,16 @@ def search(
             f"expected one query, a text or an image or a sound; got {' and '.join(n for n, _ in asked) or 'none'}"
         )
     (name, content), where = asked[0], Filter(kind, folder, after, before)
-    places = [here(place) for place in ([directory] if isinstance(directory, str | Path) else directory)]
+    directories = [directory] if isinstance(directory, str | Path) else list(directory)
+    places = [here(place) for place in directories]
     why_not: list[str] = []
     encoders = [(place, _answering(place, name, model, why_not)) for place in places]
     tables = [table for place in places for table in _said(place, model)] if name == "text" else []
     vectors = [(place, encoder) for place, encoder in encoders if encoder is not None]
     if not vectors and not tables:
+        named = ", ".join(map(place_of, directories)) or "no directory"
         raise SearchError(
-            f"{', '.join(map(str, places)) or 'no directory'}: no table here can be asked with {_ASKED[name].called} "
+            f"{named}: no table here can be asked with {_ASKED[name].called} "
             f"({'; '.join(why_not) or 'there is none'}); `percepts models` lists the encoders"
         )
     depth = k if len(vectors) + len(tables) == 1 and len(places) == 1 else max(k, DEPTH)
