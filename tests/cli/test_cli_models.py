@@ -53,6 +53,13 @@ def test_speed_is_measured_here(percepts):
     assert row["encode_per_second"] > 0 and row["prepare_per_second"] > 0 and row["runtime"] == "numpy"
 
 
+def test_unnamed_only_those_whose_weights_are_here_are_measured(percepts, tmp_path):
+    settings = {"PERCEPTS_CACHE": str(tmp_path / "cache"), "PERCEPTS_WEIGHTS": "", "PERCEPTS_OFFLINE": "1"}
+    rows = json.loads(percepts("models", "--bench", "--json", **settings).stdout)
+    measured = [row["name"] for row in rows if "encode_per_second" in row]
+    assert measured == [row["name"] for row in rows if row["present"]] and {"melstats", "fake-audio"} <= set(measured)
+
+
 def test_a_checkpoint_that_is_not_to_be_had_is_one_line_with_the_cure(percepts, tmp_path):
     done = percepts("models", "nobody/nothing", HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1

@@ -23,7 +23,7 @@ def models(
     hub: Annotated[
         bool, typer.Option("--hub", help="List the families of checkpoints that are read, and those with a short name.")
     ] = False,
-    bench: Annotated[bool, typer.Option("--bench", help="Measure items per second here; needs the weights.")] = False,
+    bench: Annotated[bool, typer.Option("--bench", help="Measure items per second here; unnamed, those whose weights are here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List the encoders, or get their weights.
@@ -50,7 +50,8 @@ def models(
         from ..tasks.speed import speed
 
         for one, row in zip(described, rows, strict=True):
-            one |= speed(row)
+            if names or one["present"]:  # none is fetched that was not asked for
+                one |= speed(row)
     if as_json:
         print_json([*described, *others])
         return
