@@ -23,7 +23,9 @@ def models(
     hub: Annotated[
         bool, typer.Option("--hub", help="List the families of checkpoints that are read, and those with a short name.")
     ] = False,
-    bench: Annotated[bool, typer.Option("--bench", help="Measure items per second here; unnamed, those whose weights are here.")] = False,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Measure items per second here; unnamed, those whose weights are here.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List the encoders, or get their weights.
