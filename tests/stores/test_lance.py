@@ -292,17 +292,16 @@ def test_a_part_that_a_job_replaces_while_it_is_read_is_no_damage(job, monkeypat
     assert agrees(job, index)
 
 
-@pytest.mark.filterwarnings("ignore:optimize:UserWarning")  # that no reader may be at work
 def test_many_small_increments_are_put_together(job):
-    # None at all: LanceDB tells the age of what it keeps by the clock of the wall, which may be set back meanwhile.
-    index = Index(job.path, "toy", retention=0.0)
+    index = Index(job.path, "toy", retention=0.001)
     for n in range(50):
         job.write(f"p{n}", 3)
         index.sync()
     fragments = index._open(index.sync().version).stats()["fragment_stats"]["num_fragments"]
     files = [path for path in (job.path / "index").rglob("*") if path.is_file()]
-    # After the last time they were put together, 17 syncs at most, of a data file, a manifest and a transaction each.
-    assert fragments <= lance.FRAGMENTS + 1 and len(files) < 4 * lance.FRAGMENTS
+    # A data file, a manifest and a transaction a sync: 54 since pieces were last put together, 165 if none ever went.
+    # LanceDB tells their age by the clock of the wall: one that is set back meanwhile keeps those of one time more, 108.
+    assert fragments <= lance.FRAGMENTS + 1 and len(files) < 8 * lance.FRAGMENTS
     assert agrees(job, index)
 
 
