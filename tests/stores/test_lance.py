@@ -300,7 +300,7 @@ def test_many_small_increments_are_put_together(job):
     fragments = index._open(index.sync().version).stats()["fragment_stats"]["num_fragments"]
     files = [path for path in (job.path / "index").rglob("*") if path.is_file()]
     # A data file, a manifest and a transaction a sync: 54 since pieces were last put together, 165 if none ever went.
-    # LanceDB tells their age by the clock of the wall: one that is set back meanwhile keeps those of one time more, 108.
+    # LanceDB tells their age by the clock of the wall: one set back meanwhile keeps those of one time more, 108.
     assert fragments <= lance.FRAGMENTS + 1 and len(files) < 8 * lance.FRAGMENTS
     assert agrees(job, index)
 
