@@ -50,3 +50,10 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     """Say how a process of xdist that died has ended: minus the signal, or its own exit code."""
     if error:
         print(f"\n{node.gateway.id} ended with {node.gateway._io.popen.wait(10)}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """SVT-AV1, as root, leaves the thread that encodes at SCHED_FIFO 99; threads that spin then starve all others."""
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
