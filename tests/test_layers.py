@@ -14,9 +14,8 @@ import pytest
 import percepts
 
 LAYERS = """
-errors types media windows features runtimes encoders decoders timeline stores adapters tasks jobs training toolbox
-interop
-serve cli
+errors support types media windows features runtimes encoders decoders timeline stores adapters tasks jobs training
+toolbox interop serve cli
 """.split()  # noqa: SIM905  # a list of names reads better as one
 """Lowest first; a layer imports those before it, never after. Written here and nowhere else."""
 

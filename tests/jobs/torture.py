@@ -55,7 +55,7 @@ POINTS = [
             "percepts.jobs.directory:write_table",
             "percepts.jobs.directory:JobDirectory.commit",
             "percepts.jobs.ledger:Manifest.write",
-            "percepts.stores._files:sync_folder",
+            "percepts.support.files:sync_folder",
             "os:fsync",
             "pathlib:Path.replace",
             "pathlib:Path.unlink",

@@ -69,7 +69,7 @@ def test_a_writer_that_fails_leaves_the_old_part_and_no_other_file(tmp_path, mon
     parquet.write_part(path, [row(0)], SPEC)
     before = path.read_bytes()
     monkeypatch.setattr(
-        "percepts.stores._files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
+        "percepts.support.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
     )
     with pytest.raises(OSError, match="No space"):
         parquet.write_part(path, [row(1)], SPEC)

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from ..errors import JobDamaged, JobLocked, SettingsDiffer
-from ..stores._files import SUFFIX, safe_name
 from ..stores.parquet import MANIFEST, OURS, PartInfo, Row, read_part, write_part, write_table
 from ..stores.remote import Remote
+from ..support.files import SUFFIX, safe_name
 from ..types import Spec
 from . import mirror
 from .entry import Entry

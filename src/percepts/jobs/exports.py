@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..stores._files import SUFFIX, atomic, safe_name
 from ..stores.parquet import PartInfo, parts, read_part, read_parts, specs, vectors
+from ..support.files import SUFFIX, atomic, safe_name
 from .containers import split
 
 STATE = "parts.json"

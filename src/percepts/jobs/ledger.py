@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import JobDamaged
-from ..stores._files import atomic
 from ..stores.parquet import MANIFEST, PartInfo, read_manifest, read_part
+from ..support.files import atomic
 from .entry import Entry
 
 SCHEMA = 1

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..stores import jsonl, npz
-from ..stores._files import atomic, plain, safe_name, short_digest
 from ..stores.parquet import committed, read_part, read_parts, records, specs
+from ..support.files import atomic, plain, safe_name, short_digest
 from ..timeline import subtitles
 from ..timeline.segments import Lines, of_record
 from ..types import Record, Spec

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ..errors import JobDamaged, JobError
-from ..stores._files import safe_name
 from ..stores.parquet import MANIFEST, OURS, PartInfo, specs
 from ..stores.remote import opened
+from ..support.files import safe_name
 from ..tasks.embed import Embed
 from ..tasks.task import Batched, Whole
 from ..types import Spec

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..media.fetch import Fetcher
-from ..stores._files import atomic
 from ..stores.remote import opened, place_of, url_of
+from ..support.files import atomic
 from ..tasks.embed import embedding
 from ..tasks.task import Batched, Checked, Placed, Whole
 from ..timeline.segments import Lines

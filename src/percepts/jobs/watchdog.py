@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EncodeError
-from ..stores._files import atomic
+from ..support.files import atomic
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +14,7 @@ import filelock
 import platformdirs
 
 from ..errors import WeightsError
+from ..support.files import atomic_path
 
 ENVIRONMENT = "PERCEPTS_CACHE"
 
@@ -46,15 +46,8 @@ def processor() -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the name `path` if the body succeeds, else it is removed."""
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
+    with atomic_path(path, permissions=0o600) as part:
         yield part
-        _sync(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def locked(path: Path) -> filelock.BaseFileLock:
@@ -73,8 +66,3 @@ def make_folder(folder: Path) -> None:
         raise WeightsError(
             f"cannot write to the cache folder {folder}: {error}. Set {ENVIRONMENT} to a folder you can write to"
         ) from error
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..support.files import atomic
 from ..timeline.segments import from_row, to_row
 from ..types import Record
-from ._files import atomic
 
 
 class JsonlStore:

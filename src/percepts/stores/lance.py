@@ -23,8 +23,8 @@ from filelock import FileLock
 from lancedb.index import IvfSq
 
 from ..errors import JobDamaged, JobError
+from ..support.files import atomic, safe_name
 from . import exact, parquet
-from ._files import atomic, safe_name
 from .ranking import SLACK, Filter, Hits, best, checked, directed, hits
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import IO, BinaryIO, cast
 
 import numpy as np
 
+from ..support.files import atomic, plain, safe_name, short_digest
 from ..types import Record
-from ._files import atomic, plain, safe_name, short_digest
 
 IN_MEMORY = 1 << 20
 """Bytes of vectors of one source kept in memory; what is more goes to an unnamed file."""
@@ -114,7 +114,7 @@ class _Spill:
         self.stop.append(record.stop)
         self.vectors.write(np.ascontiguousarray(vector, np.float32).tobytes())
 
-    def save(self, file: BinaryIO, source: str, model: str) -> None:
+    def save(self, file: IO[bytes], source: str, model: str) -> None:
         start, stop = np.array(self.start), np.array(self.stop)
         order = np.argsort(start, kind="stable")
         small = {"timestamps": start[order], "start": start[order], "stop": stop[order]}

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import JobDamaged, JobError
+from ..support.files import atomic
 from ..types import Record, Segment, Spec
-from ._files import atomic
 
 MANIFEST = "manifest.json"
 OURS = ("data", "ledger")

@@ -14,7 +14,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from ..errors import MissingExtra
-from ._files import safe_name
+from ..support.files import safe_name
 from .parquet import MANIFEST, OURS, read_manifest
 
 SCHEMES = ("s3://", "gs://", "gcs://", "az://", "abfs://", "hf://", "memory://")

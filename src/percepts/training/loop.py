@@ -22,7 +22,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from ..errors import JobDamaged, SettingsDiffer
-from ..stores._files import atomic
+from ..support.files import atomic
 from ._peers import peers
 from .plan import Plan
 

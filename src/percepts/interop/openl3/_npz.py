@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from ...stores._files import atomic
+from ...support.files import atomic
 
 
 def save(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] | None = None) -> int:

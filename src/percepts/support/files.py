@@ -1,0 +1,207 @@
+"""The one place where the package writes, replaces and removes files and folders.
+
+Nothing here follows a symbolic link at the end of a path, and nothing removes what is not a regular file or a folder.
+A link in the way is refused with `FileExistsError`: it belongs to the user, and so does what it points to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+SUFFIX = ".tmp"
+"""What the name of a file under construction ends in; such a file never counts."""
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_MODES = {"w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O_CREAT | os.O_EXCL, "r": 0}
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write into; it becomes `path` at the end of the block, and disappears if the block raises.
+
+    The temporary name is fixed, so that a writer that was killed leaves nothing that the next one does not replace;
+    two writers of one path at once must be kept apart by the caller.
+
+    Raises:
+        FileExistsError: `path`, or its temporary name, is a link, a folder or a device.
+    """
+    refuse_unless_file(path)
+    temporary = path.with_name(path.name + SUFFIX)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_file(temporary)
+    file = open_file(temporary, "xb")
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        replace_file(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            remove_file(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_path(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
+    """Give a path beside `path` for a library that opens files itself; it becomes `path` if the block succeeds.
+
+    The file is there already, empty, under a name that nobody can guess. Several writers may be at one path at once:
+    the last one wins.
+
+    Args:
+        path: what the file is called in the end.
+        permissions: of the file, less the umask.
+
+    Raises:
+        FileExistsError: `path` is a link, a folder or a device.
+    """
+    refuse_unless_file(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.part")
+    open_file(part, "xb", permissions=permissions).close()
+    try:
+        yield part
+        with open_file(part, "r+b") as file:
+            os.fsync(file.fileno())
+        replace_file(part, path)
+    finally:
+        remove_file(part)
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a whole file atomically; text as UTF-8. Raises as `atomic`."""
+    with atomic(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def open_file(path: Path, mode: str, *, permissions: int = 0o666, **options: Any) -> IO[Any]:
+    """Open a file to write into it: as `open`, but a link at the end of the path is refused.
+
+    Raises:
+        FileExistsError: `path` is a link or a folder, or there is a file and the mode is "x".
+    """
+
+    def opener(name: str, _: int) -> int:
+        access = os.O_RDWR if "+" in mode else os.O_WRONLY
+        flags = access | _MODES[mode[0]] | _NO_LINK | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        return os.open(name, flags, permissions)
+
+    _refuse_link(path)
+    return open(path, mode, opener=opener, **options)  # the caller closes it
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a file over another. Raises FileExistsError where `target` is a link, a folder or a device."""
+    refuse_unless_file(target)
+    os.replace(source, target)
+
+
+def rename_folder(source: Path, target: Path) -> None:
+    """Rename a folder to a name that nothing has, or an empty folder."""
+    _refuse_link(target)
+    os.replace(source, target)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a regular file; do nothing where there is none.
+
+    Raises:
+        FileExistsError: `path` is a link, a folder or a device.
+    """
+    if refuse_unless_file(path):
+        path.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with everything in it; links in it are removed, and what they point to is left alone.
+
+    Raises:
+        FileExistsError: `folder` is a link or a file.
+    """
+    _refuse_link(folder)
+    found = _lstat(folder)
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        raise FileExistsError(f"{folder}: a folder is to be removed here, and this is a file; move it away")
+    if found is not None:
+        shutil.rmtree(folder)
+
+
+def remove_empty_folder(folder: Path) -> bool:
+    """Remove a folder if it is one, no link, and empty; return whether it was removed."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is a regular file itself, not a link to one."""
+    found = _lstat(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def refuse_unless_file(path: Path) -> bool:
+    """Return whether a regular file is there; raise FileExistsError where something else is."""
+    _refuse_link(path)
+    found = _lstat(path)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "neither a file nor a folder"
+        raise FileExistsError(f"{path}: a file is to be written or removed here, and this is {kind}; move it away")
+    return found is not None
+
+
+def _refuse_link(path: Path) -> None:
+    found = _lstat(path)
+    if found is not None and stat.S_ISLNK(found.st_mode):
+        raise FileExistsError(
+            f"{path}: is a symbolic link to {os.readlink(path)}, and links are not followed here; "
+            "move it away, or name the place that it points to"
+        )
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut, where the system can (Windows cannot open a folder)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """A file name of letters, digits and `_ . -` for any text; one that had to be changed ends in a digest of it.
+
+    So no two texts share a name, except that a file system may take upper and lower case for the same.
+    """
+    safe = plain(text)
+    return safe if safe == text and 0 < len(safe) <= limit else f"{safe[: limit - 17]}-{short_digest(text)}"
+
+
+def plain(text: str) -> str:
+    """The text with `_` for everything that some file system or shell would take amiss."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".-")
+
+
+def short_digest(text: str) -> str:
+    """16 hexadecimal digits of the sha256 of any text, lone surrogates of undecodable file names included."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
