@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from toyjob import ToyJob
 
 from percepts.errors import JobDamaged, JobError, SearchError
-from percepts.stores import exact, lance
+from percepts.stores import exact, lance, parquet
 from percepts.stores.lance import Index
 from percepts.stores.ranking import Filter
 
@@ -215,7 +216,7 @@ def test_processes_that_sync_at_once_do_the_work_once(job):
 def test_a_reader_of_the_version_before_is_not_disturbed(job):
     job.write("p0", 50)
     index = Index(job.path, "toy")
-    before = index._open(index.sync().version)
+    before = index._open(index.sync())
     index = Index(job.path, "toy")
     job.write("p0", 20).write("p1", 10)
     index.sync()
@@ -297,7 +298,7 @@ def test_many_small_increments_are_put_together(job):
     for n in range(50):
         job.write(f"p{n}", 3)
         index.sync()
-    fragments = index._open(index.sync().version).stats()["fragment_stats"]["num_fragments"]
+    fragments = index._open(index.sync()).stats()["fragment_stats"]["num_fragments"]
     files = [path for path in (job.path / "index").rglob("*") if path.is_file()]
     # A data file, a manifest and a transaction a sync: 54 since pieces were last put together, 165 if none ever went.
     # LanceDB tells their age by the clock of the wall: one set back meanwhile keeps those of one time more, 108.
@@ -406,3 +407,38 @@ def test_a_relative_directory_has_its_index_too(tmp_path, monkeypatch):
     job.write("p0", 20)
     assert agrees(job, queries=1)
     assert [path.name for path in tmp_path.iterdir()] == ["s3:"]
+
+
+@pytest.mark.parametrize("key", ["version", "parts", "pieces", "tidied", "ann", "dim", "schema"])
+@pytest.mark.parametrize("value", ["x", None, [], {"a": 1}, -1, 1.5, True, 10**12])
+def test_an_index_whose_ledger_says_something_odd_is_made_again(job, key, value):
+    job.write("p0", 20).write("p1", 20)
+    Index(job.path, "toy").sync()
+    file = job.path / "index/toy.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    assert agrees(job, queries=1)
+
+
+def test_flipped_bits_and_vectors_that_are_not_finite_are_named_with_the_cure(job):
+    job.write("p0", 50)
+    path = job.path / "data/p0.parquet"
+    good = path.read_bytes()
+    middle = len(good) // 2
+    path.write_bytes(good[:middle] + bytes(255 - byte for byte in good[middle : middle + 16]) + good[middle + 16 :])
+    with pytest.raises(JobDamaged, match=rf"p0\.parquet.*percepts verify {job.path} --repair"):
+        Index(job.path, "toy").search(np.ones(8))
+    path.write_bytes(good)
+    write_vectors(job, np.full((3, 8), np.nan, np.float32))
+    with pytest.raises(JobDamaged, match=rf"p1\.parquet.*not finite.*percepts verify {job.path} --repair"):
+        Index(job.path, "toy").search(np.ones(8))
+
+
+def write_vectors(job, vectors):
+    """Write a part as a program does that does not check what it writes."""
+    job.write("p1", np.ones(vectors.shape, np.float32))
+    path = job.path / "data/p1.parquet"
+    table = pa.Table.from_batches(list(parquet.read_part(path)))
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), type=table.schema.field("vector").type)
+    table = table.set_column(table.schema.get_field_index("vector"), table.schema.field("vector"), column)
+    job.parts["p1"] = parquet.write_table(path, table, root=job.path)
+    job.commit()

@@ -154,12 +154,17 @@ class Index:
                 self._file.unlink()
             self._opened = None
             ledger = self._update()
-        return self._search(ledger, query, k, where)
+        try:
+            return self._search(ledger, query, k, where)
+        except _DAMAGED as error:
+            raise JobDamaged(
+                f"{self._folder}: the index of {self._model} was made again and still cannot be read: {error}"
+            ) from error
 
     def _search(self, ledger: Ledger, query: np.ndarray, k: int, where: Filter) -> Hits:
         if not ledger.rows:
             return Hits([], self._model)
-        table, condition = self._open(ledger.version), where.sql()
+        table, condition = self._open(ledger), where.sql()
         left = table.count_rows(condition) if condition else ledger.rows
         if ledger.ann is None or left <= self._ann_above:
             found, recall = _exact(table, query, k, condition), None
@@ -174,11 +179,13 @@ class Index:
         # One the system lets go of when its holder dies.
         return FileLock(self._folder / f"{self._name}.lock")
 
-    def _open(self, version: int) -> Any:
-        if self._opened is None or self._opened[0] != version:
+    def _open(self, ledger: Ledger) -> Any:
+        if self._opened is None or self._opened[0] != ledger.version:
             table = lancedb.connect(self._folder).open_table(self._name)
-            table.checkout(version)
-            self._opened = version, table
+            table.checkout(ledger.version)
+            if (count := table.count_rows()) != ledger.rows:
+                raise ValueError(f"expected {ledger.rows} rows, found {count}")
+            self._opened = ledger.version, table
         return self._opened[1]
 
     def _update(self) -> Ledger:
@@ -203,7 +210,13 @@ class Index:
             except _DAMAGED as error:
                 log.warning("%s: the index of %s is made again: %s", self._folder, self._model, error)
         table, ledger = self._empty()
-        return self._tended(table, self._followed(table, ledger, wanted))
+        try:
+            return self._tended(table, self._followed(table, ledger, wanted))
+        except _DAMAGED as error:
+            raise JobDamaged(
+                f"{self._folder}: the index of {self._model} cannot be made: {error}; "
+                f"`percepts verify {self._directory}` checks the rows it is made of"
+            ) from error
 
     def _current(self, ledger: Ledger, wanted: dict[str, str]) -> bool:
         return ledger.holds(wanted) and not self._scattered(ledger) and not self._outgrown(ledger)
@@ -279,17 +292,8 @@ class Index:
     def _read(self) -> Ledger | None:
         """The ledger, None where there is none or it is of another making."""
         try:
-            row = json.loads(self._file.read_bytes())
-            ledger = Ledger(
-                row["dim"],
-                row["version"],
-                {name: Part(**part) for name, part in row["parts"].items()},
-                Ann(**row["ann"]) if row["ann"] else None,
-                row["pieces"],
-                row["tidied"],
-                row["schema"],
-            )
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            ledger = _ledger(json.loads(self._file.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return ledger if (ledger.schema, ledger.dim) == (SCHEMA, self._dim) else None
 
@@ -299,6 +303,19 @@ class Index:
         with atomic(self._file) as file:
             file.write(json.dumps(asdict(ledger), indent=1).encode())
         return ledger
+
+
+def _ledger(row: dict[str, Any]) -> Ledger:
+    """Read a ledger from JSON. Whatever is not written as `Ledger` is raises one of Python's errors."""
+    numbers = [row[name] for name in ("dim", "version", "pieces", "tidied", "schema")]
+    parts = {str(name): Part(**part) for name, part in row["parts"].items()}
+    numbers += [number for part in parts.values() for number in (part.number, part.rows)]
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError(f"expected whole numbers from 0, got {numbers}")
+    ann = Ann(**row["ann"]) if row["ann"] else None
+    if ann and any(type(number) is not int or number < 1 for number in (ann.rows, ann.partitions, ann.probes)):
+        raise ValueError(f"expected whole numbers from 1, got {ann}")
+    return Ledger(row["dim"], row["version"], parts, ann, row["pieces"], row["tidied"], row["schema"])
 
 
 class _Feed:
@@ -315,7 +332,7 @@ class _Feed:
             return self._counts
         try:
             table.add(pa.RecordBatchReader.from_batches(self._schema, self._batches()))
-        except RuntimeError:
+        except _DAMAGED:
             if self._error is not None:  # LanceDB wraps what its source raises
                 raise self._error from None
             raise
@@ -325,6 +342,11 @@ class _Feed:
         try:
             for name, number in self._numbers.items():
                 for batch in parquet.read_part(self._directory / name, exact.COLUMNS):
+                    if not np.isfinite(parquet.vectors(batch)).all():
+                        raise JobDamaged(
+                            f"{self._directory / name}: a vector is not finite; "
+                            f"`percepts verify {self._directory} --repair` makes it again"
+                        )
                     batch = batch.filter(pa.array(directed(batch)))
                     self._counts[name] += batch.num_rows
                     columns = [pa.array(np.full(batch.num_rows, number), pa.int64())]

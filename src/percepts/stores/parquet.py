@@ -86,6 +86,18 @@ def schema(spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Schema:
     return pa.schema(columns, metadata=_provenance(spec) | dict(metadata or {}))
 
 
+_COLUMNS = {
+    "id": pa.string(),
+    "source": pa.string(),
+    "kind": pa.string(),
+    "start": pa.float64(),
+    "stop": pa.float64(),
+    "labels": pa.list_(_element(pa.string())),
+    "text": pa.string(),
+}
+"""Columns of data parts that every release wrote."""
+
+
 def table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Table:
     """Rows as a table of `schema`. A vector of another length, or one that is not finite, is a `ValueError`."""
     records = [row.record for row in rows]
@@ -179,13 +191,50 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = BATCH) -> Iterator[pa.RecordBatch]:
-    """The rows of one part in order, `batch` at a time. `JobDamaged` where it is absent or is no parquet."""
+    """Read the rows of one part in order, `batch` at a time; the checksum of every page is verified.
+
+    Raises:
+        JobDamaged: the file is absent, is not parquet, or is not what was written.
+    """
     try:
         # Opened here, since pyarrow takes some paths for URLs.
-        with pa.OSFile(str(path)) as opened, pq.ParquetFile(opened) as file:
-            yield from file.iter_batches(batch, columns=None if columns is None else list(columns))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise JobDamaged(f"{path}: cannot be read: {error}; `percepts verify` says what else is wrong") from error
+        with pa.OSFile(str(path)) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
+            _check_schema(file.schema_arrow, columns or ())
+            rows = 0
+            for found in file.iter_batches(batch, columns=None if columns is None else list(columns)):
+                rows += len(found)
+                yield found
+            _check_rows(file.metadata, rows)
+    except (OSError, ValueError, pa.ArrowException) as error:  # Arrow's errors are all three
+        why = " ".join(str(error).split()).rstrip(".")
+        raise JobDamaged(
+            f"{path}: cannot be read: {why}; `percepts verify {_job_of(path)} --repair` does again what is damaged"
+        ) from error
+
+
+def _check_schema(schema: pa.Schema, wanted: Sequence[str]) -> None:
+    """Raise ValueError where a column that every release wrote is absent or of another type: no checksum covers it."""
+    if "source" not in schema.names and "uri" in schema.names:
+        return  # a ledger
+    if "vector" in wanted and "vector" not in schema.names:
+        raise ValueError("it has no column 'vector'")
+    for name, type in _COLUMNS.items():
+        if name not in schema.names or schema.field(name).type != type:
+            found = schema.field(name).type if name in schema.names else "none"
+            raise ValueError(f"expected a column {name!r} of type {type}, found {found}")
+
+
+def _check_rows(metadata: pq.FileMetaData, rows: int) -> None:
+    """Raise ValueError where the footer contradicts itself or what was read."""
+    groups = sum(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+    if not metadata.num_rows == groups == rows:
+        raise ValueError(f"its footer lists {metadata.num_rows} rows and {groups} in groups, {rows} were read")
+
+
+def _job_of(path: Path) -> Path:
+    """Return the job directory that a part lies in, as far as its path tells."""
+    folder = path.parent
+    return next((above.parent for above in (folder, *folder.parents) if above.name in OURS), folder)
 
 
 def read_parts(
