@@ -1,11 +1,10 @@
 """The oracle: held against the definition, computed one pair at a time."""
 
-import json
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
+from toyjob import write_manifest
 
 from percepts.errors import SearchError
 from percepts.stores import exact, parquet, ranking
@@ -31,12 +30,8 @@ def toys(tmp_path_factory):
     infos = []
     for n in range(2):
         rows = [parquet.Row(f"{n}-{i}", r) for i, r in enumerate(records[n * 300 : n * 300 + 300])]
-        infos.append(parquet.write_part(folder / f"data/toy/{n}.parquet", rows, SPEC, root=folder))
-    manifest = {
-        "models": {"toy": {"spec": asdict(SPEC), "weights": ""}},
-        "parts": [{"number": n, "data": {"toy": asdict(info)}} for n, info in enumerate(infos)],
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+        infos.append(parquet.write_part(folder / f"data/toy/part-{n:06d}.parquet", rows, SPEC, root=folder))
+    write_manifest(folder, {"toy": SPEC}, [{"toy": info} for info in infos])
     return folder, records
 
 

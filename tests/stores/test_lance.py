@@ -270,10 +270,10 @@ def test_a_part_that_cannot_be_read_is_named_and_what_is_indexed_stays(job):
     index = Index(job.path, "toy")
     index.sync()
     job.write("p1", 50)
-    path = job.path / "data/p1.parquet"
+    path = job.path / "data/toy/part-000001.parquet"
     good = path.read_bytes()
     path.write_bytes(good[:300])
-    with pytest.raises(JobDamaged, match=r"p1\.parquet.*percepts verify"):
+    with pytest.raises(JobDamaged, match=r"part-000001\.parquet.*percepts verify"):
         index.search(np.ones(8))
     path.write_bytes(good)
     assert agrees(job, index)

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from toyjob import write_manifest
 
 from percepts.errors import JobDamaged, JobError
 from percepts.stores import parquet
@@ -32,14 +33,13 @@ def same(a: Record, b: Record) -> bool:
 
 def manifest(folder: Path, **parts: list[parquet.PartInfo]) -> None:
     numbers = range(max((len(infos) for infos in parts.values()), default=0))
-    listed = [{"number": n, "data": {m: asdict(i[n]) for m, i in parts.items() if n < len(i)}} for n in numbers]
-    models = {name: {"spec": asdict(SPEC), "weights": ""} for name in parts}
-    (folder / "manifest.json").write_text(json.dumps({"schema": 1, "models": models, "parts": listed}))
+    listed = [{m: i[n] for m, i in parts.items() if n < len(i)} for n in numbers]
+    write_manifest(folder, {name: replace(SPEC, name=name) for name in parts}, listed)
 
 
 def test_rows_come_back_as_they_went_in(tmp_path):
     rows = [row(0), row(1, vector=None, text="x\ny", box=(1.0, 2.5, 30.0, 40.0)), row(2, labels=())]
-    info = parquet.write_part(tmp_path / "data/toy/p.parquet", rows, SPEC, root=tmp_path)
+    info = parquet.write_part(tmp_path / "data/toy/part-000000.parquet", rows, SPEC, root=tmp_path)
     manifest(tmp_path, toy=[info])
     back = [record for batch in parquet.read_parts(tmp_path, "toy") for record in parquet.records(batch, "toy")]
     assert len(back) == 3 and all(same(a.record, b) for a, b in zip(rows, back, strict=True))
@@ -48,10 +48,10 @@ def test_rows_come_back_as_they_went_in(tmp_path):
 
 
 def test_a_part_is_described_by_its_bytes_and_carries_its_provenance(tmp_path):
-    path = tmp_path / "data/toy/p.parquet"
+    path = tmp_path / "data/toy/part-000000.parquet"
     info = parquet.write_part(path, [row(0)], SPEC, {"job.weights": "sha"}, root=tmp_path)
     assert info == parquet.PartInfo(
-        "data/toy/p.parquet", 1, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+        "data/toy/part-000000.parquet", 1, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
     )
     metadata = pq.read_schema(path).metadata
     assert metadata[b"percepts.model"] == b"toy" and metadata[b"job.weights"] == b"sha"
@@ -84,10 +84,10 @@ def test_what_is_no_vector_of_this_model_is_refused_by_the_name_of_its_source(ve
 
 
 def test_only_what_the_manifest_lists_counts(tmp_path):
-    first = parquet.write_part(tmp_path / "data/toy/0.parquet", [row(0)], SPEC, root=tmp_path)
-    parquet.write_part(tmp_path / "data/toy/1.parquet", [row(1)], SPEC, root=tmp_path)
+    first = parquet.write_part(tmp_path / "data/toy/part-000000.parquet", [row(0)], SPEC, root=tmp_path)
+    parquet.write_part(tmp_path / "data/toy/part-000001.parquet", [row(1)], SPEC, root=tmp_path)
     manifest(tmp_path, toy=[first], other=[])
-    assert parquet.committed(tmp_path) == {"toy": [tmp_path / "data/toy/0.parquet"], "other": []}
+    assert parquet.committed(tmp_path) == {"toy": [tmp_path / "data/toy/part-000000.parquet"], "other": []}
     assert parquet.specs(tmp_path)["toy"] == SPEC
 
 
@@ -106,14 +106,16 @@ def test_a_broken_manifest_is_called_damaged(text, tmp_path):
 
 
 def test_a_part_that_is_gone_or_cut_is_called_damaged(tmp_path):
-    info = parquet.write_part(tmp_path / "p.parquet", [row(n) for n in range(50)], SPEC)
+    info = parquet.write_part(
+        tmp_path / "data/toy/part-000000.parquet", [row(n) for n in range(50)], SPEC, root=tmp_path
+    )
     manifest(tmp_path, toy=[info])
-    data = (tmp_path / "p.parquet").read_bytes()
-    (tmp_path / "p.parquet").write_bytes(data[: len(data) // 2])
-    with pytest.raises(JobDamaged, match=r"p\.parquet"):
+    data = (tmp_path / "data/toy/part-000000.parquet").read_bytes()
+    (tmp_path / "data/toy/part-000000.parquet").write_bytes(data[: len(data) // 2])
+    with pytest.raises(JobDamaged, match=r"part-000000\.parquet"):
         list(parquet.read_parts(tmp_path, "toy"))
-    (tmp_path / "p.parquet").unlink()
-    with pytest.raises(JobDamaged, match=r"p\.parquet"):
+    (tmp_path / "data/toy/part-000000.parquet").unlink()
+    with pytest.raises(JobDamaged, match=r"part-000000\.parquet"):
         list(parquet.read_parts(tmp_path, "toy"))
 
 

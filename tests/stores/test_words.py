@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toyjob import write_manifest
 
 from percepts.stores import parquet
 from percepts.stores.fusion import fused
@@ -26,15 +25,11 @@ def commit(folder: Path, records: Sequence[Record]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     half = len(records) // 2
     infos = [
-        parquet.write_part(folder / f"data/{n}.parquet", [parquet.Row(f"{n}-{i}", r) for i, r in enumerate(rows)], SPEC,
-                           root=folder)
+        parquet.write_part(folder / f"data/m/part-{n:06d}.parquet",
+                           [parquet.Row(f"{n}-{i}", r) for i, r in enumerate(rows)], SPEC, root=folder)
         for n, rows in enumerate((records[:half], records[half:])) if rows
     ]  # fmt: skip
-    manifest = {
-        "models": {"m": {"spec": asdict(SPEC), "weights": ""}},
-        "parts": [{"number": n, "data": {"m": asdict(info)}} for n, info in enumerate(infos)],
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(folder, {"m": SPEC}, [{"m": info} for info in infos])
     return folder
 
 

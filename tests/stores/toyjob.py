@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from percepts.stores import parquet
+from percepts.support.files import safe_name
 from percepts.types import Record, Spec
+
+
+def write_manifest(folder: Path, specs: Mapping[str, Spec], parts: Sequence[Mapping[str, parquet.PartInfo]]) -> None:
+    """Write a manifest that lists these parts: the file of each model, by its name."""
+    listed = [
+        {
+            "number": max((int(info.name[-14:-8]) for info in infos.values()), default=0),
+            "data": {model: asdict(info) for model, info in infos.items()},
+            "ledger": None,
+        }
+        for infos in parts
+    ]
+    manifest = {
+        "schema": 1,
+        "fingerprint": {},
+        "models": {name: {"spec": asdict(spec), "weights": ""} for name, spec in specs.items()},
+        "parts": listed,
+        "unfinished": [],
+        "counts": {},
+        "versions": {},
+        "next_part": 1 + max((part["number"] for part in listed), default=-1),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 class ToyJob:
@@ -24,7 +49,7 @@ class ToyJob:
         self.commit()
 
     def write(self, name: str, rows: int | np.ndarray) -> ToyJob:
-        """A part of so many random rows, or of these vectors; an old one of that name is replaced."""
+        """A part, "p0" to "p999999", of random rows or of these vectors; an old one of that name is replaced."""
         vectors = self.rng.standard_normal((rows, self.spec.dim)) if isinstance(rows, int) else rows
         records = [
             Record(
@@ -34,7 +59,7 @@ class ToyJob:
             for n, vector in enumerate(vectors)
         ]  # fmt: skip
         listed = [parquet.Row(f"{name}-{n // 4}", record) for n, record in enumerate(records)]
-        path = self.path / f"data/{name}.parquet"
+        path = self.path / f"data/{safe_name(self.model)}/part-{int(name[1:]):06d}.parquet"
         self.parts[name] = parquet.write_part(path, listed, self.spec, root=self.path)
         self.commit()
         return self
@@ -47,8 +72,4 @@ class ToyJob:
 
     def commit(self) -> None:
         """Write the manifest."""
-        manifest = {
-            "models": {self.model: {"spec": asdict(self.spec), "weights": ""}},
-            "parts": [{"number": n, "data": {self.model: asdict(i)}} for n, i in enumerate(self.parts.values())],
-        }
-        (self.path / "manifest.json").write_text(json.dumps(manifest))
+        write_manifest(self.path, {self.model: self.spec}, [{self.model: info} for info in self.parts.values()])

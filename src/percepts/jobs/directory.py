@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from ..errors import JobDamaged, JobLocked, SettingsDiffer
-from ..stores.parquet import MANIFEST, OURS, PartInfo, Row, read_part, write_part, write_table
+from ..stores.manifest import MANIFEST, Part, PartInfo
+from ..stores.parquet import OURS, Row, read_part, write_part, write_table
 from ..stores.remote import Remote
 from ..support.files import SUFFIX, safe_name
 from ..types import Spec
 from . import mirror
 from .entry import Entry
-from .ledger import Manifest, Part, batches, entries, ledger_table
+from .ledger import Manifest, batches, entries, ledger_table
 from .ledger import differences as setting_differences
 from .marks import Index
 

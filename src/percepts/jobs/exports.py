@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..stores.parquet import PartInfo, parts, read_part, read_parts, specs, vectors
+from ..stores.manifest import PartInfo
+from ..stores.parquet import parts, read_part, read_parts, specs, vectors
 from ..support.files import SUFFIX, atomic, safe_name
 from .containers import split
 

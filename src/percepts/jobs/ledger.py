@@ -10,13 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import JobDamaged
-from ..stores.parquet import MANIFEST, PartInfo, read_manifest, read_part
+from ..stores.manifest import MANIFEST, SCHEMA, Part, read_manifest
+from ..stores.parquet import read_part
 from ..support.files import atomic
 from .entry import Entry
-
-SCHEMA = 1
-"""Version of the layout of a job directory."""
 
 COLUMNS = pa.schema(
     [
@@ -35,20 +32,6 @@ def ledger_table(entries: Sequence[Entry], manifest: Manifest) -> pa.Table:
     about = json.dumps({"fingerprint": manifest.fingerprint, "models": manifest.models})
     columns = {name: [getattr(entry, name) for entry in entries] for name in COLUMNS.names}
     return pa.table(columns, schema=COLUMNS.with_metadata({ABOUT: about.encode()}))
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What was committed together: a file of vectors per model, and the ledger of the sources finished by then."""
-
-    number: int
-    data: Mapping[str, PartInfo]
-    ledger: PartInfo | None = None
-
-    @property
-    def files(self) -> list[PartInfo]:
-        """All of its files."""
-        return [*self.data.values(), *([self.ledger] if self.ledger else [])]
 
 
 @dataclass
@@ -75,14 +58,17 @@ class Manifest:
     @classmethod
     def read(cls, directory: Path) -> Manifest:
         """JobError where there is none, JobDamaged where it is none that this version can read."""
-        raw = read_manifest(directory)
-        if raw.get("schema") != SCHEMA:
-            raise JobDamaged(f"{directory / MANIFEST}: expected schema {SCHEMA}, got {raw.get('schema')!r}")
-        try:
-            parts = [_part(entry) for entry in raw.pop("parts")]
-            return cls(parts=parts, **raw)
-        except (KeyError, TypeError) as error:
-            raise JobDamaged(f"{directory / MANIFEST}: not a manifest of percepts: {error!r}") from error
+        found = read_manifest(directory)
+        return cls(
+            found.fingerprint,
+            found.models,
+            list(found.parts),
+            found.unfinished,
+            found.counts,
+            found.versions,
+            found.schema,
+            found.next_part,
+        )
 
     def write(self, directory: Path) -> None:
         """Atomically: what it lists must be complete on disk already."""
@@ -122,8 +108,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif a != b:
             found.append(f"{name}: {a!r} → {b!r}")
     return found
-
-
-def _part(raw: Mapping[str, Any]) -> Part:
-    data = {model: PartInfo(**info) for model, info in raw["data"].items()}
-    return Part(raw["number"], data, PartInfo(**raw["ledger"]) if raw["ledger"] else None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import JobError
-from ..stores.parquet import MANIFEST, specs
+from ..stores.manifest import MANIFEST
+from ..stores.parquet import specs
 from ..stores.remote import opened
 from .directory import JobDirectory
 from .ledger import Manifest, entries

@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ..errors import JobDamaged, JobError
-from ..stores.parquet import MANIFEST, OURS, PartInfo, specs
+from ..stores.manifest import MANIFEST, Part, PartInfo
+from ..stores.parquet import OURS, specs
 from ..stores.remote import opened
 from ..support.files import safe_name
 from ..tasks.embed import Embed
@@ -22,7 +23,7 @@ from ..tasks.task import Batched, Whole
 from ..types import Spec
 from .directory import DirectoryLock, JobDirectory
 from .entry import Entry
-from .ledger import ABOUT, Manifest, Part, entries
+from .ledger import ABOUT, Manifest, entries
 from .progress import Report
 from .run import run
 from .verify import Check, Verdict, verify

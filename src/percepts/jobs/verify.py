@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import JobDamaged
-from ..stores.parquet import OURS, PartInfo, read_part, specs, vectors
+from ..stores.manifest import PartInfo
+from ..stores.parquet import OURS, read_part, specs, vectors
 from ..stores.remote import here
 from ..types import Spec
 from .ledger import Manifest, entries

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from ..errors import JobDamaged, JobError
 from ..support.files import atomic
 from ..types import Record, Segment, Spec
+from .manifest import PartInfo, read_manifest
 
-MANIFEST = "manifest.json"
 OURS = ("data", "ledger")
 """Folders of a job directory in which every file that no manifest lists is an orphan of a killed run."""
 ROW_GROUP = 16_384
@@ -33,16 +33,6 @@ class Row:
 
     id: str
     record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class PartInfo:
-    """A file as its manifest knows it. `name` is relative to the job directory, with forward slashes."""
-
-    name: str
-    rows: int
-    bytes: int
-    sha256: str
 
 
 def _element(type: pa.DataType) -> pa.Field:
@@ -153,13 +143,10 @@ def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> Par
 def parts(directory: str | Path) -> dict[str, list[PartInfo]]:
     """The data parts that the manifest lists, by model, in order; a file that it does not list does not count."""
     manifest = read_manifest(directory)
-    found: dict[str, list[PartInfo]] = {name: [] for name in manifest["models"]}
-    try:
-        for part in manifest["parts"]:
-            for model, info in part["data"].items():
-                found[model].append(PartInfo(**{field.name: info[field.name] for field in fields(PartInfo)}))
-    except (KeyError, TypeError) as error:
-        raise JobDamaged(f"{Path(directory) / MANIFEST}: a part is not written as expected: {error!r}") from error
+    found: dict[str, list[PartInfo]] = {name: [] for name in manifest.specs}
+    for part in manifest.parts:
+        for model, info in part.data.items():
+            found[model].append(info)
     return found
 
 
@@ -170,24 +157,7 @@ def committed(directory: str | Path) -> dict[str, list[Path]]:
 
 def specs(directory: str | Path) -> dict[str, Spec]:
     """What the manifest says of each model, by name, in the order in which they were asked for."""
-    return {name: _spec(model["spec"]) for name, model in read_manifest(directory)["models"].items()}
-
-
-def read_manifest(directory: str | Path) -> dict[str, Any]:
-    """The manifest of a job directory. `JobError` where there is none, `JobDamaged` where it cannot be read."""
-    path = Path(directory) / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise JobError(
-            f"{directory}: no {MANIFEST} here, so this is not a directory that a job wrote; "
-            f"make one, say with: percepts embed SOURCES -o {directory}"
-        ) from error
-    except ValueError as error:
-        raise JobDamaged(f"{path}: not JSON: {error}") from error
-    if not isinstance(manifest, dict) or not {"models", "parts"} <= manifest.keys():
-        raise JobDamaged(f"{path}: expected an object with 'models' and 'parts'")
-    return manifest
+    return read_manifest(directory).specs
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = BATCH) -> Iterator[pa.RecordBatch]:
@@ -196,6 +166,8 @@ def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = 
     Raises:
         JobDamaged: the file is absent, is not parquet, or is not what was written.
     """
+    if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
+        raise JobDamaged(f"{path}: is not a regular file; `percepts verify` says what else is wrong")
     try:
         # Opened here, since pyarrow takes some paths for URLs.
         with pa.OSFile(str(path)) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
@@ -307,9 +279,3 @@ def _version() -> str:
         return version("percepts")
     except PackageNotFoundError:  # run from a checkout that was never installed
         return "unknown"
-
-
-def _spec(row: Mapping[str, Any]) -> Spec:
-    """A spec from a manifest, which a later version may have written with more fields."""
-    known = {field.name: row[field.name] for field in fields(Spec) if field.name in row}
-    return Spec(**known | {"weights": tuple(row.get("weights", ()))})

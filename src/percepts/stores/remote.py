@@ -15,7 +15,8 @@ from platformdirs import user_cache_path
 
 from ..errors import MissingExtra
 from ..support.files import safe_name
-from .parquet import MANIFEST, OURS, read_manifest
+from .manifest import MANIFEST, read_manifest
+from .parquet import OURS
 
 SCHEMES = ("s3://", "gs://", "gcs://", "az://", "abfs://", "hf://", "memory://")
 """Object stores, reached through fsspec, with the user's own configuration and credentials."""

@@ -17,7 +17,8 @@ from ..errors import MissingExtra, SearchError, UnknownModel, WeightsError
 from ..media import Probe, Source, probe
 from ..stores import exact
 from ..stores.fusion import fused
-from ..stores.parquet import read_manifest, specs
+from ..stores.manifest import read_manifest
+from ..stores.parquet import specs
 from ..stores.ranking import Filter, Hit, Hits, Match
 from ..stores.remote import here, place_of
 from ..stores.words import by_label, by_text
@@ -108,7 +109,7 @@ def search(
 
 
 def _by_vector(place: Path, encoder: Encoder, name: str, content: Any, k: int, where: Filter) -> Hits:
-    exact_decoding = bool(read_manifest(place).get("fingerprint", {}).get("exact"))
+    exact_decoding = bool(read_manifest(place).fingerprint.get("exact"))
     task = Embed((encoder.spec,), exact=exact_decoding, _encoders={encoder.spec.name: encoder})
     return _nearest(place, encoder.spec.name, _ASKED[name].vector(task, encoder, content), k, where)
 
@@ -213,7 +214,7 @@ def _usable(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
     except (UnknownModel, MissingExtra, WeightsError) as error:
         why_not.append(str(error))
         return None
-    made = read_manifest(directory).get("fingerprint", {}).get("models", {}).get(spec.name)
+    made = read_manifest(directory).fingerprint.get("models", {}).get(spec.name)
     if made is None or made == now:
         return encoder
     changed = ", ".join(f"{key} {made.get(key)!r} → {now.get(key)!r}" for key in now if made.get(key) != now.get(key))
