@@ -172,3 +172,13 @@ def test_an_output_that_cannot_be_written_is_said_at_once(photos: Photos, tiny_d
     with pytest.raises(OSError):
         embed(photos(5), place / "v", models=[MODEL], workers=0)
     assert verify(place / "v").ok  # which reads only
+
+
+def test_rows_that_the_manifest_counts_wrong_are_told(photos: Photos, tmp_path: Path) -> None:
+    embed(photos(4), tmp_path / "v", models=[MODEL], workers=0)
+    path = tmp_path / "v" / "manifest.json"
+    path.write_text(path.read_text().replace('"rows": 4,', '"rows": 5,'))
+    assert f"data/{MODEL}/part-000000.parquet: 4 rows, expected 5" in verify(tmp_path / "v").problems
+    path.write_text(path.read_text().replace('"next_part": 1', '"next_part": 0'))
+    with pytest.raises(JobDamaged, match="next_part"):
+        verify(tmp_path / "v")

@@ -45,6 +45,7 @@ def verify(
         held = ", ".join(f"{count:,} {name}" for name, count in counts.items() if isinstance(count, int))
         state = "whole" if verdict.ok else number(len(verdict.problems), "problem")
         typer.echo(f"{place_of(directory)}: {state} ({held})")
+        typer.echo("not looked at: index/ and other formats, which are copies that can be made again")
     if not verdict.ok:
         raise typer.Exit(1)
 

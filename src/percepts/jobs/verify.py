@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ..errors import JobDamaged
 from ..stores.manifest import PartInfo
@@ -46,9 +47,11 @@ class Verdict:
 def verify(directory: str | Path) -> Verdict:
     """Prove a job directory, or list what is wrong with it.
 
-    Checked: every listed file is there with its size and sha256; nothing else lies beside them; every source has one
-    ledger entry; the rows of each source are as many as its entry says, and no window appears twice; vectors are
-    finite and of the right length; times run forward; counts of the manifest agree.
+    Checked: the manifest is written as percepts writes it, names no file outside the directory, and counts its parts
+    right; every listed file is there with its size, sha256 and number of rows; nothing else lies beside them; every
+    source has one ledger entry; the rows of each source are as many as its entry says, and no window appears twice;
+    vectors are finite and of the right length; times run forward; counts of the manifest agree. Not looked at: index/
+    and other formats, which are copies that can be made again.
 
     Raises:
         JobError: there is no manifest, so this is no job directory.
@@ -96,7 +99,7 @@ class Check:
         whole: set[str] = set()
         for part in self.manifest.parts:
             for info in part.files:
-                if why := self._file(info):
+                if why := self._file(info) or _count_rows(self.directory / info.name, info):
                     yield Problem(f"{info.name}: {why}", file=info.name)
                 else:
                     whole.add(info.name)
@@ -108,6 +111,8 @@ class Check:
     def _file(self, info: PartInfo) -> str:
         path = self.directory / info.name
         try:
+            if path.exists() and not path.is_file():
+                return "is not a regular file"
             size = path.stat().st_size
             if size != info.bytes:
                 return f"{size} bytes, expected {info.bytes}"
@@ -219,6 +224,16 @@ class Check:
         for key, value in {**now, "rows": self.rows}.items():
             if counts.get(key, 0) != value:
                 yield Problem(f"manifest.json: counts say {counts.get(key, 0)} {key}, found {value}")
+
+
+def _count_rows(path: Path, info: PartInfo) -> str:
+    """Compare the rows of a file, whose bytes are as they should be, with the manifest: what is wrong, or nothing."""
+    try:
+        with pa.OSFile(str(path)) as opened:
+            rows = pq.read_metadata(opened).num_rows
+    except (OSError, ValueError) as error:  # Arrow's errors are both
+        return f"is no parquet file: {error}"
+    return "" if rows == info.rows else f"{rows} rows, expected {info.rows}"
 
 
 def _windows(batch: pa.RecordBatch, spec: Spec) -> Iterator[tuple[str, float, float, str]]:

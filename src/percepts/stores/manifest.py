@@ -115,7 +115,7 @@ def parse_manifest(data: bytes, directory: str) -> Contents:
 def is_part_name(name: str) -> bool:
     """Return whether a file of this name, relative to a job directory, may be a part: nothing else is ever opened."""
     found = PART_NAME.fullmatch(name)
-    return bool(found) and set(found["folder"] or "x") != {"."}
+    return found is not None and set(found["folder"] or "x") != {"."}
 
 
 def check_settings(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -136,7 +136,7 @@ class _Wrong(ValueError):
 
 
 def _wrong(field: str, expected: str, got: Any) -> NoReturn:
-    shown = {dict: "an object", list: "a list"}.get(type(got)) or repr(got)
+    shown = "an object" if isinstance(got, dict) else "a list" if isinstance(got, list) else repr(got)
     raise _Wrong(f"{f'{field}: ' if field else ''}expected {expected}, got {shown[:100]}")
 
 

@@ -140,10 +140,8 @@ def here(directory: str | Path, *, fresh: bool = False) -> Path:
 
 def _listed(directory: Path) -> Iterator[tuple[str, int]]:
     """Names and sizes of the files that a manifest lists; JobDamaged where it cannot be read."""
-    for part in read_manifest(directory)["parts"]:
-        for info in (*part["data"].values(), part["ledger"]):
-            if info:
-                yield info["name"], info["bytes"]
+    for info in read_manifest(directory).files.values():
+        yield info.name, info.bytes
 
 
 def _size(path: Path) -> int | None:
