@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..encoders._settings import FLAG, OBJECT, TEXT, Rule, check_values, read_settings, whole
 from ..errors import WeightsError
 from ._base import Adapter, check_settings
 from .conv import Conv
@@ -71,12 +73,30 @@ def load(folder: str | Path) -> Adapter:
     missing = [name for name in (WEIGHTS, FACTS) if not (folder / name).is_file()]
     if missing:
         raise WeightsError(f"{folder}: no {' and no '.join(missing)}; `percepts train adapter` makes such a folder")
+    facts = read_settings(folder / FACTS)
+    check_values(facts, folder / FACTS, rules=_RULES)
     try:
-        facts = json.loads((folder / FACTS).read_text("utf-8"))
-        adapter = make(facts["kind"], facts["in_dim"], facts["out_dim"], **facts["settings"])
-        adapter.load_state_dict(load_file(folder / WEIGHTS))
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        made = (facts["kind"], facts["in_dim"], facts["out_dim"])
+        weights = load_file(folder / WEIGHTS)
+        with torch.device("meta"):  # shapes alone: settings that are not of these weights allocate nothing
+            make(*made, **facts["settings"]).load_state_dict(weights, assign=True)
+        adapter = make(*made, **facts["settings"])
+        adapter.load_state_dict(weights)
+    except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{folder}: its adapter cannot be read: {reason}") from error
-    adapter.about = dict(facts.get("about", {}))
+    adapter.about = dict(facts.get("about") or {})
     return adapter.eval()
+
+
+_RULES: Mapping[str, Rule] = {
+    "kind": TEXT,
+    "settings": OBJECT,
+    "about": OBJECT,
+    **dict.fromkeys(("in_dim", "out_dim", "hidden", "width", "latents", "queries"), whole(1, 1 << 18)),
+    **dict.fromkeys(("heads", "head_dim", "k", "stride", "every"), whole(1, 1 << 14)),
+    "depth": whole(1, 256),
+    **dict.fromkeys(("norm", "bias"), FLAG),
+    "project": TEXT,
+}
+"""What adapter.json may say, whatever the kind."""

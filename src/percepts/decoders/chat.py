@@ -113,7 +113,7 @@ def processor(folder: Any, model_type: str, tokenizer: Any) -> Any:
         raise UnknownModel(f"no processor for model_type {model_type!r} in transformers {transformers.__version__}")
     kind = getattr(transformers, name)
     pictures_only: Any = type(name, (kind,), {"check_argument_for_proper_class": lambda self, key, value: type(value)})
-    with _modules.quiet():
+    with _modules.quiet(), _modules.as_weights_error(folder, "the processor"):
         settings, _ = kind.get_processor_dict(folder, local_files_only=True)
         parts = {
             "tokenizer": tokenizer,

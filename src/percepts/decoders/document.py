@@ -188,7 +188,7 @@ class Donut(Writer):
 
         from ..encoders import _modules
 
-        with _modules.quiet():
+        with _modules.quiet(), _modules.as_weights_error(self.checkpoint.folder, "the image processor"):
             return transformers.DonutImageProcessorPil.from_pretrained(self.checkpoint.folder, local_files_only=True)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:

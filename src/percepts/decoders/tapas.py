@@ -67,7 +67,7 @@ class Tapas(Model):
             raise MissingExtra("questions on tables need pandas: pip install 'percepts[tables]'") from error
         import transformers
 
-        with _modules.quiet():
+        with _modules.quiet(), _modules.as_weights_error(self.checkpoint.folder, "the tokenizer"):
             return transformers.TapasTokenizer.from_pretrained(self.checkpoint.folder, local_files_only=True)
 
     def pick(self, table: Table, question: str) -> Picked:

@@ -96,8 +96,11 @@ class _Letters:
         settings = checkpoint.json("tokenizer_config.json") or {}
         table = _of_language(table, settings, folder)
         # Tokenizers may have been given <s> and </s> that the network never heard of; the rest must be all of its own.
-        added = {token: at for token, at in (checkpoint.json("added_tokens.json") or {}).items() if at < size}
+        extra = checkpoint.json("added_tokens.json") or {}
+        added = {token: at for token, at in extra.items() if type(at) is not int or at < size}
         table = {**table, **added}
+        if not all(type(at) is int for at in table.values()):
+            raise WeightsError(f"{folder}: expected vocab.json to give each token a whole number")
         if sorted(table.values()) != list(range(size)):
             raise WeightsError(
                 f"{folder}: vocab.json names {len(table)} tokens, config.json says that the network gives {size}: one "
@@ -129,4 +132,4 @@ def _of_language(table: dict[str, Any], settings: dict[str, Any], folder: Path) 
 
 def _content(token: Any) -> str:
     """A token as text, however the tokenizer's settings write it."""
-    return str(token["content"] if isinstance(token, dict) else token)
+    return str(token.get("content") if isinstance(token, dict) else token)

@@ -7,23 +7,28 @@ safetensors and nothing in it is run, so there is no switch for remote code.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from json import loads
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import WeightsError
+from ._settings import Settings, check_cost, parse_json, read_settings
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "README.md")
 """What is fetched of a repository: settings, weights, vocabularies, and the licence in the front matter."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_READ_BY_OTHERS = ("preprocessor_config.json", "processor_config.json", "generation_config.json")
+"""Settings that transformers reads, too: checked before it does."""
+_HEADER_BYTES = 100_000_000
+"""Of a safetensors file, as its own library has it."""
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
 
 
@@ -89,21 +94,23 @@ class Checkpoint:
                 f"{found.folder}: expected weights as *.safetensors, found {_names(found.folder)}; pickled weights are "
                 "not read: save them again with save_pretrained, or take a revision that has safetensors"
             )
+        for name in _READ_BY_OTHERS:
+            found.json(name)
         return found
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Settings:
         """config.json."""
-        return self.json("config.json") or {}
+        return self._settings("config.json")
 
     @cached_property
-    def processor(self) -> dict[str, Any]:
+    def processor(self) -> Settings:
         """The settings of preprocessing: preprocessor_config.json, or the media's part of processor_config.json."""
         if found := self.json("preprocessor_config.json"):
             return found
-        whole = self.json("processor_config.json") or {}
+        whole = self._settings("processor_config.json")
         parts = ("image_processor", "feature_extractor", "video_processor")
-        return next((whole[part] for part in parts if part in whole), {})
+        return Settings(next((whole[part] for part in parts if isinstance(whole.get(part), dict)), {}), whole.path)
 
     @cached_property
     def license(self) -> str:
@@ -118,9 +125,10 @@ class Checkpoint:
         """What family it says it is of; "" where it does not say."""
         return str(self.config.get("model_type", ""))
 
-    def part(self, name: str) -> dict[str, Any]:
+    def part(self, name: str) -> Settings:
         """A nested configuration, such as "vision_config"; empty where there is none."""
-        return self.config.get(name) or {}
+        found = self.config.get(name)
+        return Settings(found if isinstance(found, dict) else {}, f"{self.config.path}: {name}")
 
     def scalar(self, name: str) -> float | None:
         """One number of the weights by its parameter's name, read without the others; None where it is absent."""
@@ -132,7 +140,11 @@ class Checkpoint:
 
     def parameters(self) -> int:
         """How many numbers the weights hold, from the headers of the files."""
-        return sum(int(np.prod(row["shape"], dtype=np.int64)) for row in self.tensors.values())
+        return sum(math.prod(row["shape"]) for row in self.tensors.values())
+
+    def check_size(self) -> None:
+        """Raise WeightsError where config.json describes a network far larger than the weights are."""
+        check_cost(self.config, self.parameters(), self.folder / "config.json")
 
     def holds(self, begins: str) -> bool:
         """Whether the weights have a parameter whose name begins so."""
@@ -144,18 +156,14 @@ class Checkpoint:
         headers = [_header(path)[0] for path in sorted(self.folder.glob("*.safetensors"))]
         return {name: row for header in headers for name, row in header.items() if name != "__metadata__"}
 
-    def json(self, name: str) -> dict[str, Any] | None:
-        """An object of one of its files; None where there is no such file."""
+    def json(self, name: str) -> Settings | None:
+        """Read the object of one of its files; None where there is no such file."""
         path = self.folder / name
-        if not path.is_file():
-            return None
-        try:
-            found = loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise WeightsError(f"{path}: expected JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise WeightsError(f"{path}: expected a JSON object, got {type(found).__name__}")
-        return found
+        return read_settings(path) if path.is_file() else None
+
+    def _settings(self, name: str) -> Settings:
+        found = self.json(name)
+        return Settings({}, self.folder / name) if found is None else found
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -163,11 +171,29 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         head = file.read(8)
         size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 0 < size <= path.stat().st_size - 8:
+        if not 0 < size <= min(path.stat().st_size - 8, _HEADER_BYTES):
             raise WeightsError(
                 f"{path}: expected a safetensors file, got {path.stat().st_size} bytes of something else"
             )
-        return loads(file.read(size)), 8 + size
+        table = parse_json(file.read(size), path)
+    _check_header(table, path)
+    return table, 8 + size
+
+
+def _check_header(table: Any, path: Path) -> None:
+    """Hold a table of tensors to what one may hold; WeightsError names the first row that is none."""
+    rows = table.items() if isinstance(table, dict) else [("its header", table)]
+    for name, row in rows:
+        if name != "__metadata__" and not _is_row(row):
+            raise WeightsError(f"{path}: expected dtype, shape and offsets of {name[:80]!r}, got {str(row)[:80]}")
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("dtype"), str):
+        return False
+    lists = [row.get(key) for key in ("shape", "data_offsets")]
+    sound = all(isinstance(found, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in found) for found in lists)
+    return sound and len(row["data_offsets"]) == 2 and len(row["shape"]) <= 16
 
 
 def _scalar(path: Path, name: str) -> float | None:
@@ -175,10 +201,13 @@ def _scalar(path: Path, name: str) -> float | None:
     row: Mapping[str, Any] | None = table.get(name)
     if row is None or row["dtype"] not in _DTYPES:
         return None
-    begin, end = row["data_offsets"]
+    begin = row["data_offsets"][0]
     with path.open("rb") as file:
         file.seek(base + begin)
-        return float(np.frombuffer(file.read(end - begin), _DTYPES[row["dtype"]])[0])
+        found = np.frombuffer(file.read(np.dtype(_DTYPES[row["dtype"]]).itemsize), _DTYPES[row["dtype"]])
+    if not len(found):
+        raise WeightsError(f"{path}: expected a number at {name}, the file ends before it")
+    return float(found[0])
 
 
 def _repository(repository: str) -> Path:

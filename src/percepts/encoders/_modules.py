@@ -13,6 +13,8 @@ import transformers
 from torch import nn
 
 from ..errors import WeightsError
+from ..runtimes._network import out_of_memory
+from ._checkpoint import Checkpoint
 from ._picture import Pixels
 
 SPARE = ("pooler.", "masked_spec_embed", "mask_token", "position_ids", "logit_scale", "logit_bias", "lm_head")
@@ -33,8 +35,9 @@ def pretrained(
     A parameter that is not in the checkpoint would be random, and another one at each load: transformers says so in a
     warning and goes on. Here it is an error, except where nothing depends on it: SPARE and `spare`, less `needed`.
     """
-    with quiet():
-        settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    Checkpoint(folder).check_size()
+    settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    with quiet(), as_weights_error(folder, kind):
         model, found = getattr(transformers, kind).from_pretrained(folder, dtype=getattr(torch, precision), **settings)
     idle = [part for part in (*SPARE, *spare) if part not in needed]
     missing = [key for key in found["missing_keys"] if not any(part in key for part in idle)]
@@ -49,8 +52,28 @@ def pretrained(
 
 def tokenizer(folder: Path) -> Any:
     """The tokenizer of the checkpoint."""
-    with quiet():
+    with quiet(), as_weights_error(folder, "the tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+@contextmanager
+def as_weights_error(folder: Path, what: str) -> Iterator[None]:
+    """Turn what transformers raises while it reads a checkpoint into a WeightsError that names the folder.
+
+    Settings that do not go together, weights that are cut and tokenizers of other formats end in whatever its code runs
+    into: KeyError, TypeError, RuntimeError, ZeroDivisionError and SafetensorError were all seen.
+    """
+    try:
+        yield
+    except (WeightsError, ImportError):
+        raise
+    except Exception as error:
+        if out_of_memory(error):  # of the machine
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"{folder}: transformers cannot read {what} of it: {type(error).__name__}: {reason}"
+        ) from error
 
 
 @contextmanager

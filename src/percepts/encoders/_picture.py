@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ..errors import WeightsError
 from ..features.pixels import Resample, resize
+from ._settings import MAX_SIDE
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -46,8 +47,8 @@ class Pixels:
             _size(row["size"], row["default_to_square"]) if row["do_resize"] else None,
             _crop(row["crop_size"]) if row["do_center_crop"] else None,
             _filter(row["resample"]),
-            tuple(row["image_mean"]) if normal else (0.0, 0.0, 0.0),
-            tuple(row["image_std"]) if normal else (1.0, 1.0, 1.0),
+            _colours(row["image_mean"], "image_mean") if normal else (0.0, 0.0, 0.0),
+            _colours(row["image_std"], "image_std") if normal else (1.0, 1.0, 1.0),
             float(row["rescale_factor"]) if row["do_rescale"] else 1.0,
         )
 
@@ -102,18 +103,41 @@ def _cut(image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
 
 def _size(size: Any, to_square: bool) -> tuple[int, ...]:
     if isinstance(size, int):
-        return (size, size) if to_square else (size,)
-    if "height" in size and "width" in size:
-        return int(size["height"]), int(size["width"])
-    if "shortest_edge" in size and not size.get("longest_edge"):
-        return (int(size["shortest_edge"]),)
-    raise WeightsError(f"expected size in preprocessor_config.json as height and width or shortest_edge, got {size}")
+        return _within((size, size) if to_square else (size,), "size", size)
+    if isinstance(size, dict) and size.get("shortest_edge") and not (size.get("longest_edge") or size.get("height")):
+        return _within((size["shortest_edge"],), "size", size)
+    return _both(size, "size")
 
 
 def _crop(size: Any) -> tuple[int, int]:
-    if isinstance(size, int):
-        return size, size
-    return int(size["height"]), int(size["width"])
+    return _within((size, size), "crop_size", size) if isinstance(size, int) else _both(size, "crop_size")
+
+
+def _both(size: Any, key: str) -> tuple[int, int]:
+    height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (None, None)
+    if not (isinstance(height, int) and isinstance(width, int)):
+        raise WeightsError(
+            f"expected {key} in preprocessor_config.json as height and width or shortest_edge, got {size!r}"
+        )
+    return _within((height, width), key, size)
+
+
+T = TypeVar("T", bound=tuple[int, ...])
+
+
+def _within(sides: T, key: str, said: Any) -> T:
+    """Refuse a side that no network reads: settings that no reader of a file has checked come here, too."""
+    if not all(1 <= side <= MAX_SIDE for side in sides):
+        raise WeightsError(f"expected {key} in preprocessor_config.json to be from 1 to {MAX_SIDE:,}, got {said!r}")
+    return sides
+
+
+def _colours(values: Any, key: str) -> tuple[float, float, float]:
+    """Mean or deviation of the three channels."""
+    found = tuple(values) if isinstance(values, list | tuple) else (values,) * 3
+    if len(found) != 3 or (key == "image_std" and not all(found)):
+        raise WeightsError(f"expected {key} in preprocessor_config.json to be three numbers, got {values!r}")
+    return found
 
 
 def _filter(number: int) -> Resample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ..runtimes import Deferred
 from ..types import Clip, Frames, Inputs, Spec
 from ._checkpoint import Checkpoint
 from ._lengths import states_of
+from ._settings import read_json
 from ._transformer import Grid, Transformer, check_texts
 from .pooling import pool
 
@@ -109,15 +111,18 @@ class Sentence(Transformer):
 
 
 def _modules_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    import json
-
     path = checkpoint.folder / "modules.json"
-    found: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    found = read_json(path) if path.is_file() else []
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise WeightsError(f"{path}: expected a list of objects, each with type and path")
     return found
 
 
 def _pool(checkpoint: Checkpoint) -> str:
-    folder = next((row["path"] for row in _modules_of(checkpoint) if str(row["type"]).endswith("Pooling")), None)
+    rows = [row for row in _modules_of(checkpoint) if str(row.get("type", "")).endswith("Pooling")]
+    folder = str(rows[0].get("path", "")) if rows else ""
+    if rows and not re.fullmatch(r"[\w-]+", folder):
+        raise WeightsError(f"{checkpoint.folder}: modules.json: expected path to be a folder beside it, got {folder!r}")
     settings = (checkpoint.json(f"{folder}/config.json") or {}) if folder else {"pooling_mode_mean_tokens": True}
     chosen = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]
     if len(chosen) != 1 or chosen[0] not in _POOLS:

@@ -88,9 +88,10 @@ def _based(base: str, labels: list[str], recipe: Recipe) -> tuple[Any, dict[str,
     encoder = load(row)
     if not isinstance(encoder, Classifying) or not encoder.head:
         raise WeightsError(f"{base}: transformers has no classifier for this family; an AST, a ViT or the like has one")
-    with _modules.quiet():
+    folder = encoder.checkpoint.folder
+    with _modules.quiet(), _modules.as_weights_error(folder, encoder.head):
         model = getattr(transformers, encoder.head).from_pretrained(
-            encoder.checkpoint.folder, num_labels=len(labels), ignore_mismatched_sizes=True, local_files_only=True,
+            folder, num_labels=len(labels), ignore_mismatched_sizes=True, local_files_only=True,
             use_safetensors=True, dtype=torch.float32,
         )  # fmt: skip
     encoder.fit(model)

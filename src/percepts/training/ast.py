@@ -120,8 +120,9 @@ class _Work:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         import transformers
 
-        with _modules.quiet():
-            whole = getattr(transformers, encoder.head).from_pretrained(encoder.checkpoint.folder, dtype=torch.float32)
+        folder = encoder.checkpoint.folder
+        with _modules.quiet(), _modules.as_weights_error(folder, encoder.head):
+            whole = getattr(transformers, encoder.head).from_pretrained(folder, dtype=torch.float32)
         self.whole = whole
         self.model = (_with_lora(whole, lora) if lora else whole).to(self.device)
         self.parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)

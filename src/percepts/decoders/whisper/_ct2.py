@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import ctranslate2
 import numpy as np
 
 from ...encoders._checkpoint import Checkpoint
+from ...encoders._settings import TEXT, list_of, read_json
 from ...errors import WeightsError
 from ...runtimes._rows import cores
 from ..engines import Alignment, Decoded, Search, Vocabulary
@@ -120,8 +120,13 @@ def _vocabulary(folder: Path) -> Vocabulary:
     config = Checkpoint(folder).config
     if not path.is_file() or "suppress_ids" not in config:
         raise WeightsError(f"{folder}: expected a Whisper model converted by CTranslate2, with vocabulary.json")
-    spelled: list[str] = loads(path.read_text("utf-8"))
-    codes = {spelled[token]: token for token in config.get("lang_ids") or ()}
+    spelled = read_json(path)
+    if not list_of(TEXT).allows(spelled):
+        raise WeightsError(f"{path}: expected a list of texts, one for each token")
+    ids = config.get("lang_ids") or ()
+    if any(token >= len(spelled) for token in ids):
+        raise WeightsError(f"{folder}: config.json: expected lang_ids below the {len(spelled)} tokens there are")
+    codes = {spelled[token]: token for token in ids}
     settings: dict[str, Any] = {
         "suppress_tokens": config.get("suppress_ids"),
         "begin_suppress_tokens": config.get("suppress_ids_begin"),
