@@ -164,19 +164,16 @@ def test_weights_are_fetched_once(server: Server, packed: bytes) -> None:
 
 
 def test_a_broken_download_goes_on_where_it_broke_off(server: Server, packed: bytes) -> None:
-    server.breaks = [10_000, 50_000]
-    for _ in range(2):
-        with pytest.raises(WeightsError, match="run it again to go on from there"):
-            files.path(MODEL)
-        assert files.find(MODEL) is None
+    server.breaks = [0, 0, 0, 10_000, 50_000]
+    with pytest.raises(WeightsError, match="run it again to go on from there"):
+        files.path(MODEL)
+    assert files.find(MODEL) is None
     assert files.path(MODEL).read_bytes() == packed
-    assert server.seen == ["", "bytes=50000-", "bytes=60000-"]
+    assert server.seen == ["", "bytes=50000-", *["bytes=60000-"] * 4]
 
 
 def test_a_server_that_cannot_go_on_sends_it_all_anew(server: Server, packed: bytes) -> None:
     server.breaks, server.ranges = [50_000], False
-    with pytest.raises(WeightsError):
-        files.path(MODEL)
     assert files.path(MODEL).read_bytes() == packed
 
 

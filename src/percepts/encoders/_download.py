@@ -1,0 +1,303 @@
+"""Fetch one file by its URL: resumed where it broke off, checked, bounded, with one retry policy for all weights."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import netrc
+import os
+import re
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ..support.files import open_file, remove_file
+
+TRIES = 3
+"""Connections in a row that may bring nothing before a source is given up; one that hangs counts twice."""
+CONNECTIONS = 20
+"""Connections for one file, however much each brings."""
+PAUSE = 0.5
+"""Seconds before the second try; twice as many before each further one."""
+TIMEOUT = 60.0
+"""Seconds without a byte after which a connection counts as dead."""
+BLOCK = 1 << 20
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses that may be gone at the next try."""
+
+
+class Unavailable(Exception):
+    """This source does not have the file; the message says why and holds no credentials."""
+
+
+class _Interrupted(Exception):
+    """The connection ended early or was not answered: worth another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach URLs.
+
+    certificates   file or folder of certificate authorities; "": those of the environment, the system and certifi
+    proxy          URL of a proxy; "": as the environment says
+    trusted        hosts whose certificates are not verified
+    timeout        seconds without an answer
+    """
+
+    certificates: str = ""
+    proxy: str = ""
+    trusted: tuple[str, ...] = ()
+    timeout: float = TIMEOUT
+
+
+def fetch_file(
+    url: str,
+    partial: Path,
+    *,
+    size: int | None = None,
+    sha256: str = "",
+    limit: int,
+    access: Access | None = None,
+    on_progress: Callable[[int, int], Any] | None = None,
+) -> None:
+    """Write the file at `url` to `partial`, going on from what is there already.
+
+    Args:
+        url: https, or http where the user named an index by http.
+        partial: stays where the connection breaks off, so that the next run goes on from it.
+        size: bytes it must have, if known.
+        sha256: digest it must have; a file with another one is removed.
+        limit: bytes at which an unknown size ends.
+        access: certificates, proxy and timeout.
+        on_progress: called with the bytes that are here and those there will be (0 where unknown).
+
+    Raises:
+        Unavailable: the source does not have it, or does not answer.
+    """
+    resumed = _size(partial) > 0
+    _fetch_all(url, partial, size, limit, access or Access(), on_progress or (lambda here, total: None))
+    if not sha256 or (found := file_digest(partial)) == sha256:
+        return
+    remove_file(partial)
+    if resumed:  # it may have begun with the bytes of another file
+        fetch_file(url, partial, size=size, sha256=sha256, limit=limit, access=access, on_progress=on_progress)
+        return
+    raise Unavailable(f"not the file that was tested: expected sha256 {sha256}, got {found}")
+
+
+def read_page(url: str, headers: Mapping[str, str], limit: int, access: Access) -> tuple[str, str, bytes]:
+    """Return the final URL, the content type and the body of a page of at most `limit` bytes; Unavailable if none."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            with _open(url, headers, access) as answer:
+                body = answer.read(limit + 1)
+                if len(body) > limit:
+                    raise Unavailable(f"its page is larger than {limit >> 20} MB")
+                if answer.length:
+                    raise _Interrupted(f"ended {answer.length} bytes early")
+                return answer.geturl(), answer.headers.get_content_type(), body
+        except (_Interrupted, OSError, http.client.HTTPException) as error:
+            if attempt == TRIES or isinstance(error, TimeoutError):
+                raise Unavailable(_reason(error)) from error
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL as it may be shown: without a user, a password and a query, which may be signed."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch_all(
+    url: str, partial: Path, size: int | None, limit: int, access: Access, on_progress: Callable[[int, int], Any]
+) -> None:
+    barren = 0
+    for _ in range(CONNECTIONS):
+        before = _size(partial)
+        try:
+            _fetch_more(url, partial, size, limit, access, on_progress)
+            return
+        except (_Interrupted, OSError, http.client.HTTPException) as error:
+            barren = 0 if _size(partial) > before else barren + (2 if _hung(error) else 1)
+            if barren >= TRIES:
+                raise Unavailable(_reason(error)) from error
+            why = _reason(error)
+        time.sleep(PAUSE * 2 ** max(0, barren - 1))
+    raise Unavailable(f"{why}; {CONNECTIONS} connections brought {_size(partial)} bytes")
+
+
+def _fetch_more(
+    url: str, partial: Path, size: int | None, limit: int, access: Access, on_progress: Callable[[int, int], Any]
+) -> None:
+    """Append what one connection brings. A server that cannot go on in the middle sends it all anew."""
+    here = _size(partial)
+    if size is not None and here > size:
+        remove_file(partial)
+        here = 0
+    if here and here == size:
+        return
+    try:
+        answer = _open(url, {"Range": f"bytes={here}-"} if here else {}, access)
+    except _Exhausted as error:
+        if error.total == here:  # nothing is missing
+            return
+        remove_file(partial)
+        raise _Interrupted("HTTP 416: another file than the one that was begun") from error
+    with answer:
+        start, total = _range(answer, here)
+        if start not in (0, here):
+            remove_file(partial)
+            raise _Interrupted(f"bytes from {start} were sent, those from {here} were asked for")
+        if size is not None and total is not None and total != size:
+            raise Unavailable(f"offers {total} bytes where the pinned file has {size}")
+        here, expected = start, size if size is not None else total
+        with open_file(partial, "ab" if start else "wb", permissions=0o600) as file:
+            while here != size and (block := answer.read(min(BLOCK, (limit if size is None else size) - here + 1))):
+                here += len(block)
+                if here > (limit if size is None else size):
+                    file.truncate(0)
+                    raise Unavailable(f"more than {limit if size is None else size} bytes")
+                file.write(block)
+                on_progress(here, expected or 0)
+    if expected is not None and here < expected:
+        raise _Interrupted(f"the connection ended after {here} of {expected} bytes; run it again to go on from there")
+
+
+class _Exhausted(Exception):
+    """HTTP 416: there are no bytes from there on."""
+
+    def __init__(self, total: int | None):
+        super().__init__("HTTP 416")
+        self.total = total
+
+
+def _open(url: str, headers: Mapping[str, str], access: Access) -> Any:
+    """Open a URL. Raises Unavailable for an answer that stays, _Interrupted or OSError for one that may change."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise Unavailable(f"expected https, got {parts.scheme or 'no scheme'!r}")
+    host = parts.netloc.rpartition("@")[2]
+    request = urllib.request.Request(
+        parts._replace(netloc=host, fragment="").geturl(),
+        headers={"User-Agent": "percepts", "Accept-Encoding": "identity", **headers},
+    )
+    if credentials := _credentials(parts.netloc.rpartition("@")[0], parts.hostname or ""):
+        request.add_unredirected_header("Authorization", credentials)
+    try:
+        answer = _opener(parts.hostname or "", access).open(request, timeout=min(access.timeout, TIMEOUT))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416:
+                total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+                raise _Exhausted(int(total[1]) if total else None) from None
+            kind = _Interrupted if error.code in _TRANSIENT else Unavailable
+            raise kind(" ".join(f"HTTP {error.code} {error.reason}".split())) from None
+    except urllib.error.URLError as error:
+        reason = error.reason
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise Unavailable(f"its certificate cannot be verified: {reason.verify_message}") from None
+        if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
+            raise Unavailable(f"no such host: {parts.hostname}") from None
+        raise (reason if isinstance(reason, OSError) else _Interrupted(str(reason))) from None
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        answer.close()
+        raise Unavailable(f"sends it as {encoding}, though plain bytes were asked for")
+    return answer
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow a few redirects, never from https to anything else; credentials stay with the host they are for."""
+
+    max_redirections = 5
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        before, after = urlsplit(req.full_url), urlsplit(newurl)
+        if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme != "https"):
+            raise Unavailable(f"redirects to {without_secrets(newurl)}, which is refused")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and before.netloc == after.netloc and (kept := req.unredirected_hdrs):
+            request.unredirected_hdrs.update({k: v for k, v in kept.items() if k == "Authorization"})
+        return request
+
+
+def _opener(host: str, access: Access) -> urllib.request.OpenerDirector:
+    proxies = {"http": access.proxy, "https": access.proxy} if access.proxy else None
+    context = _context(access)
+    if host in access.trusted:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _Redirects()
+    )
+
+
+def _context(access: Access) -> ssl.SSLContext:
+    named = access.certificates or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    context = ssl.create_default_context()  # which knows SSL_CERT_FILE and SSL_CERT_DIR
+    try:
+        if named:
+            context.load_verify_locations(**{"capath" if os.path.isdir(named) else "cafile": named})
+        elif not os.environ.get("SSL_CERT_FILE") and not os.environ.get("SSL_CERT_DIR"):
+            import certifi  # Pythons that uv brings may know no authorities of the system
+
+            context.load_verify_locations(certifi.where())
+    except ImportError:
+        pass
+    except OSError as error:
+        raise Unavailable(f"the certificates {named} cannot be read: {error}") from error
+    return context
+
+
+def _credentials(in_url: str, host: str) -> str:
+    """Return the header for a user and password in the URL, else for those that netrc has for the host."""
+    user, _, password = (unquote(part) for part in in_url.partition(":"))
+    if not in_url:
+        try:
+            found = netrc.netrc(os.environ.get("NETRC")).hosts.get(host)
+        except (OSError, netrc.NetrcParseError):
+            found = None
+        if found is None:
+            return ""
+        user, _, password = found[0] or "", "", found[2] or ""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _range(answer: Any, asked: int) -> tuple[int, int | None]:
+    """Return the first byte that an answer holds, and the bytes of the whole file, None where it does not say."""
+    length = answer.headers.get("Content-Length", "")
+    rest = int(length) if length.isdecimal() else None
+    if answer.status != 206:
+        return 0, rest
+    said = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+    if said is None:  # it does as it was asked, though it does not say so
+        return asked, None if rest is None else asked + rest
+    return int(said[1]), int(said[2]) if said[2] != "*" else None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _hung(error: Exception) -> bool:
+    return isinstance(error, TimeoutError)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
