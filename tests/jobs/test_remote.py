@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from typer.testing import CliRunner
 
 import percepts
 from percepts.cli import app
-from percepts.errors import MissingExtra, SettingsDiffer
+from percepts.errors import JobDamaged, JobLocked, MissingExtra, SettingsDiffer
+from percepts.jobs.directory import DirectoryLock
+from percepts.jobs.merge import merge
 from percepts.jobs.repair import repair
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
@@ -140,6 +144,152 @@ def test_a_driver_that_is_not_installed_is_named_with_its_cure(
         embed(f"{scheme}://bucket/photos/", tmp_path / "v", models=[MODEL], workers=0)
     with pytest.raises(MissingExtra, match=f"pip install {cure}"):
         verify(f"{scheme}://bucket/vectors")
+
+
+@pytest.fixture(params=["s3", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty store; copies are kept in tmp_path/cache."""
+    monkeypatch.setattr(remote_module, "user_cache_path", lambda name: tmp_path / "cache")
+    return f"memory://{uuid.uuid4()}" if request.param == "memory" else request.getfixturevalue("bucket")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "verify": verify,
+    "search": lambda url: percepts.search(url, "red"),
+    "repair": lambda url: repair(url, workers=0),
+    "merge": merge,
+}
+
+
+@pytest.mark.parametrize("reader", ["verify", "search", "repair"])
+@pytest.mark.parametrize(
+    ("store", "name"),
+    [
+        ("s3", "../../victim"),
+        ("memory", "/absolute"),
+        ("memory", "data/../../../victim"),
+        ("memory", "data\\x"),
+        ("memory", "data/toy/part-000000.parquet\0"),
+    ],
+    indirect=["store"],
+    ids=ascii,
+)
+def test_a_name_in_the_manifest_of_a_stranger_is_written_nowhere(
+    store: str, photos: Photos, tmp_path: Path, name: str, reader: str
+) -> None:
+    out = f"{store}/v"
+    embed(photos(3), out, models=[MODEL], workers=0)
+    system, path = remote_module.system_of(out)
+    name = f"{tmp_path}/victim" if name == "/absolute" else name
+    manifest = json.loads(system.cat_file(f"{path}/manifest.json"))
+    info = {"name": name, "rows": 0, "bytes": 4, "sha256": hashlib.sha256(b"evil").hexdigest()}
+    manifest["parts"].append({"number": 1, "data": {MODEL: info}, "ledger": None})
+    manifest["next_part"] = 2
+    system.pipe_file(f"{path}/manifest.json", json.dumps(manifest).encode())
+    if "\0" not in name:
+        system.pipe_file(f"{path}/{name}", b"evil")
+    before = everything(tmp_path / "photos")
+    if reader == "repair":  # makes the manifest again, from what is there
+        assert READERS[reader](out).verdict.ok  # type: ignore[attr-defined]
+    else:
+        with pytest.raises(JobDamaged, match=r"v/manifest\.json: parts\[1\].*name"):
+            READERS[reader](out)
+    assert everything(tmp_path / "photos") == before
+    assert b"evil" not in everything(tmp_path).values() and not list(tmp_path.rglob("*victim*"))
+
+
+@pytest.mark.parametrize(
+    ("store", "key"),
+    [
+        ("s3", "../../../../.zshrc"),
+        *(("memory", key) for key in ("toy/x.parquet", "toy/../../x", "a\\b", "toy/part-000000.parquet.tmp")),
+    ],
+    indirect=["store"],
+)
+def test_a_key_that_is_no_part_is_neither_written_here_nor_taken_away_there(
+    store: str, photos: Photos, tmp_path: Path, key: str
+) -> None:
+    out = f"{store}/v"
+    embed(photos(3), out, models=[MODEL], workers=0)
+    system, path = remote_module.system_of(out)
+    system.pipe_file(f"{path}/data/{key}", b"evil")
+    assert verify(out).ok
+    embed(photos(4), out, models=[MODEL], workers=0)
+    assert system.cat_file(f"{path}/data/{key}") == b"evil"
+    assert b"evil" not in everything(tmp_path).values()
+
+
+@pytest.mark.parametrize("harm", ["cut", "longer", "changed", "gone"])
+def test_a_download_that_is_not_what_was_written_gets_no_name(
+    store: str, photos: Photos, tmp_path: Path, harm: str
+) -> None:
+    out = f"{store}/v"
+    embed(photos(3), out, models=[MODEL], workers=0)
+    shutil.rmtree(tmp_path / "cache")
+    system, path = remote_module.system_of(out)
+    part = next(name for name in system.find(f"{path}/data"))
+    data = system.cat_file(part)
+    if harm == "gone":
+        system.rm_file(part)
+    else:
+        harmed = {"cut": data[:-9], "longer": data + b"x", "changed": data[:-9] + bytes(9)}[harm]
+        system.pipe_file(part, harmed)
+    with pytest.raises(JobDamaged, match="percepts verify"):
+        percepts.search(out, "red")
+    with pytest.raises(JobDamaged, match="percepts verify"):
+        embed(photos(3), out, models=[MODEL], workers=0)
+    assert not list((tmp_path / "cache").rglob("data/*/*"))
+    assert not verify(out).ok and repair(out, workers=0).verdict.ok
+    assert percepts.search(out, "red")
+
+
+@pytest.mark.parametrize("reader", ["verify", "search"])
+def test_a_reader_in_the_middle_of_a_commit_harms_no_run(
+    store: str, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    folder, out = photos(6), f"{store}/v"
+    files = sorted(folder.iterdir())
+    embed(files[:2], out, models=[MODEL], workers=0)
+    push, seen = remote_module.Remote.push, []
+
+    def meanwhile(self: remote_module.Remote, new: set[str], gone: set[str]) -> None:
+        seen.append(READERS[reader](out))  # after the parts were written here, before they are there
+        push(self, new, gone)
+        seen.append(READERS[reader](out))
+
+    with monkeypatch.context() as forced:
+        forced.setattr(remote_module.Remote, "push", meanwhile)
+        assert embed(files, out, models=[MODEL], workers=0).done == 4
+    assert len(seen) >= 2 and verify(out).ok
+    embed(folder, tmp_path / "w", models=[MODEL], workers=0)
+    assert rows(verify(out).directory, MODEL) == rows(tmp_path / "w", MODEL)
+
+
+def test_what_a_reader_holds_stays_while_the_directory_is_made_anew(store: str, photos: Photos, tmp_path: Path) -> None:
+    out = f"{store}/v"
+    embed(photos(5), out, models=[MODEL], workers=0)
+    first = remote_module.here(out)
+    before, found = everything(first), rows(first, MODEL)
+    embed(sorted(photos(5).iterdir())[:2], out, models=[MODEL], workers=0, overwrite=True)  # the same names of parts
+    second = remote_module.here(out)
+    assert len(rows(second, MODEL)) == 2 and rows(first, MODEL) == found
+    assert {name: data for name, data in everything(first).items() if name in before} == before
+
+
+def test_a_second_run_that_is_refused_has_touched_nothing(store: str, photos: Photos, tmp_path: Path) -> None:
+    folder, out = photos(3), f"{store}/v"
+    embed(folder, out, models=[MODEL], workers=0)
+    copy = remote_module.Remote(out).copy
+    with DirectoryLock(copy):
+        (copy / "data/half").write_bytes(b"")
+        before = everything(copy)
+        with pytest.raises(JobLocked):
+            embed(folder, out, models=[MODEL], workers=0)
+        assert everything(copy) == before
 
 
 def s3fs_names(url: str) -> list[str]:

@@ -88,6 +88,8 @@ class JobDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
+            if self._remote and not self._remote.pulled:
+                self._remote.pull()
             if self._overwrite:
                 self._erase()
             self.manifest = self._open()

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import JobError
 from ..stores.manifest import MANIFEST
 from ..stores.parquet import specs
-from ..stores.remote import opened
+from ..stores.remote import here, located
 from .directory import JobDirectory
 from .ledger import Manifest, entries
 
@@ -35,9 +35,9 @@ def merge(output: str | Path) -> dict[str, int]:
         JobDamaged: a file of a share is missing or cut.
         JobLocked: a run is writing to `output`.
     """
-    directory, remote = opened(output)
+    directory, remote = located(output)
     if remote:
-        shares = [share.pull() for share in remote.under(FOLDER)]
+        shares = [here(share) for share in remote.under(FOLDER)]
     else:
         shares = sorted(path.parent for path in (directory / FOLDER).glob(f"*/{MANIFEST}"))
     if not shares:

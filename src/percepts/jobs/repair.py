@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from ..errors import JobDamaged, JobError
 from ..stores.manifest import MANIFEST, Part, PartInfo
 from ..stores.parquet import OURS, specs
-from ..stores.remote import opened
+from ..stores.remote import Remote, located
 from ..support.files import safe_name
 from ..tasks.embed import Embed
 from ..tasks.task import Batched, Whole
@@ -60,8 +60,10 @@ def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence
         JobLocked: a run is writing there.
     """
     output = directory
-    directory, remote = opened(output, fresh=True)
-    with _locked(directory):
+    directory, remote = located(output)
+    with _locked(directory, remote):
+        if remote:
+            remote.pull(fresh=True)
         manifest = _manifest(directory)
         files = {problem.file for problem in Check(directory, manifest).run().problems if problem.file}
         manifest.parts = list(_sound(manifest.parts, files))
@@ -75,8 +77,10 @@ def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence
     return Repair(tuple(sorted(files)), tuple(sources), report, verify(output))
 
 
-def _locked(directory: Path) -> DirectoryLock:
-    if not any((directory / name).exists() for name in (MANIFEST, *OURS)):
+def _locked(directory: Path, remote: Remote | None) -> DirectoryLock:
+    if remote:
+        directory.mkdir(parents=True, exist_ok=True)
+    elif not any((directory / name).exists() for name in (MANIFEST, *OURS)):
         Manifest.read(directory)  # says that there is no job here
     return DirectoryLock(directory)
 

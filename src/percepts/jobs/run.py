@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..media.fetch import Fetcher
-from ..stores.remote import opened, place_of, url_of
+from ..stores.remote import located, place_of, url_of
 from ..support.files import atomic
 from ..tasks.embed import embedding
 from ..tasks.task import Batched, Checked, Placed, Whole
@@ -157,7 +157,7 @@ def run(
     if isinstance(task, Checked):
         task.check()
     place = place_of(_share(output, *shard) if shard else output)
-    output, remote = opened(place)
+    output, remote = located(place)
     tally = Tally(on_progress)
     settings = {"task": task.name} | task.settings()
     with (

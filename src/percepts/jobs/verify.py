@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ..errors import JobDamaged
 from ..stores.manifest import PartInfo
 from ..stores.parquet import OURS, read_part, specs, vectors
-from ..stores.remote import here
+from ..stores.remote import as_stored
 from ..types import Spec
 from .ledger import Manifest, entries
 from .marks import Marks, as_set
@@ -57,7 +57,11 @@ def verify(directory: str | Path) -> Verdict:
         JobError: there is no manifest, so this is no job directory.
         JobDamaged: the manifest cannot be read.
     """
-    directory = here(directory, fresh=True)
+    with as_stored(directory) as directory:
+        return _verdict(directory)
+
+
+def _verdict(directory: Path) -> Verdict:
     manifest = Manifest.read(directory)
     check = Check(directory, manifest).run()
     problems = [problem.text for problem in check.problems[:SHOWN]]

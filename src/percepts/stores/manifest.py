@@ -102,6 +102,8 @@ def read_manifest(directory: str | Path) -> Contents:
 def parse_manifest(data: bytes, directory: str) -> Contents:
     """Check the bytes of a manifest; `directory` is what messages call the job directory. JobDamaged as above."""
     where = f"{directory.rstrip('/')}/{MANIFEST}"
+    if len(data) > MAX_BYTES:
+        raise JobDamaged(f"{where}: more than the {MAX_BYTES:,} bytes that a manifest may have; {_cure(directory)}")
     try:
         raw = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

@@ -1,25 +1,35 @@
 """A job directory in an object store, worked on in a copy: parts go up first, the manifest last, nothing is renamed.
 
 A store replaces an object in one instant, so readers see the state before a commit or the state after it. What is in
-the store is the truth: a run begins by bringing the copy to it. Two runs at once are kept apart on one machine only.
+the store is the truth: a run begins by bringing its copy to it, under the lock of the copy. Readers have copies of
+their own, see `copies`. Two runs at once are kept apart on one machine only. No name that the store or its manifest
+says is used before it is checked, and no object gets its name here before its size and digest are.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from platformdirs import user_cache_path
 
-from ..errors import MissingExtra
-from ..support.files import safe_name
-from .manifest import MANIFEST, read_manifest
+from ..errors import JobDamaged, MissingExtra
+from ..support.files import is_file, safe_name
+from . import copies
+from .manifest import MANIFEST, MAX_BYTES, PartInfo, is_part_name, parse_manifest
 from .parquet import OURS
+
+log = logging.getLogger(__name__)
 
 SCHEMES = ("s3://", "gs://", "gcs://", "az://", "abfs://", "hf://", "memory://")
 """Object stores, reached through fsspec, with the user's own configuration and credentials."""
+ATTEMPTS = 3
+"""Times that a directory is read anew because a run has changed it meanwhile."""
+BLOCK = 1 << 20
 _DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
 
 
@@ -41,41 +51,98 @@ def system_of(uri: str) -> tuple[Any, str]:
 
 
 class Remote:
-    """One job directory of a store, and its copy."""
+    """One job directory of a store, and the copy in which a run works on it."""
 
     def __init__(self, url: str):
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._system, path = system_of(url)
         self._path = path.rstrip("/")
-        self.copy = user_cache_path("percepts") / "jobs" / safe_name(self._url)
+        self.copy = user_cache_path("percepts") / "jobs" / safe_name(self.url)
+        self.readers = self.copy.with_name(f"{self.copy.name}.copies")
+        self.pulled = False
 
-    def pull(self, *, fresh: bool = False) -> Path:
-        """Bring the copy to what the store holds, and say where it is.
+    def pull(self, *, fresh: bool = False) -> None:
+        """Bring the copy of a run to what the store holds; whoever calls holds the lock of the copy."""
+        self.bring(self.copy, fresh=fresh)
+        self.pulled = True
 
-        A file of the right size is not brought again, unless `fresh`: then the copy is what the store holds, byte by
-        byte, with all that no manifest lists.
+    def bring(self, copy: Path, *, fresh: bool = False, keep: bool = False) -> None:
+        """Bring a copy to what the store holds. Its manifest comes last, each file under a temporary name first.
+
+        Args:
+            copy: a folder that nobody else writes to.
+            fresh: bring every part anew, as it is, those too that no manifest lists; for `percepts verify`. Else only
+                what the manifest lists and the copy lacks is brought, and its size and sha256 are checked.
+            keep: remove nothing, since somebody may be reading.
+
+        Raises:
+            JobDamaged: the manifest, or a file that it lists, is not as it should be.
+            Replaced: with `keep`, a file would have to be replaced.
         """
-        self.copy.mkdir(parents=True, exist_ok=True)
-        there = self._bring(MANIFEST)
-        if fresh or not there:
-            for folder in OURS:
-                _emptied(self.copy / folder)
-        if fresh:
-            wanted = self._parts()
-        else:
-            wanted = [name for name, size in _listed(self.copy) if _size(self.copy / name) != size] if there else []
-        for name in wanted:
-            self._bring(name)
-        return self.copy
+        for attempt in range(ATTEMPTS):
+            try:
+                self._bring(copy, fresh, keep)
+                return
+            except FileNotFoundError as error:  # a run has replaced a part since the manifest was read
+                if attempt == ATTEMPTS - 1:
+                    raise JobDamaged(f"{self.url}: a part is missing: {error}; {self._cure()}") from error
 
-    def under(self, folder: str) -> list[Remote]:
-        """The job directories in a folder of this one."""
+    def _bring(self, copy: Path, fresh: bool, keep: bool) -> None:
+        self._system.invalidate_cache()
+        copy.mkdir(parents=True, exist_ok=True)
+        data = self._manifest()
+        listed = {} if data is None else self._listed(data, fresh)
+        wanted = self._parts() if fresh else {name: info.bytes for name, info in listed.items()}
+        there = set() if fresh else copies.checked(copy, listed)
+        copies.clear(copy, there, keep=keep)
+        for name in sorted(wanted.keys() - there):
+            with copies.arriving(copy, name) as file:
+                if fresh or not _from_beside(self.copy / name, listed[name], file):
+                    self._download(name, wanted[name], "" if fresh else listed[name].sha256, file)
+        copies.finish(copy, data, unchecked=fresh)
+
+    def _manifest(self) -> bytes | None:
+        """The bytes of the manifest; None where there is none."""
+        try:
+            with self._system.open(f"{self._path}/{MANIFEST}", "rb") as file:
+                return bytes(file.read(MAX_BYTES + 1))
+        except FileNotFoundError:
+            return None
+
+    def _listed(self, data: bytes, fresh: bool) -> dict[str, PartInfo]:
+        try:
+            return parse_manifest(data, self.url).files
+        except JobDamaged:
+            if not fresh:
+                raise
+            return {}
+
+    def _download(self, name: str, size: int, sha256: str, file: IO[bytes]) -> None:
+        """Copy an object into a file. JobDamaged where it is not of this size, or of another digest."""
+        digest, got = hashlib.sha256(), 0
+        with self._system.open(f"{self._path}/{name}", "rb") as source:
+            while got <= size and (data := source.read(BLOCK)):
+                got += len(data)
+                digest.update(data)
+                file.write(data)
+        if got != size:
+            more = "more" if got > size else f"{got}"
+            raise JobDamaged(f"{self.url}/{name}: {more} bytes, expected {size}; {self._cure()}")
+        if sha256 and digest.hexdigest() != sha256:
+            raise JobDamaged(f"{self.url}/{name}: its bytes are not those that were written; {self._cure()}")
+
+    def _cure(self) -> str:
+        return f"`percepts verify {self.url}` lists all damage, with --repair it is mended"
+
+    def under(self, folder: str) -> list[str]:
+        """The URLs of the job directories in a folder of this one."""
         found = self._system.glob(f"{self._path}/{folder}/*/{MANIFEST}")
-        return [Remote(f"{self._url}/{folder}/{name.split('/')[-2]}") for name in sorted(found)]
+        names = (name.split("/")[-2] for name in sorted(found))
+        return [f"{self.url}/{folder}/{name}" for name in names if safe_name(name) == name]
 
     def sweep(self, listed: Collection[str]) -> None:
         """Take away the parts that no manifest lists: orphans of a run that was killed."""
-        for name in set(self._parts()) - set(listed):
+        for name in self._parts().keys() - set(listed):
             self._take_away(name)
 
     def push(self, new: Collection[str], gone: Collection[str]) -> None:
@@ -89,23 +156,20 @@ class Remote:
         """Put up what lies beside the tables: other formats, and what the run did."""
         for path in sorted(self.copy.rglob("*")):
             name = path.relative_to(self.copy).as_posix()
-            if path.is_file() and not name.startswith(("data/", "ledger/", "index/", ".", MANIFEST)):
+            if is_file(path) and not name.startswith(("data/", "ledger/", "index/", ".", MANIFEST)):
                 self._put(name)
 
-    def _parts(self) -> list[str]:
-        found = (name for folder in OURS for name in self._system.find(f"{self._path}/{folder}"))
-        return sorted(name[len(self._path) :].lstrip("/") for name in found)
-
-    def _bring(self, name: str) -> bool:
-        """Whether it is there."""
-        path = self.copy / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            path.write_bytes(self._system.cat_file(f"{self._path}/{name}"))
-        except FileNotFoundError:
-            path.unlink(missing_ok=True)
-            return False
-        return True
+    def _parts(self) -> dict[str, int]:
+        """Name and size of every object that may be a part; others are not ours and are left alone."""
+        found: dict[str, int] = {}
+        for folder in OURS:
+            for key, facts in self._system.find(f"{self._path}/{folder}", detail=True).items():
+                name = key[len(self._path) :].lstrip("/")
+                if key.startswith(self._path) and is_part_name(name):
+                    found[name] = int(facts["size"])
+                else:
+                    log.warning("%s: %s has no name of a part, and is left alone", self.url, ascii(key))
+        return found
 
     def _put(self, name: str) -> None:
         self._system.pipe_file(f"{self._path}/{name}", (self.copy / name).read_bytes())
@@ -113,6 +177,22 @@ class Remote:
     def _take_away(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self._system.rm_file(f"{self._path}/{name}")
+
+
+def _from_beside(path: Path, info: PartInfo, file: IO[bytes]) -> bool:
+    """Take a part from the copy of a run on this machine; leave `file` empty where it is not there, or is another."""
+    if not is_file(path) or path.stat().st_size != info.bytes:
+        return False
+    digest = hashlib.sha256()
+    with suppress(FileNotFoundError), path.open("rb") as source:
+        while data := source.read(BLOCK):
+            digest.update(data)
+            file.write(data)
+    if digest.hexdigest() == info.sha256:
+        return True
+    file.seek(0)
+    file.truncate()
+    return False
 
 
 def url_of(directory: str | Path) -> str | None:
@@ -127,28 +207,33 @@ def place_of(directory: str | Path) -> str:
     return url_of(directory) or str(Path(directory))
 
 
-def opened(directory: str | Path, *, fresh: bool = False) -> tuple[Path, Remote | None]:
-    """The directory itself, or the copy of one in a store, brought up to date, and that one; see `Remote.pull`."""
+def located(directory: str | Path) -> tuple[Path, Remote | None]:
+    """Return the folder in which a run works on a directory, and its store; nothing is brought from there yet."""
     remote = Remote(url) if (url := url_of(directory)) else None
-    return (remote.pull(fresh=fresh) if remote else Path(directory)), remote
+    return (remote.copy if remote else Path(directory)), remote
 
 
-def here(directory: str | Path, *, fresh: bool = False) -> Path:
-    """The same where nothing is written."""
-    return opened(directory, fresh=fresh)[0]
+def here(directory: str | Path) -> Path:
+    """Return the directory itself, or a copy for reading of one in a store, brought up to date.
+
+    The copy is this process's own until it ends. What an earlier call returned stays whole.
+    """
+    remote = Remote(url) if (url := url_of(directory)) else None
+    return copies.reader(remote.bring, remote.readers) if remote else Path(directory)
 
 
-def _listed(directory: Path) -> Iterator[tuple[str, int]]:
-    """Names and sizes of the files that a manifest lists; JobDamaged where it cannot be read."""
-    for info in read_manifest(directory).files.values():
-        yield info.name, info.bytes
+@contextmanager
+def as_stored(directory: str | Path) -> Iterator[Path]:
+    """Give the directory itself, or a copy of one in a store as it lies there, byte by byte, for `percepts verify`.
 
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None
-
-
-def _emptied(folder: Path) -> None:
-    for path in folder.rglob("*") if folder.exists() else ():
-        if path.is_file():
-            path.unlink()
+    The copy is left as it is until the next that this process asks for.
+    """
+    remote = Remote(url) if (url := url_of(directory)) else None
+    if remote is None:
+        yield Path(directory)
+        return
+    with copies.borrowed(remote.readers) as copy:
+        remote.bring(copy, fresh=True)
+        if (copy / MANIFEST).exists():
+            parse_manifest((copy / MANIFEST).read_bytes(), remote.url)
+        yield copy

@@ -1,0 +1,167 @@
+"""Keep copies of job directories of object stores: what arrives, what is still good, and who may read where.
+
+Every process that reads has a folder of its own, which it keeps until it ends, so no reader removes what another one,
+or a run, is at. The folders are used again by later processes, which find in them what has not changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from filelock import FileLock, Timeout
+
+from ..errors import JobDamaged, JobError
+from ..support.files import SUFFIX, atomic, is_file, remove_file, write_file
+from .manifest import MANIFEST, PartInfo, is_part_name, read_manifest
+
+UNCHECKED = ".unchecked"
+"""In a copy whose parts may differ from what its manifest says: their digests are looked at before they are used."""
+
+
+class Replaced(Exception):
+    """A file of a copy would have to be replaced, and somebody may be reading it."""
+
+
+# What a copy holds
+
+
+def checked(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
+    """Return which of the listed files a copy has already, as they should be."""
+    old: Mapping[str, PartInfo] = {}
+    with suppress(JobError):
+        old = {} if (copy / UNCHECKED).exists() else read_manifest(copy).files
+    good = set()
+    for name, info in listed.items():
+        path = copy / name
+        same = is_file(path) and path.stat().st_size == info.bytes
+        if same and (old.get(name) == info or _digest(path) == info.sha256):
+            good.add(name)
+    return good
+
+
+def clear(copy: Path, good: Collection[str], *, keep: bool) -> None:
+    """Remove the parts that are not good, or with `keep` none; a file of another name is left alone."""
+    if keep:
+        return
+    for name in _parts(copy) - set(good):
+        _check_folders(copy, name)
+        remove_file(copy / name)
+
+
+@contextmanager
+def arriving(copy: Path, name: str) -> Iterator[IO[bytes]]:
+    """Give a file to write a part into, which gets its name if the block succeeds. `Replaced` if there is one."""
+    if not is_part_name(name):
+        raise JobDamaged(f"{name!a}: no part has such a name")
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    _check_folders(copy, name)
+    if os.path.lexists(copy / name):
+        raise Replaced(name)
+    with atomic(copy / name) as file:
+        yield file
+
+
+def finish(copy: Path, manifest: bytes | None, *, unchecked: bool) -> None:
+    """Put the manifest in its place, now that all it lists is there; or none."""
+    if unchecked:
+        write_file(copy / UNCHECKED, b"")
+    if manifest is None:
+        remove_file(copy / MANIFEST)
+    else:
+        write_file(copy / MANIFEST, manifest)
+    if not unchecked:
+        remove_file(copy / UNCHECKED)
+
+
+def _parts(copy: Path) -> set[str]:
+    """Names of the files in a copy that are parts, or were on their way to be."""
+    found = (path for pattern in ("data/*/part-*", "ledger/part-*") for path in copy.glob(pattern))
+    names = {path.relative_to(copy).as_posix() for path in found if is_file(path)}
+    return {name for name in names if is_part_name(name.removesuffix(SUFFIX))}
+
+
+def _check_folders(copy: Path, name: str) -> None:
+    folder = copy / name
+    while (folder := folder.parent) != copy:
+        if folder.is_symlink():
+            raise JobError(f"{folder}: is a symbolic link in a copy that percepts keeps; remove it")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Who reads where
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A folder that this process has for itself."""
+
+    folder: Path
+    lock: FileLock
+    process: int
+    busy: bool = False
+
+
+_held: dict[tuple[Path, str], list[_Slot]] = {}
+_guard = threading.RLock()
+
+
+def reader(bring: Callable[..., None], root: Path) -> Path:
+    """Return a copy for reading, brought up to date by `bring`; nothing in one that was returned before is removed.
+
+    Args:
+        bring: called with a folder, and with `keep=True` where somebody may be reading in it.
+        root: the folder of all copies of this directory.
+    """
+    with _guard:
+        for slot in _ours(root, "read")[-1:]:
+            with suppress(Replaced):
+                bring(slot.folder, keep=True)
+                return slot.folder
+        slot = _take(root, "read")
+        bring(slot.folder)
+        return slot.folder
+
+
+@contextmanager
+def borrowed(root: Path) -> Iterator[Path]:
+    """Give a folder for a copy that nobody reads once the block has ended."""
+    with _guard:
+        free = [slot for slot in _ours(root, "verify") if not slot.busy]
+        slot = free[0] if free else _take(root, "verify")
+        slot.busy = True
+    try:
+        yield slot.folder
+    finally:
+        slot.busy = False
+
+
+def _ours(root: Path, use: str) -> list[_Slot]:
+    """Those of this process: a child that was forked leaves its parent's alone."""
+    return [slot for slot in _held.get((root, use), ()) if slot.process == os.getpid()]
+
+
+def _take(root: Path, use: str) -> _Slot:
+    """Lock the first folder that no other process has."""
+    root.mkdir(parents=True, exist_ok=True)
+    number = 0
+    while True:
+        lock = FileLock(root / f"{use}-{number}.lock")
+        taken = {slot.folder for slot in _held.get((root, use), ())}
+        if root / f"{use}-{number}" not in taken:
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                slot = _Slot(root / f"{use}-{number}", lock, os.getpid())
+                _held.setdefault((root, use), []).append(slot)
+                return slot
+        number += 1
