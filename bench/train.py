@@ -85,7 +85,7 @@ def digits(archive: Path, folder: Path, chosen: list[str]) -> None:
         unpack(archive, folder, table)
     percepts.embed(folder / "recordings", folder / "vectors", models=["melstats"])
     for how in ({"split": "split"}, {"groups": "speaker"}):
-        done = train_head(folder / "vectors", table, folder / f"probe-{next(iter(how))}", **how)
+        done = train_head(folder / "vectors", table, folder / f"probe-{next(iter(how))}", overwrite=True, **how)
         each = ", ".join(f"{name} {found.accuracy:.1%}" for name, found in done.folds)
         print(f"linear probe on melstats, {next(iter(how))}: mean {done.mean_accuracy:.1%} ({each})", flush=True)
     plan = Plan(steps=1500, batch_size=32, lr=3e-3, weight_decay=0.01, every=500)

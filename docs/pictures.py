@@ -60,7 +60,7 @@ def law() -> None:
     rng, x = np.random.default_rng(4), np.geomspace(1e5, 1e9, 13)
     loss = (1.7 + 60 * x**-0.3) * np.exp(0.01 * rng.standard_normal(len(x)))
     found = fit_power_law(x[:9], loss[:9], floor=True)
-    plot_law(found, x[:9], loss[:9], HERE / "law.png", upto=3e9, name="parameters without embeddings",
+    plot_law(found, x[:9], loss[:9], HERE / "law.png", overwrite=True, upto=3e9, name="parameters without embeddings",
              held_out=list(zip(x[9:], loss[9:], strict=True)))  # fmt: skip
 
 
@@ -68,12 +68,12 @@ def main() -> None:
     """All of them, or the curve of one run."""
     HERE.mkdir(exist_ok=True)
     if sys.argv[1:2] == ["curve"]:
-        curve(Path(sys.argv[2]), Path(sys.argv[3]), score="held-out accuracy")
+        curve(Path(sys.argv[2]), Path(sys.argv[3]), score="held-out accuracy", overwrite=True)
         return
     masks()
     favor()
     law()
-    plot_model_sizes(HERE / "sizes.png")
+    plot_model_sizes(HERE / "sizes.png", overwrite=True)
 
 
 if __name__ == "__main__":

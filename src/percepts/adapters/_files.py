@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from ..encoders._settings import FLAG, OBJECT, TEXT, Rule, check_values, read_settings, whole
 from ..errors import WeightsError
+from ..support.outputs import check_output_files, output_file
 from ._base import Adapter, check_settings
 from .conv import Conv
 from .linear import Linear
@@ -56,15 +58,24 @@ def kind_of(adapter: Adapter) -> str:
     return next(name for name, kind in KINDS.items() if type(adapter) is kind)
 
 
-def save(adapter: Adapter, folder: str | Path) -> None:
-    """Its weights and nothing of encoder or language model; beside them what it takes to make it again."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()},
-              folder / WEIGHTS)  # fmt: skip
+def save(adapter: Adapter, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write its weights and nothing of encoder or language model; beside them what it takes to make it again.
+
+    FileExistsError where the folder holds an adapter, unless `overwrite`.
+    """
+    files = {Path(folder) / name: data for name, data in as_files(adapter).items()}
+    check_output_files(files, overwrite=overwrite)
+    for path, data in files.items():
+        with output_file(path, overwrite=overwrite) as file:
+            file.write(data)
+
+
+def as_files(adapter: Adapter) -> dict[str, bytes]:
+    """Return the files of an adapter by name."""
     facts = {"kind": kind_of(adapter), "in_dim": adapter.in_dim, "out_dim": adapter.out_dim,
              "settings": adapter.settings, "about": adapter.about}  # fmt: skip
-    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    weights = {name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}
+    return {WEIGHTS: to_bytes(weights), FACTS: (json.dumps(facts, indent=2) + "\n").encode()}
 
 
 def load(folder: str | Path) -> Adapter:

@@ -46,6 +46,8 @@ MISTYPED: tuple[type[Exception], ...] = (
     SearchError,
     SettingsDiffer,
     FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
     NotADirectoryError,
 )
 """Errors that another command line cures: exit code 2."""

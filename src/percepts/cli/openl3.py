@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..support.outputs import check_output_file, check_output_files, output_file
+from ._outputs import Overwrite as Replace
 from ._print import print_json, print_table, printable
 
 if TYPE_CHECKING:
@@ -112,8 +114,12 @@ def _run(modality: str, given: dict[str, Any]) -> None:
         import logging
 
         logging.getLogger("percepts").setLevel(logging.WARNING)
+    from ..interop.openl3.files import check_outputs
+
+    folder = given["output_dir"] and str(given["output_dir"])
+    check_outputs(files, modality, folder, given["suffix"], given["overwrite"])
     _PROCESS[modality](files, given, {
-        "output_dir": given["output_dir"] and str(given["output_dir"]),
+        "output_dir": folder,
         "suffix": given["suffix"],
         "overwrite": given["overwrite"],
         "verbose": not given["quiet"],
@@ -197,6 +203,7 @@ _PROCESS: dict[str, Callable[[list[str], dict[str, Any], dict[str, Any]], None]]
 def convert(
     files: Annotated[list[Path], typer.Argument(help="Weight files of openl3: h5, h5.gz.")],
     output_dir: Annotated[Path | None, typer.Option("--output-dir", "-o", help="[default: beside the input]")] = None,
+    overwrite: Replace = False,
 ) -> None:
     """Weight files to safetensors, which need no h5py.
 
@@ -204,10 +211,15 @@ def convert(
     """
     from ..encoders import _openl3_weights
 
-    for file in files:
+    outs = [(output_dir or file.parent) / f"{_stem(file)}.safetensors" for file in files]
+    try:
+        check_output_files(outs, inputs=files, overwrite=overwrite)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="FILES") from error
+    for file, out in zip(files, outs, strict=True):
         weights = _openl3_weights.read(file, _openl3_weights.modality_of(file))
-        out = (output_dir or file.parent) / f"{_stem(file)}.safetensors"
-        _openl3_weights.write_safetensors(weights, out)
+        with output_file(out, inputs=files, overwrite=overwrite) as target:
+            target.write(_openl3_weights.to_safetensors(weights))
         typer.echo(f"{printable(str(out))}: {weights.modality}, sha256 of its arrays {_openl3_weights.digest(weights)}")
 
 
@@ -229,6 +241,7 @@ def export(
     ] = None,
     audio_frontend: AudioFrontend = "kapre",
     weights: WeightsDir = None,
+    overwrite: Replace = False,
 ) -> None:
     """One model to an ONNX file, checked against ours.
 
@@ -241,6 +254,7 @@ def export(
 
     if modality not in ("audio", "image"):
         raise typer.BadParameter(f"expected audio or image, got {modality!r}")
+    check_output_file(output, inputs=_weight_files(file, weights), overwrite=overwrite)
     size = embedding_size or (6144 if modality == "audio" else 8192)
     names = input_repr, content_type
     if modality == "image":
@@ -253,12 +267,17 @@ def export(
         model = models.load_audio_embedding_model_from_path(file, names[0], size, audio_frontend)
     else:
         model = models.load_audio_embedding_model(*names, size, audio_frontend, weights=weights)
-    made = write(model, output)
+    made = write(model, output, overwrite=overwrite)
     shape = " x ".join(map(str, made.shape))
     typer.echo(
         f"{printable(str(output))}: {made.input} {shape} to embedding batch x {size}; "
         f"largest difference from ours on noise {made.error:.1e}"
     )
+
+
+def _weight_files(file: Path | None, folder: Path | None) -> list[Path]:
+    """Return the weight files that a command may read."""
+    return [*([file] if file else []), *(folder.iterdir() if folder and folder.is_dir() else ())]
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ._outputs import Overwrite
 from ._print import print_json, print_table, shown_path
 from .zero_shot import Texts, lines
 
@@ -44,6 +45,7 @@ def similarity(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw a heatmap: png, svg or pdf.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the matrix as JSON.")] = False,
 ) -> None:
     """Compare pictures, films and sounds with texts or each other.
@@ -54,22 +56,32 @@ def similarity(
 
     columns = [*(text or ()), *lines(texts)]
     asked = None if texts is None and text is None else columns
-    found = compare(
-        _files(inputs, model), asked, to=_files(to, model) if to else None, model=model, templates=templates or ()
-    )
+    rows, others = _files(inputs, model), _files(to, model) if to else None
+    if output is not None:
+        output = _heatmap_path(output, [*rows, *(others or ()), *([texts] if texts else ())], overwrite)
+    found = compare(rows, asked, to=others, model=model, templates=templates or ())
     try:
         values = found.matrix if softmax is None else found.softmax(1 if softmax == "columns" else 0)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--softmax") from error
     if output is not None:
         title = "" if softmax is None else f"softmax over {softmax}, {found.model}"
-        found.heatmap(output, values=values, title=title)
+        found.heatmap(output, values=values, title=title, overwrite=overwrite)
     if as_json:
         print_json({"model": found.model, "rows": found.rows, "columns": found.columns, "values": values.tolist()})
     else:
         _print(found, values)
     if output is not None:
         typer.echo(f"drawn: {output}", err=True)
+
+
+def _heatmap_path(output: Path, inputs: list[str | bytes | Path], overwrite: bool) -> Path:
+    from ..tasks._heatmap import check_target
+
+    try:
+        return check_target(output, inputs, overwrite)[0]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--output") from error
 
 
 def _print(found: Similarity, values: np.ndarray) -> None:

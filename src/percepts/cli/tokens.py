@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..support.outputs import check_output_file
+from ._outputs import Overwrite
 from ._print import print_json, printable
 
 
@@ -25,6 +27,7 @@ def tokens(
         float | None,
         typer.Option(min=0.001, metavar="SECONDS", help="From one window to the next. [default: one window]"),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write the patches, frames or colours of a file as tokens.
@@ -37,10 +40,11 @@ def tokens(
         raise typer.BadParameter(
             f"expected a name that ends in .npz or .safetensors, got {output.name}", param_hint="-o"
         )
+    check_output_file(output, inputs=[source], overwrite=overwrite)
     from ..tasks.tokens import tokens as run
 
     found = run(source, model, fps=fps, hop=hop)
-    found.save(output)
+    found.save(output, overwrite=overwrite)
     grid = " x ".join(f"{axis} {count}" for axis, count in zip(found.axes, found.shape, strict=True))
     if as_json:
         facts = {

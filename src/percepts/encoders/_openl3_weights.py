@@ -138,14 +138,19 @@ def _safetensors(data: bytes, modality: Modality) -> list[np.ndarray]:
     return [tensors[name] for name, _ in layout(modality)]
 
 
-def write_safetensors(weights: Weights, path: Path) -> None:
-    """The network as safetensors, with our names; `read` gives the same arrays back."""
-    from safetensors.numpy import save_file
+def to_safetensors(weights: Weights) -> bytes:
+    """Return the network as a safetensors file, with our names; `read` gives the same arrays back."""
+    from safetensors.numpy import save
 
     names = [name for name, _ in layout(weights.modality)]
     tensors = {name: np.ascontiguousarray(array) for name, array in zip(names, weights.arrays, strict=True)}
+    return save(tensors, {"network": f"openl3 {weights.modality}", "license": "CC-BY-4.0"})
+
+
+def write_safetensors(weights: Weights, path: Path) -> None:
+    """Write the network as `to_safetensors` has it, over what is there."""
     with atomic(path) as part:
-        save_file(tensors, part, metadata={"network": f"openl3 {weights.modality}", "license": "CC-BY-4.0"})
+        part.write_bytes(to_safetensors(weights))
 
 
 def modality_of(path: Path) -> Modality:

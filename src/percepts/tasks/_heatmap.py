@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import MediaError, MissingExtra
 from ..media import Source, open_image, stream_frames
+from ..support.outputs import check_output_file, is_stream, output_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,22 +30,48 @@ LARGEST = 60
 """Inches that the cells take together, at most: many rows are drawn small, and without thumbnails."""
 
 
-def heatmap(found: Similarity, to: str | Path | Axes, values: np.ndarray, title: str) -> None:
+def check_target(to: str | Path, inputs: Iterable[Source], overwrite: bool) -> tuple[Path, str]:
+    """Check where a heatmap is to go, before anything is compared; return the file, and its format by its ending.
+
+    A name without an ending gets .png. ValueError for another ending, MissingExtra without matplotlib, and what
+    `check_output_file` raises.
+    """
+    path = Path(to)
+    known = sorted(_figure((1, 1)).canvas.get_supported_filetypes())
+    if not path.suffix and not path.is_dir() and not is_stream(path):
+        path = path.with_name(f"{path.name}.png")
+    format = path.suffix[1:].lower() or "png"
+    check_output_file(path, inputs=inputs, overwrite=overwrite)
+    if format not in known:
+        raise ValueError(f"expected a name that ends in one of .{', .'.join(known)}, got {path.name!r}")
+    return path, format
+
+
+def heatmap(
+    found: Similarity, to: str | Path | Axes, values: np.ndarray, title: str, *, overwrite: bool = False
+) -> None:
     """Draw `values` on the axes, or into a file by way of a figure that fits."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtra("heatmaps need matplotlib: pip install 'percepts[plot]'") from error
     if values.shape != found.matrix.shape:
         raise ValueError(f"expected values of shape {found.matrix.shape}, got {values.shape}")
     if not isinstance(to, str | Path):
         _draw(found, to, values, title)
         return
+    inputs = (*found.sources, *(found.others or ()))
+    path, format = check_target(to, inputs, overwrite)
     rows, columns = values.shape
     cell = min(CELL, LARGEST / max(rows, columns))
-    figure = Figure(figsize=(3.4 + cell * columns, 2.4 + cell * rows), layout="constrained")
+    figure = _figure((3.4 + cell * columns, 2.4 + cell * rows))
     _draw(found, figure.add_subplot(), values, title)
-    figure.savefig(to, dpi=144)
+    with output_file(path, inputs=inputs, overwrite=overwrite) as file:
+        figure.savefig(file, dpi=144, format=format)
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtra("heatmaps need matplotlib: pip install 'percepts[plot]'") from error
+    return Figure(figsize=size, layout="constrained")
 
 
 def _draw(found: Similarity, axes: Any, values: np.ndarray, title: str) -> None:

@@ -69,17 +69,20 @@ class Similarity:
             raise ValueError(f"{self.model} has no temperature for this: say a scale, softmax(scale=20)")
         return self.temperature
 
-    def heatmap(self, to: str | Path | Axes, *, values: np.ndarray | None = None, title: str = "") -> None:
+    def heatmap(
+        self, to: str | Path | Axes, *, values: np.ndarray | None = None, title: str = "", overwrite: bool = False
+    ) -> None:
         """Draw the matrix: numbers in the cells, pictures small beside their rows, texts wrapped below.
 
-        to      a file to write, by its ending png, svg or pdf; or the axes of a figure of yours
-        values  what to draw in its place, of the same shape, such as `softmax()`
+        to         a file to write, by its ending png, svg or pdf; or the axes of a figure of yours
+        values     what to draw in its place, of the same shape, such as `softmax()`
+        overwrite  replace a file of that name; one of the pictures is never replaced
 
-        MissingExtra where matplotlib is not installed.
+        FileExistsError where there is a file, MissingExtra where matplotlib is not installed.
         """
         from ._heatmap import heatmap
 
-        heatmap(self, to, self.matrix if values is None else values, title)
+        heatmap(self, to, self.matrix if values is None else values, title, overwrite=overwrite)
 
 
 def similarity(

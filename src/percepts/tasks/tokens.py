@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..encoders import spec as find
 from ..errors import NotMedia, TruncatedMedia
 from ..media import Source, probe
+from ..support.outputs import output_file
 from ..types import Encoder, Frames, Inputs
 from ..windows import Tail
 from .embed import Embed
@@ -27,6 +29,7 @@ class Tokens:
     times   (W, T) seconds at which what a token stands for begins; its window's start where its grid has no time
     axes, shape   of the grid of the tokens that count, slowest first; ("row", "column") and (14, 14), say
     step    seconds between neighbours on the axis "time", 0.0 without one
+    source  what they are of; "" for bytes
     """
 
     model: str
@@ -38,16 +41,21 @@ class Tokens:
     axes: tuple[str, ...]
     shape: tuple[int, ...]
     step: float
+    source: str = ""
 
-    def save(self, path: str | Path) -> None:
-        """Write .npz or .safetensors, as the name ends, the grid beside the arrays; ValueError for another ending."""
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write .npz or .safetensors, as the name ends, the grid beside the arrays; ValueError for another ending.
+
+        FileExistsError where there is a file, unless `overwrite`; the file that the tokens are of is never replaced.
+        """
         path = Path(path)
         if path.suffix not in _WRITERS:
             raise ValueError(f"expected a name that ends in {' or '.join(_WRITERS)}, got {path.name!r}")
         arrays = {name: getattr(self, name) for name in ("data", "mask", "start", "stop", "times")}
         facts = {"model": self.model, "axes": ",".join(self.axes), "shape": ",".join(map(str, self.shape)),
                  "step": repr(self.step)}  # fmt: skip
-        _WRITERS[path.suffix](path, arrays, facts)
+        with output_file(path, inputs=[self.source], overwrite=overwrite) as file:
+            _WRITERS[path.suffix](file, arrays, facts)
 
 
 def tokens(source: Source, model: str, *, fps: float = 1.0, hop: float | None = None, tail: Tail = "pad") -> Tokens:
@@ -77,7 +85,8 @@ def tokens(source: Source, model: str, *, fps: float = 1.0, hop: float | None = 
     grid = getattr(encoder, "grid", None)
     axes, shape, step = (grid.axes, grid.shape, grid.step) if grid else (("token",), (data.shape[1],), 0.0)
     times = start[:, None] + _offsets(mask.shape[1], axes, shape, step)
-    return Tokens(row.name, data, mask, start, stop, times, axes, shape, step)
+    named = os.fspath(source) if isinstance(source, str | Path) else ""
+    return Tokens(row.name, data, mask, start, stop, times, axes, shape, step, named)
 
 
 def _of(encoder: Encoder, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
@@ -103,16 +112,15 @@ def _offsets(count: int, axes: tuple[str, ...], shape: tuple[int, ...], step: fl
     return np.concatenate([np.zeros(count - len(grid)), grid])
 
 
-def _npz(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+def _npz(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
     named: dict[str, Any] = {**arrays, **{name: np.array(value) for name, value in facts.items()}}
-    with path.open("wb") as file:
-        np.savez(file, **named)
+    np.savez(file, **named)
 
 
-def _safetensors(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
-    from safetensors.numpy import save_file
+def _safetensors(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+    from safetensors.numpy import save
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, dict(facts))
+    file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(facts)))
 
 
 _WRITERS = {".npz": _npz, ".safetensors": _safetensors}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingExtra
+from ..support.outputs import check_output_file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,10 +148,15 @@ def training_flops(parameters: float, tokens: float) -> float:
 
 
 def plot_law(law: PowerLaw, x: Sequence[float], loss: Sequence[float], target: str | Path, *, upto: float,
-             name: str = "x", held_out: Sequence[tuple[float, float]] = ()) -> None:  # fmt: skip
-    """Measurements, the law, its 95 % band, and where it says the loss goes, as PNG; `held_out` were not fitted to."""
-    from ..training.plots import ACCENT, INK, PALE, figure
+             name: str = "x", held_out: Sequence[tuple[float, float]] = (),
+             overwrite: bool = False) -> None:  # fmt: skip
+    """Draw measurements, the law, its 95 % band, and where it says the loss goes, as PNG.
 
+    `held_out` were not fitted to. FileExistsError where there is a file, unless `overwrite`.
+    """
+    from ..training.plots import ACCENT, INK, PALE, figure, save
+
+    check_output_file(target, overwrite=overwrite)
     picture, axes = figure()
     grid = np.geomspace(min(x), upto, 200)
     axes.fill_between(grid, *law.band(grid), color=ACCENT, alpha=0.15, linewidth=0)
@@ -166,7 +172,7 @@ def plot_law(law: PowerLaw, x: Sequence[float], loss: Sequence[float], target: s
     axes.set_ylabel("loss")
     low, high = law.interval()
     axes.set_title(f"exponent {law.exponent:.4f}, 95 % {low:.4f} to {high:.4f}; floor {law.floor:.3g}", fontsize=10)
-    picture.savefig(target)
+    save(picture, target, overwrite=overwrite)
 
 
 MODEL_SIZES: tuple[tuple[str, str, float], ...] = (
@@ -178,10 +184,16 @@ MODEL_SIZES: tuple[tuple[str, str, float], ...] = (
 """Name, month of publication, parameters: as their papers and announcements say."""
 
 
-def plot_model_sizes(target: str | Path, models: Sequence[tuple[str, str, float]] = MODEL_SIZES) -> None:
-    """Parameters over time, logarithmic, as PNG; each row is a name, a month as "2020-05", and a number."""
-    from ..training.plots import ACCENT, INK, figure
+def plot_model_sizes(
+    target: str | Path, models: Sequence[tuple[str, str, float]] = MODEL_SIZES, *, overwrite: bool = False
+) -> None:
+    """Draw parameters over time, logarithmic, as PNG; each row is a name, a month as "2020-05", and a number.
 
+    FileExistsError where there is a file, unless `overwrite`.
+    """
+    from ..training.plots import ACCENT, INK, figure, save
+
+    check_output_file(target, overwrite=overwrite)
     picture, axes = figure(7.0, 4.2)
     when = [int(month[:4]) + (int(month[5:7]) - 1) / 12 for _, month, _ in models]
     axes.plot(when, [size for *_, size in models], "o", color=ACCENT)
@@ -191,7 +203,7 @@ def plot_model_sizes(target: str | Path, models: Sequence[tuple[str, str, float]
     axes.set_xlim(min(when) - 0.3, max(when) + 0.9)
     axes.xaxis.set_major_locator(_years())
     axes.set_ylabel("parameters")
-    picture.savefig(target)
+    save(picture, target, overwrite=overwrite)
 
 
 def _years() -> Any:

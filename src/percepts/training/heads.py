@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..encoders._scores import probabilities
 from ..encoders.head import MODEL_TYPE, WEIGHTS, forward
 from ..errors import JobError, MissingExtra
+from ..support.outputs import check_output_files, output_file
 from . import plots
 from ._fitters import FITTERS, Weights
 from ._table import of_folders, read
@@ -22,6 +25,9 @@ from .metrics import Metrics, measure
 
 Kind = Literal["linear", "mlp"]
 Task = Literal["single", "multi"]
+CONFIG, METRICS, CONFUSION = "config.json", "metrics.json", "confusion.png"
+FILES = (WEIGHTS, METRICS, CONFUSION, CONFIG)
+"""What is written to the folder of a head."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +67,7 @@ def train_head(
     strength: float = 1.0,
     seed: int = 0,
     in_memory: int = IN_MEMORY,
+    overwrite: bool = False,
     on_fold: Callable[[str, Metrics], None] | None = None,
 ) -> Trained:
     """Fit a head on the vectors of a job directory; measured on held-out sources, then fitted to all of them.
@@ -78,9 +85,11 @@ def train_head(
         strength: of the pull towards small weights.
         seed: of folds and of initial weights.
         in_memory: bytes of vectors above which torch fits them from a file, batch by batch.
+        overwrite: replace the head that is in the folder; the CSV and the sources are never replaced.
         on_fold: called as each fold is measured.
 
-    Raises ValueError where labels and vectors do not meet, JobError where there are no vectors.
+    Raises ValueError where labels and vectors do not meet, JobError where there are no vectors, FileExistsError where
+    the folder holds a file of one of the four names and `overwrite` is False.
     """
     if kind not in FITTERS or task not in ("single", "multi"):
         raise ValueError(
@@ -92,10 +101,14 @@ def train_head(
         import sklearn  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra(f"heads need {error.name}: pip install 'percepts[train]'") from error
+    inputs = [] if str(labels) == "folders" else [labels]
+    check_output_files((Path(output) / name for name in FILES), inputs=inputs, overwrite=overwrite)
     data = windows(directory, model, in_memory=in_memory)
     if not len(data.sources):
         raise JobError(f"{directory} holds no vectors yet; its ledger says why")
     unique = sorted(set(data.sources))
+    inputs += unique
+    check_output_files((Path(output) / name for name in FILES), inputs=inputs, overwrite=overwrite)
     columns = ["label", *filter(None, (groups, split))]
     rows = of_folders(unique) if str(labels) == "folders" else read(labels, columns)
     examples = _Examples.of(data, rows, task)
@@ -118,7 +131,8 @@ def train_head(
     kept = ~plan[0][1] if split else np.ones(len(examples.truth), bool)
     result = Trained(Path(output), examples.labels, whole, tuple(found), int(kept.sum()),
                      int((kept[examples.owner] & examples.used).sum()))  # fmt: skip
-    _save(result, fitted(kept), data, {"kind": kind, "task": task, "strength": strength, "seed": seed})
+    made = {"kind": kind, "task": task, "strength": strength, "seed": seed}
+    _save(result, fitted(kept), data, made, partial(output_file, inputs=inputs, overwrite=overwrite))
     return result
 
 
@@ -187,19 +201,24 @@ def _held_out(examples: _Examples, groups: str, split: str, folds: int, seed: in
     return [(f"fold {number + 1}", of == number) for number in range(folds)]
 
 
-def _save(result: Trained, weights: Weights, data: Windows, made: dict[str, Any]) -> None:
-    """config.json, head.safetensors, metrics.json, confusion.png."""
-    result.output.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(w) for name, w in weights.items()}, result.output / WEIGHTS)
+def _save(
+    result: Trained, weights: Weights, data: Windows, made: dict[str, Any],
+    opened: Callable[[Path], AbstractContextManager[BinaryIO]],
+) -> None:  # fmt: skip
+    """Write head.safetensors, metrics.json and confusion.png, and config.json last."""
+    with opened(result.output / WEIGHTS) as file:
+        file.write(save({name: np.ascontiguousarray(w) for name, w in weights.items()}))
     spec = data.spec
-    encoder = spec.weights[0] if spec.target != _target(spec.name) else spec.name
-    config = {"model_type": MODEL_TYPE, "encoder": encoder, "labels": result.labels, **made}
-    _write(result.output / "config.json", config)
     told = {name: _plain(metrics) for name, metrics in (("held_out", result.whole), *result.folds)}
-    _write(result.output / "metrics.json", {"mean_accuracy_of_folds": result.mean_accuracy, **told})
+    with opened(result.output / METRICS) as file:
+        file.write(_json({"mean_accuracy_of_folds": result.mean_accuracy, **told}))
     if result.whole.confusion is not None:
         title = f"{spec.name}: {result.whole.accuracy:.1%} of {result.whole.count:,} held-out sources right"
-        plots.confusion(result.whole.confusion, result.labels, result.output / "confusion.png", title=title)
+        with opened(result.output / CONFUSION) as file:
+            plots.confusion(result.whole.confusion, result.labels, file, title=title)
+    encoder = spec.weights[0] if spec.target != _target(spec.name) else spec.name
+    with opened(result.output / CONFIG) as file:
+        file.write(_json({"model_type": MODEL_TYPE, "encoder": encoder, "labels": result.labels, **made}))
 
 
 def _target(name: str) -> str:
@@ -214,5 +233,5 @@ def _plain(metrics: Metrics) -> dict[str, Any]:
             "mAP": metrics.mean_average_precision}  # fmt: skip
 
 
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ..errors import MissingExtra
+from ..support.outputs import check_output_file, output_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +34,27 @@ def figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
     return made, axes
 
 
-def curve(log: Path, target: Path, *, score: str = "score") -> None:
-    """The log of a run: its loss, and its score where it was validated, over the steps."""
+def save(
+    picture: Figure, target: str | Path | BinaryIO, *, inputs: Iterable[Any] = (), overwrite: bool = False
+) -> None:
+    """Write a picture, by its ending as PNG, SVG or PDF; into an open file as PNG.
+
+    Raises as `check_output_file`; an input is never replaced.
+    """
+    if not isinstance(target, str | Path):
+        picture.savefig(target, format="png")
+        return
+    with output_file(target, inputs=inputs, overwrite=overwrite) as file:
+        picture.savefig(file, format=Path(target).suffix[1:].lower() or "png")
+
+
+def curve(log: Path, target: Path | BinaryIO, *, score: str = "score", overwrite: bool = False) -> None:
+    """Draw the log of a run: its loss, and its score where it was validated, over the steps.
+
+    FileExistsError where there is a file, unless `overwrite`.
+    """
+    if isinstance(target, str | Path):
+        check_output_file(target, inputs=[log], overwrite=overwrite)
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [int(row["step"]) for row in rows]
@@ -49,11 +69,18 @@ def curve(log: Path, target: Path, *, score: str = "score") -> None:
         other.spines["top"].set_visible(False)
         other.plot(*zip(*scored, strict=True), color=PALE, marker="o", markersize=3)
         other.set_ylabel(score, color=PALE)
-    picture.savefig(target)
+    save(picture, target, inputs=[log], overwrite=overwrite)
 
 
-def confusion(counts: np.ndarray, labels: Sequence[str], target: Path, *, title: str = "") -> None:
-    """Rows true, columns said; a cell's shade is its share of the row, its number the count."""
+def confusion(
+    counts: np.ndarray, labels: Sequence[str], target: Path | BinaryIO, *, title: str = "", overwrite: bool = False
+) -> None:
+    """Draw rows true, columns said; a cell's shade is its share of the row, its number the count.
+
+    FileExistsError where there is a file, unless `overwrite`.
+    """
+    if isinstance(target, str | Path):
+        check_output_file(target, overwrite=overwrite)
     size = max(4.0, min(14.0, 0.45 * len(labels) + 2))
     picture, axes = figure(size, size)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -68,4 +95,4 @@ def confusion(counts: np.ndarray, labels: Sequence[str], target: Path, *, title:
             if count:
                 colour = "white" if share[row, column] > 0.6 else INK
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
-    picture.savefig(target)
+    save(picture, target, overwrite=overwrite)

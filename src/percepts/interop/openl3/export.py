@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...runtimes._cache import atomic
+from ...support.outputs import check_output_file, output_file
 from .models import EmbeddingModel
 from .openl3_exceptions import OpenL3Error
 
@@ -25,23 +25,26 @@ class Exported:
     error: float
 
 
-def export(model: EmbeddingModel, path: str | Path) -> Exported:
+def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) -> Exported:
     """Write the model as ONNX (opset 17, weights inside) with the frontend it was loaded with.
 
     A sound model takes `audio` (B, 48000), one second at 48 kHz, its frontend inside; one loaded with the librosa
     frontend takes `spectrogram` (B, F, T, 1), as in openl3. A picture model takes `image` (B, 224, 224, 3), -1 to 1.
-    All give `embedding` (B, D). Raises OpenL3Error, and writes nothing, where the file's output is not ours.
+    All give `embedding` (B, D). Raises OpenL3Error, and writes nothing, where the file's output is not ours;
+    FileExistsError where there is a file, unless `overwrite`.
     """
     import onnxruntime
 
     from ...encoders._openl3_onnx import embedding_model
 
     inside = model.frontend if model.modality == "audio" and model.frontend != "librosa" else ""
+    check_output_file(path, overwrite=overwrite)
     made = embedding_model(model.weights, model.input_repr, model.embedding_size, str(inside or ""))
     path = Path(path)
-    with atomic(path) as part:
-        part.write_bytes(made.SerializeToString())
-        session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
+    data = made.SerializeToString()
+    with output_file(path, overwrite=overwrite) as file:
+        file.write(data)
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         (told,) = session.get_inputs()
         x = _example(model)
         theirs = session.run(None, {told.name: x[:, 0] if inside else x})[0]

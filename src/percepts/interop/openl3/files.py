@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from ...errors import MediaError, NotMedia
 from ...features.pixels import resize
 from ...media import open_image, probe, stream_audio, stream_frames
+from ...support.outputs import check_output_file
 from . import _checks, _npz
 from ._film import duration, frame_rate
 from ._sound import Cut, at_48k, vectors
@@ -48,7 +50,7 @@ def process_audio_file(
 
     filepath    a path or a list of them
     output_dir  where the npz go, made if it is not there; None: beside each file
-    overwrite   else files whose npz is there are skipped
+    overwrite   else files whose npz is there are skipped; an input is never overwritten
 
     Other arguments as for get_audio_embedding. Each npz is written when its file is done: a file that fails stops the
     list and costs none of those before it. Raises OpenL3Error naming it.
@@ -58,8 +60,9 @@ def process_audio_file(
     _checks.audio_options(content_type, embedding_size, verbose)
     paths = _checks.paths(filepath)
     cut = audio_cut(hop_size, center, batch_size, resample, strict, dense)
+    check_outputs(paths, "audio", output_dir, suffix, overwrite)
     model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
-    for path, out in _todo(paths, [suffix or ""], output_dir, overwrite, verbose):
+    for path, out in _todo(paths, _suffixes("audio", suffix), output_dir, overwrite, verbose):
         with _Named(path):
             _save_sound(path, Path(out[0]), model, cut)
 
@@ -83,8 +86,9 @@ def process_image_file(
     _checks.image_options(input_repr, content_type, embedding_size, verbose)
     paths = _checks.paths(filepath)
     _checks.batch_size(batch_size)
+    check_outputs(paths, "image", output_dir, suffix, overwrite)
     model = model or load_image_embedding_model(input_repr, content_type, embedding_size)
-    for path, out in _todo(paths, [suffix or ""], output_dir, overwrite, verbose):
+    for path, out in _todo(paths, _suffixes("image", suffix), output_dir, overwrite, verbose):
         with _Named(path):
             batch = preprocess_images(open_image(path).data, normalization)
             _npz.save(Path(out[0]), [model.from_network_inputs(batch)])
@@ -134,8 +138,8 @@ def process_video_file(
     paths = _checks.paths(filepath)
     cut = audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict, dense)
     look = _Look(_checks.batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
-    suffixes = ["_".join(filter(None, (kind, suffix))) for kind in ("audio", "image")]
-    todo = list(_todo(paths, suffixes, output_dir, overwrite, False))
+    check_outputs(paths, "video", output_dir, suffix, overwrite)
+    todo = list(_todo(paths, _suffixes("video", suffix), output_dir, overwrite, False))
     if not todo:
         return
     audio_model = audio_model or load_audio_embedding_model(
@@ -163,6 +167,29 @@ def get_output_path(filepath: str, suffix: str, output_dir: str | None = None) -
     path = Path(filepath)
     folder = Path(output_dir) if output_dir else path.parent
     return str(folder / f"{path.stem}{'' if suffix.startswith('.') else '_'}{suffix}")
+
+
+def check_outputs(
+    paths: list[str], modality: str, output_dir: str | None = None, suffix: str | None = None, overwrite: bool = False
+) -> None:
+    """Check where the npz of files go, before a model is loaded. What is there and is to be skipped is not looked at.
+
+    Raises:
+        FileExistsError: an npz would be written over one of the files, or over a link.
+        OSError: an npz cannot be written; the message says why.
+    """
+    for path in paths:
+        for ending in _suffixes(modality, suffix):
+            out = get_output_path(path, f"{ending}.npz", output_dir)
+            if overwrite or not os.path.exists(out):
+                check_output_file(out, inputs=paths, overwrite=overwrite)
+
+
+def _suffixes(modality: str, suffix: str | None) -> list[str]:
+    """Return what is added to the names of the npz of a file, of a film for its sound and its pictures."""
+    if modality == "video":
+        return ["_".join(filter(None, (kind, suffix))) for kind in ("audio", "image")]
+    return [suffix or ""]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,11 @@
+"""The option that lets a command replace files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that are there already; an input is never replaced.")
+]
