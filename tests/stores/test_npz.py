@@ -63,7 +63,7 @@ def test_memory_does_not_grow_with_the_length_of_a_source(tmp_path):
         return (Record("long.wav", float(t), t + 1.0, "toy", "audio", vector) for t in range(rows))
 
     def peak(rows):
-        store = npz.NpzStore(tmp_path)
+        store = npz.NpzStore(tmp_path, overwrite=True)
         tracemalloc.start()
         store.write(long(rows))
         store.close()

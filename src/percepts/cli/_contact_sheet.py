@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ..support.outputs import OutputFolder
+from ._demo import SHEETS
 from ._print import clock
 
 if TYPE_CHECKING:
@@ -54,13 +56,15 @@ class Sheet:
     sounds: tuple[Row, ...]
 
 
-def write(demo: Demo, folder: Path) -> tuple[Path, Path]:
+def write(demo: Demo, folder: OutputFolder) -> tuple[Path, Path]:
     """Write `contact-sheet.html` and `contact-sheet.png` to the folder; return their paths."""
     made = sheet(demo)
-    html, png = folder / "contact-sheet.html", folder / "contact-sheet.png"
-    html.write_text(as_html(made), encoding="utf-8")
-    as_image(made).save(png, optimize=True)
-    return html, png
+    html, png = SHEETS
+    with folder.file(html) as file:
+        file.write(as_html(made).encode())
+    with folder.file(png) as file:
+        as_image(made).save(file, "PNG", optimize=True)
+    return folder.path / html, folder.path / png
 
 
 def sheet(demo: Demo) -> Sheet:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import MissingExtra
+from ..support.outputs import OutputFolder
 
 if TYPE_CHECKING:
     from ..jobs.progress import Progress, Report
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parents[1] / "data" / "demo"
 RECORDING, FILM = "recording.flac", "film.mp4"
+MEDIA, VECTORS = "media", "vectors"
+"""Folders of the demo."""
+SHEETS = ("contact-sheet.html", "contact-sheet.png")
 PICTURES = {"skimage": "data", "sklearn": "datasets/images"}
 """Packages whose wheels carry pictures, and the folder that holds them."""
 SUFFIXES = {".png", ".jpg"}  # the .tif and .gif there are small files for tests of readers
@@ -85,28 +89,40 @@ class Demo:
         return all(answer.right for answer in (*self.pictures, *self.moments, *self.sounds))
 
 
-def run(output: Path, *, on_progress: Callable[[Progress], None] | None = None) -> Demo:
-    """Gather the media below `output`, embed them as any user would, and put the questions."""
+def run(output: Path, *, overwrite: bool = False, on_progress: Callable[[Progress], None] | None = None) -> Demo:
+    """Gather the media below `output`, embed them as any user would, and put the questions.
+
+    FileExistsError where the folder holds a file or a folder of one of these names that no demo wrote, unless
+    `overwrite`.
+    """
     from ..jobs.run import embed
 
-    media, vectors = output / "media", output / "vectors"
-    gather(media)
-    report = embed([media], vectors, overwrite=True, on_progress=on_progress)
+    folder, vectors = OutputFolder(output, overwrite=overwrite), output / VECTORS
+    folder.check([*(f"{MEDIA}/{source.name}" for source in _sources()), *map(_excerpt, EXCERPTS), *SHEETS])
+    again = folder.claim(VECTORS)
+    found = gather(folder)
+    report = embed(found, vectors, overwrite=again or overwrite, on_progress=on_progress)
     return Demo(
-        media=media,
+        media=output / MEDIA,
         report=report,
         pictures=tuple(by_picture(vectors, question) for question in QUESTIONS),
         moments=tuple(by_moment(vectors, question) for question in QUESTIONS if question.seconds),
-        sounds=tuple(by_sound(vectors, media, excerpt, output) for excerpt in EXCERPTS),
+        sounds=tuple(by_sound(vectors, folder, excerpt) for excerpt in EXCERPTS),
     )
 
 
-def gather(folder: Path) -> list[Path]:
-    """Copy the pictures of both packages, the recording and the film to `folder`; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return [
-        Path(shutil.copyfile(source, folder / source.name)) for source in (*_pictures(), DATA / RECORDING, DATA / FILM)
-    ]
+def gather(folder: OutputFolder) -> list[Path]:
+    """Copy the pictures of both packages, the recording and the film below the folder; return their paths."""
+    names = []
+    for source in _sources():
+        names.append(f"{MEDIA}/{source.name}")
+        with folder.file(names[-1]) as file, source.open("rb") as data:
+            shutil.copyfileobj(data, file)
+    return sorted(folder.path / name for name in names)
+
+
+def _sources() -> tuple[Path, ...]:
+    return (*_pictures(), DATA / RECORDING, DATA / FILM)
 
 
 def _pictures() -> Iterator[Path]:
@@ -137,20 +153,24 @@ def by_moment(vectors: Path, question: Question) -> Answer:
     return Answer(question.text, hits, bool(hits) and first <= hits[0].record.start < last)
 
 
-def by_sound(vectors: Path, media: Path, excerpt: Excerpt, scratch: Path) -> Answer:
+def by_sound(vectors: Path, folder: OutputFolder, excerpt: Excerpt) -> Answer:
     """The sound nearest to an excerpt made quieter and brought to another rate, as a copy from elsewhere is."""
     from ..tasks.search import search
 
-    path = scratch / f"excerpt-of-{Path(excerpt.source).stem}.wav"
-    _cut(media / excerpt.source, excerpt, path)
-    hits = tuple(search(vectors, sound=path, k=5))
+    with folder.file(_excerpt(excerpt)) as file:
+        _cut(folder.path / MEDIA / excerpt.source, excerpt, file)
+    hits = tuple(search(vectors, sound=folder.path / _excerpt(excerpt), k=5))
     found = bool(hits) and name_of(hits[0]) == excerpt.source
     return Answer(
         excerpt.title, hits, found and hits[0].record.start < excerpt.stop and hits[0].record.stop > excerpt.start
     )
 
 
-def _cut(source: Path, excerpt: Excerpt, path: Path) -> None:
+def _excerpt(excerpt: Excerpt) -> str:
+    return f"excerpt-of-{Path(excerpt.source).stem}.wav"
+
+
+def _cut(source: Path, excerpt: Excerpt, file: BinaryIO) -> None:
     import soundfile
 
     from ..features.resample import resample_clip
@@ -160,7 +180,7 @@ def _cut(source: Path, excerpt: Excerpt, path: Path) -> None:
     clip = mono(open_audio(source))
     first, last = (round((seconds - clip.start) * clip.rate) for seconds in (excerpt.start, excerpt.stop))
     cut = resample_clip(Clip(clip.data[:, first:last].copy(), "audio", clip.rate), 44_100)
-    soundfile.write(path, 0.5 * cut.data.T, 44_100)
+    soundfile.write(file, 0.5 * cut.data.T, 44_100, format="WAV")
 
 
 def name_of(hit: Hit) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..support.outputs import OutputFolder
 from ._job import exit_code, tell_failures
+from ._outputs import Overwrite
 from ._print import clock, print_json, print_table, span
 from ._progress import Mode, progress
 from .search import as_row
@@ -20,6 +22,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where media, vectors and the contact sheet go.")
     ] = Path("demo-output"),
+    overwrite: Overwrite = False,
     show: Annotated[
         Mode, typer.Option("--progress", help="On stderr: a bar on a terminal and lines elsewhere, or as said.")
     ] = "auto",
@@ -27,14 +30,14 @@ def demo(
 ) -> None:
     """Embed real media and find them again by words and by sound.
 
-    Fetches about 100 MB of weights the first time. Ends with 1 if an answer is wrong.
+    Fetches about 100 MB of weights the first time. Ends with 1 if an answer is wrong. What else is in the folder stays.
     """
     from . import _contact_sheet
     from ._demo import run
 
     with progress(show) as on_progress:
-        done = run(output, on_progress=on_progress)
-    sheets = _contact_sheet.write(done, output)
+        done = run(output, overwrite=overwrite, on_progress=on_progress)
+    sheets = _contact_sheet.write(done, OutputFolder(output, overwrite=overwrite))
     if as_json:
         print_json(_plain(done))
     else:

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import PerceptsError
 from ._job import INTERRUPTED
+from ._outputs import Overwrite
 from ._print import print_table, printable, span
 from ._progress import Mode, progress
 from ._training import steps as training_steps
@@ -19,6 +20,10 @@ from ._training import steps as training_steps
 if TYPE_CHECKING:
     from ..training.loop import Fitted
     from ..training.metrics import Metrics
+
+BeginAnew = Annotated[
+    bool, typer.Option("--overwrite", help="Begin anew and replace what the folder holds; an input is never replaced.")
+]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Fit the small parts on your own data.")
 
@@ -49,6 +54,7 @@ def head(
     folds: Annotated[int, typer.Option(min=2, metavar="N", help="Folds, where neither is said.")] = 5,
     strength: Annotated[float, typer.Option(min=0.0001, metavar="N", help="Of the pull towards small weights.")] = 1.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of folds and initial weights.")] = 0,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Fit a classifier on vectors, and say how good it is on sources it did not see.
@@ -63,7 +69,7 @@ def head(
     with _told_wrong():
         done = train_head(
             directory, labels, output, model=model, kind=kind, task=task, groups=groups, split=split, folds=folds,
-            strength=strength, seed=seed, on_fold=told,
+            strength=strength, seed=seed, overwrite=overwrite, on_fold=told,
         )  # fmt: skip
     if as_json:
         typer.echo((output / "metrics.json").read_text("utf-8"), nl=False)
@@ -124,6 +130,7 @@ def adapter(
         float | None, typer.Option(min=0.001, metavar="SECONDS", help="From one window of sound to the next.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=0, metavar="N", help="Processes that decode.")] = None,
+    overwrite: BeginAnew = False,
     show: Annotated[
         Mode, typer.Option("--progress", help="A bar on a terminal and lines elsewhere, or as said.")
     ] = "auto",
@@ -142,8 +149,8 @@ def adapter(
                     patience=patience, seed=seed)  # fmt: skip
         _, done = train_adapter(
             table, output, encoder=encoder, lm=lm, prompt=prompt, kind=kind, settings=_settings(settings or ()),
-            objective=loss, plan=plan, held_out=held_out, fps=fps, hop=hop, workers=workers, on_step=on_step,
-            on_progress=on_progress,
+            objective=loss, plan=plan, held_out=held_out, fps=fps, hop=hop, workers=workers, overwrite=overwrite,
+            on_step=on_step, on_progress=on_progress,
         )  # fmt: skip
     _tell(done, output)
 
@@ -182,6 +189,7 @@ def ast(
         typer.Option(help="How mean and deviation are measured, where the recipe has none."),
     ] = "exact",
     seed: Annotated[int, typer.Option(metavar="N", help="Of weights, order and augmentation.")] = 0,
+    overwrite: BeginAnew = False,
     show: Annotated[
         Mode, typer.Option("--progress", help="A bar on a terminal and lines elsewhere, or as said.")
     ] = "auto",
@@ -211,7 +219,7 @@ def ast(
         changes: dict[str, Any] = {name: value for name, value in (("task", task), ("max_length", max_length)) if value}
         done = train_ast(
             table, output, base=SmallAst() if base == "small" else base, recipe=replace(chosen, **changes), plan=plan,
-            split=split, held_out=held_out, lora=lora, norm=norm, on_step=on_step,
+            split=split, held_out=held_out, lora=lora, norm=norm, overwrite=overwrite, on_step=on_step,
         )  # fmt: skip
     if not peers().first:
         return

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
 from ..support.files import atomic
+from ..support.outputs import output_file
 from ..timeline.segments import from_row, to_row
 from ..types import Record
 
@@ -19,23 +21,20 @@ class JsonlStore:
     """A file of JSON lines, which appears, whole, at `close`.
 
     Each line has source, start, stop (seconds), model and kind, and whatever else the record holds.
-    As a context manager it is closed at the end of the block, and thrown away if the block raises.
+    As a context manager it is closed at the end of the block, and thrown away if the block raises. FileExistsError
+    where there is a file, unless `overwrite`.
 
     >>> with JsonlStore("talk.jsonl") as store:  # doctest: +SKIP
     ...     store.write(percepts.records("talk.flac", "melstats"))
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         self._stack = ExitStack()
-        self._file = self._stack.enter_context(atomic(Path(path)))
+        self._file = self._stack.enter_context(output_file(path, overwrite=overwrite))
 
     def write(self, records: Iterable[Record]) -> int:
         """Append records; return how many there were."""
-        count = 0
-        for text in map(line, records):
-            count += 1
-            self._file.write(text)
-        return count
+        return _append(records, self._file)
 
     def close(self) -> None:
         """Put the file in its place."""
@@ -50,8 +49,16 @@ class JsonlStore:
 
 def write_part(path: Path, records: Iterable[Record]) -> int:
     """Write records as one file, atomically; return how many there were."""
-    with JsonlStore(path) as store:
-        return store.write(records)
+    with atomic(path) as file:
+        return _append(records, file)
+
+
+def _append(records: Iterable[Record], file: IO[bytes]) -> int:
+    count = 0
+    for text in map(line, records):
+        count += 1
+        file.write(text)
+    return count
 
 
 def line(record: Record) -> bytes:

@@ -12,6 +12,7 @@ from typing import IO, BinaryIO, cast
 import numpy as np
 
 from ..support.files import atomic, plain, safe_name, short_digest
+from ..support.outputs import check_output_file
 from ..types import Record
 
 IN_MEMORY = 1 << 20
@@ -31,7 +32,7 @@ class NpzStore:
         model, source  strings
 
     Rows are in order of time, in whatever order they came. A file appears, whole, when its source is finished; a
-    record without a vector is left out.
+    record without a vector is left out. FileExistsError where a file of the name is there, unless `overwrite`.
 
     >>> store = NpzStore(Path("npz"))  # doctest: +SKIP
     >>> store.write(percepts.records("talk.flac", "melstats"))  # doctest: +SKIP
@@ -39,8 +40,8 @@ class NpzStore:
     >>> store.close()  # doctest: +SKIP
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self._folder = Path(folder)
+    def __init__(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        self._folder, self._overwrite = Path(folder), overwrite
         self._open: dict[str, dict[str, _Spill]] = {}
 
     def write(self, records: Iterable[Record]) -> int:
@@ -51,6 +52,7 @@ class NpzStore:
             models = self._open.setdefault(record.source, {})
             if record.vector is not None:
                 if record.model not in models:
+                    self._checked(record.source, record.model)
                     self._folder.mkdir(parents=True, exist_ok=True)
                     models[record.model] = _Spill(self._folder)
                 models[record.model].add(record, record.vector)
@@ -60,10 +62,15 @@ class NpzStore:
         """Write the files of a source, all of whose records have come; none if there were none."""
         paths = []
         for model, spill in self._open.pop(source, {}).items():
-            paths.append(self._folder / name(source, model))
+            paths.append(self._checked(source, model))
             with spill.vectors, atomic(paths[-1]) as file:
                 spill.save(file, source, model)
         return paths
+
+    def _checked(self, source: str, model: str) -> Path:
+        path = self._folder / name(source, model)
+        check_output_file(path, inputs=[source], overwrite=self._overwrite)
+        return path
 
     def drop(self, source: str) -> None:
         """Forget what came of a source that is not finished."""

@@ -67,7 +67,7 @@ def atomic_path(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
     """
     refuse_unless_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.part")
+    part = path.with_name(f".{plain(path.name)[:80]}.{secrets.token_hex(8)}.part")
     open_file(part, "xb", permissions=permissions).close()
     try:
         yield part

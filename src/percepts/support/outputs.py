@@ -7,18 +7,22 @@ or a terminal, such as /dev/stdout, is written to as it is.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, BinaryIO, cast
 
-from .files import atomic_path, open_file, replace_file, write_file
+from .files import atomic_path, open_file, remove_tree, replace_file, write_file
 
 STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+IN_MEMORY = 1 << 26
+"""Bytes kept in memory of what goes to a pipe; more wait in an unnamed file until all is there."""
 RECORD = "percepts-files.json"
 """The file of an output folder that lists what percepts wrote there: name to sha256."""
 
@@ -74,13 +78,15 @@ def output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool
     check_output_file(path, inputs=inputs, overwrite=overwrite)
     text = _text(path)
     if is_stream(path):
-        stream, buffer = _stream(text), io.BytesIO()
-        yield buffer
-        _send(buffer.getbuffer(), os.dup(stream) if stream else os.open(text, os.O_WRONLY))
+        stream = _stream(text)
+        with SpooledTemporaryFile(IN_MEMORY) as buffer:
+            yield cast(BinaryIO, buffer)
+            buffer.seek(0)
+            _send(buffer, os.dup(stream) if stream else os.open(text, os.O_WRONLY))
         return
     with atomic_path(Path(text)) as part:
         with open_file(part, "w+b") as file:
-            yield file  # type: ignore[misc]
+            yield cast(BinaryIO, file)
         check_output_file(path, inputs=inputs, overwrite=overwrite)
 
 
@@ -94,17 +100,20 @@ def is_stream(path: str | Path) -> bool:
 class OutputFolder:
     """A folder that a user named for a result of several files, made by a command that may be run again.
 
-    What is written is listed in `percepts-files.json` with its sha256. A file that is listed and unchanged is replaced
-    when the command is run again; any other file of that name is the user's.
+    What is written is listed in a file, `percepts-files.json`, with its sha256. A file that is listed and unchanged is
+    replaced when the command is run again; any other file of that name is the user's.
 
     Args:
         folder: made when the first file is written.
         inputs: what is read; never overwritten.
         overwrite: replace files of the user, too.
+        record: where the list is, in the folder.
     """
 
-    def __init__(self, folder: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool = False) -> None:
-        self.path, self._inputs, self._overwrite = Path(folder), list(inputs), overwrite
+    def __init__(
+        self, folder: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool = False, record: str = RECORD
+    ) -> None:
+        self.path, self._inputs, self._overwrite, self._list = Path(folder), list(inputs), overwrite, record
 
     def check(self, names: Iterable[str]) -> None:
         """Check that files of these names, relative to the folder, can be written.
@@ -113,29 +122,62 @@ class OutputFolder:
         """
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise NotADirectoryError(f"{self.path} is not a folder, and one is expected: choose another name")
+        self._check_between(self._list)
+        check_output_file(
+            self.path / self._list, inputs=self._inputs, overwrite=self._overwrite or self._record() is not None
+        )
         for name in names:
             self._check_between(name)
-            check_output_file(
-                self.path / name, inputs=self._inputs, overwrite=self._overwrite or self._is_ours(name) is not None
-            )
+            replaced = self._overwrite or self._own(name) is not None
+            check_output_file(self.path / name, inputs=self._inputs, overwrite=replaced)
 
     @contextmanager
-    def file(self, name: str) -> Iterator[Path]:
-        """Give the path of an empty file for the caller to fill; it takes its name at the end of the block, whole."""
+    def file(self, name: str) -> Iterator[BinaryIO]:
+        """Give a file to write into; it takes its name at the end of the block, whole."""
+        with self._part(name) as part, open_file(part, "w+b") as file:
+            yield cast(BinaryIO, file)
+
+    @contextmanager
+    def staging(self, below: str = "") -> Iterator[Path]:
+        """Give an empty folder to a library that writes several files; they come here at the end of the block.
+
+        Args:
+            below: of the folder, where they come to; made where it is not there.
+        """
+        folder = self.path / f".{secrets.token_hex(8)}.part"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+            found = {os.path.join(below, p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
+            self.check(found)
+            for name, path in found.items():
+                with self._part(name) as part:
+                    replace_file(path, part)
+        finally:
+            remove_tree(folder)
+
+    def claim(self, name: str) -> bool:
+        """Return whether a folder in this one is percepts' own: made by the same command before, or yet to be made.
+
+        FileExistsError where it is another's, and `overwrite` is False.
+        """
+        self.check([])
+        record = self._record() or _Record({}, frozenset())
+        ours = name in record.folders
+        if not (ours or self._overwrite) and os.path.lexists(self.path / name):
+            raise FileExistsError(
+                f"{self.path / name} exists already, and this command did not make it: choose another folder"
+            )
+        self._write(replace(record, folders=record.folders | {name}))
+        return ours
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[Path]:
         self.check([name])
         with atomic_path(self.path / name) as part:
             yield part
             self._note(name, part)
             self.check([name])
-
-    def take(self, folder: Path, below: str = "") -> None:
-        """Move the files of a folder here, each whole, below a folder of that name."""
-        names = {path: os.path.join(below, path.relative_to(folder)) for path in sorted(folder.rglob("*"))}
-        files = {path: name for path, name in names.items() if path.is_file()}
-        self.check(files.values())
-        for path, name in files.items():
-            with self.file(name) as part:
-                replace_file(path, part)
 
     def _check_between(self, name: str) -> None:
         place = self.path
@@ -147,30 +189,40 @@ class OutputFolder:
                     "move it away, or choose another folder"
                 )
 
-    def _is_ours(self, name: str) -> str | None:
+    def _own(self, name: str) -> str | None:
         """Return the digest of a file that percepts wrote and nobody changed."""
-        known = self._known().get(name, [])
-        path = self.path / name
+        record, path = self._record(), self.path / name
+        known = record.files.get(name, ()) if record else ()
         if not known or path.is_symlink() or not path.is_file():
             return None
         digest = _digest(path)
         return digest if digest in known else None
 
-    def _known(self) -> dict[str, list[str]]:
-        """Return the digests by name; none where the record is absent or damaged."""
-        with suppress(OSError, ValueError):
-            found = json.loads((self.path / RECORD).read_text("utf-8"))
-            files = found.get("files", {}) if isinstance(found, dict) else {}
-            if isinstance(files, dict):
-                return {name: list(map(str, value)) for name, value in files.items() if isinstance(value, list)}
-        return {}
-
     def _note(self, name: str, part: Path) -> None:
         """List what is about to take its name, and what it replaces: whichever a kill leaves is known again."""
-        known, new, old = self._known(), _digest(part), self._is_ours(name)
-        known[name] = [new] if old is None else list(dict.fromkeys([old, new]))
-        check_output_file(self.path / RECORD, inputs=self._inputs, overwrite=True)
-        write_file(self.path / RECORD, json.dumps({"files": known}, indent=1) + "\n")
+        record, new, old = self._record() or _Record({}, frozenset()), _digest(part), self._own(name)
+        record.files[name] = (new,) if old in (None, new) else (str(old), new)
+        self._write(record)
+
+    def _record(self) -> _Record | None:
+        """Return what is listed; None where there is no list, or a file that is none."""
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            found = json.loads((self.path / self._list).read_text("utf-8"))
+            files = {str(name): tuple(map(str, digests)) for name, digests in found["files"].items()}
+            return _Record(files, frozenset(map(str, found["folders"])))
+        return None
+
+    def _write(self, record: _Record) -> None:
+        told = {"files": record.files, "folders": sorted(record.folders)}
+        write_file(self.path / self._list, json.dumps(told, indent=1) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What percepts wrote to a folder: files with the digests that they may have, and folders."""
+
+    files: dict[str, tuple[str, ...]]
+    folders: frozenset[str]
 
 
 def _text(path: str | Path) -> str:
@@ -248,10 +300,11 @@ def _check_folder(path: Path) -> None:
         raise PermissionError(f"{path} cannot be written: the folder {folder} is read-only for this user")
 
 
-def _send(data: memoryview, descriptor: int) -> None:
+def _send(data: IO[bytes], descriptor: int) -> None:
     try:
-        while data:
-            data = data[os.write(descriptor, data) :]
+        while block := data.read(1 << 16):
+            while block:
+                block = block[os.write(descriptor, block) :]
     finally:
         os.close(descriptor)
 

@@ -17,11 +17,13 @@ from ..encoders import spec as find
 from ..encoders._checkpoint import folder as checkpoint_folder
 from ..encoders._checkpoint import located
 from ..errors import MediaError, WeightsError
+from ..support.outputs import RECORD, OutputFolder
 from . import plots
 from ._table import Row, read
 from .features import Features, features
-from .loop import LOG, Fitted, Step, fit
+from .loop import LOG, Fitted, Step, check_run, fit
 from .plan import Plan
+from .plots import CURVE
 
 if TYPE_CHECKING:
     from ..jobs.progress import Progress
@@ -74,6 +76,7 @@ def train_adapter(
     fps: float = 1.0,
     hop: float | None = None,
     workers: int | None = None,
+    overwrite: bool = False,
     on_step: Callable[[Step], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Adapter, Fitted]:
@@ -94,11 +97,12 @@ def train_adapter(
         fps: frames a second of films.
         hop: seconds from one window of sound to the next.
         workers: processes that decode.
+        overwrite: begin anew, and replace what `output` holds; the table and the sources are never replaced.
         on_step: called after every step.
         on_progress: called while features are computed.
 
     Raises ValueError where table, prompt or settings are not as they must be, SettingsDiffer where `output` holds a run
-    with others.
+    with others, FileExistsError where it holds a file of one of these names that no run wrote.
     """
     plan, output = plan or Plan(), Path(output)
     marker = _marker(prompt)
@@ -106,10 +110,14 @@ def train_adapter(
         raise ValueError(f"expected an objective of ce or kl, got {objective!r}")
     adapters.check(kind, settings or {})
     rows = read(table, ["text", *(["transcript"] if objective == "kl" else [])])
+    folder = OutputFolder(output, inputs=[table, *(row["source"] for row in rows)], overwrite=overwrite,
+                          record=f"run/{RECORD}")  # fmt: skip
+    folder.check([adapters.WEIGHTS, adapters.FACTS, CURVE])
+    check_run(output / "run", overwrite=overwrite)
     speaker = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
     before = speaker.digest()
     cache = features([row["source"] for row in rows], output / "features", encoder, fps=fps, hop=hop, workers=workers,
-                     on_progress=on_progress)  # fmt: skip
+                     overwrite=overwrite, on_progress=on_progress)  # fmt: skip
     rows = [row for row in rows if row["source"] in cache.rows]
     if not rows:
         raise MediaError(f"none of the sources of {table} could be used; the reasons are in {output}/features/ledger")
@@ -126,11 +134,15 @@ def train_adapter(
     done = fit(
         adapter, lambda batch, _: work.loss([learned[i] for i in batch]), len(learned), plan, output / "run",
         settings=told, validate=(lambda: work.score(kept, plan.batch_size)) if kept else None, on_step=on_step,
+        overwrite=overwrite,
     )  # fmt: skip
     if speaker.digest() != before:
         raise RuntimeError("the frozen language model changed while the adapter was trained")
-    adapters.save(adapter, output)
-    plots.curve(output / "run" / LOG, output / "curve.png", score="held-out tokens right")
+    for name, data in adapters.as_files(adapter).items():
+        with folder.file(name) as file:
+            file.write(data)
+    with folder.file(CURVE) as file:
+        plots.curve(output / "run" / LOG, file, score="held-out tokens right")
     return adapter, done
 
 

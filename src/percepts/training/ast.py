@@ -19,17 +19,24 @@ from ..encoders._head import Classifying
 from ..encoders._scores import probabilities
 from ..encoders.ast import Ast
 from ..errors import MediaError, MissingExtra
+from ..support.outputs import RECORD, OutputFolder
 from . import plots
 from ._examples import Examples, examples
 from ._peers import peers
 from ._start import SmallAst, begin, is_ast
 from ._table import Row, read
 from .augment import Norm, blend, blend_spectra, mixing, shaken, spec_augment
-from .loop import LOG, Fitted, Step, fit
+from .loop import LOG, Fitted, Step, check_run, fit
 from .metrics import measure
 from .plan import Plan
+from .plots import CURVE
 from .recipes import RECIPES, Recipe
 from .stats import NormStats, norm_stats
+
+CHECKPOINT = ("config.json", "model.safetensors", "preprocessor_config.json")
+"""The files of a transformers directory that are written."""
+START = "run/start/"
+"""Where the checkpoint is kept that training begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ def train_ast(
     held_out: float = 0.1,
     lora: int = 0,
     norm: Literal["exact", "authors"] = "exact",
+    overwrite: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> FineTuned:
     """Fine-tune an AST, or another classifier of sound or pictures; killed and called again, it goes on where it was.
@@ -71,25 +79,35 @@ def train_ast(
         held_out: share of sources held out where there is no such column; 0: none.
         lora: rank of the adapters that are trained in place of the weights, through peft; 0: all weights.
         norm: how mean and deviation are measured where the recipe has none: see `norm_stats`.
+        overwrite: begin anew, and replace what `output` holds; table, sources and `base` are never replaced.
         on_step: called after every step.
 
     A source longer than the window gives several, all with its label; its score is that of their mean. Sources that
-    cannot be used are logged and left out. Raises ValueError for labels that do not fit the task.
+    cannot be used are logged and left out. Raises ValueError for labels that do not fit the task, FileExistsError where
+    `output` holds a file of one of these names that no run wrote.
     """
     recipe = _recipe(recipe)
     plan, output = plan or recipe.plan, Path(output)
     rows = read(table, ["label", *([split] if split else [])])
     learned, kept = _parted(rows, split, held_out, plan.seed)
     labels = _labels(learned, recipe)
+    among = peers()
+    based = Path(base).iterdir() if isinstance(base, str) and Path(base).is_dir() else ()
+    folder = OutputFolder(output, inputs=[table, *(row["source"] for row in rows), *based], overwrite=overwrite,
+                          record=f"run/{RECORD}")  # fmt: skip
+    if among.first:
+        folder.check([*(f"{below}{name}" for below in ("", START) for name in CHECKPOINT), CURVE])
+        check_run(output / "run", overwrite=overwrite)
     stats = None
     if is_ast(base):
         known = recipe.mean is not None and recipe.std is not None
         mels = base.n_mels if isinstance(base, SmallAst) else int(_config(base)["num_mel_bins"])
         stats = (NormStats(recipe.mean or 0.0, recipe.std or 1.0, 0) if known
                  else norm_stats([r["source"] for r in learned], n_mels=mels, way=norm))  # fmt: skip
-    start, among = (output / "run" / "start").resolve(), peers()
+    start = (output / START).resolve()
     if among.first:
-        begin(start, base, labels, recipe, stats, plan.seed)
+        with folder.staging(START) as made:
+            begin(made, base, labels, recipe, stats, plan.seed)
     among.meet()
     encoder = load(find(str(start)))
     assert isinstance(encoder, Classifying)
@@ -104,11 +122,14 @@ def train_ast(
     done = fit(
         work.model, lambda batch, rng: work.loss(train, batch, rng), len(train), plan, output / "run",
         settings=told, validate=(lambda: work.score(test)) if len(test) else None, on_step=on_step, draw=draw,
+        overwrite=overwrite,
     )  # fmt: skip
     after = work.score(test) if len(test) else None
     if among.first:
-        work.save(output, start)
-        plots.curve(output / "run" / LOG, output / "curve.png", score=work.metric)
+        with folder.staging() as made:
+            work.save(made, start)
+        with folder.file(CURVE) as file:
+            plots.curve(output / "run" / LOG, file, score=work.metric)
     return FineTuned(output, tuple(labels), done, work.metric, before, after, stats, work.parameters)
 
 

@@ -93,19 +93,20 @@ def features(
     fps: float = 1.0,
     hop: float | None = None,
     workers: int | None = None,
+    overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Features:
     """The frames of these sources; what the directory holds of them already is not computed again.
 
     A source that cannot be used, or gives more frames than a full window of silence or grey does, is in the directory's
-    ledger and missing here. SettingsDiffer where the directory was made with another encoder or cut.
+    ledger and missing here. SettingsDiffer where the directory was made with another encoder or cut. `overwrite`
+    computes all of it anew.
     """
     shape, row = frames_shape(encoder), find(encoder)
     register(replace(row, name=row.name + SUFFIX, target=f"{__name__}:{FramesAsVector.__name__}", pool="mean",
                      dim=shape[0] * shape[1]))  # fmt: skip
-    done = embed(
-        list(sources), directory, models=[row.name + SUFFIX], fps=fps, hop=hop, workers=workers, on_progress=on_progress
-    )
+    done = embed(list(sources), directory, models=[row.name + SUFFIX], fps=fps, hop=hop, workers=workers,
+                 overwrite=overwrite, on_progress=on_progress)  # fmt: skip
     if done.interrupted:
         raise KeyboardInterrupt
     found = windows(directory)

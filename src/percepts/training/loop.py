@@ -22,7 +22,8 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from ..errors import JobDamaged, SettingsDiffer
-from ..support.files import atomic
+from ..support.files import atomic, is_file, remove_file
+from ..support.outputs import check_output_file
 from ._peers import peers
 from .plan import Plan
 
@@ -83,6 +84,7 @@ def fit(
     validate: Callable[[], float] | None = None,
     on_step: Callable[[Step], None] | None = None,
     draw: np.ndarray | None = None,
+    overwrite: bool = False,
 ) -> Fitted:
     """Fit the parameters of `model` that ask for gradients; they are the best (or the mean) when this returns.
 
@@ -96,12 +98,33 @@ def fit(
         validate: a score, higher is better. None: there is no validation, and the last weights stay.
         on_step: called after every step.
         draw: (count,) weights by which examples are drawn with replacement; None: each once an epoch.
+        overwrite: begin anew, whatever the folder holds.
 
-    Raises SettingsDiffer naming the setting that is another, ValueError where there is nothing to train on.
+    Raises FileExistsError where log.csv is not of a run, SettingsDiffer naming the setting that is another, ValueError
+    where there is nothing to train on.
     """
     if count < 1:
         raise ValueError("expected at least one example to train on, got none")
-    return _Run(model, loss, count, plan.of(count), Path(folder), dict(settings), validate, on_step, draw).run()
+    folder = Path(folder)
+    check_run(folder, overwrite=overwrite)
+    if overwrite and peers().first:
+        remove_file(folder / CHECKPOINT)
+    peers().meet()
+    return _Run(model, loss, count, plan.of(count), folder, dict(settings), validate, on_step, draw).run()
+
+
+def check_run(folder: Path, *, overwrite: bool = False) -> None:
+    """Check that a run can be kept in a folder. Raises FileExistsError where log.csv there is none of a run's."""
+    check_output_file(folder / CHECKPOINT, overwrite=True)  # `_resume` tells whose it is
+    check_output_file(folder / LOG, overwrite=overwrite or _is_log(folder / LOG))
+
+
+def _is_log(path: Path) -> bool:
+    head = ",".join(COLUMNS).encode()
+    if not is_file(path):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
 
 
 class _Run:
@@ -258,10 +281,12 @@ class _Run:
             with safe_open(path, "pt") as file:
                 facts = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+            settings, state = json.loads(facts["settings"]), _State(**json.loads(facts["state"]))
         except Exception as error:
-            raise JobDamaged(f"{path}: cannot be read ({error}); delete it to begin again") from error
-        _check_same(json.loads(facts["settings"]), self.settings, self.folder)
-        self.state = _State(**json.loads(facts["state"]))
+            raise JobDamaged(f"{path}: cannot be read as the checkpoint of a run ({error}); delete it to begin again, "
+                             "or move it away if it is something else") from error  # fmt: skip
+        _check_same(settings, self.settings, self.folder)
+        self.state = state
         parts = {part: _under(tensors, part) for part in ("weights", "best", "mean")}
         self.best, self.mean = parts["best"], parts["mean"]
         with torch.no_grad():
@@ -284,7 +309,7 @@ def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) ->
         name = differ[0]
         raise SettingsDiffer(
             f"{folder} holds a run with {name} = {old.get(name)!r}, asked for is {new.get(name)!r}; "
-            "say it as before to go on, or take another folder"
+            "say it as before to go on, take another folder, or begin anew with --overwrite"
         )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+CURVE = "curve.png"
+"""What a run's curve is called in its folder."""
 INK, ACCENT, PALE = "#1f2933", "#0b7285", "#e8590c"
 
 

@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from ...support.files import atomic
+from ...support.outputs import output_file
 
 
 def save(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] | None = None) -> int:
@@ -25,7 +25,7 @@ def save(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] 
             rows.write(np.ascontiguousarray(batch, "<f4").tobytes())
             count, width = count + len(batch), batch.shape[1]
         rows.seek(0)
-        with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with output_file(path, overwrite=True) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             with archive.open(zipfile.ZipInfo("embedding.npy"), "w", force_zip64=True) as member:
                 _header(member, (count, width))
                 shutil.copyfileobj(rows, member, 1 << 20)
