@@ -33,12 +33,12 @@ def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) 
     All give `embedding` (B, D). Raises OpenL3Error, and writes nothing, where the file's output is not ours;
     FileExistsError where there is a file, unless `overwrite`.
     """
+    check_output_file(path, overwrite=overwrite)
     import onnxruntime
 
     from ...encoders._openl3_onnx import embedding_model
 
     inside = model.frontend if model.modality == "audio" and model.frontend != "librosa" else ""
-    check_output_file(path, overwrite=overwrite)
     made = embedding_model(model.weights, model.input_repr, model.embedding_size, str(inside or ""))
     path = Path(path)
     data = made.SerializeToString()
