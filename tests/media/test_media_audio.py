@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
@@ -390,3 +391,20 @@ def test_a_real_recording(shared: Path) -> None:
     assert clip.rate == 44100 and clip.duration == 11.0
     film = open_audio(shared / "openl3" / "official" / "bento.mp4")
     assert film.rate == 44100 and film.start == 0
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_a_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="a rate above 0 Hz"):
+        array_audio(np.zeros(4), rate)
+
+
+@pytest.mark.parametrize("block", [0.0, -1.0, math.nan, math.inf])
+def test_a_block_that_is_none_is_refused(block: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a block of more than 0 seconds"):
+        next(stream_audio(tmp_path / "any.wav", block=block))
+
+
+def test_sound_of_no_channel_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at least one channel, got samples of shape \(0, 9\)"):
+        array_audio(np.zeros((0, 9)), 8000, channels_first=True)

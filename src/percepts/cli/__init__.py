@@ -36,6 +36,7 @@ from . import (
     verify,
     zero_shot,
 )
+from ._media import with_max_seconds
 from ._print import printable
 
 MISTYPED: tuple[type[Exception], ...] = (
@@ -80,8 +81,23 @@ COMMANDS = (
     doctor.doctor,
     demo.demo,
 )
+DECODING = {
+    embed.embed,
+    classify.classify,
+    zero_shot.zero_shot,
+    similarity.similarity,
+    caption.caption,
+    ask.ask,
+    search.search,
+    transcribe.transcribe,
+    stream.replay,
+    diarize.diarize,
+    align.align,
+    tokens.tokens,
+}
+"""Commands that decode media, which may be cut short by `--max-seconds`."""
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(with_max_seconds(command) if command in DECODING else command)
 app.add_typer(eval.app, name="eval")
 app.add_typer(openl3.app, name="openl3")
 app.add_typer(train.app, name="train")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..media._limits import chosen_seconds
 from ..media.fetch import Fetcher
 from ..stores.remote import located, place_of, url_of
 from ..support.files import atomic
@@ -54,6 +55,7 @@ def embed(
     overwrite: bool = False,
     shard: tuple[int, int] | None = None,
     cluster: Cluster | None = None,
+    max_seconds: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Embed files and folders into a job directory; call it again to go on after a kill, or with more inputs.
@@ -78,6 +80,7 @@ def embed(
         overwrite: forget what the directory holds.
         shard: (i, n): the i-th of n shares of the inputs alone; see `percepts.jobs.merge.merge`.
         cluster: where actors of Ray do the work, a `percepts.jobs.ray.Cluster`; None: here.
+        max_seconds: that a source may last; None: 48 hours, and less for a small file (`percepts.media.limit_seconds`).
         on_progress: called about twice a second, in this thread.
 
     Raises:
@@ -102,6 +105,7 @@ def embed(
         overwrite=overwrite,
         shard=shard,
         cluster=cluster,
+        max_seconds=max_seconds,
         on_progress=on_progress,
     )
 
@@ -120,6 +124,7 @@ def run(
     overwrite: bool = False,
     shard: tuple[int, int] | None = None,
     cluster: Cluster | None = None,
+    max_seconds: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Carry out any task over files and folders into a job directory; call it again to go on, or with more inputs.
@@ -140,6 +145,7 @@ def run(
         overwrite: forget what the directory holds.
         shard: (i, n): do the i-th of n shares of the inputs, 1 to n, into `output`/shards; `merge` puts them together.
         cluster: where actors of Ray do the work; None: here.
+        max_seconds: that a source may last; None: 48 hours, and less for a small file (`percepts.media.limit_seconds`).
         on_progress: called about twice a second, in this thread.
 
     Raises:
@@ -154,6 +160,7 @@ def run(
     """
     wanted = _named(inputs, may_be_empty=retry_failed)
     formats = check_formats(formats, task.specs)
+    max_seconds = chosen_seconds(max_seconds)
     if isinstance(task, Checked):
         task.check()
     place = place_of(_share(output, *shard) if shard else output)
@@ -178,7 +185,7 @@ def run(
             tally=tally,
             shard=shard,
         )
-        perform = Perform(task, _fetcher(hosts))
+        perform = Perform(task, _fetcher(hosts), max_seconds)
         crew: Events
         if cluster is None:
             crew = Crew(perform, iter(orders), workers)

@@ -22,6 +22,7 @@ from typing import cast
 from .. import media
 from ..errors import EncodeError, MediaError, NotMedia
 from ..media import Probe, Source, is_url, probe
+from ..media._limits import within_limit
 from ..media._source import name_of, open_source
 from ..stores.remote import is_remote
 from ..tasks.task import Batched, Piece, Whole, stage
@@ -88,6 +89,7 @@ class Perform:
 
     task: Batched | Whole
     fetcher: media.Fetcher | None = None
+    max_seconds: float | None = None
 
     @property
     def whole(self) -> bool:
@@ -112,7 +114,7 @@ class Perform:
                 medium = probe(source)
             if medium.kind != "image" and os.path.lexists(order.uri):
                 source = order.uri
-            for product in self._products(source, medium, notes):
+            for product in within_limit(self._products(source, medium, notes), self.max_seconds):
                 found += 1
                 yield order.key, product
             if notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._limits import limit_seconds
 from ._source import Source, is_url
 from .probe import Probe, probe
 
@@ -33,6 +34,7 @@ __all__ = [
     "array_audio",
     "array_image",
     "is_url",
+    "limit_seconds",
     "mono",
     "open_audio",
     "open_image",

@@ -18,6 +18,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from ..errors import DecodeError, TruncatedMedia
+from ._limits import SecondsLimit
 from ._source import Source, name_of, open_source
 
 MAX_JUMP, MAX_BACK = 3600, 1
@@ -120,6 +121,12 @@ class Track:
         self._ends: dict[int, int] = {}  # ticks to which each stream went; whole numbers, as this runs for every packet
         self._holes = 0
 
+    @property
+    def promised(self) -> Fraction:
+        """Seconds that the header says the file lasts; 0 where the format says nothing that can be trusted."""
+        known = self.container.duration if self.format in _PROMISING else 0
+        return Fraction(known or 0, av.time_base)
+
     def packets(self) -> Iterator[Packet[Stream]]:
         """The packets of the stream; the last one is empty and flushes the decoder."""
         try:
@@ -181,10 +188,35 @@ class Track:
         if not self.decoded:
             what = f"damaged {self.format}: {_said(self.fault)}" if self.fault else f"{self.format} that holds no frame"
             raise DecodeError(f"{name_of(self.source)}: {what}")
-        duration = Fraction(self.container.duration or 0, av.time_base) if self.format in _PROMISING else Fraction(0)
+        duration = self.promised
         if self.fault is not None or self._reach() + _SLACK < duration:
             reason = _said(self.fault) if self.fault else "the file ends there"
             whole = f" of {float(duration):.1f} s" if duration else ""
             raise TruncatedMedia(f"{name_of(self.source)}: {float(done):.1f} s{whole} decoded: {reason}")
         if self._holes:
             _log.warning("%s: %d damaged packets were passed over", name_of(self.source), self._holes)
+
+
+def check_clock(track: Track, stream: Stream, limit: SecondsLimit) -> None:
+    """Refuse a source whose packets go on for longer than is allowed, before any of them is decoded.
+
+    They are looked at only where the header promises too much: that may be of a file whose clock leaps once, and then
+    what comes before the leap is good.
+
+    Raises:
+        MediaTooLarge: they do.
+    """
+    if not limit.is_over(float(track.promised)):
+        return
+    with open_container(track.source, track.format) as container:
+        again = Track(container, container.streams[stream.index], track.source, track.format)
+        base, before = stream.time_base or Fraction(1), None
+        for packet in again.packets():
+            if packet.dts is None:
+                continue
+            at = packet.dts * base - again.origin
+            if before is not None and not again.follows(at, before):
+                return
+            if limit.is_over(float(at)):
+                limit.check(float(track.promised))
+            before = at

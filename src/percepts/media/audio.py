@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import BinaryIO, Literal
@@ -13,7 +14,8 @@ from av.audio.frame import AudioFrame
 
 from ..errors import DecodeError, NotMedia, TruncatedMedia
 from ..types import Clip
-from ._container import Track, open_container, pictures_of, sound_of
+from ._container import Track, check_clock, open_container, pictures_of, sound_of
+from ._limits import SecondsLimit
 from ._source import Source, name_of, open_source, path_of
 from .probe import PICTURES, sniff, tag_size
 
@@ -23,6 +25,8 @@ _SNDFILE = frozenset({"wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"})
 _READ = 16384
 # Lengths that streaming writers leave in a header they cannot go back to: 0, or the most that fits.
 _UNKNOWN = 0x7FFF0000
+# Formats of plain samples, whose number libsndfile takes from the size of the file and not from the header alone.
+_PLAIN = frozenset({"wav", "aiff", "au", "w64"})
 # Seconds a header may promise beyond what is there: writers round, and count their own bytes.
 _SLACK = 0.05
 # Bytes of notes that may follow the sound of an MP3.
@@ -54,15 +58,20 @@ def stream_audio(source: Source, *, block: float = 10.0) -> Iterator[Clip]:
         FileNotFoundError, PermissionError, IsADirectoryError: as `open` would.
         NotMedia: no sound in it.
         DecodeError: nothing can be decoded, or samples are no finite numbers.
+        MediaTooLarge: it lasts longer than `limit_seconds` allows, 48 hours by default and less for a small file; where
+            only decoding tells, it is raised at the first block beyond.
     Raises, after the last block that is good:
         TruncatedMedia: the rest cannot be decoded, or the header promises more than there is.
     """
-    if block <= 0:
+    if not 0 < block < math.inf:
         raise ValueError(f"expected a block of more than 0 seconds, got {block}")
     format = sniff(source)
     if format in PICTURES or format == "mpegvideo":
         raise NotMedia(f"{name_of(source)}: is {format}, which has no sound")
-    yield from _blocks(_pieces(source, format, block), block, source)
+    limit = SecondsLimit.of(source)
+    for clip in _blocks(_pieces(source, format, block), block, source):
+        limit.check(clip.start)
+        yield clip
 
 
 def open_audio(source: Source) -> Clip:
@@ -110,8 +119,10 @@ def array_audio(samples: np.ndarray, rate: float, *, channels_first: bool | None
         raise ValueError(f"expected (N,), (C, N) or (N, C) samples, got shape {data.shape}")
     elif not (_channels_first(data.shape) if channels_first is None else channels_first):
         data = data.T
-    if rate <= 0:
+    if not 0 < rate < math.inf:
         raise ValueError(f"expected a rate above 0 Hz, got {rate}")
+    if not data.shape[0]:
+        raise ValueError(f"expected at least one channel, got samples of shape {np.shape(samples)}")
     scaled = np.array(_scaled(data), dtype=np.float32, order="C")
     _check(scaled, 0, rate, source or "array")
     return Clip(scaled, "audio", float(rate), source=source)
@@ -216,6 +227,8 @@ def _sndfile(source: Source, format: str) -> Iterator[Piece]:
         try:
             with soundfile.SoundFile(file) as sound:
                 rate, frames = sound.samplerate, sound.frames
+                if format in _PLAIN:
+                    SecondsLimit.of(source).check(frames / max(1, rate))
                 while len(data := sound.read(_READ, dtype="float32", always_2d=True)):
                     yield rate, done, np.ascontiguousarray(data.T)  # (N, C) → (C, N)
                     done += len(data)
@@ -275,6 +288,7 @@ def _ffmpeg(source: Source, format: str, block: float) -> Iterator[Piece]:
         if stream is None:
             raise NotMedia(f"{name_of(source)}: {format} that has no sound")
         track = Track(container, stream, source, format)
+        check_clock(track, stream, SecondsLimit.of(source))
         alone = pictures_of(container) is None
         yield from _timed(track, alone, block)
 

@@ -22,8 +22,18 @@ Resolver = Callable[..., list[tuple[Any, ...]]]
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# IPv6 prefixes that carry an IPv4 address: NAT64 (RFC 6052, 8215) and IPv4-compatible.
-_CARRIERS = tuple(ipaddress.IPv6Network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/96", "::/96"))
+# IPv6 prefixes that carry an IPv4 address: NAT64 (RFC 6052), IPv4-compatible, IPv4-translated.
+_CARRIERS = tuple(ipaddress.IPv6Network(net) for net in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
+# IANA's registries of special-purpose addresses, and what was withdrawn from use. Python's own table changes with its
+# release, and that of 3.11 lacks some of these: https://www.iana.org/assignments/iana-ipv4-special-registry, …-ipv6-…
+_NETS = (
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
+    "192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 "
+    "203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 "
+    "::/127 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001::/23 2001:db8::/32 2620:4f:8000::/48 3fff::/20 5f00::/16 "
+    "fc00::/7 fe80::/10 fec0::/10 ff00::/8"
+)
+_SPECIAL = tuple(map(ipaddress.ip_network, _NETS.split()))
 
 
 @dataclass(frozen=True)
@@ -164,11 +174,13 @@ def is_public(address: str) -> bool:
     """Whether an address belongs to the open internet; an IPv4 address inside an IPv6 one is judged as such."""
     ip: Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        inner = ip.ipv4_mapped or ip.sixtofour
         if any(ip in net for net in _CARRIERS):
             inner = inner or ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner:
             return is_public(str(inner))
+    if any(ip in net for net in _SPECIAL):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 

@@ -18,7 +18,8 @@ from av.video.stream import VideoStream
 
 from ..errors import NotMedia
 from ..types import Clip
-from ._container import MAX_JUMP, Track, open_container, pictures_of
+from ._container import MAX_JUMP, Track, check_clock, open_container, pictures_of
+from ._limits import SecondsLimit
 from ._source import Source, name_of, path_of
 from .probe import CONTAINERS, sniff
 
@@ -47,6 +48,8 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
         FileNotFoundError, PermissionError, IsADirectoryError: as `open` would.
         NotMedia: no moving pictures in it.
         DecodeError: no frame can be decoded.
+        MediaTooLarge: it lasts longer than `limit_seconds` allows, 48 hours by default and less for a small file; where
+            only decoding tells, it is raised at the first frame beyond.
     Raises, after the last frame that is good:
         TruncatedMedia: the rest cannot be decoded, or the header promises more than there is.
     """
@@ -59,8 +62,10 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
         stream = pictures_of(container)
         if stream is None:
             raise NotMedia(f"{name_of(source)}: {format} that has no moving pictures")
-        reel = _Reel(Track(container, stream, source, format), stream)
-        for index, picture in _shown(reel, fps, at_least):
+        limit, track = SecondsLimit.of(source), Track(container, stream, source, format)
+        check_clock(track, stream, limit)
+        for index, picture in _shown(_Reel(track, stream), fps, at_least):
+            limit.check(index / fps)
             yield Clip(picture, "video", float(fps), index / fps, path_of(source))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextvars import copy_context
 from queue import Empty, Full, Queue
 from typing import Any, TypeVar
 
@@ -21,7 +22,10 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
     """
     ready: Queue[tuple[bool, Any]] = Queue(count)
     given_up = threading.Event()
-    thread = threading.Thread(target=work, args=(items, ready, given_up), name="percepts-ahead", daemon=True)
+    context = copy_context()  # limits on what is decoded hold in the thread, too
+    thread = threading.Thread(
+        target=context.run, args=(work, items, ready, given_up), name="percepts-ahead", daemon=True
+    )
     thread.start()
     try:
         while True:

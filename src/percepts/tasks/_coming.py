@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextvars import copy_context
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import Any
@@ -25,7 +26,8 @@ def coming(blocks: Iterable[Clip], stop: Event | None = None) -> Iterator[Clip]:
     """
     ready: Queue[tuple[bool, Any]] = Queue(WAITING)
     given_up = Event()
-    Thread(target=work, args=(blocks, ready, given_up), name="percepts-coming", daemon=True).start()
+    context = copy_context()  # limits on what is decoded hold in the thread, too
+    Thread(target=context.run, args=(work, blocks, ready, given_up), name="percepts-coming", daemon=True).start()
     try:
         while stop is None or not stop.is_set():
             found = _all(ready)
