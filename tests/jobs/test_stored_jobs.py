@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from percepts.cli import app
 from percepts.encoders import _weights
-from percepts.errors import PerceptsError, SettingsDiffer, WeightsError
+from percepts.errors import JobError, PerceptsError, SettingsDiffer, WeightsError
+from percepts.jobs.repair import repair
 from percepts.jobs.verify import verify
 from percepts.stores.parquet import read_parts, specs
 from percepts.tasks.search import search
@@ -157,7 +158,7 @@ def test_other_settings_are_refused_by_name(name: str, opened: Callable[[str], P
     assert files(directory) == before
 
 
-@pytest.mark.parametrize("name", ["embed", "embed-formats", "embed-vit", "embed-conse"])
+@pytest.mark.parametrize("name", ONE_DIRECTORY)
 @pytest.mark.parametrize("folder", ["data", "ledger"])
 def test_a_part_that_was_cut_is_repaired(name: str, folder: str, opened: Callable[[str], Path]) -> None:
     weights_of(name)
@@ -165,13 +166,131 @@ def test_a_part_that_was_cut_is_repaired(name: str, folder: str, opened: Callabl
     before, counts = rows(directory), verify(directory).counts
     part = sorted((directory / folder).rglob("part-*.parquet"))[0]
     os.truncate(part, part.stat().st_size - 10)
-    found = CliRunner().invoke(app, ["verify", str(directory), "--repair"])
+    found = CliRunner().invoke(app, ["verify", str(directory), "--repair", "--workers", "0"])
     assert found.exit_code in (0, 3), found.output
     assert verify(directory).ok
     run(name, directory)  # a broken file whose entry is lost is not known any more
     now = verify(directory)
     assert now.ok and {**now.counts, "parts": 0} == {**counts, "parts": 0}
     assert [about(row) for row in rows(directory)] == [about(row) for row in before]
+
+
+def edit_manifest(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((directory / "manifest.json").read_text())
+    change(manifest)
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+
+
+def move_classes(manifest: dict[str, Any]) -> None:
+    """Let every class have lived where there is nothing any more."""
+    for model in [*manifest["fingerprint"]["models"].values(), *(m["spec"] for m in manifest["models"].values())]:
+        if "target" in model:
+            model["target"] = "percepts.encoders.gone:Class"
+
+
+@pytest.mark.parametrize("name", ONE_DIRECTORY)
+def test_where_a_class_lived_does_not_matter(name: str, opened: Callable[[str], Path]) -> None:
+    weights_of(name)
+    directory = opened(name)
+    edit_manifest(directory, move_classes)
+    assert verify(directory).ok
+    assert run(name, directory)["done"] == 0
+    part = sorted((directory / "data").rglob("part-*.parquet"))[0]
+    os.truncate(part, part.stat().st_size - 10)
+    assert repair(directory, workers=0).verdict.ok
+    if name.startswith("embed"):
+        assert search(directory, image=Path("inputs/pictures/red.png"), k=1)[0].record.source.endswith("red.png")
+
+
+def test_a_class_that_a_stranger_names_is_not_imported(opened: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "stranger.py").write_text("raise SystemExit('imported')")
+    directory = opened("embed-vit")
+
+    def name_it(manifest: dict[str, Any]) -> None:
+        for model in manifest["models"].values():
+            model["spec"]["target"] = "stranger:Class"
+
+    edit_manifest(directory, name_it)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        assert len(search(directory, image=Path("inputs/pictures/red.png"), k=1)) == 1
+        os.truncate(sorted((directory / "data").rglob("*.parquet"))[0], 100)
+        assert repair(directory, workers=0).verdict.ok
+
+
+def test_what_a_release_did_not_know_is_filled_with_what_it_meant(opened: Callable[[str], Path]) -> None:
+    directory = opened("embed")
+
+    def forget(manifest: dict[str, Any]) -> None:
+        del manifest["fingerprint"]["whole"], manifest["fingerprint"]["tail"]
+        for model in manifest["fingerprint"]["models"].values():
+            del model["precision"], model["size" if model["kind"] == "audio" else "revision"]
+
+    edit_manifest(directory, forget)
+    assert run("embed", directory)["done"] == 0
+    assert len(search(directory, "red", model="fake-image", k=1)) == 1
+    with pytest.raises(SettingsDiffer, match="tail: 'pad' → 'keep'"):
+        run("embed", directory, "--tail", "keep")
+
+
+def test_a_setting_that_only_the_directory_has_is_not_passed_over(opened: Callable[[str], Path]) -> None:
+    directory = opened("embed")
+    edit_manifest(directory, lambda manifest: manifest["fingerprint"].update(blur=3))
+    with pytest.raises(SettingsDiffer, match="blur: only in the directory"):
+        run("embed", directory)
+
+
+CANNOT: dict[str, tuple[str, Callable[[dict[str, Any]], object], str]] = {
+    "other weights": (
+        "embed",
+        lambda manifest: manifest["fingerprint"]["models"]["fake-image"].update(weights="ab" * 32),
+        "models.fake-image.weights",
+    ),
+    "a model that is gone": (
+        "embed",
+        lambda manifest: manifest["models"].update(
+            {"fake-gone": {"spec": {**manifest["models"]["fake-image"]["spec"], "name": "fake-gone"}}}
+        ),
+        "no encoder called 'fake-gone'",
+    ),
+    "a folder that is gone": (
+        "caption",
+        lambda manifest: manifest["models"]["git@c87db11f"]["spec"].update(weights=["/nowhere/git"]),
+        "/nowhere/git is not here any more",
+    ),
+    "an engine from Python": (
+        "transcribe",
+        lambda manifest: manifest["fingerprint"]["models"]["fake-ctc"].update(engine="MyEngine"),
+        "was given from Python",
+    ),
+    "voices by name": (
+        "diarize",
+        lambda manifest: manifest["fingerprint"].update(voices={"Ann": "ab" * 32}),
+        "recordings of the known voices",
+    ),
+    "a newer setting": ("classify", lambda manifest: manifest["fingerprint"].update(blur=3), "blur"),
+    "a value of another kind": (
+        "embed-whole",
+        lambda manifest: manifest["fingerprint"].update(fps="often"),
+        "not those of embed",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", CANNOT)
+def test_what_cannot_be_done_again_is_not_thrown_away(why: str, opened: Callable[[str], Path]) -> None:
+    name, change, message = CANNOT[why]
+    directory = opened(name)
+    edit_manifest(directory, change)
+    part = sorted((directory / "data").rglob("part-*.parquet"))[0]
+    os.truncate(part, part.stat().st_size - 10)
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != ".lock"}
+    with pytest.raises(JobError, match=message) as caught:
+        repair(directory, workers=0)
+    assert "nothing was removed" in str(caught.value) and "--overwrite" not in str(caught.value)
+    assert {
+        path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != ".lock"
+    } == before
 
 
 def test_text_finds_pictures_and_transcripts(opened: Callable[[str], Path]) -> None:

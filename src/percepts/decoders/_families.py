@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,17 @@ def resolve(name: str, *tasks: Task, precision: str = "float32") -> Spec:
             "summary": f"{checkpoint.model_type} checkpoint {name}", **facts,
         }
     )  # fmt: skip
+
+
+def current_spec(spec: Spec, *tasks: Task) -> Spec:
+    """Return what a stored Spec means today: the same checkpoint, of the class of its family for these tasks.
+
+    The class that it names is never imported. Raises UnknownModel and WeightsError as `resolve` does.
+    """
+    if not spec.weights:
+        raise UnknownModel(f"{spec.name}: no checkpoint is named")
+    target = _target(Checkpoint.named(spec.weights[0]), spec.name, tasks)
+    return replace(spec, target=f"{__package__}{target}")
 
 
 def load(spec: Spec, *, threads: int | None = None) -> Any:

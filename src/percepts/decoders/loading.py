@@ -99,10 +99,15 @@ def choose_engine(model: str, engine: str | None = None) -> Chosen:
         what = f"{model}: {family or 'nothing known'}"
         raise UnknownModel(f"{what} is no model that {engine or 'any engine'} transcribes with: expected {_told()}")
     chosen = engine or able[0]
-    row = ENGINES[chosen]
-    if row.package and find_spec(row.package) is None:
-        raise MissingExtra(f"{chosen} needs {row.package}: pip install 'percepts[{row.extra}]'")
+    check_installed(chosen)
     return Chosen(weights or model, chosen, weights or "")
+
+
+def check_installed(engine: str) -> None:
+    """Raise MissingExtra where the package of an engine of ENGINES is not here."""
+    row = ENGINES[engine]
+    if row.package and find_spec(row.package) is None:
+        raise MissingExtra(f"{engine} needs {row.package}: pip install 'percepts[{row.extra}]'")
 
 
 def load_engine(model: str, engine: str | None = None) -> Engine:

@@ -33,7 +33,7 @@ class Wav2Vec2CTC:
 
     def __init__(self, model: str, *, threads: int | None = None) -> None:
         row = spec(model)
-        if row.target != f".wav2vec2:{Wav2Vec2.__name__}":
+        if row.target.rpartition(":")[2] != Wav2Vec2.__name__:
             raise UnknownModel(
                 f"{model}: {row.summary}: expected a checkpoint of {', '.join(HEADS)} with a head for letters "
                 "(…ForCTC), such as facebook/wav2vec2-base-960h"

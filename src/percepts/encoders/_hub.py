@@ -66,6 +66,13 @@ def resolve(name: str) -> Spec | None:
                    "summary": summary} | facts)  # fmt: skip
 
 
+def target_of(row: Spec) -> str:
+    """Return the class of a checkpoint: of its row, or of its family. Errors are those of `resolve`."""
+    if row.name in NAMED:
+        return NAMED[row.name].target
+    return _family(Checkpoint.named(row.weights[0]), row.name)
+
+
 def _pinned(row: Spec) -> Spec:
     """A row of a branch says the commit that is here; nothing is fetched to know of a row."""
     repository, _, revision = row.weights[0].partition("@")

@@ -155,11 +155,25 @@ def load(name: str | Spec, *, runtime: str = "auto", threads: int | None = None)
 
 
 def reload(row: Spec) -> Encoder:
-    """The encoder that a Spec kept from an earlier day speaks of: a checkpoint as it says, else our row of that name.
+    """Load the encoder of a Spec that was stored, by whatever release; see `current_spec` for its errors."""
+    return load(current_spec(row))
 
-    Raises as `load` does, and WeightsError where the checkpoint is not to be had any more.
+
+def current_spec(row: Spec) -> Spec:
+    """Return what a stored Spec means today: a checkpoint as it says, of the class of its family; else our row.
+
+    The class that it names is never imported: it may have moved since, and a stranger may have written it.
+
+    Raises UnknownModel where there is no such encoder any more, and WeightsError where the checkpoint is not to be had.
     """
-    return load(row if of_checkpoint(row) else row.name)
+    if not of_checkpoint(row):
+        return spec(row.name)
+    table = _table()
+    if row.name in table:
+        return replace(row, target=table[row.name].target)
+    from ._hub import target_of
+
+    return replace(row, target=target_of(row))
 
 
 def judge(encoder: Encoder) -> None:

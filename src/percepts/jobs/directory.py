@@ -22,6 +22,7 @@ from ..stores.manifest import MANIFEST, Part, PartInfo
 from ..stores.parquet import OURS, Row, read_part, write_part, write_table
 from ..stores.remote import Remote
 from ..support.files import SUFFIX, safe_name
+from ..tasks.settings import upgrade_settings
 from ..types import Spec
 from . import mirror
 from .entry import Entry
@@ -79,7 +80,9 @@ class JobDirectory:
         self._remote = remote
         self._up: set[str] = set()
         self.specs = {spec.name: spec for spec in specs}
-        self._settings: dict[str, Any] = json.loads(json.dumps(settings))  # as the manifest will give it back
+        self._settings: dict[str, Any] = upgrade_settings(
+            json.loads(json.dumps(settings))
+        )  # as the manifest gives it back
         self._overwrite = overwrite
         self._lock = DirectoryLock(path)
         self.manifest: Manifest
@@ -184,7 +187,7 @@ class JobDirectory:
         if not (self.path / MANIFEST).exists():
             return self._create()
         manifest = Manifest.read(self.path)
-        if changed := setting_differences(manifest.fingerprint, self._settings):
+        if changed := setting_differences(upgrade_settings(manifest.fingerprint), self._settings):
             raise SettingsDiffer(
                 f"{self.path} was made with other settings ({'; '.join(changed[:4])}); results of both kinds cannot "
                 "be compared: use another output directory, the old settings, or --overwrite"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,19 +13,23 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ..errors import JobDamaged, JobError
+from ..encoders import load, names
+from ..encoders import spec as find
+from ..encoders._weights import fetch
+from ..errors import JobDamaged, JobError, PerceptsError
 from ..stores.manifest import MANIFEST, Part, PartInfo
 from ..stores.parquet import OURS, specs
 from ..stores.remote import Remote, located
 from ..support.files import safe_name
-from ..tasks.embed import Embed
-from ..tasks.task import Batched, Whole
+from ..tasks.settings import upgrade_settings
+from ..tasks.task import Batched, Checked, Whole
 from ..types import Spec
 from .directory import DirectoryLock, JobDirectory
 from .entry import Entry
-from .ledger import ABOUT, Manifest, entries
+from .ledger import ABOUT, Manifest, differences, entries
 from .progress import Report
 from .run import run
+from .tasks import task_classes
 from .verify import Check, Verdict, verify
 
 log = logging.getLogger(__name__)
@@ -37,7 +41,8 @@ class Repair:
 
     files    that were damaged, and were taken out
     sources  whose rows or entries were damaged or lost
-    report   of the run that did those sources again; None where there was nothing to do, or nothing here knows the task
+    report   of the run that did those sources again; None where there was nothing to do, or the task is not
+             one of percepts
     verdict  of the directory as it is now
     """
 
@@ -50,12 +55,14 @@ class Repair:
 def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence[str] = ()) -> Repair:
     """Mend a job directory: files cut, changed or missing, a lost manifest, rows that do not fit the ledger.
 
-    Every source with a row or an entry in what is damaged is forgotten and done again, where its task can be told from
-    the settings; else it is marked, and the next run of the command that made the directory does it again. A source
-    whose rows and entry are both lost is not known any more, and the next run does that, too.
+    Every source with a row or an entry in what is damaged is forgotten and done again, by the task that the settings
+    of the directory speak of. That it can be done again, with the same models, is checked before anything is removed.
+    Of a task that is not one of percepts, the sources are marked, and the next run of the program that made the
+    directory does them again. A source whose rows and entry are both lost is not known any more, and the next run does
+    that, too.
 
     Raises:
-        JobError: there is nothing of a job here.
+        JobError: there is nothing of a job here; or its task cannot be made again, and nothing was removed.
         JobDamaged: the manifest is lost, and no part of the ledger can be read.
         JobLocked: a run is writing there.
     """
@@ -67,13 +74,14 @@ def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence
         manifest = _manifest(directory)
         files = {problem.file for problem in Check(directory, manifest).run().problems if problem.file}
         manifest.parts = list(_sound(manifest.parts, files))
+        found = Check(directory, manifest).run()
+        sources = sorted({problem.source for problem in found.problems if problem.source})
+        tables = tuple(specs(directory).values())
+        task = _task(directory, manifest, tables) if sources else None
         manifest.write(directory)
-    found = Check(directory, manifest).run()
-    sources = sorted({problem.source for problem in found.problems if problem.source})
-    tables = tuple(specs(directory).values())
     with JobDirectory(directory, manifest.fingerprint, tables, remote=remote) as job:
         job.commit([], _marked(directory, manifest, sources), forget=sources, recount=True)
-    report = _again(output, manifest.fingerprint, tables, sources, workers, hosts) if sources else None
+    report = _again(output, task, sources, workers, hosts) if sources else None
     return Repair(tuple(sorted(files)), tuple(sources), report, verify(output))
 
 
@@ -105,27 +113,59 @@ def _marked(directory: Path, manifest: Manifest, sources: Sequence[str]) -> list
 
 def _again(
     directory: str | Path,
-    settings: Mapping[str, Any],
-    tables: tuple[Spec, ...],
+    task: Batched | Whole | None,
     sources: list[str],
     workers: int | None,
     hosts: Sequence[str],
 ) -> Report | None:
-    if settings.get("task") not in _TASKS:
-        log.warning("%d sources are marked; the command that made %s does them again", len(sources), directory)
+    if task is None:
+        log.warning("%d sources are marked; the program that made %s does them again", len(sources), directory)
         return None
     try:
-        return run(_TASKS[settings["task"]](settings, tables), sources, directory, workers=workers, hosts=hosts)
+        return run(task, sources, directory, workers=workers, hosts=hosts)
     except FileNotFoundError:  # not one of them is there any more
         return None
 
 
-def _embed(settings: Mapping[str, Any], tables: tuple[Spec, ...]) -> Embed:
-    return Embed(tables, **{name: settings[name] for name in ("fps", "hop", "tail", "exact")})
+def _task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...]) -> Batched | Whole | None:
+    """Make the task of a directory again and check that it gives the same numbers; None for one that is not ours."""
+    kind = task_classes().get(str(manifest.fingerprint.get("task")))
+    if kind is None:
+        return None
+    settings = upgrade_settings(manifest.fingerprint)
+    try:
+        task = kind.from_settings(settings, tables)
+        _check_models(task, settings)
+        now = json.loads(json.dumps({"task": task.name} | task.settings()))
+    except PerceptsError as error:
+        raise JobError(f"{_refused(directory)}: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise JobDamaged(
+            f"{_refused(directory)}: its settings are not those of {settings['task']}: {error!r}"
+        ) from error
+    if changed := differences(settings, now):
+        raise JobError(
+            f"{_refused(directory)}: its results can no longer be made as they were ({'; '.join(changed[:4])}); "
+            "do its sources again into another directory"
+        )
+    return task  # type: ignore[no-any-return]
 
 
-_TASKS: Mapping[str, Callable[[Mapping[str, Any], tuple[Spec, ...]], Batched | Whole]] = {"embed": _embed}
-"""Tasks that can be told from the settings of a directory; another one is a row here."""
+def _check_models(task: Batched | Whole, settings: Mapping[str, Any]) -> None:
+    """Raise what the first source would meet: weights that are not to be had, an extra that is not installed."""
+    known = names()
+    for table in task.specs:
+        fetch(table.weights or (find(table.name).weights if table.name in known else ()))
+        if table.target:
+            load(table)
+    if settings.get("vad") == "silero":
+        fetch(["silero"])
+    if isinstance(task, Checked):
+        task.check()
+
+
+def _refused(directory: Path) -> str:
+    return f"{directory} was not repaired, and nothing was removed from it"
 
 
 # A manifest that is lost

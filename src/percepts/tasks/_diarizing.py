@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..types import Record, Spec
 from ._pyannote import Pyannote
 from ._recording import RATE, Recording
 from .diarize import Backend, Diarizer, Vad, diarizer
+from .settings import arguments, only
 
 
 def diarizing(
@@ -46,7 +47,15 @@ class Diarizing:
     def settings(self) -> dict[str, Any]:
         """Everything that changes a turn, as JSON: the fingerprint of a job."""
         weights = _weights.digest(spec(self.diarizer.name).weights) if self._ours else ""
-        return self.diarizer.settings() | {"models": {self.diarizer.name: {"weights": weights}}}
+        return {"task": self.name, **self.diarizer.settings(), "models": {self.diarizer.name: {"weights": weights}}}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Diarizing:
+        """Make the task that `settings()` speaks of; see `Repairable`. JobError where it was told of known voices."""
+        if settings["backend"] == "pyannote":
+            name = only(list(settings["models"]), "model")
+            return cls(Pyannote(name, **arguments(Pyannote, settings, specs)))
+        return cls(Diarizer(**arguments(Diarizer, settings, specs)))
 
     def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
         """The turns of one source; damage at its end goes into `notes`. Nothing of one without sound."""

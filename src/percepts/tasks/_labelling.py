@@ -10,11 +10,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from ..encoders import current_spec
 from ..errors import LabelsError, TruncatedMedia, WrongMedium
 from ..media import Probe, Source, probe
 from ..timeline.intervals import intervals
 from ..types import Encoder, Inputs, Kind, Record, Segment, Spec
 from .embed import Embed
+from .settings import arguments, spread, to_settings
 from .task import Fields, Piece
 
 Judged = Literal["single", "multi"]
@@ -30,7 +32,7 @@ class Labelling(ABC):
     top_k    how many labels are kept of each window, best first; None: all
     """
 
-    cut: Embed
+    cut: Embed = field(metadata=spread(Embed))
     judged: Judged | None = None
     top_k: int | None = 5
     _ran: set[str] = field(default_factory=set, compare=False, repr=False)
@@ -52,10 +54,6 @@ class Labelling(ABC):
     def probabilities(self, inputs: Inputs) -> np.ndarray:
         """(B, labels) float32 of prepared inputs."""
 
-    @abstractmethod
-    def asked(self) -> dict[str, Any]:
-        """What else changes a result, as JSON."""
-
     @property
     def encoder(self) -> Encoder:
         """The one encoder, made once in this process."""
@@ -68,7 +66,12 @@ class Labelling(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a label, as JSON: the fingerprint of a job."""
-        return {**self.cut.settings(), "task": self.name, "judged": self.judged, "top_k": self.top_k, **self.asked()}
+        return {"task": self.name, **to_settings(self)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Self:
+        """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
+        return cls(**arguments(cls, settings, [current_spec(spec) for spec in specs]))
 
     def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
         """All of a source, prepared; damage at its end goes into `notes`."""

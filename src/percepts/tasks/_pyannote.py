@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..timeline.speakers import merged, stretches
 from ..types import Clip, Segment
 from ._recording import RATE
 from ._voices import Found
+from .settings import COUNT, NO_SETTING, to_settings
 
 BLOCK, OVERLAP = 1800.0, 60.0
 """Seconds that it looks at at once, and by which two of those overlap; speech.md's figures."""
@@ -40,8 +41,8 @@ class Pyannote:
     block    seconds at once, of longer recordings; overlap: of two successive ones
     """
 
-    model: str
-    count: Count = field(default_factory=Count)
+    model: str = field(metadata=NO_SETTING)  # its name is that of its table
+    count: Count = field(default_factory=Count, metadata=COUNT)
     block: float = BLOCK
     overlap: float = OVERLAP
     _pipelines: list[Any] = field(default_factory=list, repr=False)
@@ -53,7 +54,7 @@ class Pyannote:
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a result, as far as it can be told without loading it."""
-        return {"backend": "pyannote", "speakers": asdict(self.count), "block": self.block, "overlap": self.overlap}
+        return {"backend": "pyannote", **to_settings(self)}
 
     def listen(self, sound: Iterable[Clip]) -> Found:
         """Blocks of one stream, mono at 16 kHz, to who speaks when in it; turns may overlap."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import media
-from ..decoders._families import ASK, ASK_DOCUMENT, CHAT, resolve
+from ..decoders._families import ASK, ASK_DOCUMENT, CHAT, current_spec, resolve
 from ..decoders.generation import Generation
 from ..decoders.tables import is_table
 from ..errors import QuestionError, TruncatedMedia
@@ -19,6 +19,7 @@ from ..runtimes._network import split
 from ..types import Clip, Inputs, Kind, Record, Spec
 from .caption import ROWS, of_one
 from .embed import Embed
+from .settings import arguments, spread, to_settings
 from .task import Fields, Piece, stage
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Questions:
     frames     of a film, shown together for one answer; 0: a single frame at a time
     """
 
-    cut: Embed
-    options: Generation
+    cut: Embed = field(metadata=spread(Embed))
+    options: Generation = field(metadata=spread(Generation))
     questions: tuple[str, ...]
     frames: int = 0
 
@@ -82,8 +83,12 @@ class Questions:
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes an answer, as JSON: the fingerprint of a job."""
-        return {**self.cut.settings(), "task": self.name, "questions": list(self.questions), "frames": self.frames,
-                **asdict(self.options)}  # fmt: skip
+        return {"task": self.name, **to_settings(self)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Questions:
+        """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
+        return cls(**arguments(cls, settings, [current_spec(spec, ASK, ASK_DOCUMENT) for spec in specs]))
 
     def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
         """All of a source, prepared, once for each question."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..decoders._families import CAPTION, resolve
+from ..decoders._families import CAPTION, current_spec, resolve
 from ..decoders.generation import Generation
 from ..errors import WrongMedium
 from ..media import Probe, Source, probe
@@ -14,6 +14,7 @@ from ..runtimes._network import split
 from ..types import Inputs, Record, Spec
 from . import task as tasks
 from .embed import Embed
+from .settings import arguments, spread, to_settings
 from .task import Fields, Piece
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Captions:
     prompt   what a chat model is asked to do; "" for the others
     """
 
-    cut: Embed
-    options: Generation
+    cut: Embed = field(metadata=spread(Embed))
+    options: Generation = field(metadata=spread(Generation))
     prefix: str = ""
     prompt: str = ""
 
@@ -47,8 +48,12 @@ class Captions:
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a caption, as JSON: the fingerprint of a job."""
-        return {**self.cut.settings(), "task": self.name, "prefix": self.prefix, "prompt": self.prompt,
-                **asdict(self.options)}  # fmt: skip
+        return {"task": self.name, **to_settings(self)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Captions:
+        """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
+        return cls(**arguments(cls, settings, [current_spec(spec, CAPTION) for spec in specs]))
 
     def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
         """All of a source, prepared; damage at its end goes into `notes`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -57,10 +57,6 @@ class Classify(Labelling):
         """(B, labels), by softmax or sigmoid."""
         multi = self.classifier.multi if self.judged is None else self.judged == "multi"
         return probabilities(self.classifier.logits(inputs), multi)
-
-    def asked(self) -> dict[str, Any]:
-        """How frames of films are chosen."""
-        return {"sampling": self.sampling}
 
     def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
         """All of a source, prepared; one window of frames, spread evenly, where that was asked."""

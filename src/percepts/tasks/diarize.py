@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from os import PathLike
 from typing import Any, Literal
@@ -14,18 +14,19 @@ import numpy as np
 
 from ..encoders import load
 from ..encoders.silero import Silero
-from ..errors import NotMedia
+from ..errors import JobError, NotMedia
 from ..features.resample import resample
 from ..media import Source, mono
 from ..timeline.assignment import best_pairs
 from ..timeline.clusters import Count, Likeness
 from ..timeline.speakers import merged
-from ..types import Clip, Encoder, Segment
+from ..types import Clip, Encoder, Segment, Spec
 from ..windows.speech import Detector, Energy, Rules, speech
 from ._following import Following, Told
 from ._pyannote import Pyannote
 from ._recording import RATE, Recording
 from ._voices import Found, Region, Voices, blocks, told_apart
+from .settings import COUNT, setting, to_settings
 
 log = logging.getLogger(__name__)
 
@@ -157,12 +158,33 @@ def diarize_online(
         yield from Diarizer(count, {}, vad).follow(resample(map(mono, source), RATE))
 
 
+def _digests(voices: Mapping[str, Source | np.ndarray]) -> dict[str, str]:
+    return {name: _digest(voice) for name, voice in voices.items()}
+
+
+def _digest(voice: Source | np.ndarray) -> str:
+    if isinstance(voice, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(voice, np.float32).tobytes()).hexdigest()
+    if isinstance(voice, bytes):
+        return hashlib.sha256(voice).hexdigest()
+    with open(voice, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stored_voices(stored: Mapping[str, str], specs: Sequence[Spec]) -> Mapping[str, Source | np.ndarray]:
+    if stored:
+        raise JobError(f"the recordings of the known voices ({', '.join(stored)}) are not kept in a job directory")
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class Diarizer:
     """How speakers are told apart; the arguments of `diarize`. Weights load when it is first used."""
 
-    count: Count = field(default_factory=Count)
-    voices: Mapping[str, Source | np.ndarray] = field(default_factory=dict)
+    count: Count = field(default_factory=Count, metadata=COUNT)
+    voices: Mapping[str, Source | np.ndarray] = field(
+        default_factory=dict, metadata=setting("voices", _digests, _stored_voices)
+    )
     vad: Vad = "silero"
 
     name = MODEL
@@ -172,8 +194,7 @@ class Diarizer:
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a result, as JSON; a known voice by the digest of what it is known by."""
-        voices = {name: _digest(voice) for name, voice in self.voices.items()}
-        return {"backend": MODEL, "speakers": asdict(self.count), "vad": self.vad, "voices": voices}
+        return {"backend": MODEL, **to_settings(self)}
 
     def listen(self, sound: Iterable[Clip]) -> Found:
         """Blocks of one stream, mono at 16 kHz, to who speaks when in it."""
@@ -220,15 +241,6 @@ def diarizer(
     if backend != MODEL or model:
         raise ValueError(f"expected backend ge2e without a model, or pyannote, got {backend!r} and model {model!r}")
     return Diarizer(count, voices, vad)
-
-
-def _digest(voice: Source | np.ndarray) -> str:
-    if isinstance(voice, np.ndarray):
-        return hashlib.sha256(np.ascontiguousarray(voice, np.float32).tobytes()).hexdigest()
-    if isinstance(voice, bytes):
-        return hashlib.sha256(voice).hexdigest()
-    with open(voice, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def count_of(speakers: int | None, least: int, most: int) -> Count:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from .. import media
-from ..encoders import judge, load
+from ..encoders import current_spec, judge, load
 from ..encoders import spec as find
-from ..encoders._weights import digest
 from ..encoders.pooling import vectors
 from ..errors import EncodeError, TruncatedMedia
 from ..features.resample import resample
@@ -22,6 +21,7 @@ from ..windows import Tail, fixed
 from . import task as tasks
 from ._ahead import ahead
 from .pooled import Pooled
+from .settings import NO_SETTING, arguments, identities, setting, stored_specs, to_settings
 from .task import Fields, Piece, stage
 
 DEFAULT_MODELS = ("conse", "melstats")
@@ -45,13 +45,13 @@ class Embed:
                within float noise, and a job goes on with the one it began with if none is asked for
     """
 
-    specs: tuple[Spec, ...]
+    specs: tuple[Spec, ...] = field(metadata=setting("models", identities, stored_specs))
     fps: float = 1.0
     hop: float | None = None
     tail: Tail = "pad"
     exact: bool = False
     whole: bool = False
-    runtimes: Mapping[str, str] = field(default_factory=dict)
+    runtimes: Mapping[str, str] = field(default_factory=dict, metadata=NO_SETTING)
     _encoders: dict[str, Encoder] = field(default_factory=dict, compare=False, repr=False)
     _ran: set[str] = field(default_factory=set, compare=False, repr=False)
 
@@ -65,15 +65,12 @@ class Embed:
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a vector, as JSON: the fingerprint of a job."""
-        return {
-            "task": self.name,
-            "fps": self.fps,
-            "hop": self.hop,
-            "tail": self.tail,
-            "exact": self.exact,
-            "whole": self.whole,
-            "models": {spec.name: _identity(spec) for spec in self.specs},
-        }
+        return {"task": self.name, **to_settings(self)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Self:
+        """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
+        return cls(**arguments(cls, settings, [current_spec(spec) for spec in specs]))
 
     def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
         """All of a source, prepared for every encoder that takes its kind; damage at its end goes into `notes`."""
@@ -195,11 +192,6 @@ def records(
     [(16,)]
     """
     return tasks.records(Embed((find(model),), fps=fps, hop=hop, tail=tail, whole=whole), source)
-
-
-def _identity(spec: Spec) -> dict[str, Any]:
-    facts = {k: v for k, v in asdict(spec).items() if k not in {"name", "license", "extra", "summary", "weights"}}
-    return {**facts, "weights": digest(spec.weights)}
 
 
 def _picture(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:

@@ -24,6 +24,7 @@ from ..stores.remote import here, place_of
 from ..stores.words import by_label, by_text
 from ..types import Encoder, Kind, Spec, TextEncoder
 from .embed import Embed
+from .settings import identity, upgrade_identity
 
 __all__ = ["Hit", "Hits", "Match", "search"]
 
@@ -210,11 +211,11 @@ def _usable(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
     """The encoder of a table, if it is at hand and still makes the same vectors as those in the table."""
     try:
         encoder = _loaded(spec)
-        now = Embed((encoder.spec,)).settings()["models"][spec.name]
+        now = identity(encoder.spec)
     except (UnknownModel, MissingExtra, WeightsError) as error:
         why_not.append(str(error))
         return None
-    made = read_manifest(directory).fingerprint.get("models", {}).get(spec.name)
+    made = upgrade_identity(read_manifest(directory).fingerprint.get("models", {}).get(spec.name))
     if made is None or made == now:
         return encoder
     changed = ", ".join(f"{key} {made.get(key)!r} → {now.get(key)!r}" for key in now if made.get(key) != now.get(key))

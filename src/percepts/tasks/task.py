@@ -84,6 +84,19 @@ class Placed(Protocol):
 
 
 @runtime_checkable
+class Repairable(Protocol):
+    """A task that can be made again from the settings of a job directory, as `verify --repair` does."""
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Any:
+        """Make the task whose `settings()` these are.
+
+        `specs` are those that the directory holds, by whatever release: where a class lives is not to be believed.
+        JobError for what no directory keeps, such as an engine that came from Python.
+        """
+
+
+@runtime_checkable
 class Checked(Protocol):
     """A task that can tell, before any source is looked at, that it cannot do what is asked of it."""
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
 from ..decoders.engines import Engine
-from ..decoders.loading import SPHINX, Chosen, choose_engine
+from ..decoders.loading import ENGINES, SPHINX, Chosen, check_installed, choose_engine
 from ..decoders.transcribe import check_engine, transcribe_stream
 from ..decoders.transcript import Trace, TranscribeOptions, Transcript
-from ..errors import UnknownModel
+from ..errors import JobError, UnknownModel
 from ..media import Probe, Source
 from ..timeline.assign import assign
+from ..timeline.clusters import Count
 from ..types import Clip, Record, Segment, Spec
 from ..windows.speech import Detector
 from ._alongside import Alongside
 from ._recording import RATE, Recording
 from .diarize import Diarizer, Vad, count_of, detector_of
+from .settings import arguments, only, setting, to_settings
 
 log = logging.getLogger(__name__)
 
+BATCHED = 8
+"""Windows decoded at once where it is only known that there were several: how many changes nothing."""
 POOR = (
     "transcribing with pocketsphinx, which is here without a download and poor: it gets about four words in ten wrong. "
     "Name a model for a transcript to rely on, such as openai/whisper-base or a checkpoint's folder"
@@ -136,14 +140,51 @@ def chosen(model: str | Engine | None, engine: str | None = None) -> Chosen | En
     return choose_engine(model, engine) if isinstance(model, str) else model
 
 
+def _identities(model: Chosen | Engine) -> dict[str, Any]:
+    if not isinstance(model, Chosen):
+        return {model.name: {"engine": type(model).__name__, "weights": {}}}
+    digest = model.digest()
+    return {model.name: {"engine": model.engine, "weights": {model.weights: digest} if digest else {}}}
+
+
+def _stored_model(stored: Mapping[str, Any], specs: Sequence[Spec]) -> Chosen:
+    name, facts = only(list(stored.items()), "model")
+    if facts["engine"] not in ENGINES:
+        raise JobError(f"{name} was given from Python as an engine of its own ({facts['engine']}), which is not kept")
+    check_installed(facts["engine"])
+    return Chosen(name, facts["engine"], next(iter(facts["weights"]), ""))
+
+
+def _options_as_json(options: TranscribeOptions) -> dict[str, Any]:
+    found = asdict(options)
+    batched = found.pop("batch_size") > 1  # how many at once changes nothing, whether they know each other does
+    return {**found, "batched": batched}
+
+
+def _stored_options(stored: Mapping[str, Any], specs: Sequence[Spec]) -> TranscribeOptions:
+    named: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    batched = named.pop("batched")
+    return TranscribeOptions(**named, batch_size=BATCHED if batched else 1)
+
+
+def _count_as_json(diarizer: Diarizer | None) -> dict[str, Any] | None:
+    return None if diarizer is None else asdict(diarizer.count)
+
+
+def _stored_diarizer(stored: Mapping[str, Any] | None, specs: Sequence[Spec]) -> Diarizer | None:
+    return None if stored is None else Diarizer(Count(**stored))
+
+
 @dataclass(frozen=True, eq=False)
 class Transcribe:
     """The task of `percepts transcribe`: one model, how it is asked, what finds speech, and who tells voices apart."""
 
-    model: Chosen | Engine
-    options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    model: Chosen | Engine = field(metadata=setting("models", _identities, _stored_model))
+    options: TranscribeOptions = field(
+        default_factory=TranscribeOptions, metadata=setting("options", _options_as_json, _stored_options)
+    )
     vad: Vad | None = "silero"
-    diarizer: Diarizer | None = None
+    diarizer: Diarizer | None = field(default=None, metadata=setting("diarize", _count_as_json, _stored_diarizer))
     _engines: list[Engine] = field(default_factory=list, repr=False)
 
     name = "transcribe"
@@ -159,15 +200,12 @@ class Transcribe:
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a transcript, as JSON: the fingerprint of a job."""
-        options = asdict(self.options)
-        batched = options.pop("batch_size") > 1  # how many at once changes nothing, whether they know each other does
-        count = None if self.diarizer is None else asdict(self.diarizer.count)
-        return {
-            "options": {**options, "batched": batched},
-            "vad": self.vad,
-            "diarize": count,
-            "models": {self.model.name: self._identity()},
-        }
+        return {"task": self.name, **to_settings(self)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Transcribe:
+        """Make the task that `settings()` speaks of; see `Repairable`. JobError where its engine came from Python."""
+        return cls(**arguments(cls, settings, specs))
 
     def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
         """The segments of one source; damage at its end goes into `notes`. Nothing of one without sound."""
@@ -237,12 +275,6 @@ class Transcribe:
 
     def _detector(self) -> Detector | None:
         return None if self.vad is None else detector_of(self.vad)
-
-    def _identity(self) -> dict[str, Any]:
-        if not isinstance(self.model, Chosen):
-            return {"engine": type(self.model).__name__, "weights": {}}
-        digest = self.model.digest()
-        return {"engine": self.model.engine, "weights": {self.model.weights: digest} if digest else {}}
 
     def __getstate__(self) -> dict[str, Any]:
         """Travels to workers without its engine: each process makes its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..types import Inputs, Spec, TextEncoder
 from ..windows import Tail
 from ._labelling import Judged, Labelled, Labelling, checked_labels
 from .embed import Embed
+from .settings import setting
 
 DEFAULT_MODEL = "conse"
 """Pictures and film frames; needs no hub. For sound name one, such as clap-fused."""
@@ -28,7 +29,7 @@ DEFAULT_MODEL = "conse"
 class ZeroShot(Labelling):
     """The task of `percepts zero-shot`; `choosing` makes one that is checked."""
 
-    asked_labels: tuple[str, ...] = ()
+    asked_labels: tuple[str, ...] = field(default=(), metadata=setting("labels"))
     templates: tuple[str, ...] = ("{}",)
 
     name = "zero-shot"
@@ -44,10 +45,6 @@ class ZeroShot(Labelling):
         assert isinstance(encoder, Compares)
         cosines = normalise(vectors(encoder, inputs)) @ self._directions.T
         return judged(encoder.temperature, self.judged).probabilities(cosines)
-
-    def asked(self) -> dict[str, Any]:
-        """The labels and the words around them."""
-        return {"labels": list(self.asked_labels), "templates": list(self.templates)}
 
     @cached_property
     def _directions(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from safetensors.numpy import save
 
+from ..encoders import names, of_checkpoint
 from ..encoders._scores import probabilities
 from ..encoders.head import MODEL_TYPE, WEIGHTS, forward
 from ..errors import JobError, MissingExtra
@@ -216,16 +217,9 @@ def _save(
         title = f"{spec.name}: {result.whole.accuracy:.1%} of {result.whole.count:,} held-out sources right"
         with opened(result.output / CONFUSION) as file:
             plots.confusion(result.whole.confusion, result.labels, file, title=title)
-    encoder = spec.weights[0] if spec.target != _target(spec.name) else spec.name
+    encoder = spec.weights[0] if of_checkpoint(spec) and spec.name not in names() else spec.name
     with opened(result.output / CONFIG) as file:
         file.write(_json({"model_type": MODEL_TYPE, "encoder": encoder, "labels": result.labels, **made}))
-
-
-def _target(name: str) -> str:
-    """Of the encoder that this name means in the table; "" where it is the name of a checkpoint's folder."""
-    from ..encoders import names, spec
-
-    return spec(name).target if name in names() else ""
 
 
 def _plain(metrics: Metrics) -> dict[str, Any]:

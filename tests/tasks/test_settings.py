@@ -1,0 +1,115 @@
+"""Settings and tasks say the same: what a job directory keeps makes the task again."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import make_stored_jobs as stored
+import numpy as np
+import pytest
+
+from percepts.decoders.fake import FakeCTC
+from percepts.decoders.generation import Generation
+from percepts.decoders.transcript import TranscribeOptions
+from percepts.encoders import current_spec, spec
+from percepts.errors import JobError, UnknownModel
+from percepts.jobs.tasks import task_classes
+from percepts.tasks import ask, caption
+from percepts.tasks._diarizing import diarizing
+from percepts.tasks.classify import classification
+from percepts.tasks.embed import Embed, embedding
+from percepts.tasks.settings import FACTS, NO_SETTING, identity
+from percepts.tasks.transcribe import transcribing
+from percepts.tasks.zero_shot import choosing
+from percepts.timeline.clusters import Count
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
+VIT, GIT = str(stored.ROOT / stored.VIT), str(stored.ROOT / stored.GIT)
+OPTIONS = TranscribeOptions(
+    language="de", languages=("de", "en"), beam=1, temperatures=(0.0, 0.5), initial_prompt="Ä", word_timestamps=True,
+    hallucination_silence_threshold=2.0, max_tokens=9, batch_size=16,
+)  # fmt: skip
+TASKS: dict[str, Callable[[], Any]] = {
+    "embed": lambda: embedding(),
+    "embed, nothing as it is by default": lambda: embedding(
+        ["fake-image", "fake-audio"], fps=2.5, hop=0.25, tail="keep", exact=True, whole=True
+    ),
+    "embed, a checkpoint": lambda: embedding([VIT], precision="bfloat16"),
+    "classify": lambda: classification(VIT, task="multi", top_k=None, fps=3.0, frames="uniform", tail="drop"),
+    "zero-shot": lambda: choosing(["red", "blue"], model="fake-image", templates=["{}", "a {}"], top_k=1),
+    "caption": lambda: caption.job(GIT, Generation(7, 2, 0.5, 1.5, 3), prefix="a", fps=2.0),
+    "ask": lambda: ask.job(["what", "who"], GIT, Generation(9), fps=4.0),
+    "transcribe": lambda: transcribing("fake-ctc", vad=None),
+    "transcribe, nothing as it is by default": lambda: transcribing(
+        "fake-ctc", options=OPTIONS, vad="energy", diarize=True, min_speakers=2, max_speakers=3
+    ),
+    "diarize": lambda: diarizing(Count(2, 5), vad="energy"),
+    "diarize by pyannote": lambda: diarizing(Count(1, 3), backend="pyannote", model="some/pipeline"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def laid_out() -> None:
+    stored.lay_out()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_made_again_from_its_settings(name: str) -> None:
+    task = TASKS[name]()
+    settings = task.settings()
+    kept = json.loads(json.dumps(settings))
+    again = type(task).from_settings(kept, task.specs)
+    assert again.settings() == settings
+    assert again.specs == task.specs
+    assert type(task).from_settings(kept, [replace(row, target="gone:Class") for row in task.specs]).specs == task.specs
+    assert pickle.loads(pickle.dumps(again)).settings() == settings
+    assert settings["task"] == task.name and task_classes()[task.name] is type(task)
+
+
+def test_every_task_that_runs_as_a_job_is_tried() -> None:
+    assert {TASKS[name]().name for name in TASKS} == set(task_classes())
+
+
+def test_no_setting_names_a_class_or_a_module() -> None:
+    for name in TASKS:
+        said = json.dumps(TASKS[name]().settings())
+        assert "target" not in said and "percepts" not in said.replace(str(stored.ROOT), "")
+
+
+def test_an_identity_holds_what_changes_a_number_and_nothing_else() -> None:
+    row = spec("conse")
+    same = replace(row, target="elsewhere:Conse", license="MIT", extra="hub", summary="other words")
+    assert identity(same) == identity(row) and identity(row).keys() == {*FACTS, "weights"}
+    for change in ({"size": 224}, {"revision": "2"}, {"pool": "max"}, {"weights": ("effnet-lite0",)}, {"dim": 3}):
+        assert identity(replace(row, **change)) != identity(row)
+
+
+def test_every_field_is_a_setting_unless_it_is_said_not_to_be() -> None:
+    @dataclass(frozen=True)
+    class Blur(Embed):
+        radius: float = 1.0
+        speed: int = field(default=3, metadata=NO_SETTING)
+        _cache: int = 0
+
+    made = Blur((spec("fake-image"),), radius=2.5, speed=4)
+    assert made.settings() == {**Embed(made.specs).settings(), "radius": 2.5}
+    assert Blur.from_settings(made.settings(), made.specs) == replace(made, speed=3)
+
+
+def test_what_no_directory_keeps_is_told() -> None:
+    task = transcribing(FakeCTC())
+    with pytest.raises(JobError, match="given from Python"):
+        type(task).from_settings(task.settings(), task.specs)
+    named = diarizing(Count(), {"Ann": np.ones(256, np.float32)})
+    with pytest.raises(JobError, match="Ann"):
+        type(named).from_settings(named.settings(), named.specs)
+
+
+def test_a_stored_encoder_that_is_gone_is_an_error_with_its_name() -> None:
+    with pytest.raises(UnknownModel, match="no encoder called 'gone'"):
+        current_spec(replace(spec("fake-image"), name="gone"))
