@@ -18,7 +18,8 @@
     ├── JobError              a job directory cannot be used as asked
     │   ├── SettingsDiffer    it was made with other settings; the message names them
     │   ├── JobLocked         another run holds it
-    │   └── JobDamaged        its files are not what its manifest says
+    │   ├── JobDamaged        its files are not what its manifest says
+    │   └── JobTooNew         a newer release of percepts made it
     ├── QuestionError         this question cannot be put to this model (also a ValueError)
     ├── OptionsError          this model cannot do what is asked of it (also a ValueError)
     └── SearchError           this query cannot be put to this directory
@@ -103,6 +104,10 @@ class JobLocked(JobError):
 
 class JobDamaged(JobError):
     """The files of the directory are not what its manifest says."""
+
+
+class JobTooNew(JobError):
+    """A newer release made the directory, and lays it out in a way that this one does not know."""
 
 
 class QuestionError(PerceptsError, ValueError):

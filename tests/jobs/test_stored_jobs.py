@@ -11,12 +11,14 @@ from typing import Any
 
 import make_stored_jobs as stored
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from percepts.cli import app
 from percepts.encoders import _weights
-from percepts.errors import JobError, PerceptsError, SettingsDiffer, WeightsError
+from percepts.errors import JobError, JobTooNew, PerceptsError, SettingsDiffer, WeightsError
+from percepts.jobs.ledger import ABOUT
 from percepts.jobs.repair import repair
 from percepts.jobs.verify import verify
 from percepts.stores.parquet import read_parts, specs
@@ -284,13 +286,41 @@ def test_what_cannot_be_done_again_is_not_thrown_away(why: str, opened: Callable
     edit_manifest(directory, change)
     part = sorted((directory / "data").rglob("part-*.parquet"))[0]
     os.truncate(part, part.stat().st_size - 10)
-    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != ".lock"}
+    before = everything(directory)
     with pytest.raises(JobError, match=message) as caught:
         repair(directory, workers=0)
     assert "nothing was removed" in str(caught.value) and "--overwrite" not in str(caught.value)
-    assert {
-        path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != ".lock"
-    } == before
+    assert everything(directory) == before
+
+
+def everything(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_newer_release_is_refused_and_left_as_it_is(lost: bool, opened: Callable[[str], Path]) -> None:
+    directory = opened("embed")
+    (directory / "manifest.json").write_text(
+        (directory / "manifest.json").read_text().replace('"schema": 1', '"schema": 9')
+    )
+    if lost:  # the ledger says it too
+        table = pq.read_table(directory / "ledger" / "part-000000.parquet")
+        about = json.loads(table.schema.metadata[ABOUT]) | {"schema": 9}
+        table = table.replace_schema_metadata({ABOUT: json.dumps(about)})
+        pq.write_table(table, directory / "ledger" / "part-000000.parquet", write_page_checksum=True)
+        (directory / "manifest.json").unlink()
+    before = everything(directory)
+    commands = [
+        ["verify", "--repair", str(directory)],
+        *([] if lost else [["verify", str(directory)], ["search", str(directory), "red"]]),
+    ]
+    for command in commands:
+        found = CliRunner().invoke(app, command)
+        assert isinstance(found.exception, JobTooNew) and "layout 9" in str(found.exception), found.output
+    if not lost:
+        with pytest.raises(JobTooNew):
+            run("embed", directory)
+    assert everything(directory) == before
 
 
 def test_text_finds_pictures_and_transcripts(opened: Callable[[str], Path]) -> None:

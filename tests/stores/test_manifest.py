@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from percepts.errors import JobDamaged
+from percepts.errors import JobDamaged, JobTooNew
 from percepts.stores.manifest import MAX_BYTES, MAX_DEPTH, is_part_name, parse_manifest, read_manifest
 
 SPEC = {
@@ -94,7 +94,7 @@ def put(*path: Any) -> Callable[[dict[str, Any], Any], None]:
 
 NUMBERS = ["1", None, True, -1, 1.5, [], {}, 2**63, 10**400]
 WRONG: dict[tuple[Any, ...], list[Any]] = {
-    ("schema",): [0, 2, "1", None, []],
+    ("schema",): [0, -1, True, 2**63, "1", None, []],
     ("next_part",): [*NUMBERS, 0, 2],
     ("parts",): [None, {}, "x", [None], [5], [[]], [{}], [{"number": 0}]],
     ("parts", 0, "number"): [*NUMBERS, 2],
@@ -120,6 +120,14 @@ WRONG: dict[tuple[Any, ...], list[Any]] = {
     ("versions",): [None, [], {"percepts": 5}],
     ("more",): [1],
 }
+
+
+def test_a_newer_layout_is_refused_and_not_called_damaged() -> None:
+    with pytest.raises(
+        JobTooNew, match=r"^job/manifest\.json: a newer release .*layout 2.*pip install -U percepts"
+    ) as e:
+        parse(good() | {"schema": 2, "what": "comes later"})
+    assert "--repair" not in str(e.value)
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in WRONG.items() for value in values])

@@ -110,6 +110,12 @@ def test_what_no_directory_keeps_is_told() -> None:
         type(named).from_settings(named.settings(), named.specs)
 
 
+def test_the_frames_that_training_keeps_are_not_taken_for_vectors_of_the_model() -> None:
+    row = spec(VIT)
+    with pytest.raises(UnknownModel, match="percepts train"):
+        current_spec(replace(row, name=row.name + "-frames", target="percepts.training.features:FramesAsVector"))
+
+
 def test_a_stored_encoder_that_is_gone_is_an_error_with_its_name() -> None:
     with pytest.raises(UnknownModel, match="no encoder called 'gone'"):
         current_spec(replace(spec("fake-image"), name="gone"))

@@ -20,6 +20,10 @@ GROUP = "percepts.encoders"
 """Entry points of this group name a Spec or an iterable of Specs."""
 
 
+FRAMES = "-frames"
+"""How the name of an encoder ends whose vectors are all frames of a window, as training keeps them."""
+
+
 def _openl3() -> Iterator[Spec]:
     """OpenL3's twelve published networks, each with its large vectors and, as `-512`, with its small ones."""
     media: tuple[tuple[Kind, str, str, float, float, int, int], ...] = (
@@ -171,6 +175,8 @@ def current_spec(row: Spec) -> Spec:
     table = _table()
     if row.name in table:
         return replace(row, target=table[row.name].target)
+    if row.name.endswith(FRAMES) and row.name not in row.weights[0]:
+        raise UnknownModel(f"{row.name} is known only while `percepts train` keeps the frames of an encoder")
     from ._hub import target_of
 
     return replace(row, target=target_of(row))

@@ -29,7 +29,7 @@ ABOUT = b"percepts.manifest"
 
 def ledger_table(entries: Sequence[Entry], manifest: Manifest) -> pa.Table:
     """Entries as a table, one row a source; the settings of the job are in its metadata."""
-    about = json.dumps({"fingerprint": manifest.fingerprint, "models": manifest.models})
+    about = json.dumps({"schema": SCHEMA, "fingerprint": manifest.fingerprint, "models": manifest.models})
     columns = {name: [getattr(entry, name) for entry in entries] for name in COLUMNS.names}
     return pa.table(columns, schema=COLUMNS.with_metadata({ABOUT: about.encode()}))
 

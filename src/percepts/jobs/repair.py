@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import pyarrow.parquet as pq
 from ..encoders import load, names
 from ..encoders import spec as find
 from ..encoders._weights import fetch
-from ..errors import JobDamaged, JobError, PerceptsError
-from ..stores.manifest import MANIFEST, Part, PartInfo
+from ..errors import JobDamaged, JobError, JobTooNew, PerceptsError
+from ..stores.manifest import MANIFEST, Part, PartInfo, check_settings
 from ..stores.parquet import OURS, specs
 from ..stores.remote import Remote, located
 from ..support.files import safe_name
@@ -173,8 +172,12 @@ def _refused(directory: Path) -> str:
 
 def _manifest(directory: Path) -> Manifest:
     """As it is; made again where it is lost or cannot be read."""
-    with suppress(JobError):
+    try:
         return Manifest.read(directory)
+    except JobTooNew:  # is in order, only not for this release
+        raise
+    except JobError as error:
+        log.warning("%s: its manifest is made again from its parts: %s", directory, error)
     manifest = _made_again(directory)
     manifest.write(directory)
     return manifest
@@ -190,14 +193,20 @@ def _made_again(directory: Path) -> Manifest:
             parts[path.name] = Part(_number(path), {}, info)
     if about is None:
         raise JobDamaged(f"{directory}: {MANIFEST} is lost, and no part of the ledger says what the settings were")
-    for model in about["models"]:
+    try:
+        fingerprint, models = check_settings(about)
+    except ValueError as error:
+        raise JobDamaged(f"{directory}: {MANIFEST} is lost, and in the ledger it says: {error}") from error
+    except JobTooNew as error:
+        raise JobTooNew(f"{directory}: {error}") from error
+    for model in models:
         for path in sorted((directory / "data" / safe_name(model)).glob("part-*.parquet")):
             if (info := _info(directory, path)) is not None:
                 part = parts.get(path.name, Part(_number(path), {}))
                 parts[path.name] = replace(part, data={**part.data, model: info})
     last = max(part.number for part in parts.values())
     ordered = sorted(parts.values(), key=lambda part: part.number)
-    return Manifest(about["fingerprint"], about["models"], ordered, next_part=last + 1)
+    return Manifest(fingerprint, models, ordered, next_part=last + 1)
 
 
 def _info(directory: Path, path: Path) -> PartInfo | None:

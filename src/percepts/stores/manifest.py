@@ -15,13 +15,13 @@ from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from ..errors import JobDamaged, JobError
+from ..errors import JobDamaged, JobError, JobTooNew
 from ..support.files import safe_name
 from ..types import KINDS, Spec
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-"""Version of the layout of a job directory."""
+"""Version of the layout of a job directory; docs/jobs.md, "Directories of other releases", says when it changes."""
 MAX_BYTES = 256 << 20
 """Bytes of a manifest: some 400,000 parts."""
 MAX_DEPTH = 32
@@ -112,6 +112,8 @@ def parse_manifest(data: bytes, directory: str) -> Contents:
         return _contents(raw)
     except _Wrong as error:
         raise JobDamaged(f"{where}: {error}; {_cure(directory)}") from error
+    except JobTooNew as error:
+        raise JobTooNew(f"{where}: {error}") from error
 
 
 def is_part_name(name: str) -> bool:
@@ -121,12 +123,26 @@ def is_part_name(name: str) -> bool:
 
 
 def check_settings(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check `fingerprint` and `models` as a part of the ledger keeps them. ValueError where they are not such."""
-    _object("", raw)
+    """Check `fingerprint` and `models` as a part of the ledger keeps them.
+
+    ValueError where they are not such, JobTooNew where a newer release wrote them.
+    """
+    check_schema(_object("", raw).get("schema", 1))  # the first release did not write it
     models = _object("models", raw.get("models"))
     for name, model in models.items():
         _spec(name, model)
     return _settings(raw.get("fingerprint")), models
+
+
+def check_schema(number: Any) -> None:
+    """Raise JobTooNew for the layout of a newer release, ValueError for what is no number of one."""
+    if type(number) is int and SCHEMA < number < MAX_NUMBER:
+        raise JobTooNew(
+            f"a newer release of percepts made it (layout {number}; this one knows {SCHEMA}): "
+            "update percepts with pip install -U percepts. Nothing was changed"
+        )
+    if number != SCHEMA or type(number) is not int:
+        _wrong("schema", f"{SCHEMA}", number)
 
 
 def _cure(directory: str | Path) -> str:
@@ -151,8 +167,7 @@ def _refuse_constant(text: str) -> NoReturn:
 
 def _contents(raw: Any) -> Contents:
     _object("", raw)
-    if raw.get("schema") != SCHEMA:
-        _wrong("schema", f"{SCHEMA} (a newer percepts may have made it)", raw.get("schema"))
+    check_schema(raw.get("schema"))
     known = {field.name for field in fields(Contents)} - {"specs"}
     if missing := known - raw.keys():
         raise _Wrong(f"{', '.join(sorted(missing))} missing")

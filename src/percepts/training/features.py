@@ -12,6 +12,7 @@ import numpy as np
 from ..encoders import load, register
 from ..encoders import spec as find
 from ..encoders._checkpoint import is_checkpoint
+from ..encoders._registry import FRAMES
 from ..encoders.pooling import concat
 from ..errors import EncodeError
 from ..jobs.run import embed
@@ -20,8 +21,6 @@ from ._vectors import windows
 
 if TYPE_CHECKING:
     from ..jobs.progress import Progress
-
-SUFFIX = "-frames"
 
 
 class FramesAsVector:
@@ -33,7 +32,7 @@ class FramesAsVector:
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
         ours = not spec.weights or not is_checkpoint(spec.weights[0])
-        name = spec.name.removesuffix(SUFFIX) if ours else spec.weights[0]
+        name = spec.name.removesuffix(FRAMES) if ours else spec.weights[0]
         self._inner: Encoder = load(name, runtime=runtime, threads=threads)
 
     @property
@@ -103,9 +102,9 @@ def features(
     computes all of it anew.
     """
     shape, row = frames_shape(encoder), find(encoder)
-    register(replace(row, name=row.name + SUFFIX, target=f"{__name__}:{FramesAsVector.__name__}", pool="mean",
+    register(replace(row, name=row.name + FRAMES, target=f"{__name__}:{FramesAsVector.__name__}", pool="mean",
                      dim=shape[0] * shape[1]))  # fmt: skip
-    done = embed(list(sources), directory, models=[row.name + SUFFIX], fps=fps, hop=hop, workers=workers,
+    done = embed(list(sources), directory, models=[row.name + FRAMES], fps=fps, hop=hop, workers=workers,
                  overwrite=overwrite, on_progress=on_progress)  # fmt: skip
     if done.interrupted:
         raise KeyboardInterrupt
