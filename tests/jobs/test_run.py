@@ -19,6 +19,7 @@ from percepts.errors import JobDamaged, JobLocked, SettingsDiffer, UnknownModel
 from percepts.jobs import loop as loop_module
 from percepts.jobs import workers as workers_module
 from percepts.jobs.directory import JobDirectory
+from percepts.jobs.repair import repair
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
 from percepts.tasks.embed import embedding
@@ -286,8 +287,10 @@ def test_a_lost_manifest_is_named(photos: Photos, tmp_path: Path) -> None:
     source = photos(2)
     run(source, tmp_path / "v")
     (tmp_path / "v" / "manifest.json").unlink()
-    with pytest.raises(JobDamaged, match=r"manifest\.json is gone"):
-        run(source, tmp_path / "v")
+    for overwrite in (False, True):  # nothing says whose these parts are: they are not erased either
+        with pytest.raises(JobDamaged, match=r"manifest\.json is gone"):
+            run(source, tmp_path / "v", overwrite=overwrite)
+    repair(tmp_path / "v")
     assert run(source, tmp_path / "v", overwrite=True).done == 2
 
 

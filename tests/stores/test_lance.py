@@ -20,6 +20,7 @@ from toyjob import ToyJob
 from percepts.errors import JobDamaged, JobError, SearchError
 from percepts.stores import exact, lance, parquet
 from percepts.stores.lance import Index
+from percepts.stores.lance_files import erase_indexes
 from percepts.stores.ranking import Filter
 
 RNG = np.random.default_rng(3)
@@ -188,6 +189,7 @@ def test_the_first_sync_may_be_killed_too(job, monkeypatch):
 
 SYNC = """
 import sys
+from percepts.stores.lance_files import erase_indexes
 from percepts.stores.lance import Index
 print("go", flush=True)
 print(Index(sys.argv[1], "toy").sync().rows)
@@ -224,7 +226,7 @@ def test_a_reader_of_the_version_before_is_not_disturbed(job):
 
 
 def damage_ledger(folder):
-    (folder / "toy.json").write_text('{"schema": 1')
+    (folder / "toy.json").write_text('{\n "dim": 8')
 
 
 def damage_table(folder):
@@ -242,13 +244,52 @@ def damage_data(folder):
 
 def damage_schema(folder):
     row = json.loads((folder / "toy.json").read_text())
-    (folder / "toy.json").write_text(json.dumps(row | {"schema": 0}))
+    (folder / "toy.json").write_text(json.dumps(row | {"schema": 0}, indent=1))
 
 
 def damage_counts(folder):
     import lancedb
 
     lancedb.connect(folder).open_table("toy").delete("start < 1")
+
+
+@pytest.mark.parametrize("name", ["toy.json", "toy.json.tmp", "toy.lance"])
+def test_what_percepts_did_not_make_is_left_where_the_index_would_be(job, name, tmp_path):
+    job.write("p0", 5)
+    (index := job.path / "index").mkdir()
+    (index / name).write_text("mine")
+    with pytest.raises(JobError, match="move it away"):
+        Index(job.path, "toy").sync()
+    assert (index / name).read_text() == "mine" and [path.name for path in index.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["", "toy.json", "toy.lance", "toy.lock", "toy.lance/data", "toy.lance/_versions"])
+def test_no_link_is_followed_where_the_index_would_be(job, name, tmp_path):
+    job.write("p0", 5)
+    Index(job.path, "toy").sync()
+    (victim := tmp_path / "victim").mkdir()
+    (victim / "kept").write_text("mine")
+    place = job.path / "index" / name
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    place.symlink_to(victim)
+    job.write("p1", 5)
+    with pytest.raises(JobError, match="symbolic link"):
+        Index(job.path, "toy").sync()
+    assert [path.name for path in victim.iterdir()] == ["kept"] and place.is_symlink()
+
+
+def test_a_strangers_file_in_a_table_stays_when_it_is_made_again(job):
+    job.write("p0", 5)
+    Index(job.path, "toy").sync()
+    damage_data(job.path / "index")
+    mine = [job.path / "index" / name for name in ("x", "toy.lance/x", "toy.lance/data/x", "toy.lance/_versions/x")]
+    for path in mine:
+        path.write_text("mine")
+    damage_schema(job.path / "index")
+    assert Index(job.path, "toy").sync().rows == 5
+    erase_indexes(job.path)
+    assert sorted(path for path in (job.path / "index").rglob("*") if path.is_file()) == sorted(mine)
+    assert all(path.read_text() == "mine" for path in mine)
 
 
 @pytest.mark.parametrize(

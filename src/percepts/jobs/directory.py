@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import shutil
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,19 +18,32 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from ..errors import JobDamaged, JobLocked, SettingsDiffer
+from ..stores.lance_files import erase_indexes
 from ..stores.manifest import MANIFEST, Part, PartInfo
-from ..stores.parquet import OURS, Row, read_part, write_part, write_table
+from ..stores.parquet import Row, read_part, write_part, write_table
 from ..stores.remote import Remote
-from ..support.files import SUFFIX, safe_name
+from ..support.files import (
+    SUFFIX,
+    copy_file,
+    is_file,
+    link_file,
+    open_file,
+    remove_empty_folder,
+    remove_file,
+    safe_name,
+)
 from ..tasks.settings import upgrade_settings
 from ..types import Spec
 from . import mirror
 from .entry import Entry
+from .formats import FormatFiles
 from .ledger import Manifest, batches, entries, ledger_table
 from .ledger import differences as setting_differences
 from .marks import Index
+from .owned import LOCK, STALLED, STATS, refuse_foreign, refuse_occupied, remove_parts
 
-LOCK = ".lock"
+log = logging.getLogger(__name__)
+
 LIBRARIES = ("percepts", "numpy", "pillow", "av", "soundfile", "soxr", "onnxruntime", "openvino", "torch")
 
 
@@ -41,13 +54,15 @@ class DirectoryLock:
         self._path, self._lock = path, FileLock(path / LOCK)
 
     def acquire(self) -> None:
-        """JobLocked, with the name of the holder, where another has it."""
+        """JobLocked, with the name of the holder, where another has it; JobError as `refuse_foreign`."""
+        refuse_foreign(self._path, mirror.FOLDERS)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             holder = (self._path / LOCK).read_text(errors="replace").strip()
             raise JobLocked(f"{self._path}: another run is writing here ({holder}); wait for it or stop it") from error
-        (self._path / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with open_file(self._path / LOCK, "w") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
 
     def release(self) -> None:
         """Let others write."""
@@ -64,7 +79,8 @@ class JobDirectory:
     """The one writer of a job directory; use it as a context, it holds the lock.
 
     A commit writes its files first and the manifest last, so that a kill at any instant leaves either the state
-    before or the state after. Files that the manifest does not list are removed at the next opening.
+    before or the state after. Parts that the manifest does not list are removed at the next opening, and nothing else:
+    see `owned`.
     """
 
     def __init__(
@@ -85,17 +101,20 @@ class JobDirectory:
         )  # as the manifest gives it back
         self._overwrite = overwrite
         self._lock = DirectoryLock(path)
+        self.formats = FormatFiles(path, mirror.FOLDERS)
         self.manifest: Manifest
 
     def __enter__(self) -> JobDirectory:
+        refuse_foreign(self.path, mirror.FOLDERS)
+        if not self._remote and not (self.path / MANIFEST).exists():
+            refuse_occupied(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
             if self._remote and not self._remote.pulled:
                 self._remote.pull()
-            if self._overwrite:
-                self._erase()
-            self.manifest = self._open()
+            there = (self.path / MANIFEST).exists()
+            self.manifest = self._create() if not there else self._begin_anew() if self._overwrite else self._open()
             self._up = self.manifest.files
             self.manifest.versions = versions()
             self._sweep()
@@ -137,7 +156,7 @@ class JobDirectory:
         parts = self._without(set(forget)) if forget else list(self.manifest.parts)
         if rows or finished:
             parts.append(self._write(rows, finished))
-        mirror.forget(self.path, forget, self.specs)
+        mirror.forget(self.formats, forget, self.specs)
         self.manifest.unfinished = sorted(unfinished)
         for model, runtime in (runtimes or {}).items():
             self.manifest.models[model]["runtime"] = runtime
@@ -146,7 +165,7 @@ class JobDirectory:
     def adopt(self, root: Path, parts: Sequence[Part], *, forget: Collection[str]) -> None:
         """Add the parts of another directory as they are; everything here of `forget` goes in the same instant."""
         kept = self._without(set(forget)) if forget else list(self.manifest.parts)
-        mirror.forget(self.path, forget, self.specs)
+        mirror.forget(self.formats, forget, self.specs)
         for part in parts:
             number = self._take_number()
             data = {model: self._bring(root, info, self._data_path(model, number)) for model, info in part.data.items()}
@@ -157,11 +176,11 @@ class JobDirectory:
     def _bring(self, root: Path, info: PartInfo, path: Path) -> PartInfo:
         """Linked where the system can; a file that is in place is never written again, so both may share it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        remove_file(path)
         try:
-            os.link(root / info.name, path)
+            link_file(root / info.name, path)
         except OSError:
-            shutil.copyfile(root / info.name, path)
+            copy_file(root / info.name, path)
         return replace(info, name=path.relative_to(self.path).as_posix())
 
     def _publish(self, parts: list[Part], finished: Sequence[Entry], *, recount: bool) -> None:
@@ -175,17 +194,34 @@ class JobDirectory:
             self._remote.push(new, gone)
             self._up = manifest.files
         for name in gone:
-            (self.path / name).unlink(missing_ok=True)
+            self._remove(name)
 
-    def _erase(self) -> None:
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        for folder in (*OURS, *mirror.FOLDERS, "index"):
-            shutil.rmtree(self.path / folder, ignore_errors=True)
-        (self.path / "stats.json").unlink(missing_ok=True)
+    def _remove(self, name: str) -> None:
+        if is_file(self.path / name):
+            remove_file(self.path / name)
+        elif os.path.lexists(self.path / name):
+            log.warning("%s: is not needed any more; it is a link or a folder, and was left", self.path / name)
+
+    def _begin_anew(self) -> Manifest:
+        """Erase what the job made, and nothing else: first what is made from the tables, then the tables."""
+        try:
+            old = Manifest.read(self.path)
+        except JobDamaged as error:
+            raise JobDamaged(
+                f"{error}. Only what a manifest of percepts lists is overwritten: choose another directory, or mend "
+                f"this one with `percepts verify {self.path} --repair`"
+            ) from error
+        self.formats.erase()
+        erase_indexes(self.path)
+        for name in (STATS, STALLED):
+            remove_file(self.path / name)
+        manifest = self._written()
+        remove_parts(self.path, old.models)
+        for model in old.models:
+            remove_empty_folder(self._data_path(model, 0).parent)
+        return manifest
 
     def _open(self) -> Manifest:
-        if not (self.path / MANIFEST).exists():
-            return self._create()
         manifest = Manifest.read(self.path)
         if changed := setting_differences(upgrade_settings(manifest.fingerprint), self._settings):
             raise SettingsDiffer(
@@ -208,16 +244,11 @@ class JobDirectory:
             )
 
     def _create(self) -> Manifest:
-        left = [
-            folder
-            for folder in OURS
-            if any((self.path / folder).glob("part-*")) or any((self.path / folder).glob("*/part-*"))
-        ]
-        if left:
-            raise JobDamaged(
-                f"{self.path}: {' and '.join(left)} hold parts and {MANIFEST} is gone, so nothing says which of them "
-                f"are whole; restore it, or `percepts verify {self.path} --repair` makes it again from them"
-            )
+        refuse_occupied(self.path)
+        return self._written()
+
+    def _written(self) -> Manifest:
+        """Write a manifest without a part."""
         weights = self._settings.get("models", {})
         models = {
             name: {"spec": _as_json(spec), "weights": weights.get(name, {}).get("weights", {})}
@@ -229,11 +260,8 @@ class JobDirectory:
 
     def _sweep(self) -> None:
         listed = self.manifest.files
-        for folder in OURS:
-            for path in (self.path / folder).rglob("*"):
-                if path.is_file() and path.relative_to(self.path).as_posix() not in listed:
-                    path.unlink()
-        (self.path / (MANIFEST + SUFFIX)).unlink(missing_ok=True)
+        remove_parts(self.path, self.manifest.models, keep=listed)
+        remove_file(self.path / (MANIFEST + SUFFIX))
         if self._remote:
             self._remote.sweep(listed)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePath
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -17,56 +16,66 @@ import pyarrow.parquet as pq
 
 from ..stores.manifest import PartInfo
 from ..stores.parquet import parts, read_part, read_parts, specs, vectors
-from ..support.files import SUFFIX, atomic, safe_name
+from ..support.files import is_file, safe_name, write_file
 from .containers import split
+from .formats import FormatFiles
 
+Write = Callable[[str], AbstractContextManager[IO[bytes]]]
 STATE = "parts.json"
 """In each export: the parts it was made from, so that it is made once."""
 
 
-def clip_retrieval(directory: Path) -> None:
+def clip_retrieval(files: FormatFiles, directory: Path) -> None:
     """`clip-retrieval/MODEL/img_emb/img_emb_0.npy` and `metadata/metadata_0.parquet`, a pair for each part.
 
     Row i of one is row i of the other, as clip-retrieval's index and back end, autofaiss and embedding-reader expect.
     """
     for model, infos in _of_vectors(directory):
-        with _anew(directory / "clip-retrieval" / safe_name(model), infos) as folder:
-            for number, info in enumerate(infos if folder else ()):
+        with _anew(files, directory, f"clip-retrieval/{safe_name(model)}", infos) as write:
+            for number, info in enumerate(infos if write else ()):
+                assert write is not None
                 table = pa.Table.from_batches(list(read_part(directory / info.name)))
-                with atomic(_under(folder, "img_emb") / f"img_emb_{number}.npy") as file:
+                with write(f"img_emb/img_emb_{number}.npy") as file:
                     np.save(file, np.concatenate([vectors(batch) for batch in table.to_batches()]))
                 facts = table.select(["source", "start", "stop", "kind", "text", "id"])
                 named = facts.rename_columns(["image_path", "start", "stop", "kind", "caption", "id"])
-                pq.write_table(named, _under(folder, "metadata") / f"metadata_{number}.parquet")
+                with write(f"metadata/metadata_{number}.parquet") as file:
+                    pq.write_table(named, file)
 
 
-def webdataset(directory: Path) -> None:
+def webdataset(files: FormatFiles, directory: Path) -> None:
     """`webdataset/MODEL/NAME.tar` for every tar among the inputs, with `KEY.npy` for each of its samples.
 
     A sample's array is (D,) for a picture, (T, D) for what has windows; a sample that failed is not there, so readers
     join by key.
     """
     for model, infos in _of_vectors(directory):
-        with _anew(directory / "webdataset" / safe_name(model), infos) as folder:
-            for tar, samples in _samples(directory, model).items() if folder else ():
-                with tarfile.open(_under(folder, ".") / PurePath(tar).name, "w") as file:
+        with _anew(files, directory, f"webdataset/{safe_name(model)}", infos) as write:
+            for tar, samples in _samples(directory, model).items() if write else ():
+                assert write is not None
+                with write(PurePath(tar).name) as opened, tarfile.open(fileobj=opened, mode="w") as file:
                     for key, rows in samples.items():
                         _add(file, f"{key}.npy", np.stack(rows) if len(rows) > 1 else rows[0])
 
 
-def lance(directory: Path) -> None:
+def lance(files: FormatFiles, directory: Path) -> None:
     """`lance/MODEL.lance`: every row of the table with all its columns, for LanceDB and whatever else reads Lance."""
     import lancedb
 
     for model, infos in _of_vectors(directory):
-        with _anew(directory / "lance" / safe_name(model), infos) as folder:
+        name = f"lance/{safe_name(model)}"
+        if _is_current(directory, name, infos):
+            continue
+        with files.folder_anew(name) as folder:
             if folder and infos:
                 first = next(read_parts(directory, model))
                 reader = pa.RecordBatchReader.from_batches(first.schema, read_parts(directory, model))
                 lancedb.connect(folder).create_table(safe_name(model), reader)
+            if folder:
+                write_file(folder / STATE, _state(infos))
 
 
-EXPORTS: Mapping[str, Callable[[Path], None]] = {
+EXPORTS: Mapping[str, Callable[[FormatFiles, Path], None]] = {
     "clip-retrieval": clip_retrieval,
     "webdataset": webdataset,
     "lance": lance,
@@ -79,25 +88,29 @@ def _of_vectors(directory: Path) -> Iterator[tuple[str, list[PartInfo]]]:
 
 
 @contextmanager
-def _anew(folder: Path, infos: list[PartInfo]) -> Iterator[Path | None]:
-    """A folder to fill, which takes the place of the old one at the end; None where that was made from these parts."""
-    state = json.dumps([info.sha256 for info in infos])
-    if (folder / STATE).exists() and (folder / STATE).read_text() == state:
+def _anew(files: FormatFiles, directory: Path, folder: str, infos: list[PartInfo]) -> Iterator[Write | None]:
+    """Give what writes the files of a folder; they take the place of the old ones together, at the end.
+
+    None where the old ones were made from these parts.
+    """
+    if _is_current(directory, folder, infos):
         yield None
         return
-    fresh = folder.with_name(folder.name + SUFFIX)
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    yield fresh
-    (fresh / STATE).write_text(state)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(fresh, folder)
+    with files.anew() as group:
+        yield lambda name: group.write(f"{folder}/{name}")
+        files.remove(f"{folder}/{STATE}")  # from here on it is told that they are being replaced
+        for name in set(files.names(folder)) - {name for _, name in group.drafts}:
+            files.remove(name)
+        group.close(f"{folder}/{STATE}", _state(infos).encode())
 
 
-def _under(folder: Path | None, name: str) -> Path:
-    assert folder is not None
-    (folder / name).mkdir(exist_ok=True)
-    return folder / name
+def _is_current(directory: Path, folder: str, infos: list[PartInfo]) -> bool:
+    path = directory / folder / STATE
+    return is_file(path) and path.read_bytes() == _state(infos).encode()
+
+
+def _state(infos: list[PartInfo]) -> str:
+    return json.dumps([info.sha256 for info in infos])
 
 
 def _samples(directory: Path, model: str) -> dict[str, dict[str, list[np.ndarray]]]:

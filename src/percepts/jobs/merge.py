@@ -10,15 +10,14 @@ from ..stores.parquet import specs
 from ..stores.remote import here, located
 from .directory import JobDirectory
 from .ledger import Manifest, entries
-
-FOLDER = "shards"
+from .owned import SHARDS
 
 
 def shard_directory(output: Path, number: int, count: int) -> Path:
     """The job directory of one share; ValueError where there is no such share."""
     if not 1 <= number <= count:
         raise ValueError(f"expected a shard from 1/{count} to {count}/{count}, got {number}/{count}")
-    return output / FOLDER / f"{number:05d}-of-{count:05d}"
+    return output / SHARDS / f"{number:05d}-of-{count:05d}"
 
 
 def merge(output: str | Path) -> dict[str, int]:
@@ -37,11 +36,11 @@ def merge(output: str | Path) -> dict[str, int]:
     """
     directory, remote = located(output)
     if remote:
-        shares = [here(share) for share in remote.under(FOLDER)]
+        shares = [here(share) for share in remote.under(SHARDS)]
     else:
-        shares = sorted(path.parent for path in (directory / FOLDER).glob(f"*/{MANIFEST}"))
+        shares = sorted(path.parent for path in (directory / SHARDS).glob(f"*/{MANIFEST}"))
     if not shares:
-        raise JobError(f"{output}: no shares in {FOLDER}/; make them with --shard 1/N to N/N")
+        raise JobError(f"{output}: no shares in {SHARDS}/; make them with --shard 1/N to N/N")
     first = Manifest.read(shares[0])
     tables = tuple(specs(shares[0]).values())
     with JobDirectory(directory, first.fingerprint, tables, remote=remote) as job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -12,21 +12,24 @@ import pyarrow.compute as pc
 
 from ..stores import jsonl, npz
 from ..stores.parquet import committed, read_part, read_parts, records, specs
-from ..support.files import atomic, plain, safe_name, short_digest
+from ..support.files import plain, safe_name, short_digest
 from ..timeline import subtitles
 from ..timeline.segments import Lines, of_record
 from ..types import Record, Spec
 from .exports import EXPORTS
+from .formats import FormatFiles
 from .ledger import Manifest, entries
 
 
-def mirror(directory: Path, formats: Iterable[str], lines: Lines | None = None) -> None:
+def mirror(files: FormatFiles, directory: Path, formats: Iterable[str], lines: Lines | None = None) -> None:
     """Bring every asked format up to what the manifest lists; with `lines` all subtitles are written, so laid out."""
     for name in formats:
+        files.sweep(name)
         if lines is not None and name in subtitles.FORMATS:
-            _said(name, directory, lines)
+            _said(name, files, directory, lines)
         else:
-            _MIRRORS[name](directory)
+            _MIRRORS[name](files, directory)
+    files.finish()
 
 
 def check_formats(formats: Iterable[str], specs: Iterable[Spec]) -> tuple[str, ...]:
@@ -44,44 +47,47 @@ def check_formats(formats: Iterable[str], specs: Iterable[Spec]) -> tuple[str, .
     return names
 
 
-def forget(directory: Path, sources: Iterable[str], models: Iterable[str]) -> None:
+def forget(files: FormatFiles, sources: Iterable[str], models: Collection[str]) -> None:
     """Remove the files of sources whose rows are about to change; jsonl parts go with their table parts."""
     for source in sources:
         for model in models:
-            (directory / "npz" / npz.name(source, model)).unlink(missing_ok=True)
+            files.remove(f"npz/{npz.name(source, model)}")
         for format in _SAID:
             for name in (_stem(source), _distinct(source)):
-                for path in (directory / format).rglob(f"{name}.{format}"):
-                    path.unlink()
+                for folder in (format, *(f"{format}/{safe_name(model)}" for model in models)):
+                    files.remove(f"{folder}/{name}.{format}")
 
 
-def _jsonl(directory: Path) -> None:
+def _jsonl(files: FormatFiles, directory: Path) -> None:
     """jsonl/MODEL/part-N.jsonl for every data/MODEL/part-N.parquet, and no others."""
     wanted = {}
     for model, parts in committed(directory).items():
         for part in parts:
-            wanted[directory / "jsonl" / part.relative_to(directory / "data").with_suffix(".jsonl")] = model, part
-    for path in set((directory / "jsonl").rglob("*.jsonl")) - wanted.keys():
-        path.unlink()
-    for path, (model, part) in wanted.items():
-        if not path.exists():
-            jsonl.write_part(path, (record for batch in read_part(part) for record in records(batch, model)))
+            name = part.relative_to(directory / "data").with_suffix(".jsonl").as_posix()
+            wanted[f"jsonl/{name}"] = model, part
+    for name in set(files.names("jsonl")) - wanted.keys():
+        files.remove(name)
+    for name, (model, part) in wanted.items():
+        if not files.is_made(name):
+            with files.write(name) as file:
+                file.writelines(jsonl.line(record) for batch in read_part(part) for record in records(batch, model))
 
 
-def _npz(directory: Path) -> None:
+def _npz(files: FormatFiles, directory: Path) -> None:
     """npz/NAME.MODEL.npz for every source with rows in the tables."""
-    store = npz.NpzStore(directory / "npz")
-    there = {path.name for path in (directory / "npz").glob("*.npz")}
+    store = npz.NpzStore(directory / "npz", write=lambda path: files.write(f"npz/{path.name}"))
     for model in committed(directory):
         counts = _counts(directory, model)
-        missing = {source: count for source, count in counts.items() if npz.name(source, model) not in there}
+        missing = {
+            source: count for source, count in counts.items() if not files.is_made(f"npz/{npz.name(source, model)}")
+        }
         for record, last in _of_sources(directory, model, missing):
             store.write([record])
             if last:
                 store.finish(record.source)
 
 
-def _said(format: subtitles.Format, directory: Path, lines: Lines | None = None) -> None:
+def _said(format: subtitles.Format, files: FormatFiles, directory: Path, lines: Lines | None = None) -> None:
     """FORMAT/NAME.FORMAT for every source of a table of labels or text, and no others; a folder a table if many.
 
     Where there is one table a source that is through and has no rows has an empty file: nobody spoke.
@@ -89,21 +95,23 @@ def _said(format: subtitles.Format, directory: Path, lines: Lines | None = None)
     tables = list(specs(directory))
     through = _through(directory) if len(tables) == 1 else ()
     for model in tables:
-        folder = directory / format if len(tables) == 1 else directory / format / safe_name(model)
+        folder = format if len(tables) == 1 else f"{format}/{safe_name(model)}"
         counts = _counts(directory, model)
         counts.update(dict.fromkeys(through, 0))  # a Counter adds: those with rows keep their number
-        paths = {source: folder / f"{name}.{format}" for source, name in _names(counts).items()}
-        for path in set(folder.glob(f"*.{format}")) - set(paths.values()):
-            path.unlink()
+        paths = {source: f"{folder}/{name}.{format}" for source, name in _names(counts).items()}
+        listed = {name for name in files.names(folder) if name.rpartition("/")[0] == folder}
+        for name in listed - set(paths.values()):
+            files.remove(name)
         said: dict[str, list[Record]] = {}
-        wanted = {source: counts[source] for source, path in paths.items() if lines or not path.exists()}
+        wanted = {source: counts[source] for source, name in paths.items() if lines or not files.is_made(name)}
+        write = partial(_write_said, files, format, lines or subtitles.ANY)
         for source in (source for source, count in wanted.items() if not count):
-            _write_said(paths[source], source, format, [], lines or subtitles.ANY)
+            write(paths[source], source, [])
         for record, last in _of_sources(directory, model, wanted):
             source = record.source
             said.setdefault(source, []).append(record)
             if last:
-                _write_said(paths[source], source, format, said.pop(source), lines or subtitles.ANY)
+                write(paths[source], source, said.pop(source))
 
 
 def _through(directory: Path) -> list[str]:
@@ -112,10 +120,12 @@ def _through(directory: Path) -> list[str]:
     return [row["uri"] for row in rows if row["status"] == "ok"]
 
 
-def _write_said(path: Path, source: str, format: subtitles.Format, said: Sequence[Record], lines: Lines) -> None:
-    name = source if format == "json" else PurePath(source).stem
-    with atomic(path) as file:
-        file.write(subtitles.write(map(of_record, said), format, lines=lines, source=name).encode())
+def _write_said(
+    files: FormatFiles, format: subtitles.Format, lines: Lines, name: str, source: str, said: Sequence[Record]
+) -> None:
+    title = source if format == "json" else PurePath(source).stem
+    with files.write(name) as file:
+        file.write(subtitles.write(map(of_record, said), format, lines=lines, source=title).encode())
 
 
 def _names(sources: Iterable[str]) -> dict[str, str]:
@@ -155,11 +165,11 @@ def _of_sources(directory: Path, model: str, wanted: Mapping[str, int]) -> Itera
             break
 
 
-def _nothing(directory: Path) -> None:
+def _nothing(files: FormatFiles, directory: Path) -> None:
     """The tables are parquet already."""
 
 
-_MIRRORS: Mapping[str, Callable[[Path], None]] = {
+_MIRRORS: Mapping[str, Callable[[FormatFiles, Path], None]] = {
     "parquet": _nothing,
     "npz": _npz,
     "jsonl": _jsonl,

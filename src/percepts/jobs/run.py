@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..media._limits import chosen_seconds
 from ..media.fetch import Fetcher
 from ..stores.remote import located, place_of, url_of
-from ..support.files import atomic
+from ..support.files import remove_file, write_file
 from ..tasks.embed import embedding
 from ..tasks.task import Batched, Checked, Placed, Whole
 from ..timeline.segments import Lines
@@ -22,10 +22,11 @@ from .loop import Events, Run, results_of, watched
 from .merge import shard_directory
 from .mirror import check_formats, mirror
 from .orders import Orders
+from .owned import SHARDS, STALLED, STATS, refuse_link
 from .plan import check_inputs, fingerprint
 from .progress import Progress, Report, Tally
 from .signals import stop_on_signals
-from .watchdog import STALLED, Watchdog, stalled
+from .watchdog import Watchdog, stalled
 from .worker import Perform
 from .workers import Crew, killed
 
@@ -198,8 +199,8 @@ def run(
         finally:
             crew.close()
         if not stop.is_set():
-            (output / STALLED).unlink(missing_ok=True)
-            mirror(output, formats, lines)
+            remove_file(output / STALLED)
+            mirror(directory.formats, output, formats, lines)
         report = tally.report(output, place, interrupted=stop.is_set())
         _write_stats(report)
         if remote:
@@ -211,6 +212,7 @@ def _share(output: str | Path, number: int, count: int) -> str | Path:
     """Where a share lies; `shard_directory` checks that there is such a share."""
     if url := url_of(output):
         return f"{url.rstrip('/')}/{shard_directory(Path(), number, count).as_posix()}"
+    refuse_link(Path(output, SHARDS))
     return shard_directory(Path(output), number, count)
 
 
@@ -224,5 +226,4 @@ def _fetcher(hosts: Sequence[str]) -> Fetcher | None:
 
 
 def _write_stats(report: Report) -> None:
-    with atomic(report.output / "stats.json") as file:
-        file.write(json.dumps(asdict(report), indent=1, default=str).encode())
+    write_file(report.output / STATS, json.dumps(asdict(report), indent=1, default=str))

@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 
 from ..errors import JobDamaged
 from ..stores.manifest import PartInfo
-from ..stores.parquet import OURS, read_part, specs, vectors
+from ..stores.parquet import read_part, specs, vectors
 from ..stores.remote import as_stored
 from ..types import Spec
 from .ledger import Manifest, entries
 from .marks import Marks, as_set
+from .owned import parts_made
 from .plan import fingerprint
 
 SAID = ("start", "stop", "text", "speaker", "labels")
@@ -130,11 +131,9 @@ class Check:
 
     def _orphans(self) -> Iterator[Problem]:
         listed = self.manifest.files
-        for folder in OURS:
-            for path in sorted((self.directory / folder).rglob("*")):
-                name = path.relative_to(self.directory).as_posix()
-                if path.is_file() and name not in listed:
-                    yield Problem(f"{name}: an orphan, the manifest does not list it (the next run removes it)")
+        for name in parts_made(self.directory, self.manifest.models):
+            if name not in listed:
+                yield Problem(f"{name}: an orphan, the manifest does not list it (the next run removes it)")
 
     def _ledger(self, whole: set[str]) -> Generator[Problem, None, _Expected]:
         """Yields problems; returns how many rows each source should have."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import EncodeError
 from ..support.files import atomic
+from .owned import STALLED
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +25,6 @@ PATIENCE = 900.0
 """Seconds for one batch; four times as many for the first of a model, which may have to fetch weights."""
 GRACE = 900.0
 """Seconds that a batch which was asked to end has for it, before the process is ended."""
-STALLED = "stalled.json"
-"""In the job directory: the sources of the batch at which a run hung so deeply that it had to be ended."""
 HUNG = 70
 """Exit code of such a run."""
 

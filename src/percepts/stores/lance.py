@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -23,13 +22,13 @@ from filelock import FileLock
 from lancedb.index import IvfSq
 
 from ..errors import JobDamaged, JobError
-from ..support.files import atomic, safe_name
+from ..support.files import safe_name, write_file
 from . import exact, parquet
+from .lance_files import FOLDER, erase_table, refuse_foreign_index
 from .ranking import SLACK, Filter, Hits, best, checked, directed, hits
 
 log = logging.getLogger(__name__)
 
-FOLDER = "index"
 SCHEMA = 1
 """Of the ledger and the table; an index of another schema is made again."""
 ANN_ABOVE = 100_000
@@ -47,6 +46,8 @@ SPARE = 16
 WIDER = 4
 """Candidates per hit wanted of the ANN index, whose distances are those of 8-bit vectors; ours decide among them."""
 
+_NONE = 0
+"""The version of a table that is to be made again."""
 _DAMAGED = (ValueError, RuntimeError)
 """What LanceDB raises where its files are absent or are not what they should be."""
 
@@ -131,6 +132,7 @@ class Index:
 
     def sync(self) -> Ledger:
         """Make the table hold what the manifest lists, whatever was interrupted before; cheap when it does already."""
+        refuse_foreign_index(self._folder, self._name)
         ledger = self._read()
         if ledger is not None and self._current(ledger, self._wanted()):
             return ledger
@@ -143,6 +145,7 @@ class Index:
 
         Raises:
             SearchError: the vector is no direction in this space.
+            JobError: something that percepts did not make lies in the place of the index.
         """
         query, where, ledger = checked(vector, self._dim, k), where or Filter(), self.sync()
         try:
@@ -151,7 +154,7 @@ class Index:
             log.warning("%s: the index of %s cannot be read: %s", self._folder, self._model, error)
         with self._lock():
             if self._read() == ledger:  # nobody else has seen to it since
-                self._file.unlink()
+                self._save(Ledger(self._dim, _NONE, {}))
             self._opened = None
             ledger = self._update()
         try:
@@ -243,7 +246,7 @@ class Index:
 
     def _restored(self, ledger: Ledger | None) -> Any | None:
         """The table, as the ledger says it is, ready to be written to; None where that cannot be had."""
-        if ledger is None:
+        if ledger is None or ledger.version == _NONE:
             return None
         try:
             table = lancedb.connect(self._folder).open_table(self._name)
@@ -258,8 +261,8 @@ class Index:
         return None
 
     def _empty(self) -> tuple[Any, Ledger]:
-        self._file.unlink(missing_ok=True)
-        shutil.rmtree(self._folder / f"{self._name}.lance", ignore_errors=True)
+        self._save(Ledger(self._dim, _NONE, {}))  # from here on it is told that the table is percepts' own
+        erase_table(self._folder, self._name)
         table = lancedb.connect(self._folder).create_table(self._name, schema=_schema(self._dim))
         return table, Ledger(self._dim, table.version, {})
 
@@ -300,9 +303,11 @@ class Index:
     def _write(self, ledger: Ledger, table: Any) -> Ledger:
         """Put down that the table, as it is now, holds what the ledger says; from here on it counts."""
         ledger = replace(ledger, version=table.version, pieces=_pieces(table))
-        with atomic(self._file) as file:
-            file.write(json.dumps(asdict(ledger), indent=1).encode())
+        self._save(ledger)
         return ledger
+
+    def _save(self, ledger: Ledger) -> None:
+        write_file(self._file, json.dumps(asdict(ledger), indent=1))
 
 
 def _ledger(row: dict[str, Any]) -> Ledger:

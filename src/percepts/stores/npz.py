@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from tempfile import SpooledTemporaryFile
@@ -17,6 +18,8 @@ from ..types import Record
 
 IN_MEMORY = 1 << 20
 """Bytes of vectors of one source kept in memory; what is more goes to an unnamed file."""
+Writer = AbstractContextManager[IO[bytes]]
+"""A file that takes its name at the end of the block."""
 CHUNK = 1 << 12
 """Rows copied at a time into the npz."""
 
@@ -34,14 +37,18 @@ class NpzStore:
     Rows are in order of time, in whatever order they came. A file appears, whole, when its source is finished; a
     record without a vector is left out. FileExistsError where a file of the name is there, unless `overwrite`.
 
+    `write` opens the files instead, and sees to those that are there.
+
     >>> store = NpzStore(Path("npz"))  # doctest: +SKIP
     >>> store.write(percepts.records("talk.flac", "melstats"))  # doctest: +SKIP
     450
     >>> store.close()  # doctest: +SKIP
     """
 
-    def __init__(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        self._folder, self._overwrite = Path(folder), overwrite
+    def __init__(
+        self, folder: str | Path, *, overwrite: bool = False, write: Callable[[Path], Writer] | None = None
+    ) -> None:
+        self._folder, self._overwrite, self._write = Path(folder), overwrite, write
         self._open: dict[str, dict[str, _Spill]] = {}
 
     def write(self, records: Iterable[Record]) -> int:
@@ -63,13 +70,14 @@ class NpzStore:
         paths = []
         for model, spill in self._open.pop(source, {}).items():
             paths.append(self._checked(source, model))
-            with spill.vectors, atomic(paths[-1]) as file:
+            with spill.vectors, (self._write or atomic)(paths[-1]) as file:
                 spill.save(file, source, model)
         return paths
 
     def _checked(self, source: str, model: str) -> Path:
         path = self._folder / name(source, model)
-        check_output_file(path, inputs=[source], overwrite=self._overwrite)
+        if self._write is None:
+            check_output_file(path, inputs=[source], overwrite=self._overwrite)
         return path
 
     def drop(self, source: str) -> None:

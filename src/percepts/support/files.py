@@ -19,6 +19,8 @@ from typing import IO, Any
 
 SUFFIX = ".tmp"
 """What the name of a file under construction ends in; such a file never counts."""
+DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+"""The names of files and folders under construction that carry a random number."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _MODES = {"w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O_CREAT | os.O_EXCL, "r": 0}
 
@@ -66,16 +68,31 @@ def atomic_path(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
         FileExistsError: `path` is a link, a folder or a device.
     """
     refuse_unless_file(path)
+    with draft(path, permissions=permissions) as part:
+        yield part
+        sync_file(part)
+        replace_file(part, path)
+
+
+@contextmanager
+def draft(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
+    """Give an empty file beside `path` under a name that nobody can guess; it is removed unless it is renamed.
+
+    `DRAFT` matches what a writer that was killed has left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{plain(path.name)[:80]}.{secrets.token_hex(8)}.part")
     open_file(part, "xb", permissions=permissions).close()
     try:
         yield part
-        with open_file(part, "r+b") as file:
-            os.fsync(file.fileno())
-        replace_file(part, path)
     finally:
         remove_file(part)
+
+
+def sync_file(path: Path) -> None:
+    """Make what is in a file survive a power cut."""
+    with open_file(path, "r+b") as file:
+        os.fsync(file.fileno())
 
 
 def write_file(path: Path, data: bytes | str) -> None:
@@ -104,6 +121,26 @@ def replace_file(source: Path, target: Path) -> None:
     """Rename a file over another. Raises FileExistsError where `target` is a link, a folder or a device."""
     refuse_unless_file(target)
     os.replace(source, target)
+
+
+def draft_folder(folder: Path) -> Path:
+    """Make an empty folder beside `folder` under a name that nobody can guess, which `DRAFT` matches."""
+    made = folder.with_name(f".{folder.name[:80]}.{secrets.token_hex(8)}.part")
+    made.mkdir(parents=True)
+    return made
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Give a regular file a second name, which nothing has yet. OSError where the system cannot."""
+    refuse_unless_file(source)
+    os.link(source, target)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy what is in a regular file to a name that nothing has yet."""
+    refuse_unless_file(source)
+    with source.open("rb") as read, open_file(target, "xb") as write:
+        shutil.copyfileobj(read, write, 1 << 20)
 
 
 def rename_folder(source: Path, target: Path) -> None:
@@ -159,6 +196,23 @@ def refuse_unless_file(path: Path) -> bool:
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "neither a file nor a folder"
         raise FileExistsError(f"{path}: a file is to be written or removed here, and this is {kind}; move it away")
     return found is not None
+
+
+def begins(path: Path, beginning: bytes, *, cut: bool = False) -> bool:
+    """Return whether a regular file begins so; with `cut` also where it ends before that, as after a kill."""
+    if not is_file(path):
+        return False
+    with path.open("rb") as file:
+        found = file.read(len(beginning))
+    return found == beginning or (cut and beginning.startswith(found))
+
+
+def file_digest(path: Path) -> str | None:
+    """Return the sha256 of a regular file; None where there is none, or something else."""
+    if not is_file(path):
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refuse_link(path: Path) -> None:

@@ -1,0 +1,74 @@
+"""The files of the search index of a job, told from the user's by name and content; nothing here loads LanceDB."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ..errors import JobError
+from ..support.files import SUFFIX, begins, is_file, remove_empty_folder, remove_file
+
+FOLDER = "index"
+BEGINNING = b'{\n "dim"'
+"""How the ledger of a table begins."""
+_UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
+_TABLE = re.compile(
+    rf"data/[0-9a-f-]+\.lance|_versions/(\d+\.manifest|latest_version_hint\.json)|_transactions/\d+-{_UUID}\.txn"
+    rf"|_deletions/[0-9-]+\.(arrow|bin)|_indices/{_UUID}/[\w.-]+"
+)
+"""The names that LanceDB gives to files in the folder of a table."""
+
+
+def refuse_foreign_index(folder: Path, name: str) -> None:
+    """Refuse an index in whose place something of the user's lies. Change nothing.
+
+    Raises:
+        JobError: a link, or a file or folder that percepts did not make; the message says what to do.
+    """
+    table, ledger = folder / f"{name}.lance", folder / f"{name}.json"
+    inside = list(table.iterdir()) if table.is_dir() and not table.is_symlink() else []
+    for path in (folder, table, ledger, folder / f"{name}.json{SUFFIX}", folder / f"{name}.lock", *inside):
+        if path.is_symlink():
+            raise JobError(
+                f"{path}: is a symbolic link to {os.readlink(path)}, and no link inside a job directory is followed; "
+                "move it away"
+            )
+    for path in (ledger, ledger.with_name(ledger.name + SUFFIX)):
+        if os.path.lexists(path) and not begins(path, BEGINNING, cut=path != ledger):
+            raise JobError(
+                f"{path}: was not made by percepts, and the search index has a file by this name; move it away"
+            )
+    if os.path.lexists(table) and not is_file(ledger):
+        raise JobError(
+            f"{table}: nothing says that percepts made it, and the search index has a table by this name; move it "
+            "away, or remove it if it is of an index that was interrupted"
+        )
+
+
+def erase_table(folder: Path, name: str) -> None:
+    """Remove the files of a table that LanceDB made, and the folders that are empty then; links stay."""
+    table = folder / f"{name}.lance"
+    for above, _, names in os.walk(table, topdown=False):
+        if table.is_symlink():
+            return
+        for each in names:
+            path = Path(above) / each
+            if _TABLE.fullmatch(path.relative_to(table).as_posix()) and is_file(path):
+                remove_file(path)
+        remove_empty_folder(Path(above))
+
+
+def erase_indexes(directory: Path) -> None:
+    """Remove the tables of the index that percepts made, and nothing else."""
+    folder = directory / FOLDER
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".json" and begins(path, BEGINNING):
+            erase_table(folder, path.stem)
+            lock = path.with_suffix(".lock")
+            if is_file(lock) and not lock.stat().st_size:
+                remove_file(lock)
+            remove_file(path)
+    remove_empty_folder(folder)
