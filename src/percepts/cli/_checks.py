@@ -71,10 +71,10 @@ def _try(area: str, name: str, attempt: Callable[[], str], *, needed: bool = Tru
 
 def _cache() -> str:
     from ..runtimes import cache_dir
-    from ..runtimes._cache import atomic
+    from ..runtimes._cache import atomic, make_folder
 
     folder = cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     probe = folder / ".doctor"
     with atomic(probe) as part:
         part.write_bytes(b"well")

@@ -7,7 +7,6 @@ between two pictures. Hence the mean is taken off first, and the nearest neighbo
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import EncodeError
-from ..runtimes._cache import atomic, cache_dir, processor
+from ..runtimes._cache import cache_dir, processor
+from ..runtimes._kept import read_record, write_record
 from ..types import Clip, Kind, Spec
 from . import _weights
 from .pooling import normalise, vectors
@@ -56,15 +56,14 @@ class Verdict:
 def check(encoder: Transformer) -> Verdict:
     """Compare the encoder with itself at float32; once per weights, machine and versions. EncodeError below the bar."""
     path = cache_dir() / "canaries" / f"{_key(encoder)}.json"
-    if path.exists():
-        verdict = Verdict(**json.loads(path.read_text()))
+    if (kept := read_record(path)) is not None:
+        verdict = Verdict(**kept)
     else:
         log.info("%s: int8 is held against float32 on %d canaries; this happens once", encoder.spec.name, COUNT)
         exact, _ = _vectors(encoder, "float32")
         rough, runtime = _vectors(encoder, UNCHECKED)
         verdict = replace(compare(exact, rough), runtime=runtime)
-        with atomic(path) as part:
-            part.write_text(json.dumps(asdict(verdict)))
+        write_record(path, asdict(verdict))
     words = (
         f"{encoder.spec.name} int8 against float32: centred cosine {verdict.cosine:.4f} (bar {COSINE}), "
         f"{verdict.agreement:.0%} of the {NEAREST} nearest neighbours kept (bar {AGREEMENT:.0%})"

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MissingExtra
-from ..runtimes._cache import atomic, cache_dir, locked
+from ..runtimes._cache import cache_dir
+from ..runtimes._kept import made_once
 from ..runtimes._network import Runner
+from ..support.files import write_file
 from ._openl3_plan import CHANNELS, Step, Weights, fold, grid_pool, steps
 from ._openl3_weights import digest
 
@@ -63,11 +65,7 @@ def _graph(net: _Net) -> Path:
     from ._openl3_onnx import model
 
     path = cache_dir() / "graphs" / f"openl3-{net.name}.onnx"
-    with locked(path):
-        if not path.exists():
-            with atomic(path) as part:
-                part.write_bytes(model(net.plan, net.shape).SerializeToString())
-    return path
+    return made_once(path, lambda part: write_file(part, model(net.plan, net.shape).SerializeToString()))
 
 
 RUNTIMES: Mapping[str, tuple[str, str, _Make]] = {

@@ -13,6 +13,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -250,8 +251,9 @@ def _is_recorded(kept: Path) -> bool:
     record = _record_of(kept)
     if not record.exists():
         return True
-    if json.loads(record.read_text()) == {"bytes": kept.stat().st_size, "sha256": _sha256(kept)}:
-        return True
+    with suppress(OSError, ValueError):
+        if json.loads(record.read_bytes()) == {"bytes": kept.stat().st_size, "sha256": _sha256(kept)}:
+            return True
     log.warning("%s is not the file that was fetched; fetching it again", kept)
     return False
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from ..errors import EncodeError, MissingExtra
 from ..types import Inputs
-from ._cache import atomic, cache_dir, locked
+from ._cache import cache_dir
+from ._kept import digest_of, made_once, read_record, write_record
 from ._network import Network, Runner, disagreement
 
 __all__ = ["RUNTIMES", "Deferred", "Network", "Runner", "cache_dir", "start"]
@@ -67,14 +68,16 @@ def _faithful(name: str, network: Network, run: Runner) -> Runner:
 
     Exporters and compilers err in silence: what they make of a network runs all the same. EncodeError says so.
     """
-    seen = graph_path(network).with_suffix(f".{name}.faithful")
-    if network.rows == 1 or network.precision != "float32" or seen.exists():
+    if network.rows == 1 or network.precision != "float32":
+        return run
+    graph_file = graph_path(network)
+    seen, judged = graph_file.with_suffix(f".{name}.faithful"), {"graph": digest_of(graph_file)}
+    if read_record(seen) == judged:
         return run
     log.info("%s by %s is held against torch; this happens once", network.name, name)
     if why := disagreement(run(network.example), _torch(network, 1)(network.example)):
         raise EncodeError(f"{network.name} by {name} {why}: take another runtime, torch is always right")
-    with atomic(seen) as part:
-        part.touch()
+    write_record(seen, judged)
     return run
 
 
@@ -179,32 +182,32 @@ def graph_path(network: Network) -> Path:
 
 
 def graph(network: Network) -> Path:
-    """The path of the network's ONNX graph, exported if it is not there yet."""
+    """Return the path of the network's ONNX graph, exported if it is not there, whole, yet."""
     path = graph_path(network)
-    with locked(path):
-        if not path.exists():
-            begun = time.perf_counter()
-            log.info("exporting %s to %s; this happens once", network.name, path)
-            from .torch import export
 
-            with atomic(path) as part:
-                export(network, part)
-            log.info("exported %s in %.1f s", network.name, time.perf_counter() - begun)
-    return path
+    def make(part: Path) -> None:
+        begun = time.perf_counter()
+        log.info("exporting %s to %s; this happens once", network.name, path)
+        from .torch import export
+
+        export(network, part)
+        log.info("exported %s in %.1f s", network.name, time.perf_counter() - begun)
+
+    return made_once(path, make)
 
 
 def int8_graph(network: Network) -> Path:
-    """The path of the graph with its matrix products in int8, made of the float32 one if it is not there yet."""
-    full = graph(network)
-    path = full.with_suffix(".int8.onnx")
-    with locked(path):
-        if not path.exists():
-            from .onnx import quantise
+    """Return the path of the graph with its matrix products in int8, made of the float32 one if it is not there yet."""
+    path = graph_path(network).with_suffix(".int8.onnx")
 
-            log.info("quantising %s to %s; this happens once", network.name, path)
-            with atomic(path) as part:
-                quantise(full, part)
-    return path
+    def make(part: Path) -> None:
+        from .onnx import quantise
+
+        full = graph(network)
+        log.info("quantising %s to %s; this happens once", network.name, path)
+        quantise(full, part)
+
+    return made_once(path, make)
 
 
 class Deferred:

@@ -15,6 +15,7 @@ import platformdirs
 
 from ..errors import WeightsError
 from ..support.files import atomic_path
+from ._trusted import check_folder, is_shared
 
 ENVIRONMENT = "PERCEPTS_CACHE"
 
@@ -46,23 +47,52 @@ def processor() -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the name `path` if the body succeeds, else it is removed."""
     make_folder(path.parent)
-    with atomic_path(path, permissions=0o600) as part:
+    with atomic_path(path, permissions=0o640 if is_shared(path.parent) else 0o600) as part:
         yield part
 
 
 def locked(path: Path) -> filelock.BaseFileLock:
     """A lock that processes making the same `path` take in turn; the system frees it when its holder dies."""
     make_folder(path.parent)
-    return filelock.FileLock(path.with_name(path.name + ".lock"))
+    return filelock.FileLock(path.with_name(path.name + ".lock"), mode=0o660 if is_shared(path.parent) else 0o600)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of the cache. Raises WeightsError, with the cure, where that is not allowed."""
+    """Make a folder of the cache, for this user alone; in a group's shared cache, for the group.
+
+    Raises:
+        WeightsError: the folder cannot be made or written to, or others can write to it; the message holds the cure.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_levels(Path(os.path.abspath(folder)))
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"{folder} is read-only")
     except OSError as error:
         raise WeightsError(
             f"cannot write to the cache folder {folder}: {error}. Set {ENVIRONMENT} to a folder you can write to"
         ) from error
+    if _is_in_cache(folder):
+        check_folder(folder, cache_dir())
+
+
+def _is_in_cache(folder: Path) -> bool:
+    root, named = Path(os.path.abspath(cache_dir())), Path(os.path.abspath(folder))
+    return named == root or root in named.parents
+
+
+def _make_levels(folder: Path) -> None:
+    """Make the missing folders of a path. Those above the cache get the permissions that folders usually get."""
+    if folder.is_dir():
+        return
+    if not _is_in_cache(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    is_root = not _is_in_cache(folder.parent)
+    if is_root:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        _make_levels(folder.parent)
+    shared = not is_root and is_shared(folder.parent)
+    folder.mkdir(mode=0o770 if shared else 0o700, exist_ok=True)
+    if shared:
+        folder.chmod(0o2770)  # whatever the umask says: the others of the group are to write here

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..types import Inputs
-from ._cache import atomic, processor
+from ._cache import processor
+from ._kept import read_record, write_record
 from ._network import Network, Runner, disagreement
 
 log = logging.getLogger(__name__)
@@ -98,11 +98,10 @@ def _seconds(run: Runner, batch: Inputs) -> float:
 
 def remembered(choice: Path) -> str | None:
     """The runtime that was chosen, if that was on this processor."""
-    try:
-        found = json.loads(choice.read_text())
-        return str(found["runtime"]) if found["processor"] == processor() else None
-    except (OSError, ValueError, KeyError, TypeError):
+    found = read_record(choice)
+    if found is None or found.get("processor") != processor():
         return None  # absent, damaged or from before: measure again
+    return str(found.get("runtime"))
 
 
 def _write(choice: Path, best: str, seconds: dict[str, float]) -> None:
@@ -112,8 +111,7 @@ def _write(choice: Path, best: str, seconds: dict[str, float]) -> None:
         "milliseconds": {name: round(value * 1e3, 3) for name, value in seconds.items()},
         "versions": {package: version(package) for package in ("torch", "onnxruntime", "numpy")},
     }
-    with atomic(choice) as part:
-        part.write_text(json.dumps(found, indent=1))
+    write_record(choice, found)
 
 
 def _show(seconds: dict[str, float], count: int) -> str:

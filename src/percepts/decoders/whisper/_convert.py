@@ -6,6 +6,7 @@ here the vocabulary is ours, checked, and what it loads is held against it.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,22 +19,32 @@ from ...encoders import _checkpoint, _modules
 from ...encoders._checkpoint import Checkpoint
 from ...errors import WeightsError
 from ...runtimes._cache import cache_dir, locked, make_folder
+from ...runtimes._kept import digests_in, read_record, write_record
+from ...support.files import remove_tree, rename_folder
 from ..engines import TICK, Vocabulary
 from ._converted import is_converted
 from .vocabulary import alignment_heads, tokenizer_of
+
+log = logging.getLogger(__name__)
 
 
 def converted(name: str, checkpoint: Checkpoint, vocabulary: Vocabulary) -> Path:
     """Where the checkpoint lies converted, float32; made by whoever comes first, while others wait."""
     path = cache_dir() / "ctranslate2" / _checkpoint.digest(name)[:32]
+    record = path.with_name(f"{path.name}.json")
     with locked(path):
-        if not is_converted(path):
-            make_folder(path.parent)
-            with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as part:
-                _Whisper(checkpoint, vocabulary).convert(part, force=True)
-                shutil.copy(checkpoint.folder / "tokenizer.json", part)
-                Path(part).replace(path)
-                Path(part).mkdir()  # for the context manager to remove
+        if is_converted(path) and read_record(record) == {"files": digests_in(path)}:
+            return path
+        if path.exists():
+            log.warning("%s is not what was made (its sha256 differ, or are not known); making it again", path)
+            remove_tree(path)
+        make_folder(path.parent)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as part:
+            _Whisper(checkpoint, vocabulary).convert(part, force=True)
+            shutil.copy(checkpoint.folder / "tokenizer.json", part)
+            write_record(record, {"files": digests_in(Path(part))})
+            rename_folder(Path(part), path)
+            Path(part).mkdir()  # for the context manager to remove
     return path
 
 

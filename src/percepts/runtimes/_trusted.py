@@ -1,0 +1,135 @@
+"""Who else can write to a folder: what lies in the cache is run, so it must be this user's, root's or a group's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from functools import cache
+from pathlib import Path
+
+from ..errors import WeightsError
+
+log = logging.getLogger(__name__)
+
+_warned: set[int] = set()
+_CURE = "or set PERCEPTS_CACHE to a folder of your own"
+
+
+def check_folder(folder: Path, root: Path) -> None:
+    """Raise WeightsError where users other than this one and root can change a folder, or put another in its place.
+
+    A group that this user is in may write to it: that is a shared cache, and a warning says so once. `root` is the
+    cache that the folder lies in; every folder from there on is judged as strictly.
+    """
+    if not hasattr(os, "getuid"):
+        return  # Windows: who may write is in lists of another kind
+    for resolved in (os.path.abspath, os.path.realpath):
+        place, top = Path(resolved(folder)), Path(resolved(root))
+        _check_itself(place)
+        child = place
+        for parent in place.parents:
+            if parent == top or top in parent.parents:
+                _check_itself(parent)
+            else:
+                _check_parent(parent, child)
+            child = parent
+
+
+def is_shared(folder: Path) -> bool:
+    """Return whether other members of a group can write to a folder."""
+    if not hasattr(os, "getuid"):
+        return False
+    found = folder.stat()
+    return bool(found.st_mode & stat.S_IWGRP) and _has_others(found.st_gid)
+
+
+def _check_itself(folder: Path) -> None:
+    found = folder.stat()
+    if found.st_mode & stat.S_IWOTH:
+        raise _refusal(folder, f"every user of this machine can write to it (mode {found.st_mode & 0o7777:04o})", True)
+    if found.st_mode & stat.S_IWGRP and _has_others(found.st_gid):
+        if not _in_group(found.st_gid):
+            raise _refusal(folder, f"the group {_group(found.st_gid)} can write to it, and you are not in it", True)
+        _warn(folder, found.st_gid)
+    elif not _is_trusted(found.st_uid):
+        raise _refusal(folder, f"it belongs to {_user(found.st_uid)}, who can write to it", False)
+
+
+def _check_parent(parent: Path, child: Path) -> None:
+    """Whoever can write to the folder above can rename what is in it, but for what others own in a sticky one."""
+    found = parent.stat()
+    if found.st_mode & stat.S_ISVTX and (_is_trusted(child.lstat().st_uid) or is_shared(child)):
+        return
+    if found.st_mode & stat.S_IWOTH:
+        raise _refusal(child, f"every user of this machine can write to {parent} and rename it", False)
+    if found.st_mode & stat.S_IWGRP and _has_others(found.st_gid) and not _in_group(found.st_gid):
+        raise _refusal(child, f"the group {_group(found.st_gid)} can write to {parent} and rename it", False)
+    if not _is_trusted(found.st_uid) and not is_shared(child):
+        raise _refusal(child, f"{parent}, which it lies in, belongs to {_user(found.st_uid)}", False)
+
+
+def _refusal(folder: Path, why: str, can_chmod: bool) -> WeightsError:
+    cure = f"run `chmod go-w {folder}` if what lies there is yours, {_CURE}" if can_chmod else _CURE.removeprefix("or ")
+    return WeightsError(f"the cache folder {folder} is not used: {why}, and models are run from it. Cure: {cure}")
+
+
+def _warn(folder: Path, gid: int) -> None:
+    """Say once in a process that a group shares a cache."""
+    if gid not in _warned:
+        _warned.add(gid)
+        log.warning(
+            "the cache %s is shared: everybody in the group %s can change what is run from it", folder, _group(gid)
+        )
+
+
+def _is_trusted(uid: int) -> bool:
+    """This user, root, or nobody in a container in which root has no number."""
+    return uid in (os.geteuid(), 0) or (uid == _nobody() and os.geteuid() != uid)
+
+
+@cache
+def _nobody() -> int:
+    """Return the number that stands for users whom a container does not map; -1 where every user is mapped."""
+    try:
+        mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
+        return int(Path("/proc/sys/kernel/overflowuid").read_text()) if mapped < 2**32 - 1 else -1
+    except (OSError, ValueError, IndexError):
+        return -1
+
+
+def _in_group(gid: int) -> bool:
+    return gid in (os.getegid(), *os.getgroups())
+
+
+def _has_others(gid: int) -> bool:
+    """Return whether a group may have other members than this user and root; many systems give each user a group."""
+    if gid == 0:
+        return False
+    try:
+        import grp
+        import pwd
+
+        me = pwd.getpwuid(os.geteuid())
+        found = grp.getgrgid(gid)
+    except (ImportError, KeyError):
+        return True
+    return not (found.gr_name == me.pw_name and set(found.gr_mem) <= {me.pw_name})
+
+
+def _user(uid: int) -> str:
+    try:
+        import pwd
+
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    except (ImportError, KeyError):
+        return f"user {uid}"
+
+
+def _group(gid: int) -> str:
+    try:
+        import grp
+
+        return grp.getgrgid(gid).gr_name
+    except (ImportError, KeyError):
+        return str(gid)
