@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -243,3 +244,40 @@ def test_a_large_picture_is_the_same_as_a_small_one() -> None:
     values = np.arange(2500 * 2500 * 3, dtype=np.uint32).reshape(2500, 2500, 3) % 251
     image = values.astype(np.uint8)
     assert np.array_equal(pixels(synth.encoded(Image.fromarray(image), "BMP")), image)
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+@pytest.mark.parametrize("values", [(0.0, 1.0), (-7.0, 300.5), (3.0, 3.0), (0.0, 70_000.0), (0.0, 65_535.0)])
+def test_stretching_in_strips_gives_what_stretching_all_at_once_gave(mode: str, values: tuple[float, float]) -> None:
+    kind = np.float32 if mode == "F" else np.int32
+    data = np.random.default_rng(0).uniform(*values, (150, 40)).astype(kind)
+    data.flat[:2] = values
+    low, high = float(data.min()), float(data.max())
+    if mode == "I" and low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0 if high > 255 else 255.0
+    elif mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    wide = data.astype(np.float64)
+    expected = np.rint((wide - low) * (255 / (high - low)) if high > low else wide * 0).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(data).save(file, "TIFF")
+    assert (open_image(file.getvalue()).data[0, ..., 0] == expected).all()
+
+
+@pytest.mark.parametrize(("megabytes", "fits"), [(4096, True), (700, False)])
+def test_the_limit_of_memory_is_a_limit_of_pixels(tmp_path: Path, megabytes: int, fits: bool) -> None:
+    Image.new("L", (8000, 8000)).save(tmp_path / "large.png")
+    code = (
+        "import resource, sys; from percepts.media import open_image\n"
+        f"resource.setrlimit(resource.RLIMIT_DATA, ({megabytes} << 20,) * 2)\n"
+        "try: print(open_image(sys.argv[1]).data.shape)\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "large.png")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if fits:
+        assert found.startswith("(1, 8000, 8000, 3)")
+    else:
+        assert found.startswith("MediaTooLarge")
+        assert "8000 x 8000 is 64000000 pixels, more than the" in found
+        assert "more memory" in found

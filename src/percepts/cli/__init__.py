@@ -36,6 +36,7 @@ from . import (
     verify,
     zero_shot,
 )
+from ._errors import describe_error
 from ._media import with_max_seconds
 from ._print import printable
 
@@ -140,8 +141,7 @@ def _explain(error: Exception) -> int:
     """The error in one readable line; its exit code."""
     if os.environ.get("PERCEPTS_TRACEBACK") == "1":
         raise error
-    message = " ".join(str(error).split()) or type(error).__name__
-    typer.secho(f"percepts: {printable(message)}", err=True, fg=typer.colors.RED)
+    typer.secho(f"percepts: {printable(describe_error(error))}", err=True, fg=typer.colors.RED)
     return 2 if isinstance(error, MISTYPED) else 1
 
 

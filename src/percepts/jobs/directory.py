@@ -64,6 +64,19 @@ class DirectoryLock:
         with open_file(self._path / LOCK, "w") as file:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
 
+    def check(self) -> None:
+        """Raise JobLocked where the lock was removed or replaced: another run may hold a new one, and write here."""
+        held = self._lock._context.lock_file_fd
+        try:
+            found = os.stat(self._path / LOCK)
+        except FileNotFoundError:
+            found = None
+        if held is None or found is None or not os.path.samestat(os.fstat(held), found):
+            raise JobLocked(
+                f"{self._path}: its lock ({LOCK}) was removed while this run wrote here, so another may write, too; "
+                "what was finished before is kept: see that no other run is going on, then start this one again"
+            )
+
     def release(self) -> None:
         """Let others write."""
         self._lock.release()
@@ -153,6 +166,7 @@ class JobDirectory:
         recount: bool = False,
     ) -> None:
         """Add rows and entries as one part; everything older of the uris in `forget` goes in the same instant."""
+        self._lock.check()
         parts = self._without(set(forget)) if forget else list(self.manifest.parts)
         if rows or finished:
             parts.append(self._write(rows, finished))
@@ -164,6 +178,7 @@ class JobDirectory:
 
     def adopt(self, root: Path, parts: Sequence[Part], *, forget: Collection[str]) -> None:
         """Add the parts of another directory as they are; everything here of `forget` goes in the same instant."""
+        self._lock.check()
         kept = self._without(set(forget)) if forget else list(self.manifest.parts)
         mirror.forget(self.formats, forget, self.specs)
         for part in parts:
@@ -189,6 +204,7 @@ class JobDirectory:
         manifest.parts = parts
         manifest.counts = self._counts(anew=recount, finished=finished)
         new = manifest.files - self._up
+        self._lock.check()
         manifest.write(self.path)
         if self._remote:
             self._remote.push(new, gone)

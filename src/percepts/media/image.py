@@ -6,7 +6,7 @@ import io
 import itertools
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import (
@@ -25,11 +25,19 @@ from ..types import Clip
 from ._source import Source, name_of, open_source, path_of
 from .probe import sniff_file
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
+
 MAX_PIXELS = 178_956_970
 """A quarter of a gibibyte at three bytes a pixel, twice: where Pillow too speaks of a decompression bomb."""
 MAX_BYTES = 2**31
 
 _STRIP = 64  # rows
+# Bytes that a pixel takes at the most while it is decoded, measured on floats and on colour with transparency; what a
+# process has beside pictures; and what is tried in any case.
+_PIXEL_BYTES, _PROCESS_BYTES, _FEW_PIXELS = 20, 384 << 20, 1 << 22
 _ORIENTATION, _SHORT = 0x0112, 3
 _GIF_FRAME, _GIF_NOTE, _GIF_END = 0x2C, 0x21, 0x3B
 # EXIF 2.3, 4.6.4: what turns a stored picture upright. Pillow's rotations are counterclockwise.
@@ -44,7 +52,7 @@ _UPRIGHT = {
 }
 
 
-def open_image(source: Source, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS) -> Clip:
+def open_image(source: Source, *, at_least: int | None = None, max_pixels: int | None = None) -> Clip:
     """A picture, decoded whole: (1, H, W, 3) uint8 RGB, rate 0.0.
 
     JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; HEIC with the extra `avif`. Turned upright by its EXIF orientation. Alpha is
@@ -58,7 +66,8 @@ def open_image(source: Source, *, at_least: int | None = None, max_pixels: int =
         at_least: the shortest side, in pixels, that the caller needs. A larger JPEG is then decoded at 1/2, 1/4 or 1/8,
             never below it, several times faster for 12 megapixels. Ask for twice the size that you resize to: measured
             on photos, vectors keep a cosine of .9982 to the exact ones, and only .967 at once the size. None: exact.
-        max_pixels: a header that announces more is refused before anything is decoded.
+        max_pixels: a header that announces more is refused before anything is decoded. None: MAX_PIXELS, and fewer
+            where this process may not have the memory for so many (RLIMIT_DATA, as in workers of a job).
 
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError: as `open` would.
@@ -71,7 +80,8 @@ def open_image(source: Source, *, at_least: int | None = None, max_pixels: int =
         format = sniff_file(file, source)
         if format not in _OPENERS:
             raise NotMedia(f"{name_of(source)}: is {format}, no picture")
-        data = source if isinstance(source, bytes) else file.read(MAX_BYTES + 1)
+        data = source if isinstance(source, bytes) else _read(file)
+    max_pixels = _affordable() if max_pixels is None else max_pixels
     if len(data) > MAX_BYTES:
         raise MediaTooLarge(f"{name_of(source)}: a picture file of more than {MAX_BYTES} bytes")
     try:
@@ -185,8 +195,24 @@ def _fit(image: Image.Image, max_pixels: int, source: Source) -> None:
     if width * height > max_pixels:
         raise MediaTooLarge(
             f"{name_of(source)}: {width} x {height} is {width * height} pixels, more than the {max_pixels} allowed"
-            " (max_pixels)"
+            f" (max_pixels): scale it down{'' if max_pixels >= MAX_PIXELS else ', or give more memory to a process'}"
         )
+
+
+def _read(file: BinaryIO) -> bytes:
+    """Read up to MAX_BYTES and one more; asked for so many outright, Python would allocate them all."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    return file.read(min(size, MAX_BYTES) + 1)
+
+
+def _affordable() -> int:
+    """Return how many pixels may be decoded within the memory that this process may have, at most MAX_PIXELS."""
+    if resource is not None:
+        room = resource.getrlimit(resource.RLIMIT_DATA)[0]
+        if room != resource.RLIM_INFINITY:
+            return min(MAX_PIXELS, max(_FEW_PIXELS, (room - _PROCESS_BYTES) // _PIXEL_BYTES))
+    return MAX_PIXELS
 
 
 def _loaded(image: Image.Image, at_least: int | None) -> Image.Image:
@@ -253,7 +279,7 @@ def _sixteen(image: Image.Image) -> Image.Image:
 
 
 def _stretched(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite((low, high)).all():
         raise ValueError("pixels that are no finite numbers")
@@ -261,8 +287,11 @@ def _stretched(image: Image.Image) -> Image.Image:
         low, high = 0.0, 65535.0 if high > 255 else 255.0
     elif image.mode == "F" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    scaled = (values - low) * (255 / (high - low)) if high > low else values * 0
-    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+    grey = np.zeros(values.shape, np.uint8)
+    for top in range(0, len(values) if high > low else 0, _STRIP):  # in strips: as float64 it is eight bytes a pixel
+        strip = values[top : top + _STRIP].astype(np.float64)
+        grey[top : top + _STRIP] = np.rint((strip - low) * (255 / (high - low)))
+    return Image.fromarray(grey).convert("RGB")
 
 
 def _lab(image: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ A link in the way is refused with `FileExistsError`: it belongs to the user, and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -22,6 +23,7 @@ SUFFIX = ".tmp"
 DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.part")
 """The names of files and folders under construction that carry a random number."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _MODES = {"w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O_CREAT | os.O_EXCL, "r": 0}
 
 
@@ -41,7 +43,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     remove_file(temporary)
     file = open_file(temporary, "xb")
     try:
-        with file:
+        with name_in_errors(path), file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -84,7 +86,8 @@ def draft(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
     part = path.with_name(f".{plain(path.name)[:80]}.{secrets.token_hex(8)}.part")
     open_file(part, "xb", permissions=permissions).close()
     try:
-        yield part
+        with name_in_errors(path):
+            yield part
     finally:
         remove_file(part)
 
@@ -93,6 +96,17 @@ def sync_file(path: Path) -> None:
     """Make what is in a file survive a power cut."""
     with open_file(path, "r+b") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def name_in_errors(path: Path) -> Iterator[None]:
+    """Name the file in what the system says of a disk while it is written: such an error has no name of its own."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _OF_THE_DISK:
+            error.filename = str(path)
+        raise
 
 
 def write_file(path: Path, data: bytes | str) -> None:
