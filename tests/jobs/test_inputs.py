@@ -69,8 +69,9 @@ def test_lists(folder: Path, expected: list[object], tmp_path: Path, kind: str, 
 
 def test_a_list_without_a_column_of_names_says_what_it_has(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("file,label\na.png,1\n")
-    with pytest.raises(ValueError, match="expected a column uri or path or url, got file, label"):
-        embed(tmp_path / "list.csv", tmp_path / "v", models=[MODEL], workers=0)
+    report = embed(tmp_path / "list.csv", tmp_path / "v", models=[MODEL], workers=0)
+    assert report.failed == 1
+    assert "expected a column uri or path or url, got file, label" in ledger(tmp_path / "v")["list.csv"]["message"]
 
 
 def test_names_on_standard_input(folder: Path, expected: list[object], tmp_path: Path) -> None:
@@ -136,8 +137,8 @@ def test_a_bad_member_costs_only_itself_and_a_grown_container_only_what_is_new(
 def test_a_container_that_is_none_is_named(tmp_path: Path) -> None:
     for name in ("shard.tar", "train.parquet"):
         (tmp_path / name).write_bytes(b"neither")
-        with pytest.raises(ValueError, match=name):
-            embed(tmp_path / name, tmp_path / "v", models=[MODEL], workers=0)
+        assert embed(tmp_path / name, tmp_path / "v", models=[MODEL], workers=0).failed == 1
+        assert ledger(tmp_path / "v")[name]["stage"] == "fetch"
 
 
 def test_a_list_that_grows_between_runs(folder: Path, tmp_path: Path) -> None:

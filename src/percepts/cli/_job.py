@@ -78,7 +78,11 @@ class JobOptions:
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away what the directory holds.")] = False
     hosts: Annotated[
         list[str] | None,
-        typer.Option("--host", metavar="NAME", help="A host whose URLs may be fetched; may be given several times."),
+        typer.Option(
+            "--host",
+            metavar="NAME",
+            help="A host whose URLs may be fetched, or s3://BUCKET/FOLDER that lists may name; may be repeated.",
+        ),
     ] = None
     show: Annotated[
         Mode, typer.Option("--progress", help="On stderr: a bar on a terminal and lines elsewhere, or as said.")

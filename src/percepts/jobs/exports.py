@@ -129,9 +129,14 @@ def _samples(directory: Path, model: str) -> dict[str, dict[str, list[np.ndarray
 
 
 def _key(name: str) -> str:
-    """As webdataset has it: up to the first dot of the last part of the path."""
+    """As webdataset has it: up to the first dot of the last part of the path.
+
+    A name that would lead out of the folder in which somebody unpacks the tar, or that is not printable, is replaced.
+    """
     folder, slash, base = name.rpartition("/")
-    return f"{folder}{slash}{base.partition('.')[0]}"
+    key = f"{folder}{slash}{base.partition('.')[0]}"
+    strange = {"", ".", ".."} & set(key.split("/")) or "\\" in key or not key.isprintable()
+    return safe_name(key) if strange else key
 
 
 def _add(file: tarfile.TarFile, name: str, array: np.ndarray) -> None:

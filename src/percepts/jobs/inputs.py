@@ -6,13 +6,15 @@ import csv
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import NotMedia
+from ..errors import FetchError, NotMedia
 from ..stores.remote import is_remote, system_of
 from . import containers
 
@@ -25,19 +27,56 @@ def is_glob(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
-def expanded(item: str) -> Iterator[str] | None:
-    """The sources of an item that stands for many; None for a file, a folder, or one source by name."""
+def expanded(item: str, *, stores: bool = True) -> Iterator[str] | None:
+    """Return the sources of an item that stands for many; None for a file, a folder, or one source by name.
+
+    With `stores` off nothing is asked of an object store: the item is one source of it.
+    """
     if is_remote(item):
-        return _listed(item)
+        return _listed(item) if stores else None
     if is_glob(item):
         return iter(sorted(glob.iglob(item, recursive=True)) or [item])
     path = os.path.abspath(item)
-    if not os.path.exists(path):
+    if not os.path.isfile(path) and not os.path.isdir(path):  # also a pipe, which would be waited for
         return None
     reader = next((read for suffix, read in _LISTS.items() if path.lower().endswith(suffix)), None)
     if reader and (names := reader(path)) is not None:
         return _resolved(path, names)
     return containers.members(path) if containers.holds_sources(path) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What the user named outright, and what lists and tables may therefore lead to.
+
+    folders   among the inputs: a cell of a table may name a file in them
+    stores    URLs of object stores and of folders in them: a list may name what is below
+    """
+
+    folders: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+
+    def check(self, uri: str) -> None:
+        """FetchError where nobody named the store of a source, which a list may have from anywhere."""
+        below = any(uri == root or uri.startswith(f"{root.rstrip('/')}/") for root in self.stores)
+        if not below or ".." in uri.split("/"):
+            raise FetchError(
+                f"{uri}: a list alone opens no object store, since it would be read with your credentials; allow its "
+                "root with --host s3://BUCKET/FOLDER (hosts=[...]), or name that among the inputs"
+            )
+
+
+def named(inputs: Iterable[str], hosts: Iterable[str]) -> Named:
+    """Take the folders and stores out of what the user named: inputs, and hosts that are URLs of stores."""
+    inputs = list(inputs)
+    folders = tuple(os.path.abspath(item) for item in inputs if not is_remote(item) and os.path.isdir(item))
+    stores: set[str] = set()
+    for item in (*inputs, *hosts):
+        if is_remote(item):
+            root = re.split(r"[*?\[]", item)[0].rpartition("/")[0] if glob.has_magic(item) else item
+            system, path = system_of(root)
+            stores |= {root, str(system.unstrip_protocol(path))}  # az:// is called abfs:// by its listing
+    return Named(folders, tuple(sorted(stores)))
 
 
 def read_remote(uri: str) -> bytes:
@@ -76,12 +115,15 @@ def _tsv(path: str) -> Iterator[str]:
 def _jsonl(path: str) -> Iterator[str]:
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
             try:
-                row = json.loads(line) if line.strip() else {}
-            except ValueError as error:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
                 raise NotMedia(f"{path}: line {number} is no JSON: {error}") from error
-            if line.strip():
-                yield str(row[_column(row, f"{path}: line {number}")])
+            if not isinstance(row, dict):
+                raise NotMedia(f"{path}: line {number}: expected an object")
+            yield str(row[_column(row, f"{path}: line {number}")])
 
 
 def _parquet(path: str) -> Iterator[str] | None:

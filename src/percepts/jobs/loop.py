@@ -111,12 +111,14 @@ class Run:
         self._gatherer = gathering(self.task)
 
     def drain(self, crew: Events, stop: threading.Event) -> None:
-        """Until the crew is through or someone says stop; what is finished by then is committed."""
-        while not stop.is_set() and self.step(crew):
-            self.tally.show()
-            if self._due():
-                self.commit()
-        self.commit()
+        """Until the crew is through, fails, or someone says stop; what is finished by then is committed."""
+        try:
+            while not stop.is_set() and self.step(crew):
+                self.tally.show()
+                if self._due():
+                    self.commit()
+        finally:
+            self.commit()
 
     def step(self, crew: Events) -> bool:
         """Take what comes next; False where nothing will."""

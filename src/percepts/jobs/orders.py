@@ -6,11 +6,13 @@ import os
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
+from ..errors import MediaError
 from . import containers
+from .entry import Entry
 from .marks import Lookup
 from .plan import Order, fingerprint, printable, sources
 from .progress import Tally
@@ -36,11 +38,14 @@ class Orders:
         retry: Collection[bytes],
         tally: Tally,
         shard: tuple[int, int] | None = None,
+        stores: bool = True,
     ):
+        self._stores = stores
         self._shard = shard
         self._inputs, self._output = inputs, output
         self._known, self._retry, self._tally = known, retry, tally
         self._open: dict[int, Work] = {}
+        self._outcomes: dict[str, Entry] = {}
         threading.Thread(target=self._count, name="percepts-count", daemon=True).start()
 
     def __iter__(self) -> Iterator[Order]:
@@ -49,13 +54,16 @@ class Orders:
             mark = fingerprint(printable(uri))
             known = self._known.get(mark)
             size, mtime_ns = _stamp(uri)
-            if known and mark not in self._retry and (size, mtime_ns) == (known.size, known.mtime_ns):
+            outcome = self._outcomes.get(uri)
+            mended = outcome is not None and outcome.status == "skipped"
+            same = known is not None and (size, mtime_ns) == (known.size, known.mtime_ns)
+            if known and same and mark not in self._retry and not mended:
                 self._tally.counts["unchanged"] += 1
                 self._tally.counts["failed before"] += known.failed
                 continue
             key = next(keys)
             self._open[key] = Work(printable(uri), again=known is not None)
-            yield Order(key, uri, size, known.sha256 if known and mark not in self._retry else None)
+            yield Order(key, uri, size, known.sha256 if known and mark not in self._retry else None, outcome=outcome)
 
     def __getitem__(self, key: int) -> Work:
         return self._open[key]
@@ -70,17 +78,33 @@ class Orders:
 
     def _sources(self) -> Iterator[str]:
         """Those of this share: by a digest of the name, so that a source stays in its share when others come."""
-        found = sources(self._inputs, leave_out=self._output)
+        found = sources(self._inputs, leave_out=self._output, through=self._through, stores=self._stores)
         if self._shard is None:
             return found
         number, count = self._shard
         return (uri for uri in found if int.from_bytes(fingerprint(uri)[:8]) % count == number - 1)
 
+    def _through(self, path: str, wrong: MediaError | OSError | None) -> bool:
+        """Keep what became of a list or a container: an entry where it is damaged, or was when it was last read."""
+        entry = Entry("", printable(path), "", *_stamp(path), "error", "fetch")
+        if wrong is not None:
+            words = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
+            message = words.removeprefix(f"{path}: ") or type(wrong).__name__
+            self._outcomes[path] = replace(entry, error=type(wrong).__name__, message=message)
+            return True
+        known = self._known.get(fingerprint(printable(path)))
+        if known is None or not known.failed:
+            return False
+        self._outcomes[path] = replace(entry, status="skipped", stage="", message="what it holds are the sources")
+        return True
+
 
 def _stamp(uri: str) -> tuple[int, int]:
     """Size and time of a file, by which it is known to be the one that was read; -1 for what there is not."""
+    if containers.split(uri):
+        return -1, containers.stamp(uri) or -1
     try:
         status = os.stat(uri)
     except (OSError, ValueError):
-        return -1, containers.stamp(uri) or -1
+        return -1, -1
     return status.st_size, status.st_mtime_ns

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+from ..errors import MediaError
 from ..media import is_url
-from .containers import split
+from ..stores.remote import is_remote
+from .containers import absolute, split
+from .entry import Entry
 from .inputs import expanded, is_glob
 
 
@@ -18,7 +21,8 @@ from .inputs import expanded, is_glob
 class Order:
     """One source for a worker: `key` names it within the run, `known` is the sha256 its rows were made from.
 
-    `size` is that of the file in bytes, as far as it is known: small ones travel together.
+    `size` is that of the file in bytes, as far as it is known: small ones travel together. `outcome` is the entry of a
+    list or an archive, which is known before anybody opens it again.
     """
 
     key: int
@@ -26,6 +30,7 @@ class Order:
     size: int
     known: str | None = None
     attempts: int = 0
+    outcome: Entry | None = None
 
 
 def check_inputs(inputs: Iterable[str | Path]) -> list[str]:
@@ -42,16 +47,25 @@ def _matches(name: str) -> bool:
     return split(name) is not None or (is_glob(name) and any(glob.iglob(name, recursive=True)))
 
 
-def sources(inputs: Iterable[str], *, leave_out: Path) -> Iterator[str]:
+Through = Callable[[str, MediaError | OSError | None], bool]
+"""Called with the path of a list or a container when its end is reached, and what is wrong with it. Returns whether it
+is to be a source itself, so that it gets its row in the ledger."""
+
+
+def sources(
+    inputs: Iterable[str], *, leave_out: Path, through: Through | None = None, stores: bool = True
+) -> Iterator[str]:
     """Every file below the inputs, as absolute paths, and every URL; `leave_out` (the output) is not walked.
 
     Patterns, lists, and what holds many sources are taken apart first, where they are named outright.
 
     Names that begin with a dot are left out inside folders. A folder that cannot be listed is yielded itself, so
-    that it gets its row in the ledger. Linked folders are followed, each real folder once.
+    that it gets its row in the ledger. Linked folders are followed, each real folder once. What is wrong with a list or
+    a container ends that one alone, after what came before the damage, and `through` is told; it is raised without.
+    With `stores` off, object stores are not asked what they hold.
     """
     named = list(inputs)
-    found = _found(named, os.path.realpath(leave_out))
+    found = _found(named, os.path.realpath(leave_out), through or _raise, stores)
     if len(named) == 1 and os.path.isdir(named[0]) and expanded(named[0]) is None:
         yield from found  # the walk of one folder meets each path once: no need to remember a million
         return
@@ -62,11 +76,31 @@ def sources(inputs: Iterable[str], *, leave_out: Path) -> Iterator[str]:
             yield uri
 
 
-def _found(inputs: Iterable[str], out: str) -> Iterator[str]:
+def _found(inputs: Iterable[str], out: str, through: Through, stores: bool) -> Iterator[str]:
     folders: set[tuple[int, int]] = set()
     for item in inputs:
-        for name in [item] if (several := expanded(item)) is None else several:
-            yield from [name] if is_url(name) else _below(os.path.abspath(name), folders, out)
+        several, wrong = None, None
+        try:
+            several = expanded(item, stores=stores)
+            for name in [item] if several is None else several:
+                if is_url(name):
+                    yield name
+                elif split(name):
+                    yield absolute(name)
+                else:
+                    yield from _below(os.path.abspath(name), folders, out)
+        except (MediaError, OSError) as error:
+            if is_remote(item):
+                raise
+            wrong = error
+        if (wrong or several) and not is_remote(item) and not is_glob(item) and through(os.path.abspath(item), wrong):
+            yield os.path.abspath(item)
+
+
+def _raise(path: str, wrong: MediaError | OSError | None) -> bool:
+    if wrong is not None:
+        raise wrong
+    return False
 
 
 def fingerprint(uri: str) -> bytes:

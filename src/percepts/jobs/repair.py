@@ -121,7 +121,7 @@ def _again(
         log.warning("%d sources are marked; the program that made %s does them again", len(sources), directory)
         return None
     try:
-        return run(task, sources, directory, workers=workers, hosts=hosts)
+        return run(task, sources, directory, workers=workers, hosts=hosts, from_ledger=True)
     except FileNotFoundError:  # not one of them is there any more
         return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..media._limits import chosen_seconds
 from ..media.fetch import Fetcher
-from ..stores.remote import located, place_of, url_of
+from ..stores.remote import is_remote, located, place_of, url_of
 from ..support.files import remove_file, write_file
 from ..tasks.embed import embedding
 from ..tasks.task import Batched, Checked, Placed, Whole
@@ -18,6 +18,7 @@ from ..timeline.segments import Lines
 from ..windows import Tail
 from .batches import Batcher
 from .directory import JobDirectory
+from .inputs import named
 from .loop import Events, Run, results_of, watched
 from .merge import shard_directory
 from .mirror import check_formats, mirror
@@ -126,6 +127,7 @@ def run(
     shard: tuple[int, int] | None = None,
     cluster: Cluster | None = None,
     max_seconds: float | None = None,
+    from_ledger: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Carry out any task over files and folders into a job directory; call it again to go on, or with more inputs.
@@ -147,6 +149,8 @@ def run(
         shard: (i, n): do the i-th of n shares of the inputs, 1 to n, into `output`/shards; `merge` puts them together.
         cluster: where actors of Ray do the work; None: here.
         max_seconds: that a source may last; None: 48 hours, and less for a small file (`percepts.media.limit_seconds`).
+        from_ledger: the inputs are sources of an earlier run, and nobody has named them: they open no object store and
+            no further file, unless `hosts` allows it.
         on_progress: called about twice a second, in this thread.
 
     Raises:
@@ -185,8 +189,9 @@ def run(
             retry={fingerprint(uri) for uri in failed},
             tally=tally,
             shard=shard,
+            stores=bool(wanted) and not from_ledger,
         )
-        perform = Perform(task, _fetcher(hosts), max_seconds)
+        perform = Perform(task, _fetcher(hosts), max_seconds, named([] if from_ledger else wanted, hosts))
         crew: Events
         if cluster is None:
             crew = Crew(perform, iter(orders), workers)
@@ -222,7 +227,8 @@ def _named(inputs: Iterable[str | Path] | str | Path, *, may_be_empty: bool) -> 
 
 
 def _fetcher(hosts: Sequence[str]) -> Fetcher | None:
-    return Fetcher(tuple(hosts)) if hosts else None
+    names = tuple(host for host in hosts if not is_remote(host))
+    return Fetcher(names) if names else None
 
 
 def _write_stats(report: Report) -> None:

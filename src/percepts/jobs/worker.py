@@ -30,7 +30,7 @@ from ..types import Record
 from . import containers
 from .batches import flaw
 from .entry import Entry, Stage, Status
-from .inputs import read_remote
+from .inputs import Named, read_remote
 from .plan import Order, printable
 
 try:
@@ -90,6 +90,7 @@ class Perform:
     task: Batched | Whole
     fetcher: media.Fetcher | None = None
     max_seconds: float | None = None
+    named: Named = field(default_factory=Named)
 
     @property
     def whole(self) -> bool:
@@ -98,6 +99,9 @@ class Perform:
 
     def __call__(self, order: Order) -> Iterator[Event]:
         """Begun, pieces or records, and at last Done."""
+        if order.outcome is not None:
+            yield Done(order.key, order.outcome)
+            return
         began = time.perf_counter()
         entry = Entry("", printable(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
         source: Source = order.uri
@@ -112,7 +116,7 @@ class Perform:
             yield Begun(order.key, entry.id)
             with stage("probe"):
                 medium = probe(source)
-            if medium.kind != "image" and os.path.lexists(order.uri):
+            if medium.kind != "image" and _is_file(order.uri):
                 source = order.uri
             for product in within_limit(self._products(source, medium, notes), self.max_seconds):
                 found += 1
@@ -139,9 +143,10 @@ class Perform:
 
     def _fetch(self, uri: str, entry: Entry) -> tuple[Source, Entry]:
         if containers.split(uri):
-            data, mtime_ns = containers.read(uri)
+            data, mtime_ns = containers.read(uri, self.named.folders)
             return data, _identified(entry, hashlib.sha256(data), -1, mtime_ns)
         if is_remote(uri):
+            self.named.check(uri)
             data = read_remote(uri)
             return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
         if is_url(uri) and not os.path.lexists(uri):
@@ -150,10 +155,15 @@ class Perform:
         with open_source(uri) as file:
             status = os.fstat(file.fileno())
             if status.st_size <= IN_MEMORY:
-                data = file.read()
+                data = file.read(status.st_size)  # a file of /proc says 0, and may block for ever when it is read
                 return data, _identified(entry, hashlib.sha256(data), len(data), status.st_mtime_ns)
             digest = hashlib.file_digest(cast(BufferedReader, file), "sha256")
         return uri, _identified(entry, digest, status.st_size, status.st_mtime_ns)
+
+
+def _is_file(uri: str) -> bool:
+    """Return whether a source is a file of its own: neither a member of one, nor in a store, nor a URL."""
+    return not containers.split(uri) and not is_remote(uri) and os.path.lexists(uri)
 
 
 def _identified(entry: Entry, digest: hashlib._Hash, size: int, mtime_ns: int) -> Entry:
