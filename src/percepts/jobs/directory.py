@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -113,6 +113,8 @@ class JobDirectory:
             json.loads(json.dumps(settings))
         )  # as the manifest gives it back
         self._overwrite = overwrite
+        self.used_graphs: Callable[[], Mapping[str, str]] = dict
+        """Asked at each commit: the sha256 of the graph that each model ran as, a fact for readers."""
         self._lock = DirectoryLock(path)
         self.formats = FormatFiles(path, mirror.FOLDERS)
         self.manifest: Manifest
@@ -174,6 +176,8 @@ class JobDirectory:
         self.manifest.unfinished = sorted(unfinished)
         for model, runtime in (runtimes or {}).items():
             self.manifest.models[model]["runtime"] = runtime
+        for model, graph in self.used_graphs().items():
+            self.manifest.models[model]["graph"] = graph
         self._publish(parts, finished, recount=recount or bool(forget))
 
     def adopt(self, root: Path, parts: Sequence[Part], *, forget: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from ..media.fetch import Fetcher
 from ..stores.remote import is_remote, located, place_of, url_of
 from ..support.files import remove_file, write_file
 from ..tasks.embed import embedding
-from ..tasks.task import Batched, Checked, Placed, Whole
+from ..tasks.task import Batched, Checked, Graphed, Placed, Whole
 from ..timeline.segments import Lines
 from ..windows import Tail
 from .batches import Batcher
@@ -178,6 +178,8 @@ def run(
     ):
         if isinstance(task, Placed):
             task = task.on(directory.runtimes())
+        if isinstance(task, Graphed):
+            directory.used_graphs = task.used_graphs
         hung = stalled(output)
         if len(hung) == 1:  # at nothing but this one
             directory.commit([], [killed(hung[0], "EncoderHung", "the model never came back from it")], forget=hung)

@@ -51,7 +51,9 @@ class Runtime:
 def _onnx(network: Network, threads: int | None) -> Runner:
     from .onnx import OnnxRunner
 
-    run = OnnxRunner(int8_graph(network) if network.precision == "int8" else graph(network), threads)
+    path = int8_graph(network) if network.precision == "int8" else graph(network)
+    run = OnnxRunner(path, threads)
+    run.graph = digest_of(path)
     return _faithful("onnx", network, run)
 
 
@@ -60,7 +62,10 @@ def _openvino(network: Network, threads: int | None) -> Runner:
 
     if network.precision != "float32":
         raise ValueError(f"runtime openvino runs float32 only, {network.name} is asked for in {network.precision}")
-    return _faithful("openvino", network, OpenVinoRunner(graph(network), threads))
+    path = graph(network)
+    run = OpenVinoRunner(path, threads)
+    run.graph = digest_of(path)
+    return _faithful("openvino", network, run)
 
 
 def _faithful(name: str, network: Network, run: Runner) -> Runner:
@@ -238,6 +243,11 @@ class Deferred:
     def runtime(self) -> str:
         """The runtime that runs it now; it is started if it was not yet, and nothing is measured in the midst."""
         return self._start()[0]
+
+    @property
+    def graph(self) -> str:
+        """The sha256 of the ONNX graph that runs now; "" where none does: torch needs none, or nothing ran yet."""
+        return str(getattr(self._started[1], "graph", "")) if self._started else ""
 
     def _start(self, inputs: Inputs | None = None) -> tuple[str, Runner]:
         with self._lock:

@@ -15,6 +15,9 @@ from ._rows import RowPool
 class OnnxRunner:
     """Runs the graph at `path` on the CPU. `threads`: rows at a time; None for one per core."""
 
+    graph = ""
+    """The sha256 of the graph, where it is one of the cache."""
+
     def __init__(self, path: Path, threads: int | None = None) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1

@@ -20,6 +20,9 @@ on few cores (seen in 2026.4 with two threads, one run in six; ultralytics/ultra
 class OpenVinoRunner:
     """Runs the graph at `path` on the CPU in float32. `threads`: at work on a row; None for one per core."""
 
+    graph = ""
+    """The sha256 of the graph, where it is one of the cache."""
+
     def __init__(self, path: Path, threads: int | None = None) -> None:
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the CPU has it: other numbers on another machine

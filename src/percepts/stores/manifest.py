@@ -259,6 +259,7 @@ def _spec(name: str, raw: Any) -> Spec:
     model = _object(field, raw)
     _check_depth(field, model)
     _text(f"{field}.runtime", model.get("runtime", ""))
+    _text(f"{field}.graph", model.get("graph", ""))
     row = _object(f"{field}.spec", model.get("spec"))
     spec = Spec(**{each.name: _spec_field(f"{field}.spec.{each.name}", each, row) for each in fields(Spec)})
     if spec.name != name or not name:

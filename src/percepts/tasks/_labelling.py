@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from ..encoders import current_spec
+from ..encoders._graph import graph_of
 from ..errors import LabelsError, TruncatedMedia, WrongMedium
 from ..media import Probe, Source, probe
 from ..timeline.intervals import intervals
@@ -93,6 +94,10 @@ class Labelling(ABC):
     def used_runtimes(self) -> dict[str, str]:
         """Which runtime the model runs on, if it has run so far."""
         return {name: runtime for name in self._ran if (runtime := getattr(self.encoder, "runtime", ""))}
+
+    def used_graphs(self) -> dict[str, str]:
+        """Which graph the model runs as, if it has run so far; "" where it needs none."""
+        return {name: graph_of(self.encoder) for name in self._ran}
 
     def on(self, runtimes: Mapping[str, str]) -> Self:
         """The same with its encoder on this runtime."""

@@ -12,6 +12,7 @@ import numpy as np
 from .. import media
 from ..encoders import current_spec, judge, load
 from ..encoders import spec as find
+from ..encoders._graph import graph_of
 from ..encoders.pooling import vectors
 from ..errors import EncodeError, TruncatedMedia
 from ..features.resample import resample
@@ -138,6 +139,10 @@ class Embed:
         """Which runtime each model that has run so far runs on."""
         ran = ((name, self._encoders[name]) for name in self._ran)
         return {name: runtime for name, encoder in ran if (runtime := getattr(encoder, "runtime", ""))}
+
+    def used_graphs(self) -> dict[str, str]:
+        """Which graph each model that has run so far runs as; "" for those that need none."""
+        return {name: graph_of(self._encoders[name]) for name in self._ran}
 
     def on(self, runtimes: Mapping[str, str]) -> Embed:
         """The same with its encoders on these runtimes, where none was asked for."""

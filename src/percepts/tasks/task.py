@@ -97,6 +97,14 @@ class Repairable(Protocol):
 
 
 @runtime_checkable
+class Graphed(Protocol):
+    """A task that can say which graphs of the cache its models ran as."""
+
+    def used_graphs(self) -> dict[str, str]:
+        """The sha256 of the graph by model, of those that have run; "" for a model that needs none."""
+
+
+@runtime_checkable
 class Checked(Protocol):
     """A task that can tell, before any source is looked at, that it cannot do what is asked of it."""
 
