@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..support.text import read_text
 from ._print import print_table, printable
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def align(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        return read_text(path)
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{path}: expected text in UTF-8: {error}", param_hint="--text-file") from error
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..support.text import parse_json, read_text
 from ._job import JobOptions, Output, run_job, with_job_options
 from ._print import clock, print_json, printable
 from .caption import Beams, LengthPenalty, Model, NoRepeat, Precision, RepetitionPenalty
@@ -98,7 +98,7 @@ def _range(text: str) -> range:
 
 def _words(path: Path) -> list[Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = parse_json(read_text(path))
     except ValueError as error:
         raise typer.BadParameter(f"expected JSON in {path}: {error}", param_hint="--words") from error
     if not isinstance(found, list):

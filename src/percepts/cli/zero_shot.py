@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..support.text import read_text
 from ._job import Inputs, JobOptions, Output, with_job_options
 from ._labels import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, answer, mistyped
 
@@ -72,4 +73,4 @@ def zero_shot(
 
 def lines(path: Path | None) -> list[str]:
     """The lines of a text file that hold something."""
-    return [] if path is None else [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return [] if path is None else [line for line in read_text(path).splitlines() if line.strip()]

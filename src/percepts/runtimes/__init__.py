@@ -16,6 +16,7 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -231,6 +232,11 @@ class Deferred:
         self._started: tuple[str, Runner] | None = None
         self._untried: Network | None = None
         self._worked = 0.0
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a model cannot be pickled: send its name or its Spec, and call percepts.load in the process that gets it"
+        )
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output."""

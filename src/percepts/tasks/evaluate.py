@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..support.text import read_text
 from ..timeline.metrics import Errors, der
 from ..timeline.subtitles import FORMATS, read, read_rttm
 from ..types import Segment
@@ -47,7 +48,7 @@ def read_turns(path: str | Path) -> Turns:
     if format is None:
         raise ValueError(f"{path}: expected a file of turns that ends in .rttm, .json, .srt, .vtt or .tsv")
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
         return read_rttm(text) if format == "rttm" else {path.stem: read(text, format)}
     except ValueError as error:  # what is no UTF-8 is one as well
         raise ValueError(f"{path}: {error}") from error

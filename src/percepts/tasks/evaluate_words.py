@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..decoders.events import Event, Latency, latency
+from ..support.text import parse_json
+from ..support.text import read_text as read_file
 from ..timeline.segments import from_row
 from ..timeline.wer import WordErrors, normal, word_errors
 from ..types import Segment
@@ -58,7 +59,7 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     if path.suffix.lower() == ".txt":
         try:
-            return path.read_text("utf-8-sig")
+            return read_file(path)
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: expected text in UTF-8: {error}") from error
     if path.suffix.lower() == ".jsonl":
@@ -72,10 +73,10 @@ def read_text(path: str | Path) -> str:
 def read_events(path: str | Path) -> list[Event]:
     """The events of a stream, a line each."""
     path, found = Path(path), []
-    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_file(path).splitlines(), 1):
         if line.strip():
             try:
-                found.append(_event(json.loads(line)))
+                found.append(_event(parse_json(line)))
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"{path}, line {number}: expected an object with time, type and words, got {line[:60]!r}: {error}"

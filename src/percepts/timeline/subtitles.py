@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from ..support.text import parse_json
 from ..types import Segment
 from .segments import Lines, cues, from_row, in_order, spelling, to_row
 
@@ -266,7 +267,7 @@ def _json(segments: Sequence[Segment], lines: Lines, source: str) -> str:
 
 
 def _read_json(text: str) -> Iterator[Segment]:
-    found: Any = json.loads(text)
+    found: Any = parse_json(text)
     rows = found.get("segments") if isinstance(found, dict) else found
     if not isinstance(rows, list):
         raise ValueError(f"expected an object with segments, or a list of them, got {str(found)[:60]!r}")
