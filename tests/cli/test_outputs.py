@@ -22,6 +22,7 @@ from PIL import Image
 
 import percepts
 from percepts.cli import app, main
+from percepts.errors import WeightsError
 
 FOREIGN = b"years of work"
 
@@ -334,6 +335,16 @@ def test_two_files_that_would_become_one_are_refused(no_weights: Path, capsys: p
         (no_weights / name).write_bytes(b"no weights")
     code, said = run(capsys, "openl3", "convert", "a.h5", "a.h5.gz")
     assert code == 2 and "a.safetensors: two results" in said
+
+
+def test_two_recordings_with_one_npz_are_told(no_weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in ("a", "b"):
+        (no_weights / folder).mkdir()
+        sound(no_weights / folder / "dog.wav")
+    with pytest.raises(WeightsError), caplog.at_level("WARNING"):
+        percepts.openl3.process_audio_file(["a/dog.wav", "b/dog.wav"], "out", input_repr="mel256")
+    told = "a/dog.wav and b/dog.wav are both written to out/dog.npz: the latter is skipped"
+    assert caplog.text.count(told) == 1
 
 
 def shell(*words: object, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -117,7 +117,7 @@ def _run(modality: str, given: dict[str, Any]) -> None:
     from ..interop.openl3.files import check_outputs
 
     folder = given["output_dir"] and str(given["output_dir"])
-    check_outputs(files, modality, folder, given["suffix"], given["overwrite"])
+    check_outputs(files, modality, folder, given["suffix"], given["overwrite"], quiet=True)  # told when it begins
     _PROCESS[modality](files, given, {
         "output_dir": folder,
         "suffix": given["suffix"],

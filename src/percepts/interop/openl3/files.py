@@ -170,17 +170,29 @@ def get_output_path(filepath: str, suffix: str, output_dir: str | None = None) -
 
 
 def check_outputs(
-    paths: list[str], modality: str, output_dir: str | None = None, suffix: str | None = None, overwrite: bool = False
+    paths: list[str],
+    modality: str,
+    output_dir: str | None = None,
+    suffix: str | None = None,
+    overwrite: bool = False,
+    *,
+    quiet: bool = False,
 ) -> None:
     """Check where the npz of files go, before a model is loaded. What is there and is to be skipped is not looked at.
+
+    Two files with one npz are said in the log, unless `quiet`.
 
     Raises:
         FileExistsError: an npz would be written over one of the files, or over a link.
         OSError: an npz cannot be written; the message says why.
     """
+    first: dict[str, str] = {}
     for path in paths:
         for ending in _suffixes(modality, suffix):
             out = get_output_path(path, f"{ending}.npz", output_dir)
+            if first.setdefault(out, path) != path and not quiet:
+                kept = "the latter replaces the former" if overwrite else "the latter is skipped"
+                log.warning("openl3: %s and %s are both written to %s: %s", first[out], path, out, kept)
             if overwrite or not os.path.exists(out):
                 check_output_file(out, inputs=paths, overwrite=overwrite)
 
