@@ -17,7 +17,7 @@ from ..media import Probe, Source, probe
 from ..timeline.intervals import intervals
 from ..types import Encoder, Inputs, Kind, Record, Segment, Spec
 from .embed import Embed
-from .settings import arguments, spread, to_settings
+from .settings import arguments, inline, to_settings
 from .task import Fields, Piece
 
 Judged = Literal["single", "multi"]
@@ -33,7 +33,7 @@ class Labelling(ABC):
     top_k    how many labels are kept of each window, best first; None: all
     """
 
-    cut: Embed = field(metadata=spread(Embed))
+    cut: Embed = field(metadata=inline(Embed))
     judged: Judged | None = None
     top_k: int | None = 5
     _ran: set[str] = field(default_factory=set, compare=False, repr=False)

@@ -19,7 +19,7 @@ from ..runtimes._network import split
 from ..types import Clip, Inputs, Kind, Record, Spec
 from .caption import ROWS, of_one
 from .embed import Embed
-from .settings import arguments, spread, to_settings
+from .settings import arguments, inline, to_settings
 from .task import Fields, Piece, stage
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Questions:
     frames     of a film, shown together for one answer; 0: a single frame at a time
     """
 
-    cut: Embed = field(metadata=spread(Embed))
-    options: Generation = field(metadata=spread(Generation))
+    cut: Embed = field(metadata=inline(Embed))
+    options: Generation = field(metadata=inline(Generation))
     questions: tuple[str, ...]
     frames: int = 0
 

@@ -14,7 +14,7 @@ from ..runtimes._network import split
 from ..types import Inputs, Record, Spec
 from . import task as tasks
 from .embed import Embed
-from .settings import arguments, spread, to_settings
+from .settings import arguments, inline, to_settings
 from .task import Fields, Piece
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Captions:
     prompt   what a chat model is asked to do; "" for the others
     """
 
-    cut: Embed = field(metadata=spread(Embed))
-    options: Generation = field(metadata=spread(Generation))
+    cut: Embed = field(metadata=inline(Embed))
+    options: Generation = field(metadata=inline(Generation))
     prefix: str = ""
     prompt: str = ""
 

@@ -47,7 +47,7 @@ def setting(
     return {_SETTING: Setting(key, write, read)}
 
 
-def spread(kind: type) -> dict[str, Any]:
+def inline(kind: type) -> dict[str, Any]:
     """Return the metadata of a field that is a dataclass, whose fields stand among those of the task."""
     return setting("", to_settings, lambda stored, specs: kind(**arguments(kind, stored, specs)))
 
