@@ -7,6 +7,7 @@ import io
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +282,21 @@ def test_the_limit_of_memory_is_a_limit_of_pixels(tmp_path: Path, megabytes: int
         assert found.startswith("MediaTooLarge")
         assert "8000 x 8000 is 64000000 pixels, more than the" in found
         assert "more memory" in found
+
+
+def test_a_tiff_of_many_pages_is_looked_at_up_to_a_limit() -> None:
+    rows = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 4), (278, 1), (279, 1)]  # one grey pixel
+    body = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in rows)
+    size, pages = len(body) + 4, 40_000
+    data = b"II*\0" + struct.pack("<I", 8)
+    data += b"".join(body + struct.pack("<I", 8 + (page + 1) * size) for page in range(pages - 1)) + body + bytes(4)
+    began = time.process_time()
+    assert open_image(data).data.shape == (1, 1, 1, 3)
+    assert time.process_time() - began < 20  # all of them take a minute, and ten times as many ten hours
+
+
+def test_a_gif_of_a_giant_canvas_is_refused_before_it_is_made() -> None:
+    frame = b"\x2c" + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0\x02\x02\x4c\x01\0;"
+    data = b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\x80\0\0" + bytes(6) + frame
+    with pytest.raises(MediaTooLarge, match="65535 x 65535 is 4294836225 pixels"):
+        open_image(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import struct
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -33,6 +32,8 @@ except ImportError:  # Windows has no such limits
 MAX_PIXELS = 178_956_970
 """A quarter of a gibibyte at three bytes a pixel, twice: where Pillow too speaks of a decompression bomb."""
 MAX_BYTES = 2**31
+MAX_FRAMES = 10_000
+"""Frames or pages that are looked at: what Pillow does for one grows with their number, to hours for a million."""
 
 _STRIP = 64  # rows
 # Bytes that a pixel takes at the most while it is decoded, measured on floats and on colour with transparency; what a
@@ -58,8 +59,8 @@ def open_image(source: Source, *, at_least: int | None = None, max_pixels: int |
     JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF; HEIC with the extra `avif`. Turned upright by its EXIF orientation. Alpha is
     composited on white. Wider samples keep their high byte; floats and 32-bit integers, which have no agreed white, are
     stretched from their smallest to their largest value unless they lie in [0, 1]. Colour profiles are not applied.
-    Of an animation or a document of many pages it is the first frame; the others are decoded too, up to `max_pixels`
-    in all, since a file whose second frame is damaged is a damaged file.
+    Of an animation or a document of many pages it is the first frame; the others are decoded too, up to 10,000 and to
+    `max_pixels` in all, since a file whose second frame is damaged is a damaged file.
 
     Args:
         source: path or bytes.
@@ -135,9 +136,9 @@ def _damage(source: Source, what: str, error: Exception) -> DecodeError:
 
 
 def _check_others(image: Image.Image, format: str, max_pixels: int, source: Source) -> None:
-    """Decode the frames after the first, up to `max_pixels` in all."""
+    """Decode the frames after the first, up to MAX_FRAMES and `max_pixels` in all."""
     budget = max_pixels
-    for number in itertools.count(2):
+    for number in range(2, MAX_FRAMES + 1):
         try:
             image.seek(number - 1)
             _fit(image, max_pixels, source)
