@@ -4,7 +4,8 @@
     python tests/jobs/torture.py --quick    what `make test` runs
 
 Each death happens in a process of its own, forked from this one, so that a case costs a tenth of a second. The table
-says how many items were lost, were there twice, or had another vector than in the uninterrupted run: all zero.
+says how many items were lost, were there twice, or had another vector than in the uninterrupted run, and how many files
+of the user's in the directory were changed or lost: all zero.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 MODEL = "fake-image"
 ITEMS = 14
+FOREIGN = (
+    *("x", f"data/{MODEL}/x", f"data/{MODEL}/part-000000.parquet.bak", "data/x", "ledger/x", "npz/mine.npz"),
+    *("jsonl/mine.jsonl", "jsonl/sub/mine.jsonl", "txt/notes.txt", "index/x", "stats.json.bak", "shards/x"),
+)
+"""Files that percepts did not make: put into the directory after the first death, before the next start."""
+MINE = b"mine"
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,10 @@ POINTS = [
             "percepts.jobs.ledger:Manifest.write",
             "percepts.support.files:sync_folder",
             "os:fsync",
-            "pathlib:Path.replace",
-            "pathlib:Path.unlink",
+            "os:replace",
+            "percepts.support.files:remove_file",
+            "percepts.jobs.formats:FormatFiles._put",
+            "percepts.jobs.formats:FormatFiles._place",
         )
         for after in (False, True)
     ),
@@ -82,11 +91,13 @@ class Row:
     lost: int = 0
     twice: int = 0
     mismatched: int = 0
+    foreign: int = 0
+    foreign_lost: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
     def fine(self) -> bool:
-        return not (self.lost or self.twice or self.mismatched or self.problems)
+        return not (self.lost or self.twice or self.mismatched or self.foreign_lost or self.problems)
 
 
 def mined(point: Point, nth: int, die: Callable[[], None]) -> None:
@@ -127,7 +138,7 @@ def job(folder: Path, out: Path) -> None:
     from percepts.jobs import loop, run, worker
 
     loop.ROWS_A_PART, worker.PARCEL_SECONDS = 4, 0.0
-    run.embed(folder, out, models=[MODEL], workers=0, batch_size=3, formats=("parquet", "npz"))
+    run.embed(folder, out, models=[MODEL], workers=0, batch_size=3, formats=("parquet", "npz", "jsonl"))
 
 
 def pictures(folder: Path) -> Path:
@@ -166,9 +177,23 @@ def judged(row: Row, whole: Path, out: Path) -> None:
     row.mismatched += sum(rows[key] != all_rows[key] for key in rows.keys() & all_rows.keys())
     row.mismatched += len(rows.keys() - all_rows.keys())
     row.problems += verify(out).problems
-    npz = ({path.name: path.read_bytes() for path in (each / "npz").glob("*.npz")} for each in (out, whole))
+    npz = (
+        {path.name: path.read_bytes() for path in (each / "npz").glob("*.npz") if path.name != "mine.npz"}
+        for each in (out, whole)
+    )
     row.problems += ["npz differ"] if len({str(sorted(each.items())) for each in npz}) != 1 else []
-    row.problems += [f"left: {path}" for path in out.rglob("*.tmp")]
+    row.problems += [f"left: {path}" for path in out.rglob("*") if path.suffix in (".tmp", ".part")]
+
+
+def strewn(out: Path) -> list[Path]:
+    """Put files of the user's at every level of a job directory; nothing where there is no job yet."""
+    if not (out / "manifest.json").exists():
+        return []
+    paths = [out / name for name in FOREIGN]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(MINE)
+    return paths
 
 
 def crash_matrix(folder: Path, whole: Path, scratch: Path, quick: bool) -> Iterator[Row]:
@@ -188,11 +213,16 @@ def crashed(row: Row, point: Point, nth: int, way: str, times: int, folder: Path
         mined(point, nth, WAYS[way])
         job(folder, out)
 
-    row.deaths += sum(in_child(doomed) != 0 for _ in range(times))
+    mine: list[Path] = []
+    for _ in range(times):
+        row.deaths += in_child(doomed) != 0
+        mine = mine or strewn(out)
     if in_child(lambda: job(folder, out)):
         row.problems.append(f"did not resume after {way} at call {nth}, {times} times")
     else:
         judged(row, whole, out)
+    row.foreign += len(mine)
+    row.foreign_lost += sum(not path.is_file() or path.read_bytes() != MINE for path in mine)
     row.runs += 1
     shutil.rmtree(out, ignore_errors=True)
 
@@ -210,13 +240,16 @@ def torture(quick: bool) -> Iterator[Row]:
         shutil.rmtree(scratch)
 
 
-COUNTS = ("runs", "deaths", "items", "lost", "twice", "mismatched")
+COUNTS = ("runs", "deaths", "items", "lost", "twice", "mismatched", "foreign", "foreign_lost")
 WIDTH = max(len(str(point)) for point in POINTS)
 
 
 def show(row: Row) -> None:
     """A line of the table, and what is wrong below it."""
-    print(f"{row.fault:<{WIDTH}}  " + "  ".join(f"{getattr(row, name):>10,}" for name in COUNTS), flush=True)
+    print(
+        f"{row.fault:<{WIDTH}}  " + "  ".join(f"{getattr(row, name):>{max(10, len(name))},}" for name in COUNTS),
+        flush=True,
+    )
     for problem in row.problems:
         print(f"    {problem}", flush=True)
 
@@ -224,7 +257,10 @@ def show(row: Row) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--quick", action="store_true")
-    print(f"{'fault':<{WIDTH}}  " + "  ".join(f"{name:>10}" for name in COUNTS), flush=True)
+    print(
+        f"{'fault':<{WIDTH}}  " + "  ".join(f"{name.replace('_', ' '):>{max(10, len(name))}}" for name in COUNTS),
+        flush=True,
+    )
     rows = []
     for row in torture(options.parse_args().quick):
         show(row)

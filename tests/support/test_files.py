@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import percepts
 from percepts.support import files
 
 THERE = b"mine"
@@ -154,3 +156,91 @@ def test_a_file_for_a_library_may_be_private_or_as_others_are(tmp_path: Path) ->
         os.umask(before)
     assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+
+
+PACKAGE = Path(percepts.__file__).parent
+METHODS = {
+    "unlink",
+    "rmtree",
+    "rmdir",
+    "removedirs",
+    "rename",
+    "renames",
+    "write_text",
+    "write_bytes",
+    "touch",
+    "copy2",
+}
+METHODS |= {"symlink_to", "hardlink_to", "copytree", "copyfile", "move", "savefig", "save_file", "truncate"}
+FUNCTIONS = {f"os.{name}" for name in ("remove", "replace", "link", "symlink", "open", "truncate")} | {"shutil.copy"}
+ALLOWED = {
+    ("cli/_canary.py", "write_text"): "for developers: the expected numbers of the repository",
+    ("cli/_checks.py", "write_bytes"): "into the draft that `atomic` gives",
+    ("decoders/whisper/_convert.py", "shutil.copy"): "into a folder of a random name that was just made",
+    ("encoders/_openl3_weights.py", "write_bytes"): "into the draft that `atomic` gives",
+    ("encoders/_openl3_weights.py", "write_text"): "into the draft that `atomic` gives",
+    ("encoders/_wheels.py", "open"): "into the draft that `atomic` gives",
+    ("interop/openl3/_npz.py", "open"): "members of an archive",
+    ("runtimes/_kept.py", "write_text"): "into the draft that `atomic` gives",
+    ("runtimes/ncnn.py", "write_bytes"): "into a folder of the caller's that was just made",
+    ("runtimes/ncnn.py", "write_text"): "into a folder of the caller's that was just made",
+    ("stores/npz.py", "open"): "members of an archive",
+    ("stores/remote.py", "truncate"): "a file that is open",
+    ("support/outputs.py", "os.open"): "a pipe or a device that the user named, never a file",
+    ("tasks/_heatmap.py", "savefig"): "into a file that is open",
+    ("training/plots.py", "savefig"): "into a file that is open",
+    ("encoders/_download.py", "truncate"): "a file that is open",
+    ("jobs/exports.py", "open"): "an archive in a file that is open",
+    ("jobs/worker.py", "open"): "the marker that the parent made under a random name",
+}
+"""Calls that write without following this module's rules, each with the reason why nothing of a user's is at risk."""
+
+
+def calls_that_write(tree: ast.AST) -> Iterator[str]:
+    """The calls that write to, rename or remove a file or folder by name."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        method = name.rpartition(".")[2]
+        # `Path.replace` has one word, `str.replace` two, and those of dates and dataclasses have names.
+        renames = method == "replace" and "." in name and len(node.args) == 1 and not node.keywords
+        if name in FUNCTIONS:
+            yield name
+        elif method in METHODS or renames or (method == "open" and opens_to_write(node)):
+            yield method
+
+
+def opens_to_write(node: ast.Call) -> bool:
+    words = [*node.args, *(word.value for word in node.keywords if word.arg == "mode")]
+    modes = [word.value for word in words if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+    return any(set(mode) <= set("rwaxbt+:") and set(mode) & set("wax+") for mode in modes)
+
+
+def test_nothing_else_in_the_package_writes_renames_or_removes() -> None:
+    found = {
+        (path.relative_to(PACKAGE).as_posix(), call)
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).as_posix() != "support/files.py"
+        for call in calls_that_write(ast.parse(path.read_text("utf-8")))
+    }
+    assert not found - ALLOWED.keys(), "go through percepts.support.files, or say in ALLOWED why not"
+    assert not ALLOWED.keys() - found, "these are not there any more"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("p.unlink()", "shutil.rmtree(p)", "os.replace(a, b)", "a.replace(b)", "open(p, 'w')", "p.open(mode='ab')"),
+        *("p.write_text('')", "os.remove(p)", "open(p, 'r+b')", "tarfile.open(p, 'w:')", "figure.savefig(p)"),
+    ],
+)
+def test_such_a_call_is_seen(code: str) -> None:
+    assert list(calls_that_write(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code", ["'a'.replace('a', 'b')", "replace(x, a=1)", "open(p)", "p.open('rb')", "files.copy()"]
+)
+def test_a_call_that_only_reads_is_not(code: str) -> None:
+    assert not list(calls_that_write(ast.parse(code)))

@@ -72,13 +72,14 @@ def _try(area: str, name: str, attempt: Callable[[], str], *, needed: bool = Tru
 def _cache() -> str:
     from ..runtimes import cache_dir
     from ..runtimes._cache import atomic, make_folder
+    from ..support.files import remove_file
 
     folder = cache_dir()
     make_folder(folder)
     probe = folder / ".doctor"
     with atomic(probe) as part:
         part.write_bytes(b"well")
-    probe.unlink()
+    remove_file(probe)
     held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return f"{folder}: {size(held)}, {size(shutil.disk_usage(folder).free)} free"
 
@@ -141,6 +142,7 @@ def _runtimes() -> Iterator[Check]:
 def _run_tiny(runtime: str) -> str:
     """hardswish(x) = x * clip(x + 3, 0, 6) / 6, exported anew so that the exporter is proven too."""
     from ..runtimes import RUNTIMES, Network, graph_path
+    from ..support.files import remove_file
 
     def build() -> Any:
         import torch
@@ -156,7 +158,7 @@ def _run_tiny(runtime: str) -> str:
     finally:
         log.disabled = False
         for left in graph_path(network).parent.glob(f"{graph_path(network).name}*"):  # the graph and its lock
-            left.unlink(missing_ok=True)
+            remove_file(left)
     expected = x * np.clip(x + 3, 0, 6) / 6
     if not np.allclose(y, expected, atol=1e-5):  # a few units in the last place of values up to 4
         raise ArithmeticError(f"expected {expected.round(3).tolist()}, got {y.round(3).tolist()}")

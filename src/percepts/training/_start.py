@@ -14,6 +14,7 @@ from ..encoders import _modules, load
 from ..encoders import spec as find
 from ..encoders._head import Classifying
 from ..errors import WeightsError
+from ..support.files import write_file
 from .recipes import Recipe
 from .stats import NormStats
 
@@ -52,7 +53,7 @@ def begin(
     folder.mkdir(parents=True, exist_ok=True)
     with _modules.quiet():
         model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n", "utf-8")
+    write_file(folder / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
 
 
 def is_ast(base: str | SmallAst) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -19,6 +18,7 @@ from ..encoders._head import Classifying
 from ..encoders._scores import probabilities
 from ..encoders.ast import Ast
 from ..errors import MediaError, MissingExtra
+from ..support.files import write_file
 from ..support.outputs import RECORD, OutputFolder
 from . import plots
 from ._examples import Examples, examples
@@ -203,7 +203,7 @@ class _Work:
         model = self.model.merge_and_unload() if self.model is not self.whole else self.model
         with _modules.quiet():
             model.to("cpu").save_pretrained(output)
-        shutil.copy(start / "preprocessor_config.json", output)
+        write_file(output / "preprocessor_config.json", (start / "preprocessor_config.json").read_bytes())
 
 
 def _with_lora(model: Any, rank: int) -> Any:
