@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from percepts.errors import JobLocked
-from percepts.jobs.directory import LOCK, JobDirectory
+from percepts.jobs.directory import JobDirectory
 from percepts.jobs.entry import Entry
+from percepts.jobs.owned import LOCK
 from percepts.jobs.verify import verify
 from percepts.tasks.embed import embedding
 
