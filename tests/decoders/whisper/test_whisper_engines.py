@@ -176,6 +176,28 @@ def broken(checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint, tmp_path / "broken"))
 
 
+@pytest.mark.parametrize("damaged", ["model.bin", "tokenizer.json", "vocabulary.json", "config.json"])
+def test_a_conversion_that_is_not_what_was_made_is_made_again(
+    damaged: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("ctranslate2")
+    from percepts.decoders.whisper._ct2 import CT2Whisper
+
+    monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
+    CT2Whisper(str(checkpoint), precision="float32", threads=1)
+    (folder,) = (path for path in (tmp_path / "cache/ctranslate2").iterdir() if path.is_dir())
+    good = {path.name: path.read_bytes() for path in folder.iterdir()}
+    data = bytearray(good[damaged])
+    data[len(data) // 2] ^= 1
+    (folder / damaged).write_bytes(data)
+    CT2Whisper(str(checkpoint), precision="float32", threads=1)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == good
+    assert "making it again" in caplog.text
+    (folder / damaged).unlink()
+    CT2Whisper(str(checkpoint), precision="float32", threads=1)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == good
+
+
 def test_a_checkpoint_without_tokenizer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     folder = broken(checkpoint, tmp_path)
     (folder / "tokenizer.json").unlink()
