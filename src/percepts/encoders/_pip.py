@@ -36,9 +36,9 @@ def _run(folder: Path, requirement: str) -> Iterator[int]:
     pip is given `folder` for its temporary files: their size is its progress, whatever pip's version.
     """
     wheels, scratch = folder / "wheels", folder / "scratch"
-    scratch.mkdir()
+    scratch.mkdir(parents=True, mode=0o700)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(wheels)]
-    command += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries=1", "--timeout=20", requirement]
+    command += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries=1", requirement]
     with open_file(folder / "log", "w+b") as output:
         try:
             process = subprocess.Popen(

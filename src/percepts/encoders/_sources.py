@@ -36,7 +36,7 @@ def sources(row: Weights, partial_file: Path, scratch: Path) -> Iterator[Source]
     Args:
         row: what to fetch.
         partial_file: where a download is kept until it is whole, so that the next run goes on from it.
-        scratch: an empty folder that is thrown away.
+        scratch: a folder that is not there yet and is thrown away.
     """
     found = read_indexes()
     for finder, places in ((find_in_links, found.links), (find_in_index, found.indexes)):

