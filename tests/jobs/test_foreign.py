@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +242,57 @@ def test_overwrite_needs_a_manifest_of_percepts(media: Path, tmp_path: Path) -> 
     with pytest.raises(JobError, match=r"manifest\.json"):
         embed(media, out, models=[MODEL], workers=0, overwrite=True)
     assert contents(out).items() >= before.items()
+
+
+@pytest.mark.parametrize("first", ["vectors", "texts"])
+def test_a_directory_without_a_list_of_its_formats_works(
+    first: str, media: Path, jobs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the last release left it: what is byte for byte what would be written is percepts' own, the rest is not."""
+    out = tmp_path / "out"
+    shutil.copytree(jobs / first, out)
+    (out / "formats.jsonl").unlink()
+    made = [path for format in FOLDERS for path in (out / format).rglob("*") if path.is_file()]
+    (edited := next(path for path in made if path.suffix in (".npz", ".srt"))).write_bytes(MINE)
+    command = commands(out, media, ("npz", "jsonl") if first == "vectors" else TEXTS)[0 if first == "vectors" else 8]
+    before = {path: path.read_bytes() for path in made}
+    if first == "vectors":
+        command()
+    else:
+        run(Turns(), media.parent / "talk.wav", out, workers=0, formats=TEXTS)
+    assert {path: path.read_bytes() for path in made} == before and edited.name in caplog.text
+    listed = (out / "formats.jsonl").read_text()
+    assert sum(path.relative_to(out).as_posix() in listed for path in made) >= 3 and edited.name not in listed
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_list_of_formats_is_never_behind_a_kill(seed: int, media: Path, tmp_path: Path) -> None:
+    """Killed at any instant, resumed: every file of a format is listed, and nothing of the user's is touched."""
+    out = tmp_path / "out"
+    moments = random.Random(seed)
+    for _ in range(3):
+        child = os.fork()
+        if not child:
+            signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.02, 0.6))
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            with suppress(BaseException):
+                embed(media, out, models=[MODEL], workers=0, formats=("npz", "jsonl", "webdataset"))
+            os._exit(0)
+        os.waitpid(child, 0)
+        moments.random()
+        put(out, "npz/mine.npz") if (out / "manifest.json").exists() else None
+    embed(media, out, models=[MODEL], workers=0, formats=("npz", "jsonl", "webdataset"))
+    listed = (out / "formats.jsonl").read_text()
+    files = [path for format in VECTORS for path in (out / format).rglob("*") if path.is_file()]
+    assert len(files) >= 4 and all(
+        path.relative_to(out).as_posix() in listed for path in files if path.name != "mine.npz"
+    )
+    assert (out / "npz" / "mine.npz").read_bytes() == MINE and verify(out).ok
+
+
+def test_a_manifest_that_cannot_be_read_is_kept_when_it_is_made_again(media: Path, jobs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(jobs / "vectors", out)
+    (out / "manifest.json").write_bytes(MINE)
+    repair(out, workers=0)
+    assert (out / "manifest.old.json").read_bytes() == MINE and verify(out).ok

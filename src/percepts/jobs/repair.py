@@ -19,7 +19,7 @@ from ..errors import JobDamaged, JobError, JobTooNew, PerceptsError
 from ..stores.manifest import MANIFEST, Part, PartInfo, check_settings
 from ..stores.parquet import OURS, specs
 from ..stores.remote import Remote, located
-from ..support.files import safe_name
+from ..support.files import is_file, keep_file, safe_name
 from ..tasks.settings import upgrade_settings
 from ..tasks.task import Batched, Checked, Whole
 from ..types import Spec
@@ -179,6 +179,9 @@ def _manifest(directory: Path) -> Manifest:
     except JobError as error:
         log.warning("%s: its manifest is made again from its parts: %s", directory, error)
     manifest = _made_again(directory)
+    if is_file(directory / MANIFEST):
+        kept = keep_file(directory / MANIFEST)
+        log.warning("%s: the manifest that cannot be read is kept as %s", directory, kept.name)
     manifest.write(directory)
     return manifest
 

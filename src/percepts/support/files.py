@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -142,6 +143,16 @@ def draft_folder(folder: Path) -> Path:
     made = folder.with_name(f".{folder.name[:80]}.{secrets.token_hex(8)}.part")
     made.mkdir(parents=True)
     return made
+
+
+def keep_file(path: Path) -> Path:
+    """Give a file that is to be replaced another name, which nothing has yet, and return that: `name.old.json`."""
+    for number in itertools.count():
+        kept = path.with_suffix(f".old{number or ''}{path.suffix}")
+        if not os.path.lexists(kept):
+            os.rename(path, kept)
+            return kept
+    raise AssertionError
 
 
 def link_file(source: Path, target: Path) -> None:
