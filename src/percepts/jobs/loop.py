@@ -15,6 +15,7 @@ from .batches import Batcher, Clipped, Over
 from .entry import Entry
 from .orders import Work
 from .progress import Tally
+from .trial import Trial
 from .watchdog import Watchdog
 from .worker import Begun, Done, Finished, Ran
 from .workers import Again, Buffer
@@ -105,6 +106,7 @@ class Run:
     _stale: set[str] = field(default_factory=set)
     _committed: float = field(default_factory=time.monotonic)
     decoded: int = 0
+    trial: Trial = field(default_factory=Trial)
     _runtimes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -126,7 +128,7 @@ class Run:
             with self.tally.clock("decode"):
                 events = crew.buffer.get(IDLE)
         except EOFError:
-            self.flush()
+            self.finish()
             return False
         if not events:
             self.flush()
@@ -137,6 +139,14 @@ class Run:
     def flush(self) -> None:
         """Run what waits for a batch to fill."""
         self._collect(self.batcher.flush())
+
+    def finish(self) -> None:
+        """Run what waits, and believe that what has failed so far did so for reasons of its own: nothing more comes."""
+        self.flush()
+        for clip in self.trial.release():
+            self._keep(clip)
+        for key, entry in self.trial.release_sources():
+            self._end(key, entry)
 
     def commit(self) -> None:
         """Put what there is on disk; rows of sources still in work are marked as such in the manifest."""
@@ -173,8 +183,11 @@ class Run:
                 self.decoded += 1
                 if key not in self._sources:  # it failed before it began
                     self._begin(key, "")
-                self._sources[key].entry = entry
-                self._settle(key)
+                if isinstance(self.task, Whole):
+                    for each in self.trial.take_source(key, entry, self.task):
+                        self._end(*each)
+                else:
+                    self._end(key, entry)
             case Finished(key, entry, records):
                 self._finish(key, entry, records)
             case Ran(runtimes):
@@ -190,10 +203,19 @@ class Run:
         if self.orders[key].again:
             self._stale.add(self.orders[key].uri)
 
+    def _end(self, key: int, entry: Entry) -> None:
+        """The worker is through with it."""
+        self._sources[key].entry = entry
+        self._settle(key)
+
     def _collect(self, results: Iterator[Clipped]) -> None:
         with self.tally.clock("encode"):
             for clip in results:
-                self._keep(clip)
+                if self.trial.over(clip):
+                    self._keep(clip)
+                    continue
+                for each in self.trial.take(clip, self.task):
+                    self._keep(each)
 
     def _keep(self, clip: Clipped) -> None:
         source, uri = self._sources[clip.key], self.orders[clip.key].uri
@@ -246,6 +268,7 @@ class Run:
         """A worker died on it: nothing of this attempt may stay."""
         uri = self.orders[key].uri
         self.batcher.drop(key)
+        self.trial.drop(key)
         if self._sources.pop(key, None) is not None:
             self._rows = [row for row in self._rows if row.record.source != uri]
             self._stale.add(uri)

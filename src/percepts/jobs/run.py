@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +20,9 @@ from ..tasks.task import Batched, Checked, Graphed, Placed, Whole
 from ..timeline.segments import Lines
 from ..windows import Tail
 from .batches import Batcher
+from .canary import rehearse
 from .directory import JobDirectory
+from .gate import Gate
 from .inputs import named
 from .loop import Events, Run, results_of, watched
 from .merge import shard_directory
@@ -194,16 +199,21 @@ def run(
             stores=bool(wanted) and not from_ledger,
         )
         perform = Perform(task, _fetcher(hosts), max_seconds, named([] if from_ledger else wanted, hosts))
+        gate = Gate(iter(orders))
         crew: Events
         if cluster is None:
-            crew = Crew(perform, iter(orders), workers)
+            crew = Crew(perform, iter(gate), workers)
         else:
             crew = cluster.crew(perform, iter(orders), workers, batch_size)
         try:
             with Watchdog(output) as watchdog:
+                if cluster is None and gate.reached(stop, tally):
+                    _rehearse(task, watchdog)
+                gate.open()
                 batcher = Batcher(results_of(task), batch_size, watched(watchdog, orders))
                 Run(task, directory, orders, tally, batcher, frozenset(hung)).drain(crew, stop)
         finally:
+            gate.close()
             crew.close()
         if not stop.is_set():
             remove_file(output / STALLED)
@@ -213,6 +223,30 @@ def run(
         if remote:
             remote.push_beside()
     return report
+
+
+def _rehearse(task: Batched | Whole, watchdog: Watchdog) -> None:
+    """The models that run in this process; a worker that runs one rehearses it there."""
+    if isinstance(task, Batched):
+        with watchdog.over(task.name, ()), _stdout_to_stderr():
+            rehearse(task)
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Keep what C libraries print while they prepare a made-up item out of the job's answer, as workers do."""
+    try:
+        sys.stdout.flush()
+        before = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, ValueError, AttributeError):  # a process without them prints nothing
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 def _share(output: str | Path, number: int, count: int) -> str | Path:

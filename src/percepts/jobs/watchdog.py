@@ -66,7 +66,8 @@ class Watchdog:
         self._held = model, sources, time.monotonic()
         try:
             yield
-            self._known.add(model)
+            if sources:  # of none, it is only a rehearsal: what the first batch has to settle is still to come
+                self._known.add(model)
         finally:
             self._held = None
 
@@ -94,7 +95,11 @@ class Watchdog:
         if self._file:
             with atomic(self._file) as file:
                 file.write(json.dumps(sorted(set(sources))).encode())
-        log.error("%s hangs at %s; the run ends here, start it again to go on", model, ", ".join(sources[:3]))
+        log.error(
+            "%s hangs at %s; the run ends here, start it again to go on",
+            model,
+            ", ".join(sources[:3]) or "a made-up item",
+        )
         with suppress(Exception):  # whatever stands for stderr here
             faulthandler.dump_traceback(sys.stderr)
         os._exit(HUNG)

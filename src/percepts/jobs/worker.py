@@ -11,32 +11,29 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from mimetypes import guess_type
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from .. import media
-from ..errors import EncodeError, MediaError, NotMedia
+from ..errors import EncodeError, MachineError, MediaError, NotMedia, PerceptsError, WeightsError
 from ..media import Probe, Source, is_url, probe
 from ..media._limits import within_limit
 from ..media._source import name_of, open_source
 from ..stores.remote import is_remote
+from ..support.machine import cpu_limit, cpu_used, limit_cpu, limit_data, machine_fault, out_of_memory
 from ..tasks.task import Batched, Piece, Whole, stage
 from ..types import Record
 from . import containers
 from .batches import flaw
+from .canary import rehearse
 from .entry import Entry, Stage, Status
 from .inputs import Named, read_remote
 from .plan import Order, printable
-
-try:
-    import resource
-except ImportError:  # Windows has no such limits
-    resource = None  # type: ignore[assignment]
 
 NOWHERE = (-1, -1)
 """Size and time in the entry of a URL: what it gave once is not asked for again."""
@@ -58,6 +55,14 @@ class Done:
 
     key: int
     entry: Entry | None
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The run cannot go on: what is wrong with the model, or with the machine."""
+
+    error: PerceptsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class Ran:
     runtimes: dict[str, str]
 
 
-Event = Begun | tuple[int, Piece | Record] | Done
+Event = Begun | tuple[int, Piece | Record] | Done | Broken
 
 PARCEL_BYTES = 1 << 20
 PARCEL_SECONDS = 0.25
@@ -97,8 +102,16 @@ class Perform:
         """Whether the model runs here, too."""
         return isinstance(self.task, Whole)
 
+    def rehearse(self) -> None:
+        """Run the model on a made-up item where it runs here; its errors are those of `canary.rehearse`."""
+        if self.whole:
+            rehearse(self.task)
+
     def __call__(self, order: Order) -> Iterator[Event]:
-        """Begun, pieces or records, and at last Done."""
+        """Begun, pieces or records, and at last Done.
+
+        Raises WeightsError or MachineError where no other source would fare better.
+        """
         if order.outcome is not None:
             yield Done(order.key, order.outcome)
             return
@@ -106,7 +119,7 @@ class Perform:
         entry = Entry("", printable(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
         source: Source = order.uri
         notes: list[str] = []
-        found = 0
+        found, starved = 0, False
         try:
             with stage("fetch"):
                 source, entry = self._fetch(order.uri, entry)
@@ -127,9 +140,13 @@ class Perform:
                 entry = replace(entry, status=status, stage="decode", error="TruncatedMedia", message=message)
             elif not found and (why := self.task.why_none(medium)):
                 entry = replace(entry, status="skipped", stage="prepare", message=why)
+        except (WeightsError, MachineError):
+            raise
         except Exception as error:  # whatever one source does must not reach another
-            entry = _failed(entry, error, source)
-        yield Done(order.key, replace(entry, seconds=time.perf_counter() - began))
+            if why := machine_fault(error):
+                raise MachineError(f"at {entry.uri}: {why}") from error
+            entry, starved = _failed(entry, error, source), out_of_memory(error)
+        yield Done(order.key, replace(entry, seconds=time.perf_counter() - began), starved)
 
     def _products(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece | Record]:
         if not isinstance(self.task, Whole):
@@ -229,23 +246,86 @@ def size_of(event: Event) -> int:
 
 CPU_SECONDS = 300
 """Of one order from one event to the next: a decoder that computes longer than that has lost its way."""
-MEMORY = 4 << 30
-"""Bytes that a decode worker may have for itself, or half of the machine's where that is less."""
-
-
-def limit_memory() -> None:
-    """So that one file cannot take the machine's memory: what asks for more gets a MemoryError, which marks it."""
-    if resource is not None:
-        room = min(MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-        resource.setrlimit(resource.RLIMIT_DATA, (room, room))
+MEMORY_LIMIT = "PERCEPTS_WORKER_MEMORY"
+"""Of the environment: bytes that a decode worker may have for itself (`support.machine.memory_limit`)."""
 
 
 def limit_time() -> None:
     """From here on so many seconds of CPU; then the system ends this process."""
-    if resource is not None:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_SECONDS, hard))
+    limit_cpu(CPU_SECONDS)
+
+
+def nearly_spent() -> bool:
+    """Whether so little is left until the machine's own limit of CPU that a file could be blamed for those before."""
+    limit = cpu_limit()
+    if limit is None:
+        return False
+    used = cpu_used()
+    return used > limit / 2 and limit - used < CPU_SECONDS
+
+
+class Marker:
+    """A file that holds the key of the order in work, for the supervisor to read when this process is dead."""
+
+    NONE = -1
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
+    def set(self, key: int) -> None:
+        """This order is in work; NONE: none is."""
+        self._file.seek(0)
+        self._file.write(key.to_bytes(8, "little", signed=True))
+
+    def get(self) -> int:
+        """The key that was set last."""
+        self._file.seek(0)
+        return int.from_bytes(self._file.read(8), "little", signed=True)
+
+
+class _Serving:
+    """Carries out orders one by one, until this process had better be replaced by a fresh one."""
+
+    def __init__(self, perform: Perform, outbox: Outbox, marker: Marker):
+        self._perform, self._outbox, self._marker = perform, outbox, marker
+        self._limited = not perform.whole  # a model has its own measure
+        self._fresh = True
+
+    def work(self, orders: Sequence[Order]) -> bool:
+        """Do them; False where this process is to end, and what is left of them is for another."""
+        if self._fresh:
+            self._perform.rehearse()
+        for order in orders:
+            if not self._fresh and nearly_spent():
+                return self._retire()
+            self._marker.set(order.key)
+            if not self._do(order):
+                return self._retire()
+            self._fresh = False
+        self._outbox.flush()
+        return True
+
+    def _do(self, order: Order) -> bool:
+        """Do one; False where memory ran out, after which the heap of this process is not to be trusted.
+
+        A file is blamed for that only by a process that held no other before.
+        """
+        if self._limited:
+            limit_time()
+        for event in self._perform(order):
+            spoilt = self._limited and isinstance(event, Done) and event.out_of_memory
+            if not spoilt or self._fresh:
+                self._outbox.add(event)
+            if spoilt:
+                return False
+            if self._limited:
+                limit_time()
+        return True
+
+    def _retire(self) -> bool:
+        self._outbox.flush()
+        self._marker.set(Marker.NONE)
+        return False
 
 
 def main() -> None:
@@ -253,28 +333,24 @@ def main() -> None:
     from multiprocessing.connection import Client
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    cpu_limit()  # asked before a lower one is set
     key = bytes.fromhex(os.environ.pop("PERCEPTS_WORKER_KEY"))
-    with Client(sys.argv[1], authkey=key) as connection, open(sys.argv[2], "r+b", buffering=0) as marker:
+    with Client(sys.argv[1], authkey=key) as connection, open(sys.argv[2], "r+b", buffering=0) as file:
         connection.send(os.getpid())
         sys.path[:] = connection.recv()
         perform: Perform = connection.recv()
-        outbox = Outbox(connection.send)
-        limited = not perform.whole  # a model has its own measure
-        if limited:
-            limit_memory()
+        if not perform.whole and (limit := os.environ.get(MEMORY_LIMIT)):
+            limit_data(int(limit))
+        serving = _Serving(perform, Outbox(connection.send), Marker(file))
         with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-            while True:
-                for order in connection.recv():
-                    marker.seek(0)
-                    marker.write(order.key.to_bytes(8, "little"))
-                    if limited:
-                        limit_time()
-                    for event in perform(order):
-                        outbox.add(event)
-                        if limited:
-                            limit_time()
-                outbox.flush()
+            try:
+                while serving.work(connection.recv()):
+                    pass
+            except PerceptsError as error:
+                connection.send([Broken(error)])
 
 
 if __name__ == "__main__":
-    main()
+    from percepts.jobs import worker  # this module again, under its name: what it sends must be known elsewhere
+
+    worker.main()

@@ -11,16 +11,18 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Listener, wait
 from typing import IO, Any
 
+from ..errors import MachineError
 from ..runtimes._rows import SHARE, cores
+from ..support.machine import cpu_limit, fitting_workers, memory_kills, memory_limit
 from .entry import Entry, Stage
 from .plan import Order, printable
-from .worker import Done, Event, Outbox, Perform, size_of
+from .worker import MEMORY_LIMIT, Broken, Done, Event, Marker, Outbox, Perform, size_of
 
 HANDS = 2
 """Hands of orders a worker holds: the one it is at, and the next, so that it never waits for us."""
@@ -32,6 +34,8 @@ BUFFERED_BYTES = 96 << 20
 """Prepared inputs that may wait for the encoder; past that the workers wait."""
 DEATHS = 2
 """A file that took down this many workers is marked and left."""
+STARTS = 3
+"""Workers that may die one after another before they begin with a source; then the run ends."""
 SILENCE = 300.0
 SILENCE_WHOLE = 3600.0
 """Seconds without a word from a worker that holds an order, while nobody makes it wait, before it is replaced. A task
@@ -94,13 +98,14 @@ class Buffer:
 class Crew:
     """Carries out orders in `count` processes, or with count 0 in a thread of this one; results are in `buffer`.
 
-    None: one process a core, or a single one with all cores where it runs the model, too.
+    None: one process a core, as far as memory has room for them, or a single one with all cores where it runs the
+    model, too.
     """
 
     def __init__(self, perform: Perform, orders: Iterator[Order], count: int | None):
         self.buffer = Buffer()
         if count is None:
-            count = 1 if perform.whole else cores()
+            count = 1 if perform.whole else fitting_workers(cores())
         self._stop = threading.Event()
         run: Callable[[], None] = (
             _Supervisor(perform, orders, count, self.buffer, self._stop)
@@ -126,11 +131,15 @@ class Crew:
 
 def _in_thread(perform: Perform, orders: Iterator[Order], buffer: Buffer, stop: threading.Event) -> None:
     outbox = Outbox(lambda events: buffer.put(events, sum(map(size_of, events))))
+    rehearsed = False
     for order in orders:
         if order is LATER:
             outbox.flush()
             stop.wait(0.005)
             continue
+        if not rehearsed:
+            perform.rehearse()
+            rehearsed = True
         for event in perform(order):
             outbox.add(event)
             if stop.is_set():
@@ -146,6 +155,8 @@ class _Worker:
     connection: Connection[Any, Any]
     said: IO[bytes]
     marker: IO[bytes]
+    count: int = 0
+    heard_of: bool = False
     orders: dict[int, Order] = field(default_factory=dict)
     last_of_hand: deque[int] = field(default_factory=deque)
     heard: float = field(default_factory=time.monotonic)
@@ -158,13 +169,13 @@ class _Worker:
 
     def finished(self, key: int) -> None:
         del self.orders[key]
+        self.count += 1
         if key == self.last_of_hand[0]:
             self.last_of_hand.popleft()
 
     def culprit(self) -> Order | None:
         """The order it was at, by its marker; what it finished before and could not tell us of is done again."""
-        self.marker.seek(0)
-        return self.orders.get(int.from_bytes(self.marker.read(8), "little"))
+        return self.orders.get(Marker(self.marker).get())
 
     def end(self) -> None:
         self.process.kill()
@@ -173,15 +184,21 @@ class _Worker:
         self.said.close()
         self.marker.close()
 
+    def wait(self) -> float:
+        """Wait for its end; the seconds of CPU it used, 0.0 where the system does not tell."""
+        if self.process.returncode is None and hasattr(os, "wait4"):
+            with suppress(ChildProcessError):
+                _, status, used = os.wait4(self.process.pid, 0)
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                return used.ru_utime + used.ru_stime
+        self.process.wait()
+        return 0.0
+
     def epitaph(self) -> str:
         """How it ended, with the last line it wrote."""
-        code = self.process.wait()
         if self.silent:
-            return f"the worker that held it gave no sign for {self.silent:.0f} s"
-        self.said.seek(0)
-        last = self.said.read().decode(errors="replace").strip().splitlines()[-1:]
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return f"the worker that held it {how}" + (f": {last[0]}" if last else "")
+            return f"gave no sign for {self.silent:.0f} s"
+        return _ending(self.process, self.said)
 
 
 class _Supervisor:
@@ -196,6 +213,10 @@ class _Supervisor:
         self._awaiting = False
         self._silence = SILENCE_WHOLE if perform.whole else SILENCE
         self._threads = max(1, cores() // count) if perform.whole else 1
+        self._memory = memory_limit(count)
+        self._stillborn = 0
+        self._kills = memory_kills()
+        self._starved: set[int] = set()
 
     def __call__(self) -> None:
         key = secrets.token_bytes(16)
@@ -212,15 +233,25 @@ class _Supervisor:
     def _hire(self, listener: Listener, key: bytes, count: int) -> list[_Worker]:
         processes = {}
         for _ in range(count):
-            process, said, marker = _start(listener.address, key, self._threads)
+            process, said, marker = _start(listener.address, key, self._threads, self._memory)
             processes[process.pid] = process, said, marker
         hired = []
-        for _ in range(count):
-            connection = _accept(listener, [process for process, _, _ in processes.values()])
-            process, said, marker = processes.pop(connection.recv())
-            connection.send(sys.path)
-            connection.send(self._perform)
-            hired.append(_Worker(process, connection, said, marker))
+        try:
+            for _ in range(count):
+                connection = _accept(listener, [(process, said) for process, said, _ in processes.values()])
+                process, said, marker = processes.pop(connection.recv())
+                with suppress(OSError):  # it died: heard of as a closed connection
+                    connection.send(sys.path)
+                    connection.send(self._perform)
+                hired.append(_Worker(process, connection, said, marker))
+        except EOFError as error:
+            raise MachineError(f"workers do not start: {_endings(processes.values())}") from error
+        finally:
+            for process, *files in processes.values():
+                process.kill()
+                process.wait()
+                for file in files:
+                    file.close()
         return hired
 
     def _hand_out(self) -> bool:
@@ -265,9 +296,12 @@ class _Supervisor:
             self._bury(worker)
             self._workers[self._workers.index(worker)] = self._hire(listener, key, 1)[0]
             return
+        worker.heard_of, self._stillborn = True, 0
         for event in parcel:
             if isinstance(event, Done):
                 worker.finished(event.key)
+            elif isinstance(event, Broken):
+                raise event.error
         before = time.monotonic()
         self._buffer.put(parcel, sum(map(size_of, parcel)))
         waited = time.monotonic() - before
@@ -275,9 +309,13 @@ class _Supervisor:
             each.heard += waited
 
     def _bury(self, worker: _Worker) -> None:
-        """The order it was at is blamed; the others go back unharmed."""
-        why = worker.epitaph()
-        culprit = worker.culprit()
+        """The order it was at is blamed, unless the machine is to blame; the others go back unharmed."""
+        used = worker.wait()
+        why, culprit = worker.epitaph(), worker.culprit()
+        if culprit is None:
+            self._count_stillborn(worker, why)
+        elif self._innocent(worker, culprit, used):
+            culprit = None
         for order in worker.orders.values():
             self._buffer.put([Again(order.key)])
             if order is culprit:
@@ -285,9 +323,43 @@ class _Supervisor:
             if order.attempts < DEATHS:
                 self._again.append(order)
             else:
-                message = f"{why}, {order.attempts} times"
+                message = f"the worker that held it {why}, {order.attempts} times"
                 self._buffer.put([Done(order.key, killed(order.uri, "WorkerDied", message, order.attempts))])
         worker.end()
+
+    def _count_stillborn(self, worker: _Worker, why: str) -> None:
+        """MachineError where one after another dies before it begins with a source: no source is to blame for that."""
+        if worker.heard_of:
+            return
+        self._stillborn += 1
+        if self._stillborn >= STARTS:
+            raise MachineError(
+                f"{self._stillborn} workers, one after another, died before their first file; the last one {why}. "
+                "Nothing is wrong with the files; `percepts doctor` looks at this machine"
+            )
+
+    def _innocent(self, worker: _Worker, order: Order, used: float) -> bool:
+        """Whether the system ended it at a limit that the order alone did not reach; MachineError where it did."""
+        code, limit = worker.process.returncode, cpu_limit()
+        if worker.silent or code not in (-signal.SIGKILL, -getattr(signal, "SIGXCPU", signal.SIGKILL)):
+            return False
+        if limit is not None and used > limit - 2:
+            if worker.count:  # files before it used up the most of it
+                return True
+            raise MachineError(
+                f"at {printable(order.uri)}: one process may compute for {limit} s here (`ulimit -t`), and this file "
+                "needs longer; raise the limit, or leave the file out. No file was marked for this"
+            )
+        kills, self._kills = self._kills, memory_kills()
+        if code != -signal.SIGKILL or kills == self._kills:
+            return False
+        if order.key in self._starved:
+            raise MachineError(
+                f"at {printable(order.uri)}: the system ended two workers because memory ran out; take fewer "
+                "--workers, or give this machine or container more memory. No file was marked for this"
+            )
+        self._starved.add(order.key)
+        return True
 
 
 def killed(uri: str, error: str, message: str, attempts: int = 1) -> Entry:
@@ -301,17 +373,40 @@ def killed(uri: str, error: str, message: str, attempts: int = 1) -> Entry:
     return Entry("", printable(uri), "", size, mtime_ns, "error", stage, error, message, attempts=attempts)
 
 
-def _start(address: Any, key: bytes, threads: int) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+def _start(address: Any, key: bytes, threads: int, memory: int) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
     """A fresh interpreter, not a fork: it inherits no threads and does not run the user's main module again."""
-    said, marker = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile()  # noqa: SIM115  # live as long as the worker
+    said, marker = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115  # live as long as the worker
+    Marker(marker).set(Marker.NONE)
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", SHARE)}
-    environment = {**os.environ, **limits, "PERCEPTS_WORKER_KEY": key.hex(), "PYTHONPATH": os.pathsep.join(sys.path)}
+    ours = {"PERCEPTS_WORKER_KEY": key.hex(), "PYTHONPATH": os.pathsep.join(sys.path), MEMORY_LIMIT: str(memory)}
     command = [sys.executable, "-m", "percepts.jobs.worker", str(address), marker.name]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    process = subprocess.Popen(
+        command, env={**os.environ, **limits, **ours}, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+    )
     return process, said, marker
 
 
-def _accept(listener: Listener, processes: list[subprocess.Popen[bytes]]) -> Connection[Any, Any]:
+def _ending(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
+    """How a process ended, with the last line it wrote."""
+    code = process.wait()
+    said.seek(0)
+    last = said.read().decode(errors="replace").strip().splitlines()[-1:]
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+    return how + (f": {last[0]}" if last else "")
+
+
+def _endings(processes: Iterable[tuple[Any, ...]]) -> str:
+    """How those that have ended did."""
+    return "; ".join(sorted({f"one {_ending(process, said)}" for process, said, *_ in processes if _ended(process)}))
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=1.0)
+    return process.returncode is not None
+
+
+def _accept(listener: Listener, processes: list[tuple[subprocess.Popen[bytes], IO[bytes]]]) -> Connection[Any, Any]:
     """Wait for one of them to call; an error where one ended before it did."""
     # Listener.accept has no timeout: a closing process cannot call, so wait on it beside the accept.
     caller: list[Connection[Any, Any]] = []
@@ -319,8 +414,11 @@ def _accept(listener: Listener, processes: list[subprocess.Popen[bytes]]) -> Con
     thread.start()
     while thread.is_alive():
         thread.join(timeout=0.2)
-        if thread.is_alive() and all(process.poll() is not None for process in processes):
-            raise RuntimeError("decode workers do not start; try --workers 0, and `percepts doctor`")
+        if thread.is_alive() and all(process.poll() is not None for process, _ in processes):
+            raise MachineError(
+                f"workers do not start: {_endings(processes)}. Nothing is wrong with the files; try --workers 0, and "
+                "`percepts doctor`"
+            )
     if not caller:
-        raise RuntimeError("a decode worker could not be reached; try --workers 0")
+        raise MachineError("a worker could not be reached; try --workers 0")
     return caller[0]

@@ -18,6 +18,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from ..errors import DecodeError, TruncatedMedia
+from ..support.machine import machine_fault, out_of_memory
 from ._limits import SecondsLimit
 from ._source import Source, name_of, open_source
 
@@ -47,6 +48,7 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
                 file, "r", format=_DEMUXERS.get(format, format), metadata_errors="replace", buffer_size=2**16
             )
         except (FFmpegError, ValueError, OSError) as error:
+            _check_memory(error, source)
             if not _is_damage(error):
                 raise
             reason = _unfinished(source, format) or _said(error)
@@ -55,6 +57,7 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
             try:
                 yield container
             except (FFmpegError, OSError) as error:  # some of the first are of the second, and none says which file
+                _check_memory(error, source)
                 if not _is_damage(error):
                     raise
                 raise DecodeError(f"{name_of(source)}: damaged {format}: {_said(error)}") from error
@@ -62,7 +65,21 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
 
 def _is_damage(error: Exception) -> bool:
     """Whether it is the file's fault and not the system's: a place that no file has is a damaged number."""
+    if machine_fault(error):
+        return False
     return not isinstance(error, OSError) or isinstance(error, FFmpegError) or error.errno == errno.EINVAL
+
+
+def _check_memory(error: Exception, source: Source) -> None:
+    """Raise MemoryError for what FFmpeg says where memory ran out."""
+    if out_of_memory(error):
+        raise MemoryError(f"{name_of(source)}: memory ran out: {_said(error)}") from error
+
+
+def _check_machine(error: FFmpegError) -> None:
+    """Raise the error again where no packet can be the cause; "try again" may be a decoder's way to refuse one."""
+    if machine_fault(error) or (out_of_memory(error) and error.errno != errno.EAGAIN):
+        raise error
 
 
 def _unfinished(source: Source, format: str) -> str | None:
@@ -139,6 +156,7 @@ class Track:
                 if packet.stream.index == self.stream.index:  # stream_index is 0 on the packet that flushes
                     yield packet
         except FFmpegError as error:
+            _check_machine(error)
             self.fault = error
 
     def _note(self, packet: Packet[Stream]) -> None:
@@ -158,6 +176,7 @@ class Track:
         try:
             frames = packet.decode()
         except FFmpegError as error:
+            _check_machine(error)
             self.fault, self._holes = error, self._holes + 1
             return None
         if frames:

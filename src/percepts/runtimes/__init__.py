@@ -10,7 +10,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -26,7 +28,7 @@ from ._cache import cache_dir
 from ._kept import digest_of, made_once, read_record, write_record
 from ._network import Network, Runner, disagreement
 
-__all__ = ["RUNTIMES", "Deferred", "Network", "Runner", "cache_dir", "start"]
+__all__ = ["RUNTIMES", "Deferred", "Network", "Runner", "cache_dir", "rehearsal", "start"]
 
 log = logging.getLogger(__name__)
 
@@ -133,19 +135,50 @@ def start(
     """
     _check(threads)
     if runtime != "auto":
-        return runtime, _known(runtime).make(network, threads)
-    measured = [name for name, row in RUNTIMES.items() if row.measured]
-    installed = [name for name in network.candidates or measured if RUNTIMES[name].installed]
-    if len(installed) == 1:
-        return installed[0], RUNTIMES[installed[0]].make(network, threads)
-    from ._choose import choose
+        return runtime, (ready or {}).get(runtime) or _known(runtime).make(network, threads)
+    installed = _installed(network)
 
     def make(name: str) -> Runner:
         return (ready or {}).get(name) or RUNTIMES[name].make(network, threads)
 
+    if len(installed) == 1:
+        return installed[0], make(installed[0])
+    from ._choose import choose
+
     batch = _measurable(network, inputs)
     name, runner = choose(network, installed, make, _choice(network, batch), batch)
     return name, runner or make(name)
+
+
+def _installed(network: Network) -> list[str]:
+    """Return what `auto` chooses between here."""
+    measured = [name for name, row in RUNTIMES.items() if row.measured]
+    return [name for name in network.candidates or measured if RUNTIMES[name].installed]
+
+
+def _likely(network: Network) -> str:
+    """Return what `auto` will most likely run a network on: what is remembered for full batches, or the first."""
+    from ._choose import remembered
+
+    batch = {name: np.repeat(value, MOST, axis=0) for name, value in network.example.items()}
+    kept, installed = remembered(_choice(network, _measurable(network, batch))), _installed(network)
+    return kept if kept in installed else installed[0]
+
+
+_rehearsing: ContextVar[bool] = ContextVar("_rehearsing", default=False)
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """Load and run networks without settling what `auto` runs them on: that is for the first real batch to settle.
+
+    What is loaded here is not loaded again, if that is what is chosen.
+    """
+    token = _rehearsing.set(True)
+    try:
+        yield
+    finally:
+        _rehearsing.reset(token)
 
 
 def _choice(network: Network, batch: Inputs) -> Path:
@@ -232,6 +265,7 @@ class Deferred:
         self._started: tuple[str, Runner] | None = None
         self._untried: Network | None = None
         self._worked = 0.0
+        self._ready: dict[str, Runner] = {}
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -240,6 +274,8 @@ class Deferred:
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output."""
+        if _rehearsing.get():
+            return self._rehearse()(inputs)
         run, begun = self._start(inputs)[1], time.perf_counter()
         outputs = run(inputs)
         self._worked += time.perf_counter() - begun
@@ -255,13 +291,25 @@ class Deferred:
         """The sha256 of the ONNX graph that runs now; "" where none does: torch needs none, or nothing ran yet."""
         return str(getattr(self._started[1], "graph", "")) if self._started else ""
 
+    def _rehearse(self) -> Runner:
+        """Return a runner of the network; which one the batches to come will have stays open."""
+        with self._lock:
+            if self._started is not None:
+                return self._started[1]
+            if not self._ready:
+                network = self._network()
+                name = _likely(network) if self._wanted == "auto" else self._wanted
+                self._ready[name] = _known(name).make(network, self._threads)
+            return next(iter(self._ready.values()))
+
     def _start(self, inputs: Inputs | None = None) -> tuple[str, Runner]:
         with self._lock:
             if self._started is None:
                 network = self._network()
                 self._untried = network if self._wanted == "auto" and _open(network, inputs) else None
                 wanted = self._wanted if self._untried is None else "torch"
-                self._started = start(network, wanted, self._threads, inputs)
+                self._started = start(network, wanted, self._threads, inputs, self._ready)
+                self._ready = {}
             elif self._untried is not None and inputs is not None and self._worked >= WORTH:
                 self._started = start(self._untried, "auto", self._threads, inputs, dict([self._started]))
                 self._untried = None

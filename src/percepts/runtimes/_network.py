@@ -71,14 +71,6 @@ def split(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
     return [{name: value[i : i + size] for name, value in inputs.items()} for i in range(0, count, size)]
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Python's own, torch's of a GPU, which has no name without importing torch, and what allocators say on a CPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in said or "bad_alloc" in said)
-
-
 TRUST = 1e-3
 """Of the largest number of an output: other kernels differ by a hundredth of that in float32."""
 

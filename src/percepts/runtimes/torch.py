@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from ..errors import EncodeError
+from ..support.machine import out_of_memory
 from ..types import Inputs
-from ._network import Network, out_of_memory, split, stack
+from ._network import Network, split, stack
 from ._rows import cores
 from ._streams import Streams
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from ._pyannote import Pyannote
 from ._recording import RATE, Recording
 from .diarize import Backend, Diarizer, Vad, diarizer
 from .settings import arguments, only
+from .task import Fields
 
 
 def diarizing(
@@ -65,6 +66,10 @@ class Diarizing:
         for turn in self.diarizer.listen(recording.blocks()).turns:
             yield Record(recording.name, turn.start, turn.stop, self.diarizer.name, "audio", speaker=turn.speaker)
         notes += recording.notes
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+        """Return what hears a made-up voice."""
+        return self.diarizer.rehearsals()
 
     def why_none(self, medium: Probe) -> str:
         """Why there is no turn; that nobody speaks in it is a result."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,9 +11,11 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from ..encoders import current_spec
+from ..encoders._canary import CANARY_KINDS
 from ..encoders._graph import graph_of
 from ..errors import LabelsError, TruncatedMedia, WrongMedium
 from ..media import Probe, Source, probe
+from ..runtimes import rehearsal
 from ..timeline.intervals import intervals
 from ..types import Encoder, Inputs, Kind, Record, Segment, Spec
 from .embed import Embed
@@ -85,6 +87,16 @@ class Labelling(ABC):
     def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
         """The best labels of each row of a batch."""
         return [self.best(row) for row in self._scored(inputs)]
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[Fields]]]:
+        """Return what labels a made-up clip."""
+        spec = self.cut.specs[0]
+        return {spec.name: self._rehearse} if spec.kind in CANARY_KINDS else {}
+
+    def _rehearse(self) -> Sequence[Fields]:
+        inputs = self.cut.canary(self.cut.specs[0])
+        with rehearsal():
+            return [self.best(row) for row in self.probabilities(inputs)]
 
     def best(self, row: np.ndarray) -> Fields:
         """(labels,) probabilities to the labels kept, best first; equal ones in the order of the model."""

@@ -7,7 +7,7 @@ affair: its pipelines name classes in a YAML file and their weights are pickles,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +22,7 @@ from ..types import Clip, Segment
 from ._recording import RATE
 from ._voices import Found
 from .settings import COUNT, NO_SETTING, to_settings
+from .task import Fields
 
 BLOCK, OVERLAP = 1800.0, 60.0
 """Seconds that it looks at at once, and by which two of those overlap; speech.md's figures."""
@@ -55,6 +56,14 @@ class Pyannote:
     def settings(self) -> dict[str, Any]:
         """Everything that changes a result, as far as it can be told without loading it."""
         return {"backend": "pyannote", **to_settings(self)}
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+        """Return what loads the pipeline; what it makes of a sound without voices is its own affair."""
+        return {self.name: self._rehearse}
+
+    def _rehearse(self) -> Iterable[Fields]:
+        self._pipeline()
+        return ()
 
     def listen(self, sound: Iterable[Clip]) -> Found:
         """Blocks of one stream, mono at 16 kHz, to who speaks when in it; turns may overlap."""

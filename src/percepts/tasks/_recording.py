@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..errors import TruncatedMedia
 from ..features.resample import resample
 from ..media import Source, mono, stream_audio
@@ -12,6 +14,11 @@ from ..types import Clip
 
 RATE = 16_000
 """Hz of all models of speech here."""
+
+
+def noise() -> Clip:
+    """Return a second of made-up sound, by which it can be seen whether a model of speech runs at all."""
+    return Clip(np.random.default_rng(0).uniform(-0.1, 0.1, (1, RATE)).astype(np.float32), "audio", float(RATE))
 
 
 @dataclass(slots=True)

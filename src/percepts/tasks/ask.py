@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ..decoders.generation import Generation
 from ..decoders.tables import is_table
 from ..errors import QuestionError, TruncatedMedia
 from ..media import Probe, Source, probe
+from ..runtimes import rehearsal
 from ..runtimes._network import split
 from ..types import Clip, Inputs, Kind, Record, Spec
 from .caption import ROWS, of_one
@@ -109,6 +110,22 @@ class Questions:
             {"text": answer.text, "score": answer.score, "labels": (self.questions[number],), "box": answer.box}
             for number, answer in self.answers(inputs)
         ]
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[Fields]]]:
+        """Return what writes the first word of an answer on a made-up picture."""
+        return {self.specs[0].name: self._rehearse}
+
+    def _rehearse(self) -> Sequence[Fields]:
+        spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
+        from ..decoders.document import LayoutLM, words_of
+
+        if isinstance(self.model, LayoutLM):  # a made-up page, since no OCR finds a word in a made-up picture
+            page = np.full((32, 32, 3), 255, np.uint8)
+            inputs = self.model.page(page, words_of([("word", (0.0, 0.0, 16.0, 16.0))]))
+        else:
+            inputs = self.cut.canary(spec)
+        with rehearsal():
+            return brief.results(spec.name, {**inputs, "question": np.zeros(1, np.int64)})
 
     def answers(self, inputs: Inputs) -> list[tuple[int, Any]]:
         """(number of the question, Text) of each row."""

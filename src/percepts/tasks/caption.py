@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..decoders._families import CAPTION, current_spec, resolve
 from ..decoders.generation import Generation
 from ..errors import WrongMedium
 from ..media import Probe, Source, probe
+from ..runtimes import rehearsal
 from ..runtimes._network import split
 from ..types import Inputs, Record, Spec
 from . import task as tasks
@@ -71,6 +72,16 @@ class Captions:
             for part in split(inputs, ROWS)
             for text in captioner.caption(part, self.options, prefix=self.prefix, prompt=self.prompt)
         ]
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[Fields]]]:
+        """Return what writes the first word about a made-up picture."""
+        return {self.specs[0].name: self._rehearse}
+
+    def _rehearse(self) -> Sequence[Fields]:
+        spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
+        inputs = self.cut.canary(spec)
+        with rehearsal():
+            return brief.results(spec.name, inputs)
 
 
 def job(

@@ -13,10 +13,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ..encoders import load
+from ..encoders._canary import canary_clip
+from ..encoders.pooling import vectors
 from ..encoders.silero import Silero
 from ..errors import JobError, NotMedia
 from ..features.resample import resample
 from ..media import Source, mono
+from ..runtimes import rehearsal
 from ..timeline.assignment import best_pairs
 from ..timeline.clusters import Count, Likeness
 from ..timeline.speakers import merged
@@ -24,9 +27,10 @@ from ..types import Clip, Encoder, Segment, Spec
 from ..windows.speech import Detector, Energy, Rules, speech
 from ._following import Following, Told
 from ._pyannote import Pyannote
-from ._recording import RATE, Recording
+from ._recording import RATE, Recording, noise
 from ._voices import Found, Region, Voices, blocks, told_apart
 from .settings import COUNT, setting, to_settings
+from .task import Fields
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +214,18 @@ class Diarizer:
             tuple(turns),
             {name: vector for name, vector in vectors.items() if name in spoken},
         )
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+        """Return what hears a made-up voice."""
+        return {MODEL: self._rehearse}
+
+    def _rehearse(self) -> Iterable[Fields]:
+        encoder = load(MODEL)
+        with rehearsal():
+            for _ in speech(detector_of(self.vad), RULES)([noise()]):
+                pass
+            found = vectors(encoder, encoder.prepare([canary_clip(encoder.spec)]))
+        return [{"vector": vector} for vector in found]
 
     def follow(self, sound: Iterable[Clip]) -> Iterator[Segment]:
         """Blocks of one stream, mono at 16 kHz, to turns as they are certain; known voices are not looked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
@@ -12,11 +13,13 @@ import numpy as np
 from .. import media
 from ..encoders import current_spec, judge, load
 from ..encoders import spec as find
+from ..encoders._canary import CANARY_KINDS, canary_clip
 from ..encoders._graph import graph_of
 from ..encoders.pooling import vectors
 from ..errors import EncodeError, TruncatedMedia
 from ..features.resample import resample
 from ..media import Probe, Source
+from ..runtimes import rehearsal
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
 from ..windows import Tail, fixed
 from . import task as tasks
@@ -118,12 +121,28 @@ class Embed:
 
     def vectors(self, model: str, inputs: Inputs) -> np.ndarray:
         """(B, dim) float32 of prepared inputs; EncodeError where the model breaks its own promise."""
+        found = self._vectors(model, inputs)
+        self._ran.add(model)
+        return found
+
+    def _vectors(self, model: str, inputs: Inputs) -> np.ndarray:
         encoder = self.encoder(next(spec for spec in self.specs if spec.name == model))
         found = vectors(encoder, inputs)
-        self._ran.add(model)
         if found.shape[1:] != (encoder.spec.dim,):
             raise EncodeError(f"{model} gave vectors of shape {found.shape}, expected (B, {encoder.spec.dim})")
         return found
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[Fields]]]:
+        """Return, by encoder, what gives the vector of a made-up clip."""
+        return {spec.name: partial(self._rehearse, spec) for spec in self.specs if spec.kind in CANARY_KINDS}
+
+    def _rehearse(self, spec: Spec) -> Sequence[Fields]:
+        with rehearsal():
+            return [{"vector": vector} for vector in self._vectors(spec.name, self.canary(spec))]
+
+    def canary(self, spec: Spec) -> Inputs:
+        """Return the inputs of one made-up clip of the kind that an encoder takes."""
+        return self.encoder(spec).prepare([canary_clip(spec)])
 
     def at_least(self, spec: Spec) -> int | None:
         """Shortest side in pixels to decode to. Twice the target: at once the target vectors drift (cosine 0.97)."""

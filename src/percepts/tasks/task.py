@@ -112,6 +112,17 @@ class Checked(Protocol):
         """Raise the error that every source would meet."""
 
 
+@runtime_checkable
+class Rehearsed(Protocol):
+    """A task whose models can be tried before any source is looked at."""
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+        """Return, by model, what loads it and runs it on one made-up item; the results are for nobody.
+
+        It must leave later results as they are, to the last bit: `percepts.runtimes.rehearsal`.
+        """
+
+
 class Gatherer(Protocol):
     """Takes the records of one source by one model, and gives one."""
 

@@ -8,20 +8,22 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
-from ..decoders.engines import Engine
+from ..decoders.engines import Engine, WhisperEngine
 from ..decoders.loading import ENGINES, SPHINX, Chosen, check_installed, choose_engine
 from ..decoders.transcribe import check_engine, transcribe_stream
 from ..decoders.transcript import Trace, TranscribeOptions, Transcript
 from ..errors import JobError, UnknownModel
 from ..media import Probe, Source
+from ..runtimes import rehearsal
 from ..timeline.assign import assign
 from ..timeline.clusters import Count
 from ..types import Clip, Record, Segment, Spec
-from ..windows.speech import Detector
+from ..windows.speech import Detector, Rules, speech
 from ._alongside import Alongside
-from ._recording import RATE, Recording
+from ._recording import RATE, Recording, noise
 from .diarize import Diarizer, Vad, count_of, detector_of
 from .settings import arguments, only, setting, to_settings
+from .task import Fields
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +265,23 @@ class Transcribe:
             self.model.check(self.options, self._detector())
         else:
             check_engine(self.model, self.options, self._detector())
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+        """Return what hears a second of made-up sound: with the detector, with the model, and with who tells voices."""
+        own = {} if self.diarizer is None else self.diarizer.rehearsals()
+        return {self.model.name: self._rehearse, **own}
+
+    def _rehearse(self) -> Iterable[Fields]:
+        sound = noise()
+        if (detector := self._detector()) is not None:
+            for _ in speech(detector, Rules())([sound]):
+                pass
+        engine = self.engine()
+        brief = TranscribeOptions(temperatures=(0.0,), max_tokens=1 if isinstance(engine, WhisperEngine) else None)
+        with rehearsal():
+            for _ in transcribe_stream(engine, [sound], brief):
+                pass
+        return ()
 
     def engine(self) -> Engine:
         """The engine, made once in this process."""

@@ -20,6 +20,7 @@ from ..windows import Tail
 from ._labelling import Judged, Labelled, Labelling, checked_labels
 from .embed import Embed
 from .settings import setting
+from .task import Fields
 
 DEFAULT_MODEL = "conse"
 """Pictures and film frames; needs no hub. For sound name one, such as clap-fused."""
@@ -45,6 +46,10 @@ class ZeroShot(Labelling):
         assert isinstance(encoder, Compares)
         cosines = normalise(vectors(encoder, inputs)) @ self._directions.T
         return judged(encoder.temperature, self.judged).probabilities(cosines)
+
+    def _rehearse(self) -> Sequence[Fields]:
+        _ = self._directions  # as any batch will need them: kept, so not made in a rehearsal
+        return super()._rehearse()
 
     @cached_property
     def _directions(self) -> np.ndarray:
