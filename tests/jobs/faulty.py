@@ -16,7 +16,7 @@ from percepts.types import Clip, Frames, Inputs, Spec
 
 NAMES = (
     "Raising", "NotFinite", "Flaky", "Small", "Aborting", "Hanging", "DyingLate", "Slow", "Stuck", "Deaf", "Greedy",
-    "Busy", "Impatient", "Absent", "Talking",
+    "Busy", "Impatient", "Absent", "Talking", "Spinning",
 )  # fmt: skip
 RED = np.array([255, 0, 0], np.uint8)
 
@@ -139,6 +139,15 @@ class Busy(FakeImage):
         worker.CPU_SECONDS = 1
         if any(map(is_red, clips)):
             worker.limit_time()
+        while any(map(is_red, clips)):
+            pass
+        return super().prepare(clips)
+
+
+class Spinning(FakeImage):
+    """Decoding a red picture computes for ever."""
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
         while any(map(is_red, clips)):
             pass
         return super().prepare(clips)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from percepts.runtimes import Network
-from percepts.runtimes._network import out_of_memory
 from percepts.runtimes._streams import Streams
 from percepts.runtimes.torch import TorchRunner, device
+from percepts.support.machine import out_of_memory
 
 
 def test_parts_come_back_in_order_as_float32() -> None:

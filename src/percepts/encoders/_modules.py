@@ -13,7 +13,7 @@ import transformers
 from torch import nn
 
 from ..errors import WeightsError
-from ..runtimes._network import out_of_memory
+from ..support.machine import out_of_memory
 from ._checkpoint import Checkpoint
 from ._picture import Pixels
 

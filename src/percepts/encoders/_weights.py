@@ -89,11 +89,16 @@ def state(name: str) -> str:
         return f"{name}, which is not here" if os.path.isabs(name) else f"{name}, which is not here or not whole"
     if not _checkpoint.is_checkpoint(name):
         return str(path(name))
-    folder = _checkpoint.folder(name)
-    wrong = [
-        f"{file.name}: {why}" for file in sorted(folder.glob("*.safetensors")) if (why := _checkpoint.damage(file))
-    ]
-    return f"{folder}" + (f" ({', '.join(wrong)})" if wrong else "")
+    found = damage(name)
+    return f"{_checkpoint.folder(name)}" + (f" ({found})" if found else "")
+
+
+def damage(name: str) -> str:
+    """Return which files of a checkpoint are cut, and by how much, as their headers tell; "" for none."""
+    if not _checkpoint.is_checkpoint(name) or not present(name):
+        return ""
+    files = sorted(_checkpoint.folder(name).glob("*.safetensors"))
+    return ", ".join(f"{file.name}: {why}" for file in files if (why := _checkpoint.damage(file)))
 
 
 def digest(names: Iterable[str]) -> str:

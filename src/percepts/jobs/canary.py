@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..encoders._weights import state
+from ..encoders._weights import damage, state
 from ..errors import EncodeError, MachineError, MediaError, PerceptsError, WeightsError
 from ..support.machine import machine_fault, out_of_memory
 from ..tasks.task import Rehearsed, Task
@@ -27,6 +27,8 @@ def rehearse(task: Task) -> None:
                 if why := flaw(**fields):
                     raise EncodeError(f"it gave {why} for a made-up item")
         except Exception as error:
+            if isinstance(error, WeightsError) and any(map(damage, _weights(task, model))):
+                raise model_fault(task, model, str(error)) from error
             if isinstance(error, PerceptsError) and not isinstance(error, EncodeError | MediaError):
                 raise
             raise _fault(task, model, error) from error
@@ -47,7 +49,7 @@ def _fault(task: Task, model: str, error: Exception) -> PerceptsError:
 
 def model_fault(task: Task, model: str, said: str) -> WeightsError:
     """Return the error of a model that cannot be run, with its files and what is wrong with them."""
-    names = [name for spec in task.specs if spec.name == model for name in spec.weights] or _weights(task, model)
+    names = _weights(task, model)
     found = f" Its weights: {'; '.join(map(state, names))}." if names else ""
     local = all(os.path.isabs(name) for name in names)
     cure = (
@@ -60,7 +62,9 @@ def model_fault(task: Task, model: str, said: str) -> WeightsError:
 
 
 def _weights(task: Task, model: str) -> list[str]:
-    """Return the names of the weights that the settings of a task tell for a model."""
+    """Return the names of the weights of a model, as its row or the settings of the task tell them."""
+    if names := [name for spec in task.specs if spec.name == model for name in spec.weights]:
+        return names
     told = task.settings().get("models", {}).get(model, {})
     weights = told.get("weights") if isinstance(told, dict) else None
     return list(weights) if isinstance(weights, dict) else []

@@ -182,18 +182,14 @@ def cpu_limit() -> int | None:
 
     Asked once, before a lower limit is set by `limit_cpu`.
     """
-    if resource is None:
-        return None
-    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_CPU) if limit != resource.RLIM_INFINITY]
-    return min(limits, default=None)
+    limits = () if resource is None else resource.getrlimit(resource.RLIMIT_CPU)
+    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)
 
 
 def cpu_used() -> float:
     """Return the seconds of CPU that this process has used."""
-    if resource is None:
-        return 0.0
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    used = None if resource is None else resource.getrusage(resource.RUSAGE_SELF)
+    return 0.0 if used is None else used.ru_utime + used.ru_stime
 
 
 def limit_cpu(seconds: int) -> None:
