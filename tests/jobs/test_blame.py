@@ -67,6 +67,7 @@ def test_a_head_of_the_wrong_shape_is_the_models(photos: Photos, tmp_path: Path)
     assert nothing_is_written(tmp_path / "v")
 
 
+@pytest.mark.timeout(600)
 def test_a_model_that_takes_sources_whole_fails_in_its_worker_and_no_source_is_to_blame(
     tmp_path: Path,
 ) -> None:
