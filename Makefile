@@ -40,6 +40,7 @@ test-slow: $(VENV)/.has-dev
 torture: $(VENV)/.has-dev
 	$(BIN)/python tests/jobs/torture.py
 	$(BIN)/python tests/jobs/fuzz.py
+	PERCEPTS_FUZZ=2000 $(BIN)/python -m pytest -q -n0 --timeout 3600 tests/jobs/test_manifest_fuzz.py
 
 check: $(VENV)/.has-dev
 	$(BIN)/ruff format --check .

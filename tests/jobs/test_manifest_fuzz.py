@@ -124,7 +124,8 @@ def call(*arguments: str) -> int:
 
 def facts(manifest: dict[str, Any]) -> Any:
     files = [info for part in manifest["parts"] for info in (*part["data"].values(), part["ledger"]) if info]
-    return sorted(files, key=lambda info: str(info["name"])), manifest["counts"]
+    counts = {name: number for name, number in manifest["counts"].items() if number}  # none is 0
+    return sorted(files, key=lambda info: str(info["name"])), counts
 
 
 COMMANDS = ("verify", "embed", "search", "repair", "merge", "read")

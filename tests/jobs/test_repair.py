@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tables import Photos, ledger, rows
 from toytasks import Colours
 from typer.testing import CliRunner
 
 from percepts.cli import app
-from percepts.errors import JobDamaged, JobError
+from percepts.errors import JobDamaged, JobError, PerceptsError
 from percepts.jobs import loop as loop_module
 from percepts.jobs import worker as worker_module
 from percepts.jobs.repair import repair
@@ -182,3 +186,43 @@ def test_rows_that_the_manifest_counts_wrong_are_told(photos: Photos, tmp_path: 
     path.write_text(path.read_text().replace('"next_part": 1', '"next_part": 0'))
     with pytest.raises(JobDamaged, match="next_part"):
         verify(tmp_path / "v")
+
+
+def _renamed(table: pa.Table) -> pa.Table:
+    return table.rename_columns(["address" if name in ("uri", "source") else name for name in table.column_names])
+
+
+def _filled(name: str, value: Any) -> Callable[[pa.Table], pa.Table]:
+    def fill(table: pa.Table) -> pa.Table:
+        if name not in table.column_names:
+            return table.append_column("more", pa.array([1] * len(table)))
+        return table.set_column(table.column_names.index(name), name, pa.array([value] * len(table)))
+
+    return fill
+
+
+@pytest.mark.parametrize("folder", ["ledger", f"data/{MODEL}"])
+@pytest.mark.parametrize(
+    "change",
+    [_renamed, _filled("uri", None), _filled("uri", 5), _filled("source", None), _filled("start", None),
+     _filled("sha256", "zz"), _filled("status", "fine"), _filled("rows", -1), _filled("size", "x")],
+)  # fmt: skip
+def test_a_table_of_a_stranger_with_the_right_digest_is_an_error_and_no_traceback(
+    photos: Photos, tmp_path: Path, folder: str, change: Callable[[pa.Table], pa.Table]
+) -> None:
+    out = tmp_path / "v"
+    embed(photos(3), out, models=[MODEL], workers=0)
+    path, manifest = out / folder / "part-000000.parquet", out / "manifest.json"
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(change(table), path, write_page_checksum=True)
+    raw = json.loads(manifest.read_text())
+    part = raw["parts"][0]
+    info = part["ledger"] if folder == "ledger" else part["data"][MODEL]
+    info |= {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest.write_text(json.dumps(raw))
+    harmless = change(table).column_names[-1] == "more"  # this one has no such column
+    assert verify(out).ok == harmless
+    for command in (["embed", str(photos(3)), "-m", MODEL, "-o", str(out)], ["search", str(out), "red"]):
+        result = CliRunner().invoke(app, command)
+        assert isinstance(result.exception, PerceptsError | SystemExit | None)
+    assert repair(out, workers=0).verdict.ok

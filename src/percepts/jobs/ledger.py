@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ..errors import JobDamaged
 from ..stores.manifest import MANIFEST, SCHEMA, Part, read_manifest
 from ..stores.parquet import read_part
 from ..support.files import atomic
@@ -85,7 +87,33 @@ def batches(directory: Path, manifest: Manifest, *, columns: Sequence[str] | Non
     """Every committed ledger entry, in order."""
     for part in manifest.parts:
         if part.ledger:
-            yield from read_part(directory / part.ledger.name, columns)
+            yield from ledger_batches(directory / part.ledger.name, columns)
+
+
+def ledger_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Read one part of the ledger. JobDamaged where a column, a status or a digest is none that percepts writes."""
+    for batch in read_part(path, columns):
+        if why := _flaw(batch, COLUMNS.names if columns is None else columns):
+            raise JobDamaged(f"{path}: {why}; `percepts verify` lists all damage, with --repair it is mended")
+        yield batch
+
+
+def _flaw(batch: pa.RecordBatch, columns: Sequence[str]) -> str:
+    for name in columns:
+        type = COLUMNS.field(name).type
+        found = batch.schema.field(name).type if name in batch.schema.names else "none"
+        if found != type:
+            return f"expected a column {name!r} of type {type}, found {found}"
+        if batch.column(name).null_count:
+            return f"the column {name!r} has empty cells"
+        if name in _TEXTS and not pc.all(pc.match_substring_regex(batch.column(name), _TEXTS[name])).as_py():
+            return f"the column {name!r} has a value that percepts does not write"
+        if name == "rows" and len(batch) and pc.min(batch.column(name)).as_py() < 0:
+            return "a negative number of rows"
+    return ""
+
+
+_TEXTS = {"status": "^(ok|error|skipped)$", "sha256": "^([0-9a-f]{64})?$"}
 
 
 def entries(directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

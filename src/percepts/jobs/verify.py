@@ -20,7 +20,7 @@ from ..stores.manifest import PartInfo
 from ..stores.parquet import read_part, specs, vectors
 from ..stores.remote import as_stored
 from ..types import Spec
-from .ledger import Manifest, entries
+from .ledger import Manifest, entries, ledger_batches
 from .marks import Marks, as_set
 from .owned import parts_made
 from .plan import fingerprint
@@ -224,7 +224,7 @@ class Check:
             return  # the totals cannot be right where a part is damaged: one cause, one message
         counts = self.manifest.counts
         now = {"ok": self.statuses["ok"], "error": self.statuses["error"], "skipped": self.statuses["skipped"]}
-        for key, value in {**now, "rows": self.rows}.items():
+        for key, value in {**now, "sources": sum(now.values()), "rows": self.rows}.items():
             if counts.get(key, 0) != value:
                 yield Problem(f"manifest.json: counts say {counts.get(key, 0)} {key}, found {value}")
 
@@ -234,8 +234,13 @@ def _count_rows(path: Path, info: PartInfo) -> str:
     try:
         with pa.OSFile(str(path)) as opened:
             rows = pq.read_metadata(opened).num_rows
+        if info.name.startswith("ledger/"):
+            for _ in ledger_batches(path):
+                pass
     except (OSError, ValueError) as error:  # Arrow's errors are both
         return f"is no parquet file: {error}"
+    except JobDamaged as error:
+        return str(error)
     return "" if rows == info.rows else f"{rows} rows, expected {info.rows}"
 
 

@@ -175,6 +175,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = 
             rows = 0
             for found in file.iter_batches(batch, columns=None if columns is None else list(columns)):
                 rows += len(found)
+                _check_nulls(found)
                 yield found
             _check_rows(file.metadata, rows)
     except (OSError, ValueError, pa.ArrowException) as error:  # Arrow's errors are all three
@@ -194,6 +195,13 @@ def _check_schema(schema: pa.Schema, wanted: Sequence[str]) -> None:
         if name not in schema.names or schema.field(name).type != type:
             found = schema.field(name).type if name in schema.names else "none"
             raise ValueError(f"expected a column {name!r} of type {type}, found {found}")
+
+
+def _check_nulls(batch: pa.RecordBatch) -> None:
+    """Raise ValueError where a cell is empty in a column that has none."""
+    for name in ("id", "source", "kind", "start", "stop"):
+        if name in batch.schema.names and batch.column(name).null_count:
+            raise ValueError(f"the column {name!r} has empty cells")
 
 
 def _check_rows(metadata: pq.FileMetaData, rows: int) -> None:
