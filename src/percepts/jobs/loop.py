@@ -179,7 +179,7 @@ class Run:
                 self.decoded += 1
                 self.tally.counts["unchanged"] += 1
                 self.orders.close(key)
-            case Done(key, entry):
+            case Done(key, Entry() as entry):
                 self.decoded += 1
                 if key not in self._sources:  # it failed before it began
                     self._begin(key, "")
