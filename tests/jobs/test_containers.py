@@ -107,8 +107,11 @@ def test_a_damaged_container_or_list_is_one_entry(good: list[bytes], tmp_path: P
 
 
 def test_a_container_that_may_not_be_read_is_one_entry(good: list[bytes], tmp_path: Path) -> None:
-    (tmp_path / "x.tar").mkdir()
-    assert run([tmp_path / "x.tar", tmp_path / "photos"], tmp_path / "v").done == 6
+    for name in ("x.tar", "x.csv", "x.parquet"):  # folders like any other
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "in.png").write_bytes(good[0])
+        report = run([tmp_path / name, tmp_path / "photos"], tmp_path / "v")
+        assert (report.done + report.unchanged, report.failed) == (7, 0)
     os.mkfifo(tmp_path / "y.tar")
     assert run([tmp_path / "y.tar", tmp_path / "photos"], tmp_path / "v").unchanged == 6  # and does not wait for it
     assert "named pipe" in ledger(tmp_path / "v")["y.tar"]["message"]

@@ -40,7 +40,7 @@ def expanded(item: str, *, stores: bool = True) -> Iterator[str] | None:
     if not os.path.isfile(path) and not os.path.isdir(path):  # also a pipe, which would be waited for
         return None
     reader = next((read for suffix, read in _LISTS.items() if path.lower().endswith(suffix)), None)
-    if reader and (names := reader(path)) is not None:
+    if reader and os.path.isfile(path) and (names := reader(path)) is not None:
         return _resolved(path, names)
     return containers.members(path) if containers.holds_sources(path) else None
 
