@@ -51,7 +51,7 @@ def compare(
 
 def settle(call: Callable[[], object]) -> None:
     """Have `auto` choose now what runs this call's network: by torch at first, and by what is chosen then."""
-    runtimes.WORTH = 0.0
+    runtimes.TUNE_AFTER_S = 0.0
     call()
     call()
 

@@ -24,12 +24,12 @@ import torch
 import transformers
 from _compare import compare, machine, settle
 
-from percepts.encoders import load, spec
-from percepts.encoders._canary import UNCHECKED
-from percepts.encoders._canary import compare as near
+from percepts.encoders import load_encoder, model_spec
+from percepts.encoders._canary import INT8_UNCHECKED
+from percepts.encoders._canary import compare_vectors as near
 from percepts.encoders.pooling import pool
 from percepts.media import probe
-from percepts.tasks.embed import Embed
+from percepts.tasks.embed import EmbedTask
 from percepts.types import Clip
 
 RATE, SECONDS = 16_000, 10
@@ -48,7 +48,7 @@ def sounds(count: int) -> list[np.ndarray]:
 
 def features(folder: Path, some: list[np.ndarray], rounds: int) -> None:
     extractor = transformers.ASTFeatureExtractor.from_pretrained(folder)
-    encoder = load(str(folder))
+    encoder = load_encoder(str(folder))
     clips = [Clip(sound[None], "audio", RATE) for sound in some]
     contestants: dict[str, Callable[[], object]] = {
         "transformers ASTFeatureExtractor": lambda: extractor(some, sampling_rate=RATE, return_tensors="np"),
@@ -59,29 +59,29 @@ def features(folder: Path, some: list[np.ndarray], rounds: int) -> None:
 
 def ast(folder: Path, paths: list[Path], rounds: int) -> None:
     pipe = transformers.pipeline("audio-classification", str(folder), device="cpu")
-    tasks = {name: Embed((spec(str(folder), precision=name),)) for name in ("float32", UNCHECKED)}
+    tasks = {name: EmbedTask((model_spec(str(folder), precision=name),)) for name in ("float32", INT8_UNCHECKED)}
     for task in tasks.values():
         settle(lambda task=task: vectors(task, paths[:8]))
     contestants: dict[str, Callable[[], object]] = {
         "transformers pipeline": lambda: pipe([soundfile.read(path, dtype="float32")[0] for path in paths]),
         "percepts float32": lambda: vectors(tasks["float32"], paths),
-        "percepts int8": lambda: vectors(tasks[UNCHECKED], paths),
+        "percepts int8": lambda: vectors(tasks[INT8_UNCHECKED], paths),
     }
     compare(contestants, rounds, title=f"AST, {len(paths)} wav files of {SECONDS} s")
     print("int8 against float32:", near(*(vectors(task, paths) for task in tasks.values())))
 
 
-def vectors(task: Embed, paths: list[Path]) -> np.ndarray:
+def vectors(task: EmbedTask, paths: list[Path]) -> np.ndarray:
     """As `percepts embed --workers 0`, less the writing."""
     name = task.specs[0].name
-    pieces = [piece for path in paths for piece in task.pieces(path, probe(path), [])]
+    pieces = [piece for path in paths for piece in task.prepare_source(path, probe(path), [])]
     batch = {key: np.concatenate([piece.inputs[key] for piece in pieces]) for key in pieces[0].inputs}
     return task.vectors(name, batch)
 
 
 def whisper(folder: Path, some: list[np.ndarray], rounds: int) -> None:
     encoder = transformers.WhisperModel.from_pretrained(folder).eval().encoder
-    ours = {name: load(spec(str(folder), precision=name)) for name in ("float32", UNCHECKED)}
+    ours = {name: load_encoder(model_spec(str(folder), precision=name)) for name in ("float32", INT8_UNCHECKED)}
     inputs = ours["float32"].prepare([Clip(sound[None], "audio", RATE) for sound in some])
     mel = torch.from_numpy(inputs["mel"])
     for one in ours.values():
@@ -94,7 +94,7 @@ def whisper(folder: Path, some: list[np.ndarray], rounds: int) -> None:
     contestants: dict[str, Callable[[], object]] = {
         "transformers WhisperEncoder, SDPA": sdpa,
         "percepts float32": lambda: ours["float32"].encode(inputs),
-        "percepts int8": lambda: ours[UNCHECKED].encode(inputs),
+        "percepts int8": lambda: ours[INT8_UNCHECKED].encode(inputs),
     }
     compare(contestants, rounds, title=f"Whisper-base encoder, {len(some)} windows of 30 s")
     found = [pool(one.encode(inputs), "mean") for one in ours.values()]

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from percepts.encoders import _weights, load, pooling
-from percepts.encoders.effnet import label_rows, softmax
+from percepts.encoders import _weights, load_encoder, pooling
+from percepts.encoders.effnet import read_label_rows, softmax
 from percepts.media.image import open_image
 
 FOLDS = 10
@@ -94,7 +94,7 @@ METHODS: dict[str, Method] = {
 
 
 def look(files: Sequence[Path], answers: Iterable[int]) -> Pictures:
-    encoder = load("effnet-lite0")
+    encoder = load_encoder("effnet-lite0")
     features, scores = [], []
     for at in range(0, len(files), 32):
         inputs = encoder.prepare([open_image(file) for file in files[at : at + 32]])
@@ -131,7 +131,7 @@ def main() -> None:
     for name in ("held-out", "synsets", "lemmas", "names"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     given = parser.parse_args()
-    text, rows = load("minilm").encode_text, label_rows()  # type: ignore[attr-defined]
+    text, rows = load_encoder("minilm").encode_text, read_label_rows()  # type: ignore[attr-defined]
     classes = [synset for synset, _, _ in rows]
 
     files = sorted(given.held_out.glob("n*_*.*"))
@@ -168,7 +168,7 @@ def main() -> None:
 def _fc() -> np.ndarray:
     import torch
 
-    state = torch.load(_weights.path("effnet-lite0"), map_location="cpu", weights_only=True)
+    state = torch.load(_weights.local_path("effnet-lite0"), map_location="cpu", weights_only=True)
     return state["_fc.weight"].numpy().astype(np.float64)
 
 

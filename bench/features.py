@@ -19,10 +19,10 @@ from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
 
 from percepts.features.fbank import ast_features
 from percepts.features.mel import mel_spectrogram, whisper_log_mel
-from percepts.features.pixels import center_crop, normalise, shorter_side, shorter_side_crop
+from percepts.features.pixels import center_crop, normalise, resize_and_crop, scale_shorter_side
 from percepts.features.resample import resample
 from percepts.types import Clip
-from percepts.windows import fixed
+from percepts.windows import cut_fixed_windows
 
 RATE = 16_000
 
@@ -98,13 +98,13 @@ def crops() -> None:
         picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         contestants = {
             "resize all, then cut": lambda picture=picture: two_steps(picture),
-            "percepts, in one": lambda picture=picture: shorter_side_crop(picture),
+            "percepts, in one": lambda picture=picture: resize_and_crop(picture),
         }
         compare(contestants, 15, title=f"{width}x{height} to 256, cut to 224")
 
 
 def two_steps(picture: np.ndarray) -> np.ndarray:
-    height, width = shorter_side(*picture.shape[:2], 256)
+    height, width = scale_shorter_side(*picture.shape[:2], 256)
     whole = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
     return center_crop(np.asarray(whole), 224, 224)
 
@@ -133,7 +133,7 @@ def windows() -> None:
 
     contestants = {
         "slices of all in memory": slices,
-        "percepts, from a stream": lambda: sum(clip.length for clip in fixed(1.0, 0.1)(blocks)),
+        "percepts, from a stream": lambda: sum(clip.length for clip in cut_fixed_windows(1.0, 0.1)(blocks)),
     }
     compare(contestants, 9, title="windows of 1 s every 0.1 s from 10 min")
 

@@ -85,8 +85,8 @@ def main() -> None:
         folder, out = Path(name) / "pictures", Path(name) / "vectors"
         for size, pixels in SIZES.items():
             make_pictures(folder / size, pixels, options.pictures // 2)
-        network = _efficientnet.load(_weights.path("effnet-lite0"))
-        encoder = percepts.load("effnet-lite0")
+        network = _efficientnet.load_network(_weights.local_path("effnet-lite0"))
+        encoder = percepts.load_encoder("effnet-lite0")
         small = sorted((folder / "640x480").iterdir())
         inputs = encoder.prepare([percepts.open_image(path) for path in small[:32]])["pixels"]
         ready(encoder, inputs, 32)

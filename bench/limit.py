@@ -26,8 +26,8 @@ import transformers
 from _compare import machine, settle
 from torch.utils.flop_counter import FlopCounterMode
 
-from percepts.encoders import load, spec
-from percepts.encoders._canary import UNCHECKED
+from percepts.encoders import load_encoder, model_spec
+from percepts.encoders._canary import INT8_UNCHECKED
 from percepts.runtimes._int8 import Int8Linear
 
 SHAPES = ((1576, 768, 3072), (1576, 3072, 768), (1576, 768, 768), (512, 4096, 4096))  # rows, inputs, outputs
@@ -53,7 +53,7 @@ def products(int8: bool) -> dict[str, tuple[Callable[[], object], float]]:
 def model(name: str, folder: Path, precision: str) -> tuple[Callable[[], object], float]:
     make, count = MODELS[name]
     path = folder / name
-    encoder = load(spec(str(path if path.exists() else make(path)), precision=precision), threads=1)
+    encoder = load_encoder(model_spec(str(path if path.exists() else make(path)), precision=precision), threads=1)
     one = encoder.example()
     batch = {key: np.repeat(value, count, axis=0) for key, value in one.items()}
     plain = encoder.build()
@@ -93,8 +93,8 @@ def main() -> None:
     print("--- | --- | ---: | ---: | ---:")
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         best: dict[str, float] = {}
-        for precision in ("float32", UNCHECKED):
-            calls = products(precision == UNCHECKED)
+        for precision in ("float32", INT8_UNCHECKED):
+            calls = products(precision == INT8_UNCHECKED)
             kernels = list(calls)
             calls |= {name: model(name, Path(folder), precision) for name in names}
             speeds = race(calls, wanted.rounds)

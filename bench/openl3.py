@@ -21,8 +21,8 @@ import torch
 from _compare import compare, machine
 
 from percepts.encoders import _openl3_run as run
-from percepts.encoders._openl3_plan import SHAPES, Weights, grid_pool, layout, steps
-from percepts.encoders._openl3_torch import Network
+from percepts.encoders._openl3_plan import INPUT_SHAPES, OpenL3Weights, build_steps, last_pool_size, list_arrays
+from percepts.encoders._openl3_torch import OpenL3Module
 from percepts.encoders._openl3_weights import write_safetensors
 from percepts.features.openl3 import FRONTENDS, spectrogram
 from percepts.interop.openl3 import models
@@ -42,11 +42,11 @@ print(json.dumps(int(status["VmHWM"].split()[0]) / 1024))  # the peak in getrusa
 """
 
 
-def random_weights(seed: int = 0) -> Weights:
+def random_weights(seed: int = 0) -> OpenL3Weights:
     """Any numbers of the right shapes that neither vanish nor explode."""
     rng = np.random.default_rng(seed)
     made = []
-    for name, shape in layout("audio"):
+    for name, shape in list_arrays("audio"):
         if name.endswith("kernel"):
             made.append(rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:3])))
         elif name.endswith(("gamma", "variance")):
@@ -54,17 +54,17 @@ def random_weights(seed: int = 0) -> Weights:
         else:
             made.append(rng.normal(0, 0.1, shape))
     made[2], made[3] = made[2] - 40, made[3] * 400
-    return Weights("audio", tuple(np.asarray(array, np.float32) for array in made))
+    return OpenL3Weights("audio", tuple(np.asarray(array, np.float32) for array in made))
 
 
-def networks(weights: Weights, rounds: int) -> None:
+def networks(weights: OpenL3Weights, rounds: int) -> None:
     """One window, one thread, every runtime."""
     torch.set_num_threads(1)
-    shape = SHAPES["mel256"]
+    shape = INPUT_SHAPES["mel256"]
     x = np.random.default_rng(1).uniform(-80, 0, (1, 1, *shape)).astype(np.float32)
-    tensor, plan = torch.from_numpy(x), steps(weights, grid_pool("audio", shape))
-    eager = Network(plan)
-    nets = {name: run.grid(weights, shape, name, 1) for name in run.names()}
+    tensor, plan = torch.from_numpy(x), build_steps(weights, last_pool_size("audio", shape))
+    eager = OpenL3Module(plan)
+    nets = {name: run.build_grid(weights, shape, name, 1) for name in run.list_runtimes()}
     with torch.inference_mode():
         contestants = {"torch eager": lambda: eager(tensor)}
         contestants |= {
@@ -75,7 +75,7 @@ def networks(weights: Weights, rounds: int) -> None:
         title = "network, mel256, a window, one thread"
         rows = {row.name: row for row in compare(contestants, rounds, title=title, repeat=3)}
         reference = eager(tensor).numpy()
-    best = rows[run.names()[0]]
+    best = rows[run.list_runtimes()[0]]
     for name, net in nets.items():
         print(f"{name}: largest difference from torch eager {np.abs(net(x) - reference).max():.1e}")
     print(f"against openl3 0.4.2 ({OPENL3} CPU s where torch took {TORCH}): {best.ratio * OPENL3 / TORCH:.2f} times")
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--minutes", type=int, default=60)
     asked = parser.parse_args()
-    print(machine(), "ncnn" if "ncnn" in run.names() else "without ncnn")
+    print(machine(), "ncnn" if "ncnn" in run.list_runtimes() else "without ncnn")
     weights = random_weights()
     networks(weights, asked.rounds)
     frontends(asked.rounds)

@@ -36,9 +36,9 @@ from skimage import data
 from sklearn.datasets import load_sample_images
 
 import percepts
-from percepts.encoders import load, spec
-from percepts.encoders._canary import UNCHECKED, compare
-from percepts.encoders.pooling import pool, vectors
+from percepts.encoders import load_encoder, model_spec
+from percepts.encoders._canary import INT8_UNCHECKED, compare_vectors
+from percepts.encoders.pooling import encode_vectors, pool
 from percepts.media import open_image
 
 Contestant = Callable[[list[Path]], int]
@@ -83,9 +83,9 @@ def pipeline(checkpoint: Path, some: list[Path]) -> Contestant:
 
 def ours(checkpoint: Path, precision: str, out: Path) -> Contestant:
     """As the second and every later job of this model here: what runs it was measured before the race."""
-    encoder = load(spec(str(checkpoint), precision=precision))
+    encoder = load_encoder(model_spec(str(checkpoint), precision=precision))
     batch = {name: np.repeat(value, 8, axis=0) for name, value in encoder.example().items()}
-    settle(lambda: vectors(encoder, batch))
+    settle(lambda: encode_vectors(encoder, batch))
     runtime = encoder.runtime
     print(f"percepts {precision}: {runtime}", flush=True)
 
@@ -132,13 +132,13 @@ def _spread(ratios: list[float]) -> str:
 
 def canaries(checkpoint: Path, paths: list[Path]) -> None:
     """How far int8 is from float32 on these pictures."""
-    row = spec(str(checkpoint))
+    row = model_spec(str(checkpoint))
     clips = [open_image(path, at_least=2 * row.size) for path in paths[:24]]
     found = []
-    for precision in ("float32", UNCHECKED):
-        encoder = load(spec(str(checkpoint), precision=precision))
-        found.append(vectors(encoder, encoder.prepare(clips)))
-    print(f"{row.name}: int8 against float32 on {len(clips)} of these pictures: {compare(*found)}")
+    for precision in ("float32", INT8_UNCHECKED):
+        encoder = load_encoder(model_spec(str(checkpoint), precision=precision))
+        found.append(encode_vectors(encoder, encoder.prepare(clips)))
+    print(f"{row.name}: int8 against float32 on {len(clips)} of these pictures: {compare_vectors(*found)}")
 
 
 def photos(folder: Path) -> list[Path]:
@@ -156,7 +156,7 @@ def photos(folder: Path) -> list[Path]:
 
 
 def scaled_decode(what: str, paths: list[Path]) -> None:
-    encoder = load("effnet-lite0")
+    encoder = load_encoder("effnet-lite0")
 
     def directions(at_least: int | None) -> np.ndarray:
         clips = [open_image(path, at_least=at_least) for path in paths]
@@ -200,7 +200,7 @@ def run(wanted: argparse.Namespace, root: Path) -> None:
             "sentence-transformers encode": sentence_transformers_encode(checkpoint),
             LOOP: processor_loop(checkpoint, "CLIPModel"),
             "percepts float32": ours(checkpoint, "float32", root / "out"),
-            "percepts int8": ours(checkpoint, UNCHECKED, root / "out"),
+            "percepts int8": ours(checkpoint, INT8_UNCHECKED, root / "out"),
         }
         race("CLIP ViT-B/32", contestants, paths, wanted.rounds)
     if wanted.only in (None, "vit"):
@@ -210,7 +210,7 @@ def run(wanted: argparse.Namespace, root: Path) -> None:
             "transformers pipeline": pipeline(checkpoint, paths[:16]),
             LOOP: processor_loop(checkpoint, "ViTModel"),
             "percepts float32": ours(checkpoint, "float32", root / "out"),
-            "percepts int8": ours(checkpoint, UNCHECKED, root / "out"),
+            "percepts int8": ours(checkpoint, INT8_UNCHECKED, root / "out"),
         }
         race("ViT-B/16", contestants, paths, wanted.rounds)
     if wanted.only in (None, "decode"):

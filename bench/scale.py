@@ -24,33 +24,33 @@ from statistics import median
 
 import numpy as np
 
-from percepts.encoders import spec
+from percepts.encoders import model_spec
 from percepts.jobs.batches import Batcher
 from percepts.jobs.directory import JobDirectory
-from percepts.jobs.entry import Entry
-from percepts.jobs.loop import Run
-from percepts.jobs.orders import Work
-from percepts.jobs.plan import Order
-from percepts.jobs.progress import Tally
+from percepts.jobs.entry import LedgerEntry
+from percepts.jobs.loop import JobLoop
+from percepts.jobs.orders import PendingSource
+from percepts.jobs.plan import WorkItem
+from percepts.jobs.progress import RunStats
 from percepts.jobs.verify import verify
-from percepts.jobs.worker import Begun, Done, Event, Perform
-from percepts.jobs.workers import Crew
-from percepts.tasks.embed import Embed
-from percepts.tasks.task import Piece
+from percepts.jobs.worker import Decoded, Event, SourceProcessor, Started
+from percepts.jobs.workers import WorkerPool
+from percepts.tasks.embed import EmbedTask
+from percepts.tasks.task import PreparedBatch
 
 MODEL = "fake-image"
 
 
-class Undecoded(Perform):
+class Undecoded(SourceProcessor):
     """What a worker says of a picture, without the picture: its inputs follow from its name."""
 
-    def __call__(self, order: Order) -> Iterator[Event]:
+    def __call__(self, order: WorkItem) -> Iterator[Event]:
         """As a worker would."""
         digest = hashlib.sha256(order.uri.encode())
-        yield Begun(order.key, digest.hexdigest()[:32])
+        yield Started(order.key, digest.hexdigest()[:32])
         row = np.frombuffer(digest.digest(), np.uint8)[:8].astype(np.float32)[None] / 255
-        yield order.key, Piece(MODEL, "image", ((0.0, 0.0),), {"colours": row})
-        yield Done(order.key, Entry(digest.hexdigest()[:32], order.uri, digest.hexdigest(), 1, 1, "ok"))
+        yield order.key, PreparedBatch(MODEL, "image", ((0.0, 0.0),), {"colours": row})
+        yield Decoded(order.key, LedgerEntry(digest.hexdigest()[:32], order.uri, digest.hexdigest(), 1, 1, "ok"))
 
 
 @dataclass
@@ -59,11 +59,11 @@ class Numbered:
 
     count: int
 
-    def __iter__(self) -> Iterator[Order]:
-        return (Order(key, f"/synthetic/{key:09d}.png", 1) for key in range(self.count))
+    def __iter__(self) -> Iterator[WorkItem]:
+        return (WorkItem(key, f"/synthetic/{key:09d}.png", 1) for key in range(self.count))
 
-    def __getitem__(self, key: int) -> Work:
-        return Work(f"/synthetic/{key:09d}.png", again=False)
+    def __getitem__(self, key: int) -> PendingSource:
+        return PendingSource(f"/synthetic/{key:09d}.png", again=False)
 
     def close(self, key: int) -> None:
         """Nothing is kept of an order."""
@@ -74,17 +74,19 @@ def job(count: int, actors: int | None = None, workers: int = 0) -> tuple[float,
     from threading import Event as Flag
 
     folder = Path(tempfile.mkdtemp(prefix="scale"))
-    task, orders = Embed((spec(MODEL),)), Numbered(count)
+    task, orders = EmbedTask((model_spec(MODEL),)), Numbered(count)
     try:
         with JobDirectory(folder / "v", task.settings(), task.specs) as directory:
             if actors is not None:
                 from percepts.jobs.ray import Cluster
 
-                crew = Cluster("auto", actors, {"num_cpus": 0}).crew(Undecoded(task), iter(orders), workers, 32)
+                crew = Cluster("auto", actors, {"num_cpus": 0}).start_workers(
+                    Undecoded(task), iter(orders), workers, 32
+                )
             began, used = time.perf_counter(), _cpu()
             if actors is None:
-                crew = Crew(Undecoded(task), iter(orders), workers)
-            Run(task, directory, orders, Tally(), Batcher(task.results, 32)).drain(crew, Flag())
+                crew = WorkerPool(Undecoded(task), iter(orders), workers)
+            JobLoop(task, directory, orders, RunStats(), Batcher(task.run_batch, 32)).run_until_done(crew, Flag())
             took = time.perf_counter() - began, _cpu() - used
             crew.close()
         verdict = verify(folder / "v")

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from percepts.stores import exact, parquet
-from percepts.stores.lance import Index
+from percepts.stores.lance import VectorIndex
 from percepts.types import Record, Spec
 
 DIM = 384
@@ -63,14 +63,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             queries = job(folder, rows, np.random.default_rng(0))
-            index = Index(folder, "bench")
+            index = VectorIndex(folder, "bench")
             made = timed(index.sync)
             index.search(queries[0])
-            oracle = median(lambda q, at=folder: exact.search(at, "bench", q), queries)
+            oracle = median(lambda q, at=folder: exact.search_exact(at, "bench", q), queries)
             ours = median(index.search, queries)
             shares, recall = [], None
             for query in queries:
-                hits, bar = index.search(query), exact.search(folder, "bench", query)[-1].score
+                hits, bar = index.search(query), exact.search_exact(folder, "bench", query)[-1].score
                 recall = hits.recall
                 shares.append(sum(h.score >= bar for h in hits) / 10)
             told = "exact" if recall is None else f"{recall:.3f}"

@@ -79,20 +79,20 @@ def through(stage: str, hours: float) -> None:
 
 def speech(path: Path) -> str:
     from percepts.encoders.silero import Silero
-    from percepts.tasks._recording import Recording
-    from percepts.windows import speech as cut
+    from percepts.tasks._recording import AudioSource
+    from percepts.windows import cut_speech as cut
 
-    seconds = sum(clip.duration for clip in cut(Silero())(Recording(path).blocks()))
+    seconds = sum(clip.duration for clip in cut(Silero())(AudioSource(path).blocks()))
     return f"{seconds / 3600:.2f} h of speech"
 
 
 def ctc(path: Path) -> str:
-    from percepts.decoders.ctc import Best, emissions
+    from percepts.decoders.ctc import BestPath, compute_emissions
     from percepts.decoders.fake import FakeCTC
-    from percepts.tasks._recording import Recording
+    from percepts.tasks._recording import AudioSource
 
-    best = Best()
-    for found in emissions(FakeCTC(), Recording(path).blocks()):
+    best = BestPath()
+    for found in compute_emissions(FakeCTC(), AudioSource(path).blocks()):
         best.append(found)
     return f"{len(best.tokens):,} frames"
 

@@ -23,11 +23,11 @@ from _compare import machine
 
 import percepts
 from percepts import adapters
-from percepts.cli._demo import gather
+from percepts.cli._demo import copy_demo_media
 from percepts.media import open_image
 from percepts.training._start import SmallAst
 from percepts.training.ast import train_ast
-from percepts.training.features import features
+from percepts.training.features import cache_features
 from percepts.training.heads import train_head
 from percepts.training.plan import Plan
 from percepts.training.recipes import Recipe
@@ -44,15 +44,15 @@ def cpu(call: object) -> float:
 
 def caching(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found = gather(Path(folder) / "demo")[:-2]  # without the recording and the film
+        found = copy_demo_media(Path(folder) / "demo")[:-2]  # without the recording and the film
         sources = [str(Path(folder) / f"{i:05}{found[i % len(found)].suffix}") for i in range(count)]
         for i, source in enumerate(sources):
             Path(source).symlink_to(found[i % len(found)])
         once = time.perf_counter()
-        kept = features(sources, Path(folder) / "kept", "effnet-lite0", workers=0)
+        kept = cache_features(sources, Path(folder) / "kept", "effnet-lite0", workers=0)
         once = time.perf_counter() - once
-        encoder = percepts.load("effnet-lite0")
-        adapter = adapters.make("linear", kept.data.shape[2], 32)
+        encoder = percepts.load_encoder("effnet-lite0")
+        adapter = adapters.make_adapter("linear", kept.data.shape[2], 32)
         optimizer = torch.optim.AdamW(adapter.parameters())
 
         def learn(data: torch.Tensor) -> None:

@@ -16,20 +16,20 @@ import numpy as np
 import soundfile
 import soxr
 
-from percepts import load
+from percepts import load_encoder
 from percepts.encoders.silero import Silero
-from percepts.tasks._voices import RATE, blocks
-from percepts.tasks.diarize import LIKENESS, RULES
-from percepts.timeline.clusters import Count, cluster
+from percepts.tasks._voices import RATE, embed_speech
+from percepts.tasks.diarize import SPEECH_RULES, THRESHOLDS
+from percepts.timeline.clusters import SpeakerCount, cluster_speakers
 from percepts.types import Clip
-from percepts.windows import speech
+from percepts.windows import cut_speech
 
 DIGITS, GAP = 260, np.zeros(round(0.075 * RATE), np.float32)
 
 
 def voices(path: str) -> dict[str, np.ndarray]:
     """Name → (n, 256), the vectors of all windows."""
-    rng, encoder = np.random.default_rng(0), load("ge2e")
+    rng, encoder = np.random.default_rng(0), load_encoder("ge2e")
     with zipfile.ZipFile(path) as archive:
         files: dict[str, list[str]] = {}
         for name in sorted(archive.namelist()):
@@ -39,7 +39,9 @@ def voices(path: str) -> dict[str, np.ndarray]:
         for voice, names in files.items():
             parts = [part for name in rng.permutation(names)[:DIGITS] for part in (digit(archive.read(name)), GAP)]
             clip = Clip(np.concatenate(parts)[None], "audio", float(RATE))
-            result[voice] = np.concatenate([b.vectors for b in blocks(speech(Silero(), RULES)([clip]), encoder)])
+            result[voice] = np.concatenate(
+                [b.vectors for b in embed_speech(cut_speech(Silero(), SPEECH_RULES)([clip]), encoder)]
+            )
     return result
 
 
@@ -52,7 +54,7 @@ def digit(content: bytes) -> np.ndarray:
 def counted(vectors: np.ndarray) -> int:
     weights = np.full(len(vectors), 0.4)
     small = min(3.0, 0.04 * len(vectors))
-    return int(cluster(vectors, weights, LIKENESS["ge2e"], Count(), small=small).max()) + 1
+    return int(cluster_speakers(vectors, weights, THRESHOLDS["ge2e"], SpeakerCount(), small=small).max()) + 1
 
 
 def mixed(found: dict[str, np.ndarray], sizes: tuple[int, ...], trials: int) -> list[int]:

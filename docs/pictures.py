@@ -14,7 +14,7 @@ import torch
 from percepts.toolbox.attention import favor_plus, linear_attention
 from percepts.toolbox.masks import Band, BlockLocal, Dilated, Global, Random, bigbird, longformer
 from percepts.toolbox.scaling import fit_power_law, plot_law, plot_model_sizes
-from percepts.training.plots import ACCENT, INK, curve, figure
+from percepts.training.plots import ACCENT, INK, new_figure, plot_curve
 
 HERE = Path(__file__).parent / "img"
 
@@ -25,7 +25,7 @@ def masks() -> None:
              "BlockLocal(16)": BlockLocal(16), "Random(6)": Random(6), "longformer(10, 3)": longformer(10, 3),
              "bigbird(8, 3, 4)": bigbird(8, 3, 4),
              "BlockLocal(8) | Dilated(7, 8)": BlockLocal(8) | Dilated(7, 8)}  # fmt: skip
-    picture, axes = figure(8.4, 4.6)
+    picture, axes = new_figure(8.4, 4.6)
     axes.remove()
     for number, (name, pattern) in enumerate(shown.items(), 1):
         place = picture.add_subplot(2, 4, number)
@@ -47,7 +47,7 @@ def favor() -> None:
                                for s in range(20)])))
         for m in counts
     ]  # fmt: skip
-    picture, axes = figure(5.6, 3.6)
+    picture, axes = new_figure(5.6, 3.6)
     axes.loglog(counts, errors, "o-", color=ACCENT, label="root mean square error, 20 draws")
     axes.loglog(counts, errors[0] * np.sqrt(counts[0] / np.array(counts)), "--", color=INK, label="1 / √features")
     axes.set_xlabel("features")
@@ -68,7 +68,7 @@ def main() -> None:
     """All of them, or the curve of one run."""
     HERE.mkdir(exist_ok=True)
     if sys.argv[1:2] == ["curve"]:
-        curve(Path(sys.argv[2]), Path(sys.argv[3]), score="held-out accuracy", overwrite=True)
+        plot_curve(Path(sys.argv[2]), Path(sys.argv[3]), score="held-out accuracy", overwrite=True)
         return
     masks()
     favor()

@@ -41,7 +41,7 @@ def logging_as_it_was() -> Iterator[None]:
 def encoders_as_they_were() -> Iterator[None]:
     """What a file of tests registers is unknown to the next file, which may count the encoders that there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_registry, "_added", dict(_registry._added))
+        patch.setattr(_registry, "_registered", dict(_registry._registered))
         yield
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from percepts.timeline.subtitles import write
+from percepts.timeline.subtitles import write_segments
 from percepts.types import Segment
 
 FOLDER = Path(__file__).parent / "data"
@@ -62,7 +62,7 @@ def main() -> None:
     sound = np.round((0.4 * sound + rng.normal(0, 0.002, len(sound))) * 127) / 127
     FOLDER.mkdir(exist_ok=True)
     soundfile.write(FOLDER / "conversation.flac", np.clip(sound, -1, 1), RATE, subtype="PCM_S8", compression_level=1.0)
-    (FOLDER / "conversation.rttm").write_text(write(turns, "rttm", source="conversation"))
+    (FOLDER / "conversation.rttm").write_text(write_segments(turns, "rttm", source="conversation"))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from percepts.encoders import load
-from percepts.encoders.conse import label_texts
+from percepts.encoders import load_encoder
+from percepts.encoders.conse import list_label_texts
 
 TARGET = Path(__file__).parents[1] / "src/percepts/encoders/data/conse_labels.npy"
 
 
 def main() -> None:
-    vectors = load("minilm", runtime="torch").encode_text(label_texts())  # type: ignore[attr-defined]
+    vectors = load_encoder("minilm", runtime="torch").encode_text(list_label_texts())  # type: ignore[attr-defined]
     np.save(TARGET, vectors.astype(np.float16))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from percepts.encoders._openl3_weights import Weights, write_safetensors
+from percepts.encoders._openl3_weights import OpenL3Weights, write_safetensors
 
 SEEDS = {"linear": 101, "mel128": 102, "mel256": 103, "image": 201}
 WIDTHS = (64, 64, 128, 128, 256, 256, 512, 512)
@@ -84,7 +84,7 @@ def write(folder: Path, stem: str, what: str, ending: str = ".h5") -> Path:
     """A weight file of that name in `folder`: .h5, -v0_4_0.h5.gz, -v0_2_0.h5.gz, .safetensors."""
     path = folder / f"{stem}{ending}"
     if ending == ".safetensors":
-        held = Weights("image" if what == "image" else "audio", tuple(arrays(what)))
+        held = OpenL3Weights("image" if what == "image" else "audio", tuple(arrays(what)))
         write_safetensors(held, path)
         return path
     data = h5(what, old="v0_2_0" in ending)

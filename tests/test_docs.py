@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from percepts.encoders._registry import _ROWS as ROWS
-from percepts.encoders._weights import size
+from percepts.encoders._registry import _BUILTIN as ROWS
+from percepts.encoders._weights import download_size
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -89,5 +89,5 @@ def test_the_table_of_encoders_is_the_registry() -> None:
         assert meant, f"{spec.name} is not in the table"
         _, dim, licence, megabytes = told[meant]
         assert (int(dim), licence) == (spec.dim, spec.license), spec.name
-        assert megabytes == (f"{sum(map(size, spec.weights)) / 1e6:.0f}" if spec.weights else "none")
+        assert megabytes == (f"{sum(map(download_size, spec.weights)) / 1e6:.0f}" if spec.weights else "none")
     assert all(any(fnmatch(spec.name, name) for spec in ROWS) for name in told)

@@ -50,11 +50,12 @@ def test_a_layer_imports_only_those_below_it(module: Path) -> None:
 
 def test_the_public_names_are_these() -> None:
     assert " ".join(percepts.__all__) == (
-        "Answer Classifier Clip Diarization Encoder Event Frames Hit Labelled Patience PerceptsError Progress Record "
-        "Replay Report Segment Similarity Spec TableAnswer TextEncoder TranscribeOptions Transcript Verdict align ask "
-        "ask_table caption classify describe diarize diarize_online embed load names open_audio open_image openl3 "
-        "probe records register replay search segments similarity soft_tokens spec stream stream_audio stream_frames "
-        "transcribe transform verify zero_shot"
+        "Answer Classifier Clip Diarization Encoder Event Features Hit LabelResult PerceptsError Progress Record "
+        "Replay Report Segment Similarity Spec StreamingConfig TableAnswer TextEncoder TranscribeOptions Transcript "
+        "VerifyReport align ask ask_table caption classify datasets_transform describe_model diarize diarize_online "
+        "embed embed_iter list_models load_encoder model_spec open_audio open_image openl3 probe register_encoder "
+        "replay search similarity soft_tokens stream stream_audio stream_frames transcribe transcribe_iter verify "
+        "zero_shot"
     )
     for name in percepts.__all__:
         assert getattr(percepts, name) is not None

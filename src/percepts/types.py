@@ -83,7 +83,7 @@ class Clip(_Shapes):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Frames(_Shapes):
+class Features(_Shapes):
     """What an encoder says: data (B, T, D) float32, mask (B, T) bool, step = seconds between steps.
 
     step is 0.0 where T is not time (the patches of a picture, a single vector).
@@ -194,7 +194,7 @@ class Encoder(Protocol):
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Clips to model inputs: CPU, numpy, no weights."""
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """The whole batch through the model, on its device. Loads the weights at the first call."""
 
 
@@ -215,7 +215,7 @@ class Classifier(Protocol):
         """One name per class; none where its weights hold no classifier."""
 
     @property
-    def multi(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether each label is judged by itself and several may be right (sigmoid); else one is (softmax)."""
 
     def logits(self, inputs: Inputs) -> np.ndarray:
@@ -238,5 +238,5 @@ class Store(Protocol):
 Windower = Callable[[Iterable[Clip]], Iterator[Clip]]
 """Blocks in, windows out: file, microphone, websocket alike."""
 
-Pooler = Callable[[Frames], np.ndarray]
+Pooler = Callable[[Features], np.ndarray]
 """(B, T, D) → (B, D) float32, steps outside the mask not counted."""

@@ -7,7 +7,7 @@ import tiny_lm
 import torch
 
 from percepts import adapters
-from percepts.adapters import KINDS, SoftTokens, load, make, save, token_rms
+from percepts.adapters import KINDS, SoftTokens, load_adapter, make_adapter, save_adapter, token_rms
 from percepts.errors import WeightsError
 
 SMALL: dict[str, dict[str, object]] = {
@@ -25,7 +25,7 @@ CASES = [*SMALL.items(), ("stack", {"k": 4, "hidden": 12, "project": "swiglu"}),
 def adapter(request: pytest.FixtureRequest) -> adapters.Adapter:
     torch.manual_seed(1)
     kind, settings = request.param
-    return make(kind, 16, 32, **settings).eval()
+    return make_adapter(kind, 16, 32, **settings).eval()
 
 
 def test_every_kind_is_tested() -> None:
@@ -82,8 +82,8 @@ def test_gradients_reach_every_parameter(adapter: adapters.Adapter) -> None:
 
 def test_what_is_saved_comes_back(adapter: adapters.Adapter, tmp_path: Path) -> None:
     adapter.about = {"encoder": "melstats", "lm": "tiny"}
-    save(adapter, tmp_path)
-    again = load(tmp_path)
+    save_adapter(adapter, tmp_path)
+    again = load_adapter(tmp_path)
     x = torch.randn(2, 7, 16)
     torch.testing.assert_close(again(x).embeds, adapter(x).embeds, rtol=0, atol=0)
     assert (again.about, again.settings) == (adapter.about, adapter.settings)
@@ -92,28 +92,28 @@ def test_what_is_saved_comes_back(adapter: adapters.Adapter, tmp_path: Path) -> 
 
 def test_what_is_no_adapter_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no adapter\.safetensors and no adapter\.json"):
-        load(tmp_path)
-    save(make("linear", 3, 4), tmp_path)
+        load_adapter(tmp_path)
+    save_adapter(make_adapter("linear", 3, 4), tmp_path)
     (tmp_path / "adapter.safetensors").write_bytes(b"not this")
     with pytest.raises(WeightsError, match="cannot be read"):
-        load(tmp_path)
+        load_adapter(tmp_path)
 
 
 def test_wrong_asking_says_what_there_is() -> None:
     with pytest.raises(ValueError, match="linear, mlp2x_gelu, stack"):
-        make("liner", 3, 4)
+        make_adapter("liner", 3, 4)
     with pytest.raises(ValueError, match=r"no setting kk; it has k, hidden, project"):
-        make("stack", 3, 4, kk=2)
+        make_adapter("stack", 3, 4, kk=2)
     with pytest.raises(ValueError, match=r"at least 1, got \{'k': 0\}"):
-        make("stack", 3, 4, k=0)
+        make_adapter("stack", 3, 4, k=0)
     with pytest.raises(ValueError, match=r"\(B, T, 3\).*got \[1, 2, 5\]"):
-        make("linear", 3, 4)(torch.zeros(1, 2, 5))
+        make_adapter("linear", 3, 4)(torch.zeros(1, 2, 5))
     with pytest.raises(ValueError, match="mask"):
-        make("linear", 3, 4)(torch.zeros(1, 2, 3), torch.ones(1, 2))
+        make_adapter("linear", 3, 4)(torch.zeros(1, 2, 3), torch.ones(1, 2))
     with pytest.raises(ValueError, match=r"embeds \(B, T, D\)"):
         SoftTokens(torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool))
 
 
 def test_zeros_have_no_scale() -> None:
     with pytest.raises(ValueError, match="other than zero"):
-        make("linear", 3, 4, norm=False, bias=False).match_scale(1.0, torch.zeros(1, 2, 3))
+        make_adapter("linear", 3, 4, norm=False, bias=False).match_scale(1.0, torch.zeros(1, 2, 3))

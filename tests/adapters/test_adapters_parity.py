@@ -6,7 +6,7 @@ import torch
 import transformers
 from torch import nn
 
-from percepts.adapters import make
+from percepts.adapters import make_adapter
 
 SIZES = {"num_attention_heads": 4}
 CLOSE = {"atol": 2e-6, "rtol": 1e-5}  # float32, sums in another order
@@ -36,7 +36,7 @@ def test_linear_is_the_projector_of_qwen2_audio() -> None:
     from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioMultiModalProjector
 
     config = transformers.Qwen2AudioConfig(audio_config={"d_model": 16}, text_config={"hidden_size": 24})
-    theirs, ours = randomised(Qwen2AudioMultiModalProjector(config)), make("linear", 16, 24, norm=False)
+    theirs, ours = randomised(Qwen2AudioMultiModalProjector(config)), make_adapter("linear", 16, 24, norm=False)
     moved(theirs, ours, {})
     x = torch.randn(2, 5, 16)
     torch.testing.assert_close(ours(x).embeds, theirs(x), **CLOSE)
@@ -47,7 +47,7 @@ def test_mlp2x_gelu_is_the_projector_of_llava() -> None:
 
     config = transformers.LlavaConfig(vision_config={**SIZES, "hidden_size": 16, "model_type": "clip_vision_model"},
                                       text_config={**SIZES, "hidden_size": 24, "model_type": "llama"})  # fmt: skip
-    theirs, ours = randomised(LlavaMultiModalProjector(config)), make("mlp2x_gelu", 16, 24)
+    theirs, ours = randomised(LlavaMultiModalProjector(config)), make_adapter("mlp2x_gelu", 16, 24)
     moved(theirs, ours, {})
     x = torch.randn(2, 5, 16)
     torch.testing.assert_close(ours(x).embeds, theirs(x), **CLOSE)
@@ -60,7 +60,7 @@ def test_perceiver_is_the_resampler_of_idefics() -> None:
         vision_config={"embed_dim": 16}, perceiver_config={"qk_layer_norms_perceiver": False}
     )
     theirs = randomised(IdeficsPerceiverResampler(config, 16, 2, 3, 8, 5))
-    ours = make("perceiver", 16, 16, latents=5, heads=3, head_dim=8, depth=2).eval()
+    ours = make_adapter("perceiver", 16, 16, latents=5, heads=3, head_dim=8, depth=2).eval()
     with torch.no_grad():  # theirs ends at the norm
         ours.linear.weight.copy_(torch.eye(16))
         ours.linear.bias.zero_()
@@ -82,7 +82,7 @@ def test_qformer_is_that_of_blip_2() -> None:
                                              intermediate_size=96, encoder_hidden_size=16)  # fmt: skip
     theirs, project = randomised(Blip2QFormerModel(config)), randomised(nn.Linear(24, 20))
     queries = torch.randn(1, 6, 24)
-    ours = make("qformer", 16, 20, queries=6, width=24, depth=3, heads=4).eval()
+    ours = make_adapter("qformer", 16, 20, queries=6, width=24, depth=3, heads=4).eval()
     whole = nn.Module()
     whole.state_dict = lambda: {  # type: ignore[method-assign,assignment]
         **theirs.state_dict(), "queries": queries[0], "linear.weight": project.weight, "linear.bias": project.bias

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from percepts.decoders.fake import RATE, spell
-from percepts.timeline.subtitles import read
+from percepts.timeline.subtitles import read_segments
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_words_are_aligned_and_written(percepts, tmp_path):
     shown = percepts(
         "align", "talk.wav", "--text", "ask not", "-m", "fake-ctc", "-f", "srt", "--highlight-words"
     ).stdout
-    assert "<u>ask</u> not" in shown and read(shown, "srt")[0].start == 1.0
+    assert "<u>ask</u> not" in shown and read_segments(shown, "srt")[0].start == 1.0
     too_long = percepts("align", "talk.wav", "--text", "ask " * 100, "-m", "fake-ctc")
     assert too_long.returncode == 1 and "letters need" in too_long.stderr and "Traceback" not in too_long.stderr
 

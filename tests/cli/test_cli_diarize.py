@@ -10,7 +10,7 @@ import soundfile
 
 from percepts.encoders import _weights
 from percepts.errors import WeightsError
-from percepts.timeline.subtitles import read
+from percepts.timeline.subtitles import read_segments
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -18,7 +18,7 @@ DATA = Path(__file__).parents[1] / "data"
 @pytest.fixture(autouse=True)
 def weights():
     try:
-        _weights.fetch(["silero", "ge2e"])
+        _weights.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
 
@@ -44,7 +44,10 @@ def test_one_bad_file_of_several_costs_no_other(percepts, tmp_path):
     assert done.returncode == 3 and "broken.wav" in done.stdout and "Traceback" not in done.stderr
     assert {path.name for path in (tmp_path / "out" / "rttm").iterdir()} == {"silence.rttm", "talk.rttm"}
     assert (tmp_path / "out" / "rttm" / "silence.rttm").read_text() == ""  # nobody spoke, which is a result
-    assert len({turn.speaker for turn in read((tmp_path / "out" / "rttm" / "talk.rttm").read_text(), "rttm")}) == 3
+    assert (
+        len({turn.speaker for turn in read_segments((tmp_path / "out" / "rttm" / "talk.rttm").read_text(), "rttm")})
+        == 3
+    )
     again = percepts("diarize", "talk.flac", "silence.wav", "-o", "out", "-f", "rttm", "--progress", "none")
     assert "0 sources diarized, 2 already there" in again.stdout and again.returncode == 0
     other = percepts("diarize", "talk.flac", "-o", "out", "--speakers", "2")
@@ -57,4 +60,4 @@ def test_a_known_voice_is_called_by_its_name_on_stdout(percepts):
         "diarize", DATA / "conversation.flac", "--speakers", "1", "--voice", f"Us={DATA / 'conversation.flac'}"
     )
     assert done.returncode == 0, done.stderr
-    assert {turn.speaker for turn in read(done.stdout, "rttm")} == {"Us"}
+    assert {turn.speaker for turn in read_segments(done.stdout, "rttm")} == {"Us"}

@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from percepts.cli import _canary, _checks, app
-from percepts.cli._checks import Check, examine
+from percepts.cli._checks import Finding, run_checks
 
 
 @pytest.fixture(scope="module")
 def findings():
-    return {(check.area, check.name): check for check in examine(canary=False)}
+    return {(check.area, check.name): check for check in run_checks(canary=False)}
 
 
 def test_everything_the_default_needs_is_well_here(findings):
@@ -25,25 +25,25 @@ def test_every_dependency_and_every_extra_has_a_line(findings):
 
 
 def test_every_installed_runtime_ran(findings):
-    from percepts.runtimes import RUNTIMES, cache_dir
+    from percepts.runtimes import RUNTIMES, cache_root
 
     for name in ("onnx", "openvino", "torch"):
-        assert findings["runtime", name].state == ("ok" if RUNTIMES[name].installed else "absent")
-    assert not list((cache_dir() / "graphs").glob("doctor*")), "the small graph is thrown away"
+        assert findings["runtime", name].state == ("ok" if RUNTIMES[name].is_installed else "absent")
+    assert not list((cache_root() / "graphs").glob("doctor*")), "the small graph is thrown away"
 
 
 def test_what_breaks_is_a_finding_in_one_line():
     def broken():
         raise OSError("libsndfile.so: wrong\n  ELF class")
 
-    found = _checks._try("media", "sound", broken)
+    found = _checks._run_check("media", "sound", broken)
     assert (found.state, found.needed) == ("broken", True)
     assert found.detail == "OSError: libsndfile.so: wrong ELF class"
 
 
 def test_a_missing_dependency_is_broken_and_a_missing_extra_only_absent(monkeypatch):
-    monkeypatch.setattr(_checks, "_version", lambda package: None if package in {"soxr", "ray"} else "1.0")
-    found = {(check.area, check.name): check for check in _checks._packages()}
+    monkeypatch.setattr(_checks, "_package_version", lambda package: None if package in {"soxr", "ray"} else "1.0")
+    found = {(check.area, check.name): check for check in _checks._check_packages()}
     assert found["package", "soxr"].state == "broken"
     assert "pip install 'soxr" in found["package", "soxr"].detail
     assert found["extra", "ray"].state == "absent"
@@ -59,10 +59,10 @@ def test_the_command_ends_with_0_when_all_is_well(percepts):
 
 def test_the_command_ends_with_1_and_names_what_is_broken(monkeypatch):
     found = [
-        Check("system", "cache", "broken", "read-only", needed=True),
-        Check("extra", "ray", "absent", "pip install"),
+        Finding("system", "cache", "broken", "read-only", needed=True),
+        Finding("extra", "ray", "absent", "pip install"),
     ]
-    monkeypatch.setattr(_checks, "examine", lambda canary: iter(found))
+    monkeypatch.setattr(_checks, "run_checks", lambda canary: iter(found))
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 1
     assert [line.split()[:3] for line in done.stdout.splitlines()] == [
@@ -74,21 +74,21 @@ def test_the_command_ends_with_1_and_names_what_is_broken(monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(_canary.CANARIES))
 def test_the_canary_sings(name):
-    assert _canary.prove(name).startswith("cosine ")
+    assert _canary.check_canary(name).startswith("cosine ")
 
 
 def test_the_clock_is_found_by_words():
-    assert "'a clock on the wall' finds the clock" in _canary.prove("conse")
+    assert "'a clock on the wall' finds the clock" in _canary.check_canary("conse")
 
 
 def test_a_canary_that_sings_otherwise_is_heard(monkeypatch):
-    wrong = _canary.expected("melstats")[::-1].copy()
-    monkeypatch.setattr(_canary, "measure", lambda name: wrong)
+    wrong = _canary.read_expected("melstats")[::-1].copy()
+    monkeypatch.setattr(_canary, "measure_canary", lambda name: wrong)
     with pytest.raises(ArithmeticError, match=r"expected a cosine of 0\.999"):
-        _canary.prove("melstats")
+        _canary.check_canary("melstats")
 
 
 def test_a_canary_that_is_not_finite_is_heard(monkeypatch):
-    monkeypatch.setattr(_canary, "measure", lambda name: np.full(512, np.nan, np.float32))
+    monkeypatch.setattr(_canary, "measure_canary", lambda name: np.full(512, np.nan, np.float32))
     with pytest.raises(ArithmeticError, match="512 of 512 numbers are not finite"):
-        _canary.prove("melstats")
+        _canary.check_canary("melstats")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from percepts.cli._errors import CURES, describe_error
-from percepts.support.files import atomic, atomic_path
+from percepts.support.files import atomic_file, atomic_path
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_full_disk_is_named_with_the_file_and_the_job_goes_on_later(photos: Pa
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
 def test_whatever_fails_while_a_file_is_written_names_it(tmp_path: Path, number: int) -> None:
-    with pytest.raises(OSError, match=r"x\.npz") as error, atomic(tmp_path / "x.npz"):
+    with pytest.raises(OSError, match=r"x\.npz") as error, atomic_file(tmp_path / "x.npz"):
         raise OSError(number, os.strerror(number))
     assert describe_error(error.value).endswith(CURES[number])
     with pytest.raises(OSError, match=r"y\.npz"), atomic_path(tmp_path / "y.npz"):

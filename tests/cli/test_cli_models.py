@@ -11,9 +11,9 @@ from percepts import encoders
 def test_every_encoder_is_listed_with_what_is_known_of_it(percepts, tmp_path):
     done = percepts("models", "--json", PERCEPTS_CACHE=str(tmp_path / "cache"), PERCEPTS_WEIGHTS="")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
-    assert tuple(rows) == encoders.names()
+    assert tuple(rows) == encoders.list_models()
     for name, row in rows.items():
-        spec = encoders.spec(name)
+        spec = encoders.model_spec(name)
         assert (row["kind"], row["dim"], row["rate"], row["window"]) == (spec.kind, spec.dim, spec.rate, spec.window)
         assert row["license"] == spec.license
         assert bool(row["download"]) == bool(spec.weights)
@@ -43,9 +43,9 @@ def test_fetching_what_needs_no_weights_is_done_at_once(percepts):
 
 def test_families_of_checkpoints_and_their_short_names_are_listed(percepts, tmp_path):
     done = percepts("models", "--hub", HF_HUB_CACHE=str(tmp_path))
-    assert all(name in done.stdout for name in encoders.hub_names())
+    assert all(name in done.stdout for name in encoders.list_hub_models())
     families = done.stdout.splitlines()[-1].removeprefix("families: ").split(", ")
-    assert tuple(families) == encoders.families()
+    assert tuple(families) == encoders.list_families()
 
 
 def test_speed_is_measured_here(percepts):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from percepts.cli import app
 from percepts.errors import WeightsError
 from percepts.interop import openl3
-from percepts.interop.openl3.verify import Row, verify
+from percepts.interop.openl3.verify import ReferenceResult, verify_references
 
 pytestmark = pytest.mark.filterwarnings("ignore::percepts.interop.openl3.OpenL3Warning")
 
@@ -156,13 +156,13 @@ def test_verify_agrees_with_references_that_are_its_own(tmp_path: Path, weights:
             run("audio", data / "chirp_44k.wav", "-x", "x", "-i", "linear", "-c", "env", "-as", "512", "-n",
                 "-t", "0.5", "-af", frontend, "--weights", weights)  # fmt: skip
             (data / "chirp_44k_x.npz").rename(data / f"chirp_44k{suffix}_linear.npz")
-    rows = {row.name: row for row in verify(data, weights) if not row.why}
+    rows = {row.name: row for row in verify_references(data, weights) if not row.why}
     assert set(rows) == {"chirp_44k_kapre_linear.npz"}
     assert rows["chirp_44k_kapre_linear.npz"].ok
     assert rows["chirp_44k_kapre_linear.npz"].windows == 3
     told = json.loads(run("verify", "--data", data, "--weights", weights, "--json", fine=False).stdout)
     assert [row["ok"] for row in told].count(True) == 1
-    assert not Row("x", "y", cosine_min=0.98).ok
+    assert not ReferenceResult("x", "y", cosine_min=0.98).ok
 
 
 def test_help_is_quick_to_read() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from percepts.cli._progress import progress
+from percepts.cli._progress import show_job_progress
 from percepts.jobs.progress import Progress
 
 STATE = Progress(
@@ -29,7 +29,7 @@ def pretend_terminal(monkeypatch):
 
 
 def test_a_line_says_how_far_how_fast_how_long_and_what_takes_the_time(stderr):
-    with progress("plain") as show:
+    with show_job_progress("plain") as show:
         show(STATE)
     assert stderr() == (
         "412 of 1,000 sources, 3 failed, 51.5 a second, 11.3 s left; decode 71%, encode 20% of the time\n"
@@ -37,13 +37,13 @@ def test_a_line_says_how_far_how_fast_how_long_and_what_takes_the_time(stderr):
 
 
 def test_a_line_without_a_total_says_what_is_known(stderr):
-    with progress("plain") as show:
+    with show_job_progress("plain") as show:
         show(replace(STATE, total=None, eta=None, failed=0, rate=0.25))
     assert stderr() == "409 sources, 4.0 seconds each; decode 71%, encode 20% of the time\n"
 
 
 def test_lines_come_now_and_then_and_the_last_state_always(stderr):
-    with progress("plain", every=3600) as show:
+    with show_job_progress("plain", every=3600) as show:
         for done in range(100):
             show(replace(STATE, done=done))
     lines = stderr().splitlines()
@@ -51,14 +51,14 @@ def test_lines_come_now_and_then_and_the_last_state_always(stderr):
 
 
 def test_the_last_state_is_shown_when_the_job_raises(stderr):
-    with pytest.raises(OSError), progress("plain", every=3600) as show:
+    with pytest.raises(OSError), show_job_progress("plain", every=3600) as show:
         show(STATE)
         raise OSError("disk full")
     assert "412 of 1,000" in stderr()
 
 
 def test_json_lines_carry_every_field(stderr):
-    with progress("json", every=0) as show:
+    with show_job_progress("json", every=0) as show:
         show(STATE)
         show(replace(STATE, done=401))
     first, second = map(json.loads, stderr().splitlines())
@@ -67,20 +67,20 @@ def test_json_lines_carry_every_field(stderr):
 
 
 def test_none_is_no_callback_at_all(stderr):
-    with progress("none") as show:
+    with show_job_progress("none") as show:
         assert show is None
     assert stderr() == ""
 
 
 def test_auto_is_lines_where_there_is_no_terminal(stderr):
-    with progress("auto") as show:
+    with show_job_progress("auto") as show:
         show(STATE)
     assert "412 of 1,000 sources" in stderr()
 
 
 def test_auto_is_a_bar_on_a_terminal(stderr, monkeypatch):
     pretend_terminal(monkeypatch)
-    with progress("auto") as show:
+    with show_job_progress("auto") as show:
         show(STATE)
     drawn = stderr()
     assert "\x1b[" in drawn
@@ -90,6 +90,6 @@ def test_auto_is_a_bar_on_a_terminal(stderr, monkeypatch):
 
 def test_a_bar_needs_no_total(stderr, monkeypatch):
     pretend_terminal(monkeypatch)
-    with progress("auto") as show:
+    with show_job_progress("auto") as show:
         show(replace(STATE, total=None, eta=None))
     assert "412" in stderr()

@@ -14,10 +14,10 @@ import pytest
 import soundfile
 from synth import write_film
 
-from percepts.cli.stream import _Screen
+from percepts.cli.stream import _LiveScreen
 from percepts.decoders.events import Event
 from percepts.decoders.fake import RATE, spell
-from percepts.timeline.subtitles import read
+from percepts.timeline.subtitles import read_segments
 from percepts.types import Segment
 
 SOUND = np.concatenate([spell("ask not what ", 0.5, 3.0), spell("your country ", 0.5, 3.0)])
@@ -51,9 +51,9 @@ def test_a_folder_is_a_job_and_a_bad_file_costs_no_other(percepts, talks, tmp_pa
     assert "3 sources transcribed, 1 skipped, 1 failed: 4 segments" in done.stdout
     assert "broken.wav" in done.stdout and "Traceback" not in done.stderr
     for name in ("talk", "film"):
-        assert [s.text for s in read((tmp_path / f"out/srt/{name}.srt").read_text(), "srt")] == SAID
+        assert [s.text for s in read_segments((tmp_path / f"out/srt/{name}.srt").read_text(), "srt")] == SAID
         assert (tmp_path / f"out/txt/{name}.txt").read_text().splitlines() == SAID
-        (first, _) = read((tmp_path / f"out/json/{name}.json").read_text(), "json")
+        (first, _) = read_segments((tmp_path / f"out/json/{name}.json").read_text(), "json")
         assert [word.text.strip() for word in first.words] == SAID[0].split()
     assert {path.name for path in (tmp_path / "out/txt").iterdir()} == {"talk.txt", "film.txt", "silence.txt"}
     assert (tmp_path / "out/srt/silence.srt").read_text() == ""  # listened to, and nobody spoke
@@ -107,7 +107,7 @@ def test_a_stream_prints_its_events_and_a_replay_their_lateness(percepts, talks)
 
 
 def test_on_a_terminal_words_that_may_change_are_drawn_over_and_the_others_stay(capsys):
-    screen = _Screen(columns=16)
+    screen = _LiveScreen(columns=16)
     for kind, text in (
         ("partial", "and so mike"),
         ("committed", "and so"),
@@ -163,5 +163,5 @@ def test_a_real_recording_by_the_engine_that_needs_no_hub(percepts, shared):
     done = percepts("transcribe", shared / "speech" / "jfk.flac", "--no-vad", "-f", "json", "--word-timestamps")
     assert done.returncode == 0, done.stderr
     assert "four words in ten wrong" in done.stderr
-    found = {w.text.strip(): w for s in read(done.stdout, "json") for w in s.words}
+    found = {w.text.strip(): w for s in read_segments(done.stdout, "json") for w in s.words}
     assert "my" in found and "fellow" in found and 1 < found["fellow"].start < 2

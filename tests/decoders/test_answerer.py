@@ -13,16 +13,16 @@ import transformers
 from PIL import Image
 from tiny_writers import pictures
 
-from percepts.decoders._families import ASK, ASK_DOCUMENT, load, resolve
+from percepts.decoders._families import ASK, ASK_DOCUMENT, load_model, resolve_model
 from percepts.decoders.document import Word, gridded, words_of
-from percepts.decoders.generation import Generation
-from percepts.encoders._modules import quiet
+from percepts.decoders.generation import GenerationOptions
+from percepts.encoders._modules import silence_transformers
 from percepts.errors import MediaError, QuestionError
 from percepts.types import Clip
 
 PICTURES = [np.ascontiguousarray(np.resize(p, (40, 61, 3))) for p in pictures()[:3]]
 QUESTION = "how many cat on the table"
-SHORT = Generation(max_new_tokens=5, num_beams=1)
+SHORT = GenerationOptions(max_new_tokens=5, num_beams=1)
 
 
 def clips(pages: list[np.ndarray]) -> list[Clip]:
@@ -30,13 +30,13 @@ def clips(pages: list[np.ndarray]) -> list[Clip]:
 
 
 def answerer(folder: Path) -> Any:
-    return load(resolve(str(folder), ASK, ASK_DOCUMENT))
+    return load_model(resolve_model(str(folder), ASK, ASK_DOCUMENT))
 
 
 def test_blip_answers_what_a_direct_call_answers(writer: Callable[[str], Path]) -> None:
     folder = writer("blip_vqa")
     ours = answerer(folder)
-    with quiet():
+    with silence_transformers():
         model = transformers.BlipForQuestionAnswering.from_pretrained(folder).eval()
         pixels = transformers.BlipImageProcessorPil.from_pretrained(folder)(
             Image.fromarray(PICTURES[0]), return_tensors="pt"
@@ -52,7 +52,7 @@ def test_blip_answers_what_a_direct_call_answers(writer: Callable[[str], Path]) 
 def test_git_goes_on_after_the_question(writer: Callable[[str], Path]) -> None:
     folder = writer("git")
     ours = answerer(folder)
-    with quiet():
+    with silence_transformers():
         model = transformers.GitForCausalLM.from_pretrained(folder).eval()
         pixels = transformers.CLIPImageProcessorPil.from_pretrained(folder)(
             Image.fromarray(PICTURES[0]), return_tensors="pt"
@@ -72,7 +72,7 @@ def test_vilt_sees_and_says_what_transformers_does(shape: tuple[int, int], write
     inputs = ours.prepare(clips([picture]))
     logits = ours.logits(inputs, list(ours.tokenizer(QUESTION)["input_ids"]))
     assert torch.equal(state, torch.random.get_rng_state())  # its network draws at random; nobody else notices
-    with quiet():
+    with silence_transformers():
         model = transformers.ViltForQuestionAnswering.from_pretrained(folder).eval()
         seen = transformers.ViltImageProcessorPil.from_pretrained(folder)(Image.fromarray(picture), return_tensors="pt")
         with torch.no_grad():
@@ -106,7 +106,7 @@ def test_more_words_than_a_model_has_places_for_are_refused_before_the_first(
 ) -> None:
     ours = answerer(writer(name))
     with pytest.raises(QuestionError, match=r"of [0-9]+ tokens: .* reads at most"):
-        ours.answer(ours.prepare(clips(PICTURES[:1])), QUESTION, Generation(max_new_tokens=10_000))
+        ours.answer(ours.prepare(clips(PICTURES[:1])), QUESTION, GenerationOptions(max_new_tokens=10_000))
 
 
 # Pages
@@ -131,7 +131,7 @@ def direct_layoutlm(folder: Path, ours: Any) -> tuple[np.ndarray, np.ndarray, li
         gridded(WORDS[word].box, 150, 200) if side == 1 else (1000,) * 4 if token == 2 else (0,) * 4
         for token, side, word in zip(made["input_ids"][0], made.sequence_ids(0), made.word_ids(0), strict=True)
     ]
-    with quiet(), torch.no_grad():
+    with silence_transformers(), torch.no_grad():
         model = transformers.LayoutLMForQuestionAnswering.from_pretrained(folder).eval()
         found = model(**made, bbox=torch.tensor([boxes]))
     words = [w if s == 1 else None for w, s in zip(made.word_ids(0), made.sequence_ids(0), strict=True)]
@@ -139,7 +139,7 @@ def direct_layoutlm(folder: Path, ours: Any) -> tuple[np.ndarray, np.ndarray, li
 
 
 def direct_layoutlmv3(folder: Path, ours: Any) -> tuple[np.ndarray, np.ndarray, list[int | None]]:
-    with quiet(), torch.no_grad():
+    with silence_transformers(), torch.no_grad():
         tokenizer = transformers.LayoutLMv3Tokenizer.from_pretrained(folder)
         boxes = [list(gridded(w.box, 150, 200)) for w in WORDS]
         made = tokenizer("a b", [w.text for w in WORDS], boxes=boxes, return_tensors="pt")
@@ -159,12 +159,12 @@ def direct_layoutlmv3(folder: Path, ours: Any) -> tuple[np.ndarray, np.ndarray, 
 def test_a_page_is_read_as_by_a_direct_call(name: str, direct: Any, asked: str, writer: Callable[[str], Path]) -> None:
     ours = answerer(writer(name))
     start, stop, words = direct(writer(name), ours)
-    (chunk,) = ours.chunks(150, 200, WORDS, asked)
+    (chunk,) = ours.split_page(150, 200, WORDS, asked)
     assert chunk.words == words
     found = ours.logits(PAGE, chunk)
     np.testing.assert_allclose(found[0], start, atol=1e-5)  # another order of sums
     np.testing.assert_allclose(found[1], stop, atol=1e-5)
-    answer = ours.answer(ours.page(PAGE, WORDS), asked, SHORT)[0]
+    answer = ours.answer(ours.prepare_page(PAGE, WORDS), asked, SHORT)[0]
     runs = {" ".join(w.text for w in WORDS[i : j + 1]): WORDS[i : j + 1] for i in range(5) for j in range(i, 5)}
     boxes = [w.box for w in runs[answer.text]]
     assert answer.box == (
@@ -180,7 +180,7 @@ def test_the_score_of_a_page_is_that_of_the_pipeline(writer: Callable[[str], Pat
     from transformers.pipelines.document_question_answering import select_starts_ends
 
     ours = answerer(writer("layoutlm"))
-    (chunk,) = ours.chunks(150, 200, WORDS, QUESTION)
+    (chunk,) = ours.split_page(150, 200, WORDS, QUESTION)
     start, stop = ours.logits(PAGE, chunk)
     mask = np.array([[word is None for word in chunk.words]], int)
     mask[0, 0] = 0  # the class token, as the pipeline has it
@@ -193,10 +193,10 @@ def test_the_score_of_a_page_is_that_of_the_pipeline(writer: Callable[[str], Pat
 def test_a_page_longer_than_the_model_reads_is_read_in_parts(writer: Callable[[str], Path]) -> None:
     ours = answerer(writer("layoutlm"))
     words = [Word("cat", (i, i, i + 5, i + 5)) for i in range(100)]
-    chunks = list(ours.chunks(150, 200, words, QUESTION))
+    chunks = list(ours.split_page(150, 200, words, QUESTION))
     seen = [word for chunk in chunks for word in chunk.words if word is not None]
     assert len(chunks) > 2 and set(seen) == set(range(100)) and all(len(chunk.ids) <= 48 for chunk in chunks)
-    assert ours.answer(ours.page(PAGE, words), QUESTION, SHORT)[0].text.startswith("cat")
+    assert ours.answer(ours.prepare_page(PAGE, words), QUESTION, SHORT)[0].text.startswith("cat")
 
 
 def test_boxes_are_put_on_the_grid_by_us() -> None:
@@ -217,14 +217,14 @@ def test_words_are_taken_as_they_are_given() -> None:
 
 def test_a_page_without_words_is_named(writer: Callable[[str], Path]) -> None:
     with pytest.raises(MediaError, match="no words on the page"):
-        answerer(writer("layoutlm")).page(PAGE, [])
+        answerer(writer("layoutlm")).prepare_page(PAGE, [])
 
 
 def test_donut_writes_what_a_direct_call_writes(writer: Callable[[str], Path]) -> None:
     folder = writer("donut")
     ours = answerer(folder)
     prompt = f"<s_docvqa><s_question>{QUESTION}</s_question><s_answer>"
-    with quiet():
+    with silence_transformers():
         model = transformers.VisionEncoderDecoderModel.from_pretrained(folder).eval()
         pixels = transformers.DonutImageProcessorPil.from_pretrained(folder)(Image.fromarray(PAGE), return_tensors="pt")
         ids = ours.tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
@@ -241,14 +241,14 @@ def test_words_of_a_page_are_read_by_ocr() -> None:
     pytest.importorskip("rapidocr")
     from PIL import ImageDraw, ImageFont
 
-    from percepts.decoders.ocr import read
+    from percepts.decoders.ocr import read_words
 
     page = Image.new("RGB", (500, 160), "white")
     draw = ImageDraw.Draw(page)
     draw.text((40, 30), "INVOICE number 4711", fill="black", font=ImageFont.load_default(28))
     draw.text((40, 100), "Total $1,250.50", fill="black", font=ImageFont.load_default(28))
-    words = read(np.asarray(page))
+    words = read_words(np.asarray(page))
     assert [word.text for word in words] == ["INVOICE", "number", "4711", "Total", "$1,250.50"]
     left, top, right, bottom = words[3].box
     assert 35 < left < 50 and 95 < top < 112 and 95 < right < 125 and 118 < bottom < 145
-    assert read(np.full((80, 80, 3), 255, np.uint8)) == []
+    assert read_words(np.full((80, 80, 3), 255, np.uint8)) == []

@@ -13,16 +13,16 @@ import transformers
 from PIL import Image
 from tiny_writers import pictures
 
-from percepts.decoders._families import CAPTION, load, resolve
-from percepts.decoders.generation import Generation
-from percepts.encoders._modules import quiet
+from percepts.decoders._families import CAPTION, load_model, resolve_model
+from percepts.decoders.generation import GenerationOptions
+from percepts.encoders._modules import silence_transformers
 from percepts.errors import QuestionError, UnknownModel
 from percepts.types import Clip
 
 FIXED = ("blip", "git", "vit_gpt2")
 CHAT = ("llava", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl")
 PICTURES = [np.ascontiguousarray(np.resize(p, (40 + 9 * i, 61, 3))) for i, p in enumerate(pictures()[:3])]
-GREEDY = Generation(max_new_tokens=6, num_beams=1)
+GREEDY = GenerationOptions(max_new_tokens=6, num_beams=1)
 
 
 def clip(picture: np.ndarray) -> Clip:
@@ -30,7 +30,7 @@ def clip(picture: np.ndarray) -> Clip:
 
 
 def captioner(folder: Path, **options: Any) -> Any:
-    return load(resolve(str(folder), CAPTION), **options)
+    return load_model(resolve_model(str(folder), CAPTION), **options)
 
 
 @pytest.fixture(params=FIXED)
@@ -48,21 +48,21 @@ PROCESSORS = {"blip": "BlipImageProcessorPil", "git": "CLIPImageProcessorPil", "
 )
 def test_ids_are_those_of_a_direct_call(fixed: Any, prefix: str, options: dict[str, Any]) -> None:
     name, folder, ours = fixed
-    with quiet():
+    with silence_transformers():
         model = getattr(transformers, KINDS[name]).from_pretrained(folder).eval()
         pixels = getattr(transformers, PROCESSORS[name]).from_pretrained(folder)(
             Image.fromarray(PICTURES[0]), return_tensors="pt"
         )["pixel_values"]
-        before = ours.tokens_of(prefix)
+        before = ours.tokenize_prefix(prefix)
         ids = torch.tensor([[1, *before]])
         given = {"blip": {"input_ids": torch.tensor([[1, *before, 2]])}, "git": {"input_ids": ids},
                  "vit_gpt2": {"decoder_input_ids": ids}}[name]  # fmt: skip
         direct = model.generate(pixel_values=pixels, max_new_tokens=6, **given, **options)[0]
     inputs = ours.prepare([clip(PICTURES[0])])
-    found = ours.write(ours.pixel_values(inputs), ids.numpy(), Generation(max_new_tokens=6, **options))[0]
+    found = ours.write(ours.pixel_values(inputs), ids.numpy(), GenerationOptions(max_new_tokens=6, **options))[0]
     new = [token for token in direct[1 + len(before) :].tolist() if token not in (0, 2)]
     assert [token for token in found.ids if token != 0] == new
-    text = ours.caption(inputs, Generation(max_new_tokens=6, **options), prefix=prefix)[0].text
+    text = ours.caption(inputs, GenerationOptions(max_new_tokens=6, **options), prefix=prefix)[0].text
     assert text.startswith(prefix)
     if not prefix:
         assert text == ours.tokenizer.decode(new, skip_special_tokens=True).strip()
@@ -71,7 +71,7 @@ def test_ids_are_those_of_a_direct_call(fixed: Any, prefix: str, options: dict[s
 def test_the_checkpoints_own_beams_count_where_none_are_asked(writer: Callable[[str], Path]) -> None:
     ours = captioner(writer("vit_gpt2"))  # its generation_config.json says 3
     inputs = ours.prepare([clip(p) for p in PICTURES])
-    asked, own = (ours.caption(inputs, Generation(max_new_tokens=6, num_beams=n)) for n in (3, None))
+    asked, own = (ours.caption(inputs, GenerationOptions(max_new_tokens=6, num_beams=n)) for n in (3, None))
     assert asked == own
 
 
@@ -90,7 +90,7 @@ def test_the_score_is_the_mean_probability_of_the_tokens(writer: Callable[[str],
 
 @pytest.mark.parametrize("name", FIXED)
 def test_a_batch_says_what_singles_say(name: str, writer: Callable[[str], Path]) -> None:
-    ours, options = captioner(writer(name)), Generation(max_new_tokens=5, num_beams=2)
+    ours, options = captioner(writer(name)), GenerationOptions(max_new_tokens=5, num_beams=2)
     clips = [clip(p) for p in PICTURES]
     singles = [ours.caption(ours.prepare([c]), options, prefix="a dog")[0] for c in clips]
     together = ours.caption(ours.prepare(clips), options, prefix="a dog")
@@ -101,8 +101,10 @@ def test_a_batch_says_what_singles_say(name: str, writer: Callable[[str], Path])
 def test_repetition_options_do_what_they_are_called_for(writer: Callable[[str], Path]) -> None:
     ours = captioner(writer("vit_gpt2"))
     pixels = ours.pixel_values(ours.prepare([clip(PICTURES[0])]))
-    free = ours.write(pixels, np.array([[1]]), Generation(max_new_tokens=8, num_beams=1))[0].ids
-    once = ours.write(pixels, np.array([[1]]), Generation(max_new_tokens=8, num_beams=1, no_repeat_ngram_size=1))[0].ids
+    free = ours.write(pixels, np.array([[1]]), GenerationOptions(max_new_tokens=8, num_beams=1))[0].ids
+    once = ours.write(
+        pixels, np.array([[1]]), GenerationOptions(max_new_tokens=8, num_beams=1, no_repeat_ngram_size=1)
+    )[0].ids
     assert len(set(free)) < len(free) and len(set(once)) == len(once)
 
 
@@ -122,10 +124,10 @@ def test_threads_are_of_the_call_and_of_nothing_else(writer: Callable[[str], Pat
 def test_a_chat_model_writes_what_a_direct_call_writes(name: str, writer: Callable[[str], Path]) -> None:
     folder = writer(name)
     ours = captioner(folder)
-    with quiet():
+    with silence_transformers():
         model = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
         processor = ours.processor
-        text = ours.asked(1, "what is on the table")
+        text = ours.format_prompt(1, "what is on the table")
         inputs = processor(
             text=[text], images=[[Image.fromarray(PICTURES[0])]], return_tensors="pt",
             add_special_tokens=not text.startswith("<s>"),
@@ -151,7 +153,7 @@ def test_replies_in_a_batch_padded_on_the_left_are_those_of_singles(name: str, w
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl"])
 def test_a_chat_model_goes_on_from_a_prefix(name: str, writer: Callable[[str], Path]) -> None:
     ours = captioner(writer(name))
-    assert ours.asked(1, "how", "A photo of").endswith("A photo of")
+    assert ours.format_prompt(1, "how", "A photo of").endswith("A photo of")
     found = ours.caption(ours.prepare([clip(PICTURES[0])]), GREEDY, prefix="A photo of ")
     assert found[0].text.startswith("A photo of")
 
@@ -166,7 +168,7 @@ def test_a_model_whose_settings_sample_says_the_same_twice(writer: Callable[[str
 def test_fuyu_writes_what_a_direct_call_writes_and_a_batch_what_singles_write(
     beams: int, writer: Callable[[str], Path]
 ) -> None:
-    ours, options = captioner(writer("fuyu")), Generation(max_new_tokens=7, num_beams=beams)
+    ours, options = captioner(writer("fuyu")), GenerationOptions(max_new_tokens=7, num_beams=beams)
     clips = [
         clip(np.resize(p, shape)) for p, shape in zip(PICTURES, [(60, 90, 3), (29, 31, 3), (200, 300, 3)], strict=True)
     ]
@@ -178,7 +180,7 @@ def test_fuyu_writes_what_a_direct_call_writes_and_a_batch_what_singles_write(
     pixels = clips[0].data[0].reshape(2, 30, 3, 30, 3).swapaxes(1, 2).reshape(6, -1) / 255
     asked = ours.tokenizer("Generate a coco-style caption.\n<0x04>", add_special_tokens=False)["input_ids"]
     ids = torch.tensor([[3, 3, 3, 4, 3, 3, 3, 4, 1, *asked]])  # two rows of three patches, each with its newline
-    with quiet(), torch.no_grad():
+    with silence_transformers(), torch.no_grad():
         model = transformers.FuyuForCausalLM.from_pretrained(writer("fuyu")).eval()
         given = torch.tensor((pixels - 0.5) / 0.5, dtype=torch.float32).repeat(beams, 1)
         direct = model.generate(input_ids=ids, pixel_values=given, max_new_tokens=7, num_beams=beams)[0]
@@ -195,9 +197,9 @@ def test_fuyu_writes_what_a_direct_call_writes_and_a_batch_what_singles_write(
 def test_options_are_checked() -> None:
     for wrong in ({"num_beams": 0}, {"max_new_tokens": 0}, {"repetition_penalty": 0.0}, {"no_repeat_ngram_size": -1}):
         with pytest.raises(ValueError, match=f"expected {next(iter(wrong))}"):
-            Generation(**wrong)  # type: ignore[arg-type]
+            GenerationOptions(**wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="banana"):
-        Generation(banana=1)  # type: ignore[call-arg]
+        GenerationOptions(banana=1)  # type: ignore[call-arg]
 
 
 def test_a_prompt_for_a_model_that_follows_none_and_a_prefix_without_end_are_refused(
@@ -213,10 +215,10 @@ def test_a_prompt_for_a_model_that_follows_none_and_a_prefix_without_end_are_ref
 
 def test_a_model_of_no_family_and_one_trained_for_something_else_are_named(writer: Callable[[str], Path]) -> None:
     with pytest.raises(UnknownModel, match=r"for model_type 'layoutlm'.*there are: .*blip.*qwen2_vl"):
-        resolve(str(writer("layoutlm")), CAPTION)
+        resolve_model(str(writer("layoutlm")), CAPTION)
     with pytest.raises(
         UnknownModel, match=r"trained as BlipForQuestionAnswering.*must be BlipForConditionalGeneration"
     ):
-        resolve(str(writer("blip_vqa")), CAPTION)
+        resolve_model(str(writer("blip_vqa")), CAPTION)
     with pytest.raises(UnknownModel, match="expected a hub id"):
-        resolve("no-such-model", CAPTION)
+        resolve_model("no-such-model", CAPTION)

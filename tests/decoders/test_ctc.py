@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Scripted, sound, spelled
 
-from percepts.decoders.ctc import Best, Chunk, emissions, phrases, transcribe_ctc, words
+from percepts.decoders.ctc import BestPath, Chunking, compute_emissions, decode_words, group_words, transcribe_ctc
 from percepts.decoders.fake import FakeCTC, spell
 from percepts.decoders.transcribe import transcribe_stream
-from percepts.decoders.transcript import Trace, TranscribeOptions
+from percepts.decoders.transcript import TranscribeOptions, TranscribeProgress
 from percepts.errors import EncodeError, TruncatedMedia
 from percepts.types import Clip, Segment
 
@@ -30,7 +30,7 @@ def cut(clip: Clip, places: list[int]) -> list[Clip]:
 
 
 def said_in(engine, clips, chunk=None) -> Iterator[Segment]:
-    return transcribe_ctc(engine, clips, TranscribeOptions(), None, Trace(), chunk)
+    return transcribe_ctc(engine, clips, TranscribeOptions(), None, TranscribeProgress(), chunk)
 
 
 @given(letters, st.integers(0, 9), st.integers(1, 30), st.integers(0, 8), st.data())
@@ -38,25 +38,25 @@ def test_chunks_with_stride_are_one_pass(said, extra, own, side, data):
     """For every chunk, every stride, every cut of the stream, and a network that sees as far as the stride reaches."""
     engine = Scripted(context=data.draw(st.integers(0, side)))
     clip = sound(said, extra, start=3600.1)
-    chunk = Chunk((own + 2 * side) / 100, side / 100)
+    chunk = Chunking((own + 2 * side) / 100, side / 100)
     places = data.draw(st.lists(st.integers(0, 2000), max_size=6))
     whole = engine.emissions(clip.data[0])
-    found = np.concatenate(list(emissions(engine, cut(clip, places), chunk)))
+    found = np.concatenate(list(compute_emissions(engine, cut(clip, places), chunk)))
     assert np.array_equal(found, whole)
 
 
 @given(letters, st.integers(1, 30), st.integers(0, 8))
 def test_words_do_not_depend_on_the_chunks(said, own, side):
     engine, clip = Scripted(), sound(said)
-    chunk = Chunk((own + 2 * side) / 100, side / 100)
-    assert list(said_in(engine, [clip], chunk)) == list(said_in(engine, [clip], Chunk(100)))
+    chunk = Chunking((own + 2 * side) / 100, side / 100)
+    assert list(said_in(engine, [clip], chunk)) == list(said_in(engine, [clip], Chunking(100)))
 
 
 def test_a_word_across_a_seam_is_one_word_with_its_times():
     engine = Scripted()
     clip = sound(spelled("__aab||b_bb__" + "_" * 100 + "|no_oow_"), start=2.0)
     for own in range(1, 20):
-        first, second = said_in(engine, [clip], Chunk(own / 100, 0))
+        first, second = said_in(engine, [clip], Chunking(own / 100, 0))
         assert (first.text, second.text) == ("ab bb", "noow")
         assert [(word.text, round(word.start, 3), round(word.stop, 3)) for word in first.words] == [
             (" ab", 2.02, 2.05),
@@ -65,12 +65,12 @@ def test_a_word_across_a_seam_is_one_word_with_its_times():
 
 
 def test_the_score_of_a_word_is_that_of_its_letters():
-    best = Best()
+    best = BestPath()
     table = np.full((4, 8), 1e-6)
     for frame, (letter, p) in enumerate([(2, 0.5), (0, 0.9), (2, 0.8), (1, 1.0)]):
         table[frame, letter] = p
     best.append(np.log(table))
-    (word,) = words(best, Scripted())
+    (word,) = decode_words(best, Scripted())
     assert word.text == " aa" and word.score == pytest.approx(np.sqrt(0.5 * 0.8), rel=2e-3)  # float16 has 11 bits
 
 
@@ -79,20 +79,20 @@ def test_a_vocabulary_without_delimiter_holds_its_own_spaces():
         vocabulary = ("<pad>", " a", "b", "</s>", " c", "x", "y", "z")
         delimiter = ""
 
-    best = Best()
+    best = BestPath()
     best.append(Spaced().emissions(sound([1, 2, 3, 0, 4, 2, 0, 0]).data[0]))
-    assert [word.text for word in words(best, Spaced())] == [" ab", " cb"]
+    assert [word.text for word in decode_words(best, Spaced())] == [" ab", " cb"]
 
 
 def test_no_letters_are_no_words():
     assert list(said_in(Scripted(), [sound([0] * 50)])) == []
     assert list(said_in(Scripted(), [])) == []
-    assert list(words(Best(), Scripted())) == []
+    assert list(decode_words(BestPath(), Scripted())) == []
 
 
 def test_segments_end_in_pauses_and_do_not_go_on_for_ever():
     said = [Segment(i, i + 0.9, " a", score=0.5) for i in range(60)] + [Segment(70.0, 71.0, " b")]
-    found = list(phrases(said))
+    found = list(group_words(said))
     assert [word for segment in found for word in segment.words] == said
     assert found[-1].text == "b" and found[-1].score is None and found[0].score == 0.5
     assert max(segment.stop - segment.start for segment in found) <= 20
@@ -114,7 +114,7 @@ def test_the_letters_of_tones_are_heard_through_the_front_door():
     text, engine = "ask not what your country can do for you", FakeCTC()
     wave = spell(text, 2.0, 7.0)
     clips = cut(Clip(wave[None], "audio", 16_000.0, 10.0), [777, 30_000, 80_001])
-    trace = Trace()
+    trace = TranscribeProgress()
     (whole,) = transcribe_stream(engine, clips, trace=trace)
     assert whole.text == text.upper() and trace.heard == 7.0 and trace.speech is None
     assert whole.start == pytest.approx(12.0) and whole.score == pytest.approx(0.9, rel=1e-3)
@@ -166,8 +166,8 @@ def test_memory_is_four_bytes_a_frame_and_a_chunk():
             yield Clip(data, "audio", engine.rate, at * engine.samples_per_frame / engine.rate, "s")
 
     tracemalloc.start()
-    best = Best()
-    for found in emissions(engine, stream(), Chunk(10.0)):
+    best = BestPath()
+    for found in compute_emissions(engine, stream(), Chunking(10.0)):
         best.append(found)
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -184,13 +184,13 @@ def test_memory_is_four_bytes_a_frame_and_a_chunk():
 )
 def test_sound_of_another_form_is_refused(clip, said):
     with pytest.raises(ValueError, match=said):
-        list(emissions(Scripted(), [clip]))
+        list(compute_emissions(Scripted(), [clip]))
 
 
 @pytest.mark.parametrize(("length", "stride"), [(1.0, 0.5), (0.0, 0.0), (1.0, -0.1), (float("inf"), 1.0)])
 def test_chunks_need_room(length, stride):
     with pytest.raises(ValueError, match="both strides"):
-        Chunk(length, stride)
+        Chunking(length, stride)
 
 
 def test_a_network_that_gives_no_numbers_is_told_of():
@@ -203,6 +203,6 @@ def test_a_network_that_gives_no_numbers_is_told_of():
             return super().emissions(wave)[:2]
 
     with pytest.raises(EncodeError, match="no number"):
-        list(emissions(Wrong(), [sound([1, 2, 3])]))
+        list(compute_emissions(Wrong(), [sound([1, 2, 3])]))
     with pytest.raises(EncodeError, match="expected 5 frames"):
-        list(emissions(Short(), [sound([1] * 50)], Chunk(0.05, 0)))
+        list(compute_emissions(Short(), [sound([1] * 50)], Chunking(0.05, 0)))

@@ -7,11 +7,18 @@ import json
 import numpy as np
 import pytest
 
-from percepts.decoders.events import Clocked, Event, latency, replayed, still, told
-from percepts.decoders.online import Online, Patience
-from percepts.decoders.voiced import Voiced
+from percepts.decoders.events import (
+    Event,
+    TimedTranscriber,
+    frozen_clock,
+    measure_latency,
+    replay_events,
+    stream_events,
+)
+from percepts.decoders.online import StreamingConfig, StreamingTranscriber
+from percepts.decoders.voiced import VadGatedTranscriber
 from percepts.types import Clip, Segment
-from percepts.windows.gate import Always
+from percepts.windows.gate import AlwaysSpeech
 
 RATE = 1000
 FRAME = 32
@@ -38,8 +45,11 @@ def frames(seconds: float) -> list[Clip]:
     return [Clip(np.zeros((1, FRAME), np.float32), "audio", RATE, i * FRAME / RATE) for i in range(count)]
 
 
-def clocked(work: Work, clock=None) -> Clocked:
-    return Clocked(Voiced(Online(work, Patience(chunk=1.0)), Always()), clock or work.clock)
+def clocked(work: Work, clock=None) -> TimedTranscriber:
+    return TimedTranscriber(
+        VadGatedTranscriber(StreamingTranscriber(work, StreamingConfig(chunk_s=1.0)), AlwaysSpeech()),
+        clock or work.clock,
+    )
 
 
 def words(events: list[Event]) -> list[str]:
@@ -47,15 +57,15 @@ def words(events: list[Event]) -> list[str]:
 
 
 def test_on_a_clock_that_stands_still_words_are_late_by_the_sound_they_wait_for():
-    stream = clocked(work := Work(), still)
-    events = list(replayed(frames(6.4), stream))
+    stream = clocked(work := Work(), frozen_clock)
+    events = list(replay_events(frames(6.4), stream))
     assert words(events) == [f"w{i}" for i in range(6)]
     assert all(event.time == event.received for event in events)
-    assert events == list(told(frames(6.4), clocked(Work(), still)))
+    assert events == list(stream_events(frames(6.4), clocked(Work(), frozen_clock)))
     # w0 ends at 0.5, is heard in the passes after 1 s and 2 s (whole frames: 1.024, 2.048), and committed by the second
     first = next(event for event in events if event.type == "committed")
     assert first.received == pytest.approx(2.048) and work.passes == 7
-    found = latency(events)
+    found = measure_latency(events)
     assert found.words == 6 and found.rtf == 0 and found.aware == found.unaware
     assert 0.9 < found.unaware["mean"] <= found.unaware["p95"] < 1.7
 
@@ -63,17 +73,17 @@ def test_on_a_clock_that_stands_still_words_are_late_by_the_sound_they_wait_for(
 def test_a_slow_model_is_late_and_takes_what_came_meanwhile_at_once():
     work = Work(2.5)
     stream = clocked(work)
-    events = list(replayed(frames(20.0), stream))
+    events = list(replay_events(frames(20.0), stream))
     assert words(events) == [f"w{i}" for i in range(20)]
     assert work.passes <= 9  # every 2.5 s and the last; one a second would fall behind for ever
-    found = latency(events, spent=stream.spent)
+    found = measure_latency(events, spent=stream.spent)
     assert found.aware["mean"] > found.unaware["mean"] > 0
     assert found.rtf == pytest.approx(work.passes * 2.5 / 20, rel=0.01)
     assert all(event.time >= event.received for event in events)
 
 
 def test_times_never_go_back():
-    events = list(replayed(frames(10.0), clocked(Work(0.3))))
+    events = list(replay_events(frames(10.0), clocked(Work(0.3))))
     assert [event.time for event in events] == sorted(event.time for event in events)
 
 
@@ -90,14 +100,14 @@ def test_words_that_are_told_otherwise_are_revised_and_words_that_wait_stall():
         said("committed", "my fellow", 6.0),
         said("partial", "", 6.0),
     ]
-    found = latency(events)
+    found = measure_latency(events)
     assert found.revision == pytest.approx(3 / 7)  # mike, fellow and fell of and so mike, my fellow, my fell
     assert found.stall == 4.0
     assert found.unaware["p50"] == 0.5
 
 
 def test_nothing_said_is_not_late():
-    found = latency([])
+    found = measure_latency([])
     assert (found.words, found.revision, found.stall, found.aware["p95"]) == (0, 0.0, 0.0, 0.0)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from percepts.decoders.engines import CTCEngine, Search, WhisperEngine
+from percepts.decoders.engines import CTCEngine, DecodingOptions, WhisperEngine
 from percepts.decoders.fake import FakeCTC, FakeWhisper, speak, spell
 from percepts.features.mel import whisper_log_mel
 
@@ -25,7 +25,7 @@ def test_every_word_is_heard_at_its_time(seed: int) -> None:
     engine = FakeWhisper({"en": WORDS})
     states = engine.encode(whisper_log_mel(speak(engine.words, spoken, 30.0))[None])
     vocabulary = engine.vocabulary
-    [decoded] = engine.decode(states, [[vocabulary.sot]], Search())
+    [decoded] = engine.decode(states, [[vocabulary.sot]], DecodingOptions())
     words = [token for token in decoded.tokens if token < vocabulary.eot]
     assert vocabulary.text.decode(words).split() == [word for word, _, _ in spoken]
     [alignment] = engine.align(states, [], [words], [1500])

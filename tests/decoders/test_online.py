@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from percepts.decoders.online import Online, Patience
+from percepts.decoders.online import StreamingConfig, StreamingTranscriber
 from percepts.types import Clip, Segment
 
 RATE = 100
@@ -46,7 +46,7 @@ def blocks(seconds: float, block: float = 0.5, start: float = 0.0) -> list[Clip]
     ]
 
 
-def run(online: Online, stream: Sequence[Clip]) -> tuple[list[Segment], float, float]:
+def run(online: StreamingTranscriber, stream: Sequence[Clip]) -> tuple[list[Segment], float, float]:
     committed, lost, longest = [], 0.0, 0.0
     for block in stream:
         update = online.push(block)
@@ -64,7 +64,9 @@ def texts(found: Sequence[Segment]) -> str:
 
 @given(st.sampled_from([0.1, 0.37, 1.0, 4.0]), st.sampled_from([0.3, 1.0, 2.5]), st.integers(2, 3))
 def test_every_word_is_committed_once_with_its_time(block, chunk, passes):
-    committed, lost, longest = run(Online(Scripted(), Patience(chunk, passes=passes)), blocks(84.0, block))
+    committed, lost, longest = run(
+        StreamingTranscriber(Scripted(), StreamingConfig(chunk, passes=passes)), blocks(84.0, block)
+    )
     assert texts(committed) == texts(SAID) and lost == 0
     assert [word.start for word in committed] == [word.start for word in SAID]
     assert longest <= 28 + chunk + block
@@ -72,7 +74,7 @@ def test_every_word_is_committed_once_with_its_time(block, chunk, passes):
 
 def test_sound_is_cut_after_a_committed_segment_and_its_text_is_the_prompt():
     model = Scripted()
-    run(Online(model), blocks(60.0))
+    run(StreamingTranscriber(model), blocks(60.0))
     starts = sorted({start for start, _, _ in model.asked})
     assert len(starts) > 2 and all(any(abs(start - word.stop) < 0.011 for word in SAID[4::5]) for start in starts[1:])
     _, _, prompt = model.asked[-1]
@@ -84,25 +86,25 @@ def test_sound_is_cut_after_a_committed_segment_and_its_text_is_the_prompt():
 
 def test_a_model_that_never_cuts_a_segment_is_bounded():
     model = Scripted(sentences=1000)
-    committed, lost, longest = run(Online(model), blocks(84.0))
+    committed, lost, longest = run(StreamingTranscriber(model), blocks(84.0))
     assert texts(committed) == texts(SAID) and lost == 0
     assert longest <= 28 + 1.0 + 0.5
 
 
 def test_a_model_that_never_agrees_with_itself_is_bounded_and_what_it_says_is_forced():
-    committed, lost, longest = run(Online(Scripted(wobbly=True)), blocks(84.0))
+    committed, lost, longest = run(StreamingTranscriber(Scripted(wobbly=True)), blocks(84.0))
     assert longest <= 28 + 1.0 + 0.5 and lost == 0
     assert [word.text.partition("?")[0] for word in committed] == [word.text for word in SAID]
 
 
 def test_sound_in_which_nothing_is_heard_is_dropped_and_said_to_be():
-    online = Online(lambda clip, prompt: [])
+    online = StreamingTranscriber(lambda clip, prompt: [])
     committed, lost, longest = run(online, blocks(84.0))
     assert committed == [] and lost > 40 and longest <= 29.5
 
 
 def test_partial_words_are_those_after_the_committed_ones():
-    online, said = Online(Scripted()), []
+    online, said = StreamingTranscriber(Scripted()), []
     for block in blocks(20.0, 1.0):
         update = online.push(block)
         said += update.committed
@@ -110,7 +112,7 @@ def test_partial_words_are_those_after_the_committed_ones():
 
 
 def test_a_stream_goes_on_elsewhere_after_its_end():
-    online = Online(Scripted())
+    online = StreamingTranscriber(Scripted())
     first, _, _ = run(online, blocks(7.0))
     second, _, _ = run(online, blocks(7.0, start=42.0))
     assert texts(first) == texts(SAID[:10])
@@ -118,15 +120,15 @@ def test_a_stream_goes_on_elsewhere_after_its_end():
 
 
 def test_the_end_without_sound_says_nothing():
-    assert Online(Scripted()).finish().committed == ()
+    assert StreamingTranscriber(Scripted()).finish().committed == ()
 
 
 def test_blocks_that_do_not_follow_are_refused():
-    online = Online(Scripted())
+    online = StreamingTranscriber(Scripted())
     online.push(blocks(1.0)[0])
     with pytest.raises(ValueError, match="next block at"):
         online.push(blocks(1.0, start=9.0)[0])
     with pytest.raises(ValueError, match="one channel"):
         online.push(Clip(np.zeros((2, 5), np.float32), "audio", RATE))
     with pytest.raises(ValueError, match="trim <= most"):
-        Patience(trim=40)
+        StreamingConfig(trim_s=40)

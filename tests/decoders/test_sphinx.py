@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from percepts.decoders.engines import WholeEngine
+from percepts.decoders.engines import StandaloneEngine
 from percepts.decoders.transcribe import transcribe_stream
 from percepts.decoders.transcript import TranscribeOptions
 from percepts.errors import AlignError
 from percepts.features.resample import resample
-from percepts.media import mono, stream_audio
+from percepts.media import mix_to_mono, stream_audio
 from percepts.types import Clip, Segment
 
 pytest.importorskip("pocketsphinx", reason="pocketsphinx is an extra: pip install 'percepts[sphinx]'")
@@ -32,7 +32,7 @@ def engine() -> Sphinx:
 
 @pytest.fixture(scope="module")
 def recording(shared: Path) -> list[Clip]:
-    return list(resample(map(mono, stream_audio(shared / "speech" / "jfk.flac")), RATE))
+    return list(resample(map(mix_to_mono, stream_audio(shared / "speech" / "jfk.flac")), RATE))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def errors(said: list[str], found: list[str]) -> int:
 
 
 def test_what_kennedy_said_is_found_when_he_said_it(heard):
-    assert isinstance(Sphinx(), WholeEngine)
+    assert isinstance(Sphinx(), StandaloneEngine)
     words = [word for segment in heard for word in segment.words]
     text = " ".join(segment.text for segment in heard)
     assert "my fellow" in text and "your country" in text

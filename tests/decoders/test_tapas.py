@@ -15,12 +15,12 @@ import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from percepts.decoders._families import ASK_TABLE, load, resolve
+from percepts.decoders._families import ASK_TABLE, load_model, resolve_model
 from percepts.decoders.tables import Table
 from percepts.decoders.tapas import Tapas
-from percepts.encoders._modules import quiet
+from percepts.encoders._modules import silence_transformers
 from percepts.errors import QuestionError, TableError, UnknownModel
-from percepts.tasks.ask_table import _answer, ask_table
+from percepts.tasks.ask_table import _answer_question, ask_table
 
 FRAME = pd.DataFrame(
     {"team": ["A", "B", "C", "D"], "games": ["10", "36", "5", "3"], "paid": ["$1,200", "$30", "", "$7"]}
@@ -34,12 +34,12 @@ def folder(writer: Callable[[str], Path]) -> Path:
 
 @pytest.fixture
 def tapas(folder: Path) -> Tapas:
-    model: Tapas = load(resolve(str(folder), ASK_TABLE))
+    model: Tapas = load_model(resolve_model(str(folder), ASK_TABLE))
     return model
 
 
 def test_logits_and_cells_are_those_of_a_direct_call(folder: Path, tapas: Tapas) -> None:
-    with quiet():
+    with silence_transformers():
         tokenizer = transformers.TapasTokenizer.from_pretrained(folder)
         model = transformers.TapasForQuestionAnswering.from_pretrained(folder).eval()
         inputs = tokenizer(table=FRAME.astype(str), queries=["how many games?"], return_tensors="pt")
@@ -49,11 +49,11 @@ def test_logits_and_cells_are_those_of_a_direct_call(folder: Path, tapas: Tapas)
             dict(inputs), direct.logits.clone(), direct.logits_aggregation
         )
     table = Table.of(FRAME)
-    logits, aggregation = tapas.logits(tapas.encoded(table, "how many games?")[1])
+    logits, aggregation = tapas.logits(tapas.encode_table(table, "how many games?")[1])
     np.testing.assert_allclose(logits, direct.logits[0].numpy(), atol=1e-5)  # another order of sums
     assert aggregation is not None
     np.testing.assert_allclose(aggregation, direct.logits_aggregation[0].numpy(), atol=1e-5)
-    picked = tapas.pick(table, "how many games?")
+    picked = tapas.pick_cells(table, "how many games?")
     assert [(cell.row, cell.column) for cell in picked.cells] == cells[0]
     assert picked.operation == ["NONE", "SUM", "AVERAGE", "COUNT"][operations[0]]
 
@@ -130,7 +130,7 @@ def test_answers_of_any_table_and_selection_are_those_of_pandas(frame: pd.DataFr
     asked = SCRIPTED[0]
     for operation, expected in ((1, values.sum()), (2, values.mean()), (3, values.count())):
         asked.script = ({(row, list(frame).index(column)) for row in rows}, operation)
-        found = _answer(asked, Table.of(frame), "how much?")
+        found = _answer_question(asked, Table.of(frame), "how much?")
         there = [row for row in rows if not pd.isna(frame[column].iloc[row])]  # a missing cell has no token to pick
         assert [cell.row for cell in found.cells] == there and {cell.name for cell in found.cells} <= {column}
         if operation != 3 and not values.count():
@@ -146,12 +146,12 @@ SCRIPTED: list[Scripted] = []
 
 @pytest.fixture(scope="module", autouse=True)
 def _scripted(writer: Callable[[str], Path]) -> None:
-    SCRIPTED.append(Scripted(resolve(str(writer("tapas")), ASK_TABLE)))
+    SCRIPTED.append(Scripted(resolve_model(str(writer("tapas")), ASK_TABLE)))
 
 
 def test_any_types_and_missing_cells_are_no_trouble(folder: Path) -> None:
     frame = pd.DataFrame({"n": [1, 2], "x": [0.5, None], "t": ["a", None], "d": pd.to_datetime(["2020-01-05", None])})
-    with quiet(), pytest.raises(Exception, match="not iterable"):  # what transformers says of the same
+    with silence_transformers(), pytest.raises(Exception, match="not iterable"):  # what transformers says of the same
         transformers.TapasTokenizer.from_pretrained(folder)(table=frame, queries=["how?"])
     found = ask_table(frame, ["how many?", "what is t?"], model=str(folder))
     assert [answer.question for answer in found] == ["how many?", "what is t?"]
@@ -180,7 +180,7 @@ def test_rows_that_do_not_fit_are_left_out_and_said_so(
 
 def test_long_cells_are_cut_before_rows_are_left_out_and_said_so(tapas: Tapas) -> None:
     frame = pd.DataFrame({"text": ["abcdefgh " * 20] * 6, "n": ["1"] * 6})
-    picked = tapas.pick(Table.of(frame), "how many?")
+    picked = tapas.pick_cells(Table.of(frame), "how many?")
     assert picked.rows == tuple(range(6)) and picked.note == "long cells were cut"
 
 

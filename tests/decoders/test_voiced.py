@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from percepts.decoders.online import Online
-from percepts.decoders.voiced import Voiced
+from percepts.decoders.online import StreamingTranscriber
+from percepts.decoders.voiced import VadGatedTranscriber
 from percepts.types import Clip, Segment
-from percepts.windows.gate import TALK, Always
+from percepts.windows.gate import TALK, AlwaysSpeech
 from percepts.windows.speech import Energy
 
 RATE = 1000
@@ -57,7 +57,7 @@ def cut(clip: Clip, places: list[int]) -> list[Clip]:
 
 
 def run(blocks: list[Clip], model: Heard, detector=None) -> tuple[list[str], float]:
-    voiced, said, longest = Voiced(Online(model), detector or Level()), [], 0.0
+    voiced, said, longest = VadGatedTranscriber(StreamingTranscriber(model), detector or Level()), [], 0.0
     for block in blocks:
         for update in voiced.push(block):
             said += [word.text.strip() for word in update.committed]
@@ -91,11 +91,11 @@ def test_nothing_but_silence_says_nothing_and_a_second_of_it_is_kept():
 
 
 def test_without_voice_control_everything_is_heard():
-    assert run([sound([], 3.0)], Heard(), Always())[0] == ["w0", "w1", "w2"]
+    assert run([sound([], 3.0)], Heard(), AlwaysSpeech())[0] == ["w0", "w1", "w2"]
 
 
 def test_a_stream_goes_on_elsewhere_after_its_end():
-    voiced = Voiced(Online(Heard()), Level())
+    voiced = VadGatedTranscriber(StreamingTranscriber(Heard()), Level())
     voiced.push(sound([(0.0, 2.0)], 2.0))
     voiced.finish()
     assert not voiced.push(sound([(0.5, 1.0)], 1.0, start=100.0))  # less than a second of speech: no pass
@@ -119,13 +119,17 @@ def test_what_is_committed_does_not_depend_on_how_the_stream_is_cut(gaps, places
 
 def test_blocks_that_do_not_follow_or_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="one channel"):
-        Voiced(Online(Heard()), Level()).push(Clip(np.zeros((2, 99), np.float32), "audio", RATE))
-    voiced = Voiced(Online(Heard()), Level())
+        VadGatedTranscriber(StreamingTranscriber(Heard()), Level()).push(
+            Clip(np.zeros((2, 99), np.float32), "audio", RATE)
+        )
+    voiced = VadGatedTranscriber(StreamingTranscriber(Heard()), Level())
     voiced.push(sound([], 1.0))
     with pytest.raises(ValueError, match="next block at"):
         voiced.push(sound([], 1.0, start=5.0))
     with pytest.raises(ValueError, match="100 Hz"):
-        Voiced(Online(Heard()), Energy()).push(Clip(np.zeros((1, 9), np.float32), "audio", 10))
+        VadGatedTranscriber(StreamingTranscriber(Heard()), Energy()).push(
+            Clip(np.zeros((1, 9), np.float32), "audio", 10)
+        )
 
 
 def test_the_default_rules_are_those_of_whisper_streaming():

@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from percepts.decoders.ctc import Best, Chunk, emissions, words
+from percepts.decoders.ctc import BestPath, Chunking, compute_emissions, decode_words
 from percepts.decoders.engines import CTCEngine
 from percepts.decoders.wav2vec2 import Wav2Vec2CTC
 from percepts.errors import UnknownModel, WeightsError
@@ -61,9 +61,9 @@ def test_words_are_those_of_transformers(folder):
     logprobs[:, 1:4] = -9.0  # <s> </s> <unk>, which theirs writes out
     tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(folder)
     found = tokenizer.decode(logprobs.argmax(-1), output_word_offsets=True)
-    best = Best()
+    best = BestPath()
     best.append(logprobs)
-    ours = list(words(best, engine))
+    ours = list(decode_words(best, engine))
     assert "".join(word.text for word in ours).split() == found.text.split() and len(ours) > 20
     step = engine.samples_per_frame / engine.rate
     theirs_ = [w for w in found.word_offsets if w["word"].strip()]
@@ -76,9 +76,9 @@ def test_one_chunk_is_the_whole_and_chunks_have_its_frames(folder):
     engine = Wav2Vec2CTC(str(folder))
     wave = np.random.default_rng(2).standard_normal(30_123).astype(np.float32) * 0.1
     clip = Clip(wave[None], "audio", 16_000.0)
-    whole = np.concatenate(list(emissions(engine, [clip], Chunk(20.0))))
+    whole = np.concatenate(list(compute_emissions(engine, [clip], Chunking(20.0))))
     assert np.array_equal(whole, engine.emissions(wave))
-    parts = np.concatenate(list(emissions(engine, [clip], Chunk(1.0, 0.25))))
+    parts = np.concatenate(list(compute_emissions(engine, [clip], Chunking(1.0, 0.25))))
     assert parts.shape == whole.shape  # attention sees the chunk only, so numbers are near and not equal
 
 

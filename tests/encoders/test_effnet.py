@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from make_reference_effnet import pixels
 
-from percepts.encoders import load, pooling
+from percepts.encoders import load_encoder, pooling
 from percepts.media.image import open_image
 
 REFERENCE = Path(__file__).parents[1] / "reference/effnet.npz"
@@ -20,7 +20,7 @@ def test_the_network_is_the_packages(runtime: str, have: Callable[[str], None]) 
     have("effnet-lite0")
     if runtime == "openvino":
         pytest.importorskip("openvino")
-    encoder, reference = load("effnet-lite0", runtime=runtime), np.load(REFERENCE)
+    encoder, reference = load_encoder("effnet-lite0", runtime=runtime), np.load(REFERENCE)
     frames = encoder.encode({"pixels": pixels()})
     assert frames.data.shape == (2, 49, 1280)
     np.testing.assert_allclose(pooling.pool(frames, "mean"), reference["features"], atol=TOLERANCE)
@@ -35,6 +35,6 @@ def test_the_network_is_the_packages(runtime: str, have: Callable[[str], None]) 
 def test_real_pictures_get_their_labels(picture: str, label: str, have: Callable[[str], None]) -> None:
     have("effnet-lite0")
     clip = open_image(Path(pytest.importorskip("skimage").__file__).parent / "data" / picture)
-    encoder = load("effnet-lite0")
+    encoder = load_encoder("effnet-lite0")
     found = encoder.classify(encoder.prepare([clip]))[0]  # type: ignore[attr-defined]
     assert label in encoder.labels[found.argmax()]  # type: ignore[attr-defined]

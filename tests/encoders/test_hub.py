@@ -19,10 +19,10 @@ import transformers
 from PIL import Image
 
 from percepts import embed, search
-from percepts.encoders import load, spec
-from percepts.encoders._checkpoint import digest as contents
+from percepts.encoders import load_encoder, model_spec
+from percepts.encoders._checkpoint import hash_checkpoint as contents
 from percepts.encoders._hub import FAMILIES
-from percepts.encoders._weights import digest
+from percepts.encoders._weights import hash_weights
 from percepts.errors import SettingsDiffer, UnknownModel, WeightsError
 from percepts.types import Clip
 
@@ -34,7 +34,7 @@ def picture() -> Clip:
 
 
 def test_a_spec_comes_from_the_settings_and_not_from_the_weights(tiny_checkpoint: Make) -> None:
-    row = spec(str(tiny_checkpoint("clip")))
+    row = model_spec(str(tiny_checkpoint("clip")))
     assert (row.kind, row.dim, row.pool, row.size, row.rate, row.window) == ("image", 24, "l2mean", 36, 0.0, 0.0)
     assert row.name == f"clip@{contents(row.weights[0])[:8]}"
     assert pickle.loads(pickle.dumps(row)) == row
@@ -62,7 +62,7 @@ def test_an_unknown_family_is_an_error_that_lists_them(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(UnknownModel, match="no family for model_type 'resnet'") as error:
-        spec(str(tmp_path))
+        model_spec(str(tmp_path))
     assert all(family in str(error.value) for family in FAMILIES)
 
 
@@ -72,25 +72,25 @@ def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError, match=r"expected weights as \*\.safetensors, found config.json, pytorch_model.bin"
     ):
-        spec(str(tmp_path))
+        model_spec(str(tmp_path))
 
 
 def test_a_folder_that_is_no_checkpoint_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(WeightsError, match=r"without config.json is no checkpoint; it holds notes.txt"):
-        spec(str(tmp_path))
+        model_spec(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["./no-such-model", "/no/such/model", "../model"])
 def test_a_path_to_nothing_is_not_looked_for_on_the_hub(name: str) -> None:
     with pytest.raises(WeightsError, match=r"there is no such folder; expected one with config\.json"):
-        spec(name)
+        model_spec(name)
 
 
 def test_a_hub_id_that_cannot_be_had_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="percepts models --fetch nobody/nothing"):
-        spec("nobody/nothing")
+        model_spec("nobody/nothing")
 
 
 def test_a_hub_id_is_found_in_the_hubs_own_cache_and_pinned(
@@ -103,12 +103,12 @@ def test_a_hub_id_is_found_in_the_hubs_own_cache_and_pinned(
     (root / "refs").mkdir()
     (root / "refs" / "main").write_text(commit)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    row = spec("someone/tiny-vit")
+    row = model_spec("someone/tiny-vit")
     assert (row.name, row.weights, row.license) == ("someone/tiny-vit", (f"someone/tiny-vit@{commit}",), "mit")
-    assert spec("someone/tiny-vit@0123456").weights == row.weights
-    local = load(str(tiny_checkpoint("vit")))
+    assert model_spec("someone/tiny-vit@0123456").weights == row.weights
+    local = load_encoder(str(tiny_checkpoint("vit")))
     inputs = local.prepare([picture()])
-    assert np.array_equal(load(row).encode(inputs).data, local.encode(inputs).data)
+    assert np.array_equal(load_encoder(row).encode(inputs).data, local.encode(inputs).data)
 
 
 def test_no_remote_code_is_ever_run(tiny_checkpoint: Make, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_no_remote_code_is_ever_run(tiny_checkpoint: Make, tmp_path: Path) -> No
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}
     (folder / "config.json").write_text(json.dumps(config))
-    encoder = load(str(folder))
+    encoder = load_encoder(str(folder))
     assert encoder.encode(encoder.prepare([picture()])).data.shape == (1, 17, 32)
 
 
@@ -130,7 +130,7 @@ def test_weights_that_are_missing_are_an_error_and_not_random(tiny_checkpoint: M
     tensors = load_file(folder / "model.safetensors")
     gone = next(name for name in tensors if "layers.1" in name or "layer.1" in name)
     save_file({k: v for k, v in tensors.items() if k != gone}, folder / "model.safetensors", {"format": "pt"})
-    encoder = load(str(folder))
+    encoder = load_encoder(str(folder))
     with pytest.raises(WeightsError, match="1 parameters of ViTModel are not in the checkpoint"):
         encoder.encode(encoder.prepare([picture()]))
 
@@ -141,29 +141,29 @@ def test_a_classifiers_checkpoint_gives_the_same_vector_at_every_load(tiny_check
     values = torch.zeros(1, 3, 32, 32)
     made_up = [transformers.ViTModel.from_pretrained(folder).eval()(values).pooler_output for _ in range(2)]
     assert not torch.equal(*made_up)
-    encoders = [load(str(folder)) for _ in range(2)]
+    encoders = [load_encoder(str(folder)) for _ in range(2)]
     first, second = (encoder.encode(encoder.prepare([picture()])).data for encoder in encoders)
     assert np.array_equal(first, second)
 
 
 def test_a_pool_the_family_has_not_is_refused(tiny_checkpoint: Make) -> None:
-    row = spec(str(tiny_checkpoint("whisper")))
+    row = model_spec(str(tiny_checkpoint("whisper")))
     with pytest.raises(ValueError, match="expected pool to be mean, got 'cls'"):
-        load(replace(row, pool="cls"))
+        load_encoder(replace(row, pool="cls"))
     with pytest.raises(
         ValueError, match="expected precision to be float32, int8, int8-unchecked, bfloat16, got 'half'"
     ):
-        load(replace(row, precision="half"))
+        load_encoder(replace(row, precision="half"))
 
 
 def test_other_weights_in_the_folder_change_the_digest(tiny_checkpoint: Make, tmp_path: Path) -> None:
     folder = tmp_path / "vit"
     shutil.copytree(tiny_checkpoint("vit"), folder)
-    before = digest([str(folder)])
-    assert before == digest([str(tiny_checkpoint("vit"))])
+    before = hash_weights([str(folder)])
+    assert before == hash_weights([str(tiny_checkpoint("vit"))])
     with (folder / "preprocessor_config.json").open("a") as file:
         file.write("\n")
-    assert digest([str(folder)]) != before
+    assert hash_weights([str(folder)]) != before
 
 
 def test_a_job_with_a_checkpoint_is_searched_by_words_and_refuses_another(
@@ -178,7 +178,7 @@ def test_a_job_with_a_checkpoint_is_searched_by_words_and_refuses_another(
     assert (report.done, report.failed) == (len(tiny.pictures()), 0)
     assert embed(photos, tmp_path / "out", models=[clip], workers=1).unchanged == len(tiny.pictures())
     hits = search(tmp_path / "out", "a photo of the cat", k=3)
-    encoder = load(clip)
+    encoder = load_encoder(clip)
     vectors = encoder.encode(encoder.prepare([Clip(p[None], "image", 0.0) for p in tiny.pictures()])).data[:, 0]
     scores = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)) @ encoder.encode_text(["a photo of the cat"])[0]
     assert [Path(hit.record.source).stem for hit in hits] == [str(i) for i in np.argsort(-scores)[:3]]

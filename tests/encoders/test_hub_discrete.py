@@ -11,7 +11,7 @@ import torch
 import transformers
 from PIL import Image
 
-from percepts.encoders.fuyu import stream
+from percepts.encoders.fuyu import patch_order
 from percepts.types import Clip
 
 Make = Callable[..., Path]
@@ -40,7 +40,7 @@ def test_colours_and_states_of_imagegpt_equal_transformers(tiny_checkpoint: Make
 def test_a_picture_of_cluster_colours_survives_the_way_there_and_back(tiny_checkpoint: Make) -> None:
     encoder = tiny.load(str(tiny_checkpoint("imagegpt")))
     ids = np.random.default_rng(1).integers(0, 16, (2, 64))
-    picture = encoder.colours(ids)
+    picture = encoder.decode_colours(ids)
     again = encoder.prepare([Clip(one[None], "image", 0.0) for one in picture])["ids"]
     assert np.array_equal(again, ids)
 
@@ -65,7 +65,7 @@ def test_patches_of_fuyu_equal_transformers_processor_with_a_newline_a_row(tiny_
         )
         patches = cut["image_patches"][0][0].float()
         rows, columns = inputs["shape"][i]
-        assert np.array_equal(cut["image_patch_indices_per_batch"][0][0].numpy(), stream(rows, columns))
+        assert np.array_equal(cut["image_patch_indices_per_batch"][0][0].numpy(), patch_order(rows, columns))
         ours = inputs["patches"][i, : rows * columns] / 255 * 2 - 1
         np.testing.assert_allclose(ours, patches.numpy(), atol=1e-6, rtol=0)
         expected = layer(patches).detach().numpy()

@@ -12,8 +12,8 @@ import torch
 import transformers
 from synth import write_film
 
-from percepts import records
-from percepts.encoders import spec
+from percepts import embed_iter
+from percepts.encoders import model_spec
 from percepts.encoders.pooling import pool
 from percepts.types import Clip
 
@@ -74,8 +74,8 @@ def test_a_short_window_holds_its_last_frame(tiny_checkpoint: Make) -> None:
 
 def test_a_film_gives_a_vector_a_window_with_its_times(tiny_checkpoint: Make, tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", 14)
-    row = spec(str(tiny_checkpoint("videomae")))
-    found = list(records(path, str(tiny_checkpoint("videomae"))))
+    row = model_spec(str(tiny_checkpoint("videomae")))
+    found = list(embed_iter(path, str(tiny_checkpoint("videomae"))))
     assert [r.start for r in found] == pytest.approx([0, row.window, 2 * row.window], abs=1e-9)
     assert found[-1].stop == pytest.approx(1.4, abs=0.14)
     assert all(r.vector is not None and r.vector.shape == (32,) and r.kind == "video" for r in found)

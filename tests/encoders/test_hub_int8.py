@@ -11,8 +11,8 @@ import pytest
 import tiny
 
 import percepts
-from percepts.encoders import _canary, load, spec
-from percepts.encoders._canary import Verdict, compare
+from percepts.encoders import _canary, load_encoder, model_spec
+from percepts.encoders._canary import Int8Report, compare_vectors
 from percepts.encoders.pooling import pool
 from percepts.errors import EncodeError
 from percepts.types import Clip
@@ -33,15 +33,17 @@ def clips() -> list[Clip]:
 @pytest.mark.parametrize("name", ["vit", "clip"])
 def test_int8_is_near_float32_after_the_mean_is_taken_off(name: str, runtime: str, tiny_checkpoint: Make) -> None:
     folder = str(tiny_checkpoint(name))
-    exact, rough = load(folder), load(spec(folder, precision="int8-unchecked"), runtime=runtime)
+    exact, rough = load_encoder(folder), load_encoder(model_spec(folder, precision="int8-unchecked"), runtime=runtime)
     inputs = exact.prepare(clips())
     vectors = [pool(encoder.encode(inputs), exact.spec.pool) for encoder in (exact, rough)]
     assert not np.array_equal(*vectors)
-    assert compare(*vectors).cosine > 0.99  # 32 wide: a layer's rounding, 1/127 of the largest, is averaged little
+    assert (
+        compare_vectors(*vectors).cosine > 0.99
+    )  # 32 wide: a layer's rounding, 1/127 of the largest, is averaged little
 
 
 def test_int8_of_an_item_does_not_depend_on_its_company(tiny_checkpoint: Make) -> None:
-    encoder = load(spec(str(tiny_checkpoint("vit")), precision="int8-unchecked"))
+    encoder = load_encoder(model_spec(str(tiny_checkpoint("vit")), precision="int8-unchecked"))
     whole = encoder.encode(encoder.prepare(clips())).data
     singles = np.concatenate([encoder.encode(encoder.prepare([clip])).data for clip in clips()])
     # The last bit of a float32 sum may turn the rounding of one activation, a step of 1/127 of the largest.
@@ -52,38 +54,38 @@ def test_int8_of_an_item_does_not_depend_on_its_company(tiny_checkpoint: Make) -
 def test_the_canaries_are_asked_once_and_what_they_say_is_told(
     tiny_checkpoint: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = spec(str(tiny_checkpoint("vit")), precision="int8")
+    row = model_spec(str(tiny_checkpoint("vit")), precision="int8")
     with caplog.at_level(logging.WARNING):
-        first = load(row)
+        first = load_encoder(row)
         first.encode(first.prepare(clips()))
     assert "centred cosine" in caplog.text and "nearest neighbours kept" in caplog.text
-    monkeypatch.setattr(_canary, "compare", lambda *_: pytest.fail("asked twice"))
-    second = load(row)
+    monkeypatch.setattr(_canary, "compare_vectors", lambda *_: pytest.fail("asked twice"))
+    second = load_encoder(row)
     second.encode(second.prepare(clips()))
 
 
 def test_int8_below_the_bar_is_refused_unless_asked_for_by_name(
     tiny_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_canary, "compare", lambda *_: Verdict(0.9, 1.0))
+    monkeypatch.setattr(_canary, "compare_vectors", lambda *_: Int8Report(0.9, 1.0))
     folder = str(tiny_checkpoint("vit"))
-    strict = load(spec(folder, precision="int8"))
+    strict = load_encoder(model_spec(folder, precision="int8"))
     with pytest.raises(EncodeError, match=r"centred cosine 0\.9000 \(bar 0\.95\).*--precision int8-unchecked"):
         strict.encode(strict.prepare(clips()))
-    free = load(spec(folder, precision="int8-unchecked"))
+    free = load_encoder(model_spec(folder, precision="int8-unchecked"))
     assert free.encode(free.prepare(clips())).data.shape == (len(clips()), 17, 32)
 
 
 @pytest.mark.parametrize("name", ["ast", "videomae", "sentence"])
 def test_sound_film_and_text_have_canaries_too(name: str, tiny_checkpoint: Make) -> None:
-    encoder = load(spec(str(tiny_checkpoint(name)), precision="int8"))
-    assert _canary.check(encoder).cosine > 0.95  # type: ignore[arg-type]
+    encoder = load_encoder(model_spec(str(tiny_checkpoint(name)), precision="int8"))
+    assert _canary.check_int8(encoder).cosine > 0.95  # type: ignore[arg-type]
 
 
 def test_a_precision_is_for_checkpoints(tiny_checkpoint: Make) -> None:
     with pytest.raises(ValueError, match="conse has no other precision than its own"):
-        spec("conse", precision="int8")
-    assert spec("conse", precision="float32") == spec("conse")
+        model_spec("conse", precision="int8")
+    assert model_spec("conse", precision="float32") == model_spec("conse")
 
 
 def test_raw_cosine_flatters() -> None:
@@ -92,13 +94,13 @@ def test_raw_cosine_flatters() -> None:
     noisy = (vectors + 0.7 * rng.standard_normal((32, 64))).astype(np.float32)
     raw = (vectors * noisy).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(noisy, axis=1)
     assert raw.mean() > 0.99
-    assert compare(vectors, noisy).cosine < 0.9
+    assert compare_vectors(vectors, noisy).cosine < 0.9
 
 
 def test_a_job_that_is_refused_ends_before_its_first_source(
     tiny_checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_canary, "compare", lambda *_: Verdict(0.9, 1.0))
+    monkeypatch.setattr(_canary, "compare_vectors", lambda *_: Int8Report(0.9, 1.0))
     with pytest.raises(EncodeError, match="int8-unchecked"):
         percepts.embed(tmp_path, tmp_path / "out", models=[str(tiny_checkpoint("vit"))], precision="int8")
     assert not (tmp_path / "out").exists()

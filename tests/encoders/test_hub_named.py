@@ -14,8 +14,8 @@ import transformers
 
 from percepts import encoders
 from percepts.encoders._checkpoint import Checkpoint
-from percepts.encoders._hub import FAMILIES, resolve
-from percepts.encoders._named import NAMED
+from percepts.encoders._hub import FAMILIES, describe_name
+from percepts.encoders._named import CATALOG
 
 CLIP = {"image_processor_type": "CLIPImageProcessor"}
 DINO = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}}
@@ -52,15 +52,15 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 def test_every_family_has_a_row_with_a_name() -> None:
     published = {target for family, target in FAMILIES.items() if family != "percepts-head"}  # that one users train
-    assert {row.target for row in NAMED.values()} == published
+    assert {row.target for row in CATALOG.values()} == published
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", CATALOG)
 def test_a_row_says_where_its_weights_are_and_under_what_licence(name: str) -> None:
-    row = NAMED[name]
+    row = CATALOG[name]
     assert re.fullmatch(r"[\w.-]+/[\w.-]+@(main|[0-9a-f]{7}|[0-9a-f]{40})", row.weights[0])
     assert row.license and row.summary and len(row.summary) < 60
-    assert name not in encoders.names()  # they are found all the same, and listed with --hub
+    assert name not in encoders.list_models()  # they are found all the same, and listed with --hub
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -70,10 +70,10 @@ def test_a_row_says_what_such_a_checkpoint_says_of_itself(name: str, tmp_path: P
     (tmp_path / "config.json").write_text(json.dumps(config, default=str))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_resize": True, **processor}))
     (tmp_path / "model.safetensors").touch()
-    row = NAMED[name]
+    row = CATALOG[name]
     assert FAMILIES[config["model_type"]] == row.target
     module, _, attribute = row.target.partition(":")
-    facts = getattr(import_module(f"percepts.encoders{module}"), attribute).describe(Checkpoint.named(str(tmp_path)))
+    facts = getattr(import_module(f"percepts.encoders{module}"), attribute).describe(Checkpoint.open(str(tmp_path)))
     assert replace(row, **facts) == row
 
 
@@ -81,7 +81,7 @@ def test_a_row_of_a_branch_is_pinned_to_the_commit_that_is_here(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert resolve("deit-b16") == NAMED["deit-b16"]
+    assert describe_name("deit-b16") == CATALOG["deit-b16"]
     repository, commit = tmp_path / "models--facebook--deit-base-distilled-patch16-224", "0" * 39 + "1"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(commit)
@@ -89,6 +89,6 @@ def test_a_row_of_a_branch_is_pinned_to_the_commit_that_is_here(
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
     (snapshot / "model.safetensors").touch()
-    found = resolve("deit-b16")
+    found = describe_name("deit-b16")
     assert found is not None
     assert found.weights == (f"facebook/deit-base-distilled-patch16-224@{commit}",)

@@ -14,7 +14,7 @@ import torch
 import transformers
 from PIL import Image
 
-from percepts.encoders import spec
+from percepts.encoders import model_spec
 from percepts.encoders.pooling import pool
 from percepts.types import Clip, TextEncoder
 
@@ -81,7 +81,7 @@ def test_vectors_of_both_towers_equal_those_of_transformers(family: str, tiny_ch
     words = encoder.encode_text(texts)
     np.testing.assert_allclose(pictures, found.image_embeds.numpy(), atol=CLOSE, rtol=0)
     np.testing.assert_allclose(words, found.text_embeds.numpy(), atol=CLOSE, rtol=0)
-    heat = encoder.temperature
+    heat = encoder.logit_scale
     logits = heat.scale * pictures @ words.T + heat.bias
     np.testing.assert_allclose(logits, found.logits_per_image.numpy(), atol=3e-4, rtol=0)  # CLOSE, times a scale of 14
 
@@ -118,7 +118,7 @@ def test_dino3_takes_bytes_where_its_processor_takes_floats(tiny_checkpoint: Mak
 
 @pytest.mark.parametrize("family", ["vit", "beit", "clip", "siglip", "dino2", "dino3"])
 def test_another_size_interpolates_the_positions(family: str, tiny_checkpoint: Make) -> None:
-    row = spec(str(tiny_checkpoint(family)))
+    row = model_spec(str(tiny_checkpoint(family)))
     cropped = row.size == 36
     encoder = tiny.load(replace(row, size=72 if cropped else 64))
     inputs = encoder.prepare(clips())
@@ -129,7 +129,7 @@ def test_another_size_interpolates_the_positions(family: str, tiny_checkpoint: M
 
 def test_an_interpolated_vit_equals_transformers_told_to_interpolate(tiny_checkpoint: Make) -> None:
     folder = tiny_checkpoint("vit")
-    encoder = tiny.load(replace(spec(str(folder)), size=64))
+    encoder = tiny.load(replace(model_spec(str(folder)), size=64))
     inputs = encoder.prepare(clips())
     values = torch.from_numpy((inputs["pixels"] / 255 - 0.5) / 0.5).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
@@ -139,7 +139,7 @@ def test_an_interpolated_vit_equals_transformers_told_to_interpolate(tiny_checkp
 
 
 def test_a_size_that_is_no_multiple_of_the_patch_says_so(tiny_checkpoint: Make) -> None:
-    encoder = tiny.load(replace(spec(str(tiny_checkpoint("vit"))), size=36))
+    encoder = tiny.load(replace(model_spec(str(tiny_checkpoint("vit"))), size=36))
     with pytest.raises(ValueError, match="multiple of the patch, 8, got 36x36"):
         encoder.encode(encoder.prepare(clips()))
 

@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from percepts import runtimes
-from percepts.encoders import load, spec
+from percepts.encoders import load_encoder, model_spec
 from percepts.encoders.vit import Vit
 from percepts.errors import EncodeError
 from percepts.runtimes import _choose
@@ -56,10 +56,10 @@ def inputs_of(encoder: Encoder, count: int = 3) -> Inputs:
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 @pytest.mark.parametrize("family", [*QUICK, *(pytest.param(row, marks=pytest.mark.slow) for row in FAMILIES)])
 def test_other_runtimes_equal_torch(family: tuple[object, ...], runtime: str, tiny_checkpoint: Make) -> None:
-    if not runtimes.RUNTIMES[runtime].installed:
+    if not runtimes.RUNTIMES[runtime].is_installed:
         pytest.skip(f"{runtime} is not installed")
-    row = spec(str(tiny_checkpoint(*family)))
-    plain, other = (load(row, runtime=name) for name in ("torch", runtime))
+    row = model_spec(str(tiny_checkpoint(*family)))
+    plain, other = (load_encoder(row, runtime=name) for name in ("torch", runtime))
     inputs = inputs_of(plain)
     if (family[0], runtime) in REFUSED or family == ("clap", True):  # fusion is data-dependent: no graph has it
         with pytest.raises(EncodeError, match=r"differs from torch by|cannot be exported to ONNX: take runtime torch"):
@@ -74,11 +74,11 @@ def test_auto_measures_once_for_a_size_of_batch(
     tiny_checkpoint: Make, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(_choose, "QUICK", 0.0)  # so that a network of a millisecond is worth the export
-    monkeypatch.setattr(runtimes, "WORTH", 0.0)  # and its second call is late enough
+    monkeypatch.setattr(runtimes, "TUNE_AFTER_S", 0.0)  # and its second call is late enough
     folder = str(tiny_checkpoint("vit"))
     with caplog.at_level(logging.INFO):
         for count in (5, 1):
-            encoder = load(folder)
+            encoder = load_encoder(folder)
             for _ in range(2):
                 encoder.encode(inputs_of(encoder, count))
     kept = {path.name.split(".")[-3]: json.loads(path.read_text()) for path in cache.rglob("*.runtime.json")}
@@ -86,7 +86,7 @@ def test_auto_measures_once_for_a_size_of_batch(
     assert all(set(each["milliseconds"]) == {"torch", "onnx"} for each in kept.values())
     assert "exporting vit-media" in caplog.text and "this happens once" in caplog.text
     monkeypatch.setattr(_choose, "_measure", lambda *_: pytest.fail("measured twice"))
-    again = load(folder)
+    again = load_encoder(folder)
     again.encode(inputs_of(again, 7))
 
 
@@ -94,12 +94,12 @@ def test_no_graph_is_exported_before_torch_has_worked_as_long_as_that_takes(
     tiny_checkpoint: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_choose, "QUICK", 0.0)
-    encoder, built = load(str(tiny_checkpoint("vit"))), []
-    monkeypatch.setattr(Vit, "network", lambda self, own=Vit.network: built.append(self) or own(self))
+    encoder, built = load_encoder(str(tiny_checkpoint("vit"))), []
+    monkeypatch.setattr(Vit, "load_model", lambda self, own=Vit.load_model: built.append(self) or own(self))
     inputs = inputs_of(encoder)
     soon = [encoder.encode(inputs).data for _ in range(3)]
     assert encoder.runtime == "torch" and not list(cache.rglob("*.onnx"))  # type: ignore[attr-defined]
-    monkeypatch.setattr(runtimes, "WORTH", 1e-6)
+    monkeypatch.setattr(runtimes, "TUNE_AFTER_S", 1e-6)
     late = encoder.encode(inputs).data
     assert list(cache.rglob("*.onnx")) and list(cache.rglob("*.runtime.json"))
     assert len(built) == 3  # for torch, which is measured as it is, for the graph, and to hold the graph against
@@ -109,8 +109,8 @@ def test_no_graph_is_exported_before_torch_has_worked_as_long_as_that_takes(
 def test_what_is_quick_stays_on_torch_and_is_not_exported(
     tiny_checkpoint: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtimes, "WORTH", 0.0)
-    encoder = load(str(tiny_checkpoint("vit")))
+    monkeypatch.setattr(runtimes, "TUNE_AFTER_S", 0.0)
+    encoder = load_encoder(str(tiny_checkpoint("vit")))
     for _ in range(2):
         encoder.encode(inputs_of(encoder))
     assert encoder.runtime == "torch"  # type: ignore[attr-defined]

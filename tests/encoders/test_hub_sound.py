@@ -13,11 +13,11 @@ import tiny
 import torch
 import transformers
 
-from percepts.encoders import spec
+from percepts.encoders import model_spec
 from percepts.encoders.pooling import pool
 from percepts.errors import WeightsError
 from percepts.types import Clip, Encoder
-from percepts.windows import fixed
+from percepts.windows import cut_fixed_windows
 
 pytestmark = pytest.mark.filterwarnings("ignore:At least one mel filter")  # of transformers, at its own defaults
 Make = Callable[..., Path]
@@ -67,7 +67,7 @@ def test_a_shorter_window_of_whisper_changes_both_sides(tiny_checkpoint: Make) -
     model = transformers.WhisperModel.from_pretrained(folder).eval().encoder
     with pytest.raises(ValueError, match="expects the mel input features to be of length 200"):
         model(features.input_features)
-    encoder = tiny.load(replace(spec(str(folder)), window=1.0))
+    encoder = tiny.load(replace(model_spec(str(folder)), window=1.0))
     ours = encoder.tokens(encoder.prepare(clips(16_000, tiny.sounds()[3:4])))
     assert ours.data.shape == (1, 50, 32)
     model.config.max_source_positions = 50
@@ -78,7 +78,7 @@ def test_a_shorter_window_of_whisper_changes_both_sides(tiny_checkpoint: Make) -
 
 
 def test_a_longer_window_than_whisper_was_trained_on_is_refused(tiny_checkpoint: Make) -> None:
-    encoder = tiny.load(replace(spec(str(tiny_checkpoint("whisper"))), window=3.0))
+    encoder = tiny.load(replace(model_spec(str(tiny_checkpoint("whisper"))), window=3.0))
     with pytest.raises(ValueError, match="a window of at most 2 s, got 3"):
         prepared(encoder)
 
@@ -121,7 +121,7 @@ def test_another_window_of_ast_fits_the_positions_as_its_authors_do(
     features = extractor(tiny.sounds()[3], sampling_rate=16_000, return_tensors="pt").input_values
     with pytest.raises(RuntimeError, match="must match the size"), torch.inference_mode():
         model(features)
-    encoder = tiny.load(replace(spec(str(folder)), window=window))
+    encoder = tiny.load(replace(model_spec(str(folder)), window=window))
     assert encoder.grid.shape == (12, times)
     ours = encoder.tokens(encoder.prepare(clips(16_000, tiny.sounds()[3:4])))
     old = model.embeddings.position_embeddings.data  # (1, 2 + 12 * 19, D)
@@ -149,7 +149,7 @@ def test_mels_that_the_network_does_not_take_are_an_error(
     was = 128 if name == "ast" else 80
     settings.write_text(settings.read_text().replace(f'"{field}": {was}', f'"{field}": 64'))
     with pytest.raises(WeightsError, match=f"the number of mels is 64 in .* and {was} in config.json"):
-        spec(str(tmp_path))
+        model_spec(str(tmp_path))
 
 
 @pytest.mark.parametrize(("kind", "norm"), SPEECH)
@@ -217,7 +217,7 @@ def test_a_batch_equals_singles(case: tuple[Any, ...], tiny_checkpoint: Make) ->
 def test_padding_of_a_window_changes_nothing(case: tuple[Any, ...], tiny_checkpoint: Make) -> None:
     encoder = tiny.load(str(tiny_checkpoint(*case)))
     (sound,) = clips(encoder.spec.rate, tiny.sounds()[1:2])
-    (window,) = fixed(encoder.spec.window)([sound])
+    (window,) = cut_fixed_windows(encoder.spec.window)([sound])
     assert window.valid == 17_777
     alone, padded = (pool(encoder.encode(encoder.prepare([clip])), encoder.spec.pool) for clip in (sound, window))
     np.testing.assert_allclose(alone, padded, atol=1e-5, rtol=0)

@@ -12,7 +12,7 @@ import tiny
 import torch
 import transformers
 
-from percepts.encoders import spec
+from percepts.encoders import model_spec
 from percepts.errors import WeightsError
 
 Make = Callable[..., Path]
@@ -60,7 +60,7 @@ def test_modules_that_are_not_read_here_are_an_error(tiny_checkpoint: Make, tmp_
         json.dumps([*rows, {"path": "3", "type": "sentence_transformers.models.Dense"}])
     )
     with pytest.raises(WeightsError, match="Dense, which is not read here"):
-        spec(str(folder))
+        model_spec(str(folder))
 
 
 def test_clips_are_not_text(tiny_checkpoint: Make) -> None:

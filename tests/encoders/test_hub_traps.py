@@ -15,7 +15,7 @@ import transformers
 from PIL import Image
 
 import percepts
-from percepts.encoders import load, spec
+from percepts.encoders import load_encoder, model_spec
 from percepts.media import open_image
 from percepts.types import Clip, Encoder
 
@@ -29,7 +29,7 @@ def processor(tiny_checkpoint: Make) -> transformers.ViTImageProcessorPil:
 
 @pytest.fixture
 def encoder(tiny_checkpoint: Make) -> Encoder:
-    return load(str(tiny_checkpoint("vit")))
+    return load_encoder(str(tiny_checkpoint("vit")))
 
 
 def encoded(image: Image.Image) -> Clip:
@@ -105,7 +105,7 @@ def test_another_size_is_an_option_and_not_an_error(tiny_checkpoint: Make) -> No
     model = transformers.ViTModel.from_pretrained(folder).eval()
     with pytest.raises(ValueError, match="doesn't match model"):
         model(torch.zeros(1, 3, 64, 64))
-    encoder = load(spec(str(folder), size=64))
+    encoder = load_encoder(model_spec(str(folder), size=64))
     picture = Clip(tiny.pictures()[0][None], "image", 0.0)
     assert encoder.encode(encoder.prepare([picture])).data.shape == (1, 1 + 64, 32)
 
@@ -119,7 +119,7 @@ def test_recordings_of_any_rate_and_width_need_neither_torchaudio_nor_ffmpeg(
     sound = 0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * rate) / rate)
     soundfile.write(tmp_path / "stereo.wav", np.stack([sound, sound], axis=1), rate)
     soundfile.write(tmp_path / "mono.wav", sound, rate)
-    found = {name: list(percepts.records(tmp_path / f"{name}.wav", str(folder))) for name in ("stereo", "mono")}
+    found = {name: list(percepts.embed_iter(tmp_path / f"{name}.wav", str(folder))) for name in ("stereo", "mono")}
     assert [(r.start, r.stop) for r in found["stereo"]] == [(0.0, 2.0), (2.0, 4.0), (4.0, 5.0)]  # windows of 2 s
     for stereo, mono in zip(found["stereo"], found["mono"], strict=True):
         np.testing.assert_allclose(stereo.vector, mono.vector, atol=1e-5)
@@ -127,7 +127,7 @@ def test_recordings_of_any_rate_and_width_need_neither_torchaudio_nor_ffmpeg(
 
 def test_silence_and_padding_are_told_apart(tiny_checkpoint: Make) -> None:
     # Trap 17: AST's padding, zeros before the normalising, is louder than the mean of AudioSet and than silence.
-    encoder = load(str(tiny_checkpoint("ast")))
+    encoder = load_encoder(str(tiny_checkpoint("ast")))
     silence = Clip(np.zeros((1, 16_000), np.float32), "audio", 16_000)
     values = encoder.prepare([silence])["fbank"][0]
     assert values[0, 0] == pytest.approx(-1.278, abs=1e-3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from percepts.encoders import load, pooling
+from percepts.encoders import load_encoder, pooling
 from percepts.features.mel import log_mel
 from percepts.types import Clip
 
@@ -15,7 +15,7 @@ RATE = 16000
 
 
 def vector(samples: np.ndarray) -> np.ndarray:
-    encoder = load("melstats")
+    encoder = load_encoder("melstats")
     return pooling.pool(encoder.encode(encoder.prepare([Clip(samples[None], "audio", RATE)])), "concat")[0]
 
 
@@ -49,7 +49,9 @@ def test_any_length_fills_all_stretches(count: int) -> None:
 
 def test_only_padding_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"only padding \(talk\.wav\)"):
-        load("melstats").prepare([Clip(np.zeros((1, 9), np.float32), "audio", RATE, source="talk.wav", valid=0)])
+        load_encoder("melstats").prepare(
+            [Clip(np.zeros((1, 9), np.float32), "audio", RATE, source="talk.wav", valid=0)]
+        )
 
 
 def test_voices_not_heard_before_are_understood(shared: Path) -> None:
@@ -60,7 +62,7 @@ def test_voices_not_heard_before_are_understood(shared: Path) -> None:
     import soundfile
     import soxr
 
-    encoder, vectors, digits, speakers = load("melstats"), [], [], []
+    encoder, vectors, digits, speakers = load_encoder("melstats"), [], [], []
     with zipfile.ZipFile(shared / "fsdd.zip") as archive:
         for name in sorted(archive.namelist()):
             if not name.endswith(".wav"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from make_reference_minilm import TEXTS
 
-from percepts.encoders import load
+from percepts.encoders import load_encoder
 
 REFERENCE = Path(__file__).parents[1] / "reference/minilm.npz"
 
@@ -17,7 +17,7 @@ def test_vectors_are_those_of_transformers(runtime: str, have: Callable[[str], N
     have("minilm")
     if runtime == "openvino":
         pytest.importorskip("openvino")
-    found = load("minilm", runtime=runtime).encode_text(TEXTS)  # type: ignore[attr-defined]
+    found = load_encoder("minilm", runtime=runtime).encode_text(TEXTS)  # type: ignore[attr-defined]
     # float32 sums in another order, and no padding where the reference masks it; components are about 0.05
     np.testing.assert_allclose(found, np.load(REFERENCE)["vectors"], atol=2e-6)
 
@@ -26,16 +26,16 @@ def test_random_weights_give_what_berts_give() -> None:
     torch = pytest.importorskip("torch")
     from transformers import BertConfig, BertModel
 
-    from percepts.encoders._bert import Bert, Shape, renamed
+    from percepts.encoders._bert import Bert, BertShape, rename_parameters
 
-    shape = Shape(words=50, positions=20, dim=24, layers=2, heads=3, inner=40)
+    shape = BertShape(words=50, positions=20, dim=24, layers=2, heads=3, inner=40)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=50, max_position_embeddings=20, hidden_size=24, num_hidden_layers=2, num_attention_heads=3,
         intermediate_size=40,
     )  # fmt: skip
     theirs, ours = BertModel(config).eval(), Bert(shape).eval()
-    ours.load_state_dict(renamed(theirs.state_dict()))
+    ours.load_state_dict(rename_parameters(theirs.state_dict()))
     ids = torch.randint(0, 50, (2, 7))
     with torch.no_grad():
         np.testing.assert_allclose(ours(ids), theirs(input_ids=ids).last_hidden_state, atol=1e-5)  # float32 sums
@@ -43,14 +43,14 @@ def test_random_weights_give_what_berts_give() -> None:
 
 def test_token_vectors_are_masked_behind_the_end(have: Callable[[str], None]) -> None:
     have("minilm")
-    encoder = load("minilm")
+    encoder = load_encoder("minilm")
     frames = encoder.encode(encoder.tokenize(["one", "one two three"]))  # type: ignore[attr-defined]
     assert frames.mask.sum(axis=1).tolist() == [3, 5]  # with the marks of beginning and end
     assert not frames.data[0, 3:].any()
 
 
 def test_clips_and_lone_strings_are_refused() -> None:
-    encoder = load("minilm")
+    encoder = load_encoder("minilm")
     with pytest.raises(TypeError, match=r"use encode_text\(texts\)"):
         encoder.prepare([])
     with pytest.raises(TypeError, match="put it in a list"):

@@ -36,7 +36,7 @@ def own(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def vectors(name: str, clips: list[Clip]) -> np.ndarray:
-    encoder = encoders.load(name)
+    encoder = encoders.load_encoder(name)
     assert isinstance(encoder, Encoder)
     return pooling.pool(encoder.encode(encoder.prepare(clips)), encoder.spec.pool)
 
@@ -47,7 +47,7 @@ def noise(seed: int = 0, count: int = 48_000) -> np.ndarray:
 
 def test_every_published_network_is_in_the_registry_in_both_sizes() -> None:
     for model in PUBLISHED:
-        large, small = encoders.spec(model.name), encoders.spec(f"{model.name}-512")
+        large, small = encoders.model_spec(model.name), encoders.model_spec(f"{model.name}-512")
         assert (large.dim, small.dim) == ((6144, 512) if model.modality == "audio" else (8192, 512))
         assert large.kind == small.kind == model.modality
         assert (large.rate, large.window) == ((48_000, 1.0) if model.modality == "audio" else (0.0, 0.0))
@@ -79,7 +79,7 @@ def test_padding_does_not_count() -> None:
 
 def test_preparing_needs_no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PERCEPTS_OPENL3_WEIGHTS", str(tmp_path))
-    encoder = encoders.load("openl3-mel128-env")
+    encoder = encoders.load_encoder("openl3-mel128-env")
     inputs = encoder.prepare([Clip(noise()[None], "audio", 48_000.0)])
     assert inputs["x"].shape == (1, 1, 128, 199)
     with pytest.raises(WeightsError, match="openl3_audio_mel128_env-v0_4_0"):

@@ -10,13 +10,23 @@ import pytest
 import torch
 from torch.nn import functional
 
-from percepts.encoders._openl3_plan import PUBLISHED, SHAPES, Conv, Scale, Weights, fold, grid_pool, sizes, steps
-from percepts.encoders._openl3_run import choose, embeddings, grid, names
+from percepts.encoders._openl3_plan import (
+    INPUT_SHAPES,
+    PUBLISHED,
+    Conv,
+    OpenL3Weights,
+    Scale,
+    build_steps,
+    embedding_sizes,
+    fold_steps,
+    last_pool_size,
+)
+from percepts.encoders._openl3_run import build_grid, choose_runtime, list_runtimes, pool_grids
 from percepts.errors import MissingExtra
 
 
-def weights(what: str) -> Weights:
-    return Weights("image" if what == "image" else "audio", tuple(recipe.arrays(what)))
+def weights(what: str) -> OpenL3Weights:
+    return OpenL3Weights("image" if what == "image" else "audio", tuple(recipe.arrays(what)))
 
 
 def keras(arrays: Sequence[np.ndarray], x: np.ndarray, pools: list[tuple[int, int]], image: bool) -> list[np.ndarray]:
@@ -46,35 +56,35 @@ def item(what: str, count: int = 1) -> np.ndarray:
     rng = np.random.default_rng(0)
     if what == "image":
         return rng.uniform(-1, 1, (count, 3, 224, 224)).astype(np.float32)
-    return rng.uniform(-80, 0, (count, 1, *SHAPES[what])).astype(np.float32)  # type: ignore[index]
+    return rng.uniform(-80, 0, (count, 1, *INPUT_SHAPES[what])).astype(np.float32)  # type: ignore[index]
 
 
 @pytest.fixture(scope="module", params=["linear", "mel128", "mel256", "image"])
-def case(request: pytest.FixtureRequest) -> tuple[str, Weights, np.ndarray, dict[int, np.ndarray]]:
+def case(request: pytest.FixtureRequest) -> tuple[str, OpenL3Weights, np.ndarray, dict[int, np.ndarray]]:
     what = request.param
     held, x = weights(what), item(what)
     shape = x.shape[2:]
-    pools = [grid_pool(held.modality, shape), (shape[0] // 8, shape[1] // 8)]
+    pools = [last_pool_size(held.modality, shape), (shape[0] // 8, shape[1] // 8)]
     references = keras(held.arrays, x, pools, what == "image")
-    return what, held, x, dict(zip(sizes(held.modality), references, strict=True))
+    return what, held, x, dict(zip(embedding_sizes(held.modality), references, strict=True))
 
 
 @pytest.mark.parametrize("runtime", ["ncnn", "onnx", "openvino", "torch"])
 def test_every_runtime_gives_both_sizes_in_one_pass(case: tuple, runtime: str, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path))
-    if runtime not in names():
+    if runtime not in list_runtimes():
         pytest.skip(f"{runtime} is not installed")
     _, held, x, expected = case
-    found = grid(held, x.shape[2:], runtime, 1)(x)
+    found = build_grid(held, x.shape[2:], runtime, 1)(x)
     for size, reference in expected.items():
         # float32 against float64 over eight layers, Winograd included: measured 3e-5 on values up to 25
-        np.testing.assert_allclose(embeddings(found, size), reference, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(pool_grids(found, size), reference, rtol=0, atol=1e-4)
 
 
 def test_folding_changes_no_number_to_speak_of(case: tuple) -> None:
     what, held, _, _ = case
-    plan = steps(held, (1, 1))
-    folded = fold(plan)
+    plan = build_steps(held, (1, 1))
+    folded = fold_steps(plan)
     assert sum(isinstance(step, Conv) for step in folded) == 8
     # a scale stays at the input, and one behind the relu of the pictures' first block
     assert sum(isinstance(step, Scale) for step in folded) == (2 if what == "image" else 1)
@@ -83,41 +93,41 @@ def test_folding_changes_no_number_to_speak_of(case: tuple) -> None:
 @pytest.mark.parametrize("runtime", ["ncnn", "onnx", "torch"])
 def test_a_batch_is_its_items_to_the_bit(runtime: str, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path))
-    if runtime not in names():
+    if runtime not in list_runtimes():
         pytest.skip(f"{runtime} is not installed")
     x = item("mel128", 3)
-    run = grid(weights("mel128"), SHAPES["mel128"], runtime, 2)
+    run = build_grid(weights("mel128"), INPUT_SHAPES["mel128"], runtime, 2)
     np.testing.assert_array_equal(run(x), np.concatenate([run(x[i : i + 1]) for i in range(3)]))
 
 
 def test_memory_that_is_not_contiguous_is_taken_as_well(monkeypatch, tmp_path) -> None:
     x = np.random.default_rng(1).uniform(-1, 1, (2, 224, 224, 3)).astype(np.float32)
-    run = grid(weights("image"), (224, 224), threads=1)
+    run = build_grid(weights("image"), (224, 224), threads=1)
     np.testing.assert_array_equal(run(np.moveaxis(x, -1, 1)), run(np.ascontiguousarray(np.moveaxis(x, -1, 1))))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_bfloat16_is_refused_where_it_would_be_slower() -> None:
-    assert "torch-bf16" not in names()
+    assert "torch-bf16" not in list_runtimes()
     with pytest.raises(ValueError, match="needs a GPU"):
-        grid(weights("mel128"), SHAPES["mel128"], "torch-bf16")
+        build_grid(weights("mel128"), INPUT_SHAPES["mel128"], "torch-bf16")
 
 
 def test_embeddings_of_a_size_that_is_not_published_are_refused() -> None:
     with pytest.raises(ValueError, match="6144 or 512"):
-        embeddings(np.zeros((1, 12, 512), np.float32), 100)
+        pool_grids(np.zeros((1, 12, 512), np.float32), 100)
 
 
 def test_a_network_of_another_shape_is_refused_by_name() -> None:
     arrays = list(recipe.arrays("mel256"))
     arrays[4] = arrays[4][:, :, :, :-1]
     with pytest.raises(ValueError, match=r"array 4 is \(3, 3, 1, 63\), expected \(3, 3, 1, 64\)"):
-        Weights("audio", tuple(arrays))
+        OpenL3Weights("audio", tuple(arrays))
     with pytest.raises(ValueError, match="47 arrays, expected 48"):
-        Weights("audio", tuple(recipe.arrays("mel256")[:-1]))
+        OpenL3Weights("audio", tuple(recipe.arrays("mel256")[:-1]))
     arrays = [array * np.nan for array in recipe.arrays("mel256")]
     with pytest.raises(ValueError, match="not finite"):
-        Weights("audio", tuple(arrays))
+        OpenL3Weights("audio", tuple(arrays))
 
 
 def test_there_are_twelve_published_networks() -> None:
@@ -129,9 +139,9 @@ def test_runtimes_are_chosen_by_what_is_installed(monkeypatch) -> None:
     from percepts.encoders import _openl3_run
 
     monkeypatch.setattr(_openl3_run, "find_spec", lambda name: None if name == "ncnn" else name)
-    monkeypatch.setattr(_openl3_run, "_gpu", lambda: False)
-    assert choose() == "onnx"
+    monkeypatch.setattr(_openl3_run, "_has_gpu", lambda: False)
+    assert choose_runtime() == "onnx"
     with pytest.raises(MissingExtra, match=r"pip install 'percepts\[ncnn\]'"):
-        choose("ncnn")
+        choose_runtime("ncnn")
     with pytest.raises(ValueError, match="auto, ncnn, onnx, openvino, torch, torch-bf16"):
-        choose("tensorflow")
+        choose_runtime("tensorflow")

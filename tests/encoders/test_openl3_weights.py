@@ -14,11 +14,11 @@ import openl3_recipe as recipe
 import pytest
 
 from percepts.encoders import _openl3_weights as files
-from percepts.encoders._openl3_plan import Published
+from percepts.encoders._openl3_plan import PublishedModel
 from percepts.errors import WeightsError
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
-MODEL = Published("audio", "mel256", "music")
+MODEL = PublishedModel("audio", "mel256", "music")
 
 
 def same(found: files.Weights, expected: list[np.ndarray]) -> None:
@@ -30,16 +30,16 @@ def same(found: files.Weights, expected: list[np.ndarray]) -> None:
 @pytest.mark.parametrize("ending", [".h5", "-v0_4_0.h5.gz", "-v0_2_0.h5", "-v0_2_0.h5.gz"])
 def test_every_layout_gives_the_same_arrays(tmp_path: Path, what: str, ending: str) -> None:
     path = recipe.write(tmp_path, "net", what, ending)
-    same(files.read(path, "image" if what == "image" else "audio"), recipe.arrays(what))
+    same(files.read_weights(path, "image" if what == "image" else "audio"), recipe.arrays(what))
 
 
 def test_safetensors_give_back_what_was_written(tmp_path: Path) -> None:
-    held = files.read(recipe.write(tmp_path, "net", "mel256"), "audio")
+    held = files.read_weights(recipe.write(tmp_path, "net", "mel256"), "audio")
     files.write_safetensors(held, tmp_path / "net.safetensors")
-    again = files.read(tmp_path / "net.safetensors", "audio")
+    again = files.read_weights(tmp_path / "net.safetensors", "audio")
     same(again, recipe.arrays("mel256"))
     assert files.digest(again) == files.digest(held)
-    assert files.modality_of(tmp_path / "net.safetensors") == "audio"
+    assert files.find_modality(tmp_path / "net.safetensors") == "audio"
 
 
 def test_another_seed_is_another_digest(tmp_path: Path) -> None:
@@ -90,19 +90,19 @@ def bad_files(folder: Path) -> list[tuple[Path, str]]:
 def test_what_is_no_openl3_network_is_refused_by_name(tmp_path: Path) -> None:
     for path, why in bad_files(tmp_path):
         with pytest.raises(WeightsError, match=why) as error:
-            files.read(path, "audio")
+            files.read_weights(path, "audio")
         assert str(path) in str(error.value)
 
 
 def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
-    (tmp_path / "bomb.h5.gz").write_bytes(gzip.compress(bytes(files.LARGEST + 10), 1))
+    (tmp_path / "bomb.h5.gz").write_bytes(gzip.compress(bytes(files.MAX_BYTES + 10), 1))
     with pytest.raises(WeightsError, match="more than 64 MB"):
-        files.read(tmp_path / "bomb.h5.gz", "audio")
+        files.read_weights(tmp_path / "bomb.h5.gz", "audio")
 
 
 def test_a_missing_file_is_pythons_own_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        files.read(tmp_path / "none.h5", "audio")
+        files.read_weights(tmp_path / "none.h5", "audio")
 
 
 class Server(ThreadingHTTPServer):
@@ -143,7 +143,7 @@ def server(packed: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     running = Server(packed)
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setattr(files, "ADDRESS", f"http://127.0.0.1:{running.server_port}/{{stem}}-v0_4_0.h5.gz")
+    monkeypatch.setattr(files, "URL", f"http://127.0.0.1:{running.server_port}/{{stem}}-v0_4_0.h5.gz")
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PERCEPTS_OPENL3_WEIGHTS", raising=False)
     monkeypatch.delenv("PERCEPTS_OFFLINE", raising=False)
@@ -155,40 +155,40 @@ def server(packed: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 
 def test_weights_are_fetched_once(server: Server, packed: bytes) -> None:
     told: list[tuple[str, int, int]] = []
-    path = files.path(MODEL, on_progress=lambda *said: told.append(said))
+    path = files.local_path(MODEL, on_progress=lambda *said: told.append(said))
     assert path.read_bytes() == packed
     assert told[-1] == (path.name, len(packed), len(packed))
-    assert files.path(MODEL) == path
+    assert files.local_path(MODEL) == path
     assert len(server.seen) == 1
-    same(files.read(path, "audio"), recipe.arrays("mel256"))
+    same(files.read_weights(path, "audio"), recipe.arrays("mel256"))
 
 
 def test_a_broken_download_goes_on_where_it_broke_off(server: Server, packed: bytes) -> None:
     server.breaks = [0, 0, 0, 10_000, 50_000]
     with pytest.raises(WeightsError, match="run it again to go on from there"):
-        files.path(MODEL)
-    assert files.find(MODEL) is None
-    assert files.path(MODEL).read_bytes() == packed
+        files.local_path(MODEL)
+    assert files.find_file(MODEL) is None
+    assert files.local_path(MODEL).read_bytes() == packed
     assert server.seen == ["", "bytes=50000-", *["bytes=60000-"] * 4]
 
 
 def test_a_server_that_cannot_go_on_sends_it_all_anew(server: Server, packed: bytes) -> None:
     server.breaks, server.ranges = [50_000], False
-    assert files.path(MODEL).read_bytes() == packed
+    assert files.local_path(MODEL).read_bytes() == packed
 
 
 def test_a_wrong_file_is_not_kept(server: Server, packed: bytes) -> None:
     server.data = gzip.compress(b"<html>moved</html>")
     with pytest.raises(WeightsError, match="gave no weights of openl3-mel256-music"):
-        files.path(MODEL)
+        files.local_path(MODEL)
     server.data = packed
-    assert files.path(MODEL).read_bytes() == packed
+    assert files.local_path(MODEL).read_bytes() == packed
 
 
 def test_a_file_that_changed_in_the_cache_is_fetched_again(server: Server, packed: bytes, caplog) -> None:
-    path = files.path(MODEL)
+    path = files.local_path(MODEL)
     path.write_bytes(packed[:-1])
-    assert files.path(MODEL).read_bytes() == packed
+    assert files.local_path(MODEL).read_bytes() == packed
     assert "is not the file that was fetched" in caplog.text
     assert len(server.seen) == 2
 
@@ -196,16 +196,16 @@ def test_a_file_that_changed_in_the_cache_is_fetched_again(server: Server, packe
 def test_offline_the_error_says_which_file_to_put_where(server: Server, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PERCEPTS_OFFLINE", "1")
     with pytest.raises(WeightsError) as error:
-        files.path(MODEL)
+        files.local_path(MODEL)
     for part in ("openl3_audio_mel256_music-v0_4_0.h5.gz", str(tmp_path / "cache"), "PERCEPTS_OPENL3_WEIGHTS=DIR"):
         assert part in str(error.value)
     assert not server.seen
 
 
 def test_a_server_that_is_not_there_is_such_an_error_too(server: Server, monkeypatch) -> None:
-    monkeypatch.setattr(files, "ADDRESS", "http://127.0.0.1:9/{stem}")
+    monkeypatch.setattr(files, "URL", "http://127.0.0.1:9/{stem}")
     with pytest.raises(WeightsError, match=r"Put openl3_audio_mel256_music-v0_4_0.h5.gz"):
-        files.path(MODEL)
+        files.local_path(MODEL)
 
 
 @pytest.mark.parametrize("ending", [".h5", "-v0_4_0.h5.gz", "-v0_2_0.h5.gz"])
@@ -213,8 +213,8 @@ def test_a_folder_of_ones_own_comes_before_the_cache(server: Server, monkeypatch
     own = tmp_path / "own"
     own.mkdir()
     path = recipe.write(own, MODEL.stem, "mel256", ending)
-    assert files.path(MODEL, own) == path
+    assert files.local_path(MODEL, own) == path
     monkeypatch.setenv("PERCEPTS_OPENL3_WEIGHTS", str(own))
-    assert files.path(MODEL) == path
+    assert files.local_path(MODEL) == path
     assert not server.seen
-    assert files.missing([MODEL, Published("image", "linear", "env")])[0].stem == "openl3_image_linear_env"
+    assert files.list_missing([MODEL, PublishedModel("image", "linear", "env")])[0].stem == "openl3_image_linear_env"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from percepts.encoders import _registry, load, names, register, spec
+from percepts.encoders import _registry, list_models, load_encoder, model_spec, register_encoder
 from percepts.errors import MissingExtra, UnknownModel
 
 PLUGIN = """
@@ -21,10 +21,10 @@ PLUGIN = """
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Rows added by a test go with it."""
-    monkeypatch.setattr(_registry, "_added", {})
-    _registry._builtin.cache_clear()
+    monkeypatch.setattr(_registry, "_registered", {})
+    _registry._list_installed.cache_clear()
     yield
-    _registry._builtin.cache_clear()
+    _registry._list_installed.cache_clear()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, value: str) -> None:
@@ -51,19 +51,19 @@ class Mine:
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownModel, match=r"no encoder called 'consé'. Nearest: conse, .*percepts models") as caught:
-        load("consé")
+        load_encoder("consé")
     assert "melstats" not in str(caught.value)  # the rest is in the list
 
 
 def test_an_entry_point_is_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, MODULE, "plugin_of_test:SPEC")
-    assert "mine" in names()
-    assert load("mine").spec is spec("mine")
+    assert "mine" in list_models()
+    assert load_encoder("mine").spec is model_spec("mine")
 
 
 def test_an_entry_point_may_name_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, MODULE, "plugin_of_test:BOTH")
-    assert {"mine", "mine-too"} <= set(names())
+    assert {"mine", "mine-too"} <= set(list_models())
 
 
 def test_an_entry_point_may_not_take_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_an_entry_point_may_not_take_a_name(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(
         ValueError, match=r"plugin_of_test:TAKEN: an encoder called 'conse' exists already: .conse:Conse"
     ):
-        names()
+        list_models()
 
 
 def test_a_broken_entry_point_takes_nothing_away(
@@ -79,36 +79,36 @@ def test_a_broken_entry_point_takes_nothing_away(
 ) -> None:
     install(tmp_path, monkeypatch, "import no_such_module_at_all", "plugin_of_test:SPEC")
     with caplog.at_level(logging.WARNING):
-        assert "conse" in names()
+        assert "conse" in list_models()
     assert "no_such_module_at_all" in caplog.text
 
 
 def test_a_registered_row_is_found() -> None:
-    row = replace(spec("fake-image"), name="mine")
-    register(row)
-    register(row)
-    assert load("mine").spec == row
+    row = replace(model_spec("fake-image"), name="mine")
+    register_encoder(row)
+    register_encoder(row)
+    assert load_encoder("mine").spec == row
     with pytest.raises(ValueError, match="exists already"):
-        register(replace(row, dim=9))
+        register_encoder(replace(row, dim=9))
     with pytest.raises(ValueError, match="exists already"):
-        register(replace(row, name="conse"))
+        register_encoder(replace(row, name="conse"))
 
 
 def test_what_is_no_spec_is_refused() -> None:
     with pytest.raises(TypeError, match="expected a percepts Spec, got str"):
-        register("conse")  # type: ignore[arg-type]
+        register_encoder("conse")  # type: ignore[arg-type]
 
 
 def test_a_missing_extra_says_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "needy_of_test.py").write_text("import no_such_library")
-    needy = replace(spec("fake-image"), name="needy", target="needy_of_test:Needy", extra="speech")
-    register(needy)
-    register(replace(needy, name="plain", extra=""))
+    needy = replace(model_spec("fake-image"), name="needy", target="needy_of_test:Needy", extra="speech")
+    register_encoder(needy)
+    register_encoder(replace(needy, name="plain", extra=""))
     with pytest.raises(MissingExtra, match=r"needy needs no_such_library: pip install 'percepts\[speech\]'"):
-        load("needy")
+        load_encoder("needy")
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
-        load("plain")
+        load_encoder("plain")
 
 
 def test_knowing_of_encoders_imports_none() -> None:

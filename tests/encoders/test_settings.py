@@ -15,7 +15,7 @@ from transformers import CONFIG_MAPPING
 from typer.testing import CliRunner
 
 from percepts.cli import app
-from percepts.encoders import load, spec
+from percepts.encoders import load_encoder, model_spec
 from percepts.encoders._hub import FAMILIES
 from percepts.encoders._settings import MAX_BYTES, check_values, read_settings
 from percepts.errors import WeightsError
@@ -36,7 +36,7 @@ def change(folder: Path, name: str, **values: Any) -> None:
 
 
 def run(folder: Path) -> None:
-    encoder = load(spec(str(folder)), runtime="torch")
+    encoder = load_encoder(model_spec(str(folder)), runtime="torch")
     encoder.encode(encoder.prepare([Clip(np.zeros((1, 40, 50, 3), np.uint8), "image", 0.0)]))
 
 
@@ -150,7 +150,7 @@ def test_the_files_of_sentence_transformers_are_read_the_same_way(
     folder = Path(shutil.copytree(tiny_checkpoint("sentence", family), tmp_path / "copy"))
     (folder / name).write_text(text)
     with pytest.raises(WeightsError, match=rf"{name}.*expected"):
-        encoder: Any = load(spec(str(folder)))
+        encoder: Any = load_encoder(model_spec(str(folder)))
         encoder.encode_text(["a"], prompt="query")
 
 
@@ -176,7 +176,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_head_on_an_encoder_of_ours_works(tmp_path: Path) -> None:
-    encoder: Any = load(str(head(tmp_path / "head")))
+    encoder: Any = load_encoder(str(head(tmp_path / "head")))
     inputs = encoder.prepare([Clip(np.zeros((1, 40, 50, 3), np.uint8), "image", 0.0)])
     assert encoder.classify(inputs).tolist() == [[0.5, 0.5]]
 
@@ -184,7 +184,7 @@ def test_a_head_on_an_encoder_of_ours_works(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["stranger/model", "stranger/model@main", "stranger/model@abc"])
 def test_a_head_fetches_nothing_that_it_names_itself(tmp_path: Path, name: str, no_hub: list[str]) -> None:
     with pytest.raises(WeightsError, match=f"if you trust it: percepts models --fetch {name}"):
-        spec(str(head(tmp_path / "head", encoder=name)))
+        model_spec(str(head(tmp_path / "head", encoder=name)))
     assert not no_hub
 
 
@@ -202,7 +202,7 @@ def test_a_head_finds_its_encoder_inside_itself_or_in_a_folder_of_this_machine(
     inside = head(tmp_path / "inside", encoder="encoder")
     shutil.copytree(tiny_checkpoint("vit"), inside / "encoder")
     outside = head(tmp_path / "outside", encoder=str(tiny_checkpoint("vit")))
-    assert spec(str(inside)).dim == spec(str(outside)).dim == spec(str(tiny_checkpoint("vit"))).dim
+    assert model_spec(str(inside)).dim == model_spec(str(outside)).dim == model_spec(str(tiny_checkpoint("vit"))).dim
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_head_finds_its_encoder_inside_itself_or_in_a_folder_of_this_machine(
 )  # fmt: skip
 def test_what_a_head_cannot_say_is_refused(tmp_path: Path, config: dict[str, Any], no_hub: list[str]) -> None:
     with pytest.raises(WeightsError):
-        spec(str(head(tmp_path / "head", **config)))
+        model_spec(str(head(tmp_path / "head", **config)))
     assert not no_hub
 
 
@@ -223,7 +223,7 @@ def test_a_head_of_a_head_does_not_go_on_for_ever(tmp_path: Path) -> None:
     first = head(tmp_path / "first", encoder=str(tmp_path / "second"))
     head(tmp_path / "second", encoder=str(first))
     with pytest.raises(WeightsError, match="is a head itself"):
-        spec(str(first))
+        model_spec(str(first))
 
 
 @pytest.mark.parametrize("name", ["mean", "0.weight", "0.bias"])
@@ -233,7 +233,7 @@ def test_weights_of_a_head_that_do_not_fit_are_named(tmp_path: Path, name: str, 
 
     folder = head(tmp_path / "head")
     save_file({**load_file(folder / "head.safetensors"), name: array}, folder / "head.safetensors")
-    encoder: Any = load(str(folder))
+    encoder: Any = load_encoder(str(folder))
     with pytest.raises(WeightsError, match=r"head\.safetensors"):
         encoder.classify(encoder.prepare([Clip(np.zeros((1, 40, 50, 3), np.uint8), "image", 0.0)]))
 
@@ -254,10 +254,10 @@ def test_facts_of_an_adapter_that_are_none_are_refused_before_anything_is_made(
 ) -> None:
     from percepts import adapters
 
-    adapters.save(adapters.make("stack", 4, 6, k=2, hidden=8), tmp_path)
+    adapters.save_adapter(adapters.make_adapter("stack", 4, 6, k=2, hidden=8), tmp_path)
     change(tmp_path, "adapter.json", **facts)
     with pytest.raises(WeightsError, match=r"adapter"):
-        adapters.load(tmp_path)
+        adapters.load_adapter(tmp_path)
 
 
 def test_a_key_that_is_asked_for_and_not_there_is_named(tmp_path: Path) -> None:

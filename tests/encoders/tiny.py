@@ -41,7 +41,7 @@ def save(folder: Path, config: Any, kind: str, processor: dict[str, Any] | None 
 
 def load(checkpoint: str | Spec) -> Encoder:
     """Ours, on torch: `auto` would export a graph for some of these, to choose by what is not asked here."""
-    return encoders.load(checkpoint, runtime="torch")
+    return encoders.load_encoder(checkpoint, runtime="torch")
 
 
 def tokenizer(folder: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from openl3_recipe import loaded
 
-from percepts.features.openl3_pixels import as_openl3, centred, trained_range
+from percepts.features.openl3_pixels import as_openl3, crop_centre, scale_to_trained_range
 
 
 def test_pixels_are_openl3s(shared: Path) -> None:
@@ -65,10 +65,12 @@ def test_small_pictures_are_refused() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (50, 800), (224, 224), (481, 333)])
 def test_any_picture_can_be_taken_as_in_training(shape: tuple[int, int]) -> None:
     image = np.full((*shape, 3), 255, np.uint8)
-    assert (trained_range(centred(image)) == 1).all()
-    assert centred(image).shape == (224, 224, 3)
+    assert (scale_to_trained_range(crop_centre(image)) == 1).all()
+    assert crop_centre(image).shape == (224, 224, 3)
 
 
 def test_both_ways_agree_where_openl3_keeps_to_its_training() -> None:
     image = np.random.default_rng(1).integers(0, 256, (224, 224, 3), np.uint8)
-    np.testing.assert_allclose(trained_range(centred(image)), as_openl3(image[None])[0], rtol=0, atol=1.2e-7)
+    np.testing.assert_allclose(
+        scale_to_trained_range(crop_centre(image)), as_openl3(image[None])[0], rtol=0, atol=1.2e-7
+    )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from percepts.features.pixels import center_crop, normalise, resize, shorter_side, shorter_side_crop, to_square
+from percepts.features.pixels import center_crop, normalise, resize, resize_and_crop, scale_shorter_side, to_square
 
 settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
@@ -18,7 +18,7 @@ def noise(height: int, width: int) -> np.ndarray:
 
 def in_two_steps(image: np.ndarray, size: int, crop: int, resample: Image.Resampling) -> np.ndarray:
     """All of it across, then down, then the middle."""
-    height, width = shorter_side(*image.shape[:2], size)
+    height, width = scale_shorter_side(*image.shape[:2], size)
     across = Image.fromarray(image).resize((width, image.shape[0]), resample)
     return center_crop(np.asarray(across.resize((width, height), resample)), crop, crop)
 
@@ -32,7 +32,7 @@ def in_two_steps(image: np.ndarray, size: int, crop: int, resample: Image.Resamp
 )
 def test_one_pass_is_within_a_level_of_resizing_and_then_cutting(height, width, sizes, resample):
     image = noise(height, width)
-    got = shorter_side_crop(image, *sizes, resample)
+    got = resize_and_crop(image, *sizes, resample)
     expected = in_two_steps(image, *sizes, Image.Resampling[resample.upper()])
     # The same filter at the same places, rounded to 8 bits after each direction: a sum at a half falls either way.
     assert np.abs(got.astype(int) - expected).max() <= 1
@@ -40,7 +40,7 @@ def test_one_pass_is_within_a_level_of_resizing_and_then_cutting(height, width, 
 
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_any_picture_can_be_cropped(height, width):
-    got = shorter_side_crop(np.full((height, width, 3), (1, 100, 255), np.uint8), 32, 28)
+    got = resize_and_crop(np.full((height, width, 3), (1, 100, 255), np.uint8), 32, 28)
     assert got.shape == (28, 28, 3)
     assert (got == (1, 100, 255)).all()  # of one colour: it stays
 
@@ -48,7 +48,7 @@ def test_any_picture_can_be_cropped(height, width):
 def test_the_crop_is_the_middle():
     image = np.zeros((100, 300, 3), np.uint8)
     image[:, 100:200] = 255
-    assert (shorter_side_crop(image, 50, 50, "nearest") == 255).all()
+    assert (resize_and_crop(image, 50, 50, "nearest") == 255).all()
     np.testing.assert_array_equal(center_crop(image, 100, 100), image[:, 100:200])
 
 
@@ -56,7 +56,7 @@ def test_the_crop_is_the_middle():
     ("size", "expected"), [((480, 640), (256, 341)), ((640, 480), (341, 256)), ((7, 7), (256, 256))]
 )
 def test_the_longer_side_is_rounded_down(size, expected):
-    assert shorter_side(*size, 256) == expected
+    assert scale_shorter_side(*size, 256) == expected
 
 
 def test_resize_is_pillow_s_and_leaves_alone_what_fits():
@@ -94,11 +94,11 @@ def test_effnet_s_numbers_are_exact():
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: shorter_side_crop(np.zeros((5, 5, 3), np.float32)),
-        lambda: shorter_side_crop(np.zeros((5, 5), np.uint8)),
-        lambda: shorter_side_crop(np.zeros((0, 5, 3), np.uint8)),
-        lambda: shorter_side_crop(noise(5, 5), 10, 11),
-        lambda: shorter_side_crop(noise(5, 5), resample="cubic"),
+        lambda: resize_and_crop(np.zeros((5, 5, 3), np.float32)),
+        lambda: resize_and_crop(np.zeros((5, 5), np.uint8)),
+        lambda: resize_and_crop(np.zeros((0, 5, 3), np.uint8)),
+        lambda: resize_and_crop(noise(5, 5), 10, 11),
+        lambda: resize_and_crop(noise(5, 5), resample="cubic"),
         lambda: center_crop(noise(5, 5), 6, 5),
         lambda: resize(noise(5, 5), 0, 5),
         lambda: to_square(noise(5, 5), 4, "fit"),

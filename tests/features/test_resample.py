@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from percepts.errors import TruncatedMedia
 from percepts.features.resample import resample, resample_clip
 from percepts.types import Clip
-from percepts.windows import contiguous
+from percepts.windows import check_contiguous
 
 settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
@@ -37,7 +37,7 @@ def test_the_output_does_not_depend_on_how_the_stream_was_cut(rates, n, channels
     old, new = rates
     clip = sound(n, old, channels, start=7.5)
     whole = resample_clip(clip, new)
-    blocks = list(contiguous(resample(cut(clip, places), new)))  # contiguous: on one clock, without gaps
+    blocks = list(check_contiguous(resample(cut(clip, places), new)))  # contiguous: on one clock, without gaps
     np.testing.assert_array_equal(np.concatenate([b.data for b in blocks], axis=1), whole.data)
     assert all(block.rate == new and block.source == "s" for block in blocks)
     assert blocks[0].start == whole.start == 7.5

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import percepts
-from percepts.tasks.embed import records
-from percepts.tasks.pooled import whole
+from percepts.tasks.embed import embed_iter
+from percepts.tasks.pooled import pool_windows
 
 datasets = pytest.importorskip("datasets")
 RGB = {"red": (255, 0, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
@@ -38,14 +38,14 @@ def rows(folder: Path) -> datasets.Dataset:
 
 
 def vector(path: Path) -> np.ndarray:
-    found = whole(records(path, "fake-image")).vector
+    found = pool_windows(embed_iter(path, "fake-image")).vector
     assert found is not None
     return found
 
 
 def test_a_dataset_makes_its_vectors_when_they_are_looked_at(folder: Path) -> None:
     data = rows(folder)
-    data.set_transform(percepts.transform("fake-image"))
+    data.set_transform(percepts.datasets_transform("fake-image"))
     np.testing.assert_array_equal(data[0]["vector"], vector(folder / "red.png"))
     batch = data[:3]
     assert batch["n"] == [0, 1, 2] and batch["vector"][1] is None
@@ -53,7 +53,7 @@ def test_a_dataset_makes_its_vectors_when_they_are_looked_at(folder: Path) -> No
 
 
 def test_map_gives_the_same_and_finds_it_again(folder: Path, tmp_path: Path) -> None:
-    data, made = rows(folder), percepts.transform("fake-image")
+    data, made = rows(folder), percepts.datasets_transform("fake-image")
     once = data.map(made, batched=True, batch_size=2, cache_file_name=str(tmp_path / "a.arrow"))
     assert once["vector"][1] is None and once["error"][2] == ""
     np.testing.assert_array_equal(once.with_format("numpy")[2]["vector"], vector(folder / "blue.png"))
@@ -61,7 +61,7 @@ def test_map_gives_the_same_and_finds_it_again(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_batch_equals_its_rows_one_by_one(folder: Path) -> None:
-    made, paths = percepts.transform("fake-image", batch_size=2), [str(folder / f"{name}.png") for name in RGB]
+    made, paths = percepts.datasets_transform("fake-image", batch_size=2), [str(folder / f"{name}.png") for name in RGB]
     together = made({"image": paths})["vector"]
     for path, found in zip(paths, together, strict=True):
         np.testing.assert_array_equal(found, made.item(path))
@@ -71,23 +71,23 @@ def test_a_batch_equals_its_rows_one_by_one(folder: Path) -> None:
 def test_it_is_pickled_and_hashed_alike_before_and_after_use(folder: Path) -> None:
     from datasets.fingerprint import Hasher
 
-    made, other = percepts.transform("fake-image"), percepts.transform("fake-image", fps=2.0)
+    made, other = percepts.datasets_transform("fake-image"), percepts.datasets_transform("fake-image", fps=2.0)
     before = Hasher.hash(made)
     made.item(folder / "red.png")
-    assert Hasher.hash(made) == before == Hasher.hash(percepts.transform("fake-image")) != Hasher.hash(other)
+    assert Hasher.hash(made) == before == Hasher.hash(percepts.datasets_transform("fake-image")) != Hasher.hash(other)
     again = pickle.loads(pickle.dumps(made))
     np.testing.assert_array_equal(again.item(folder / "red.png"), made.item(folder / "red.png"))
 
 
 def test_a_medium_may_come_in_any_of_the_usual_forms(folder: Path) -> None:
-    made, path = percepts.transform("fake-image"), folder / "red.png"
+    made, path = percepts.datasets_transform("fake-image"), folder / "red.png"
     pixels = np.asarray(Image.open(path))
     forms = [path, path.read_bytes(), Image.open(path), pixels, pixels / 255,
              {"bytes": path.read_bytes(), "path": None}, {"bytes": None, "path": str(path)}]  # fmt: skip
     for form in forms:
         np.testing.assert_array_equal(made.item(form), vector(path))
-    sound, (samples, _) = percepts.transform("fake-audio"), soundfile.read(folder / "noise.wav")
-    expected = whole(records(folder / "noise.wav", "fake-audio")).vector
+    sound, (samples, _) = percepts.datasets_transform("fake-audio"), soundfile.read(folder / "noise.wav")
+    expected = pool_windows(embed_iter(folder / "noise.wav", "fake-audio")).vector
     np.testing.assert_allclose(sound.item({"array": samples, "sampling_rate": 8_000}), expected, atol=1e-6)
     np.testing.assert_array_equal(sound.item(folder / "noise.wav"), expected)
 
@@ -103,14 +103,14 @@ def test_a_medium_may_come_in_any_of_the_usual_forms(folder: Path) -> None:
 )
 def test_what_is_no_picture_is_an_error_that_says_so(item: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        percepts.transform("fake-image").item(item)
+        percepts.datasets_transform("fake-image").item(item)
 
 
 def test_a_column_that_is_not_there_is_an_error_that_says_which_are() -> None:
     with pytest.raises(KeyError, match=r"expected a column 'image'.*got pixels"):
-        percepts.transform("fake-image")({"pixels": []})
+        percepts.datasets_transform("fake-image")({"pixels": []})
     with pytest.raises(KeyError, match="'photo'"):
-        percepts.transform("fake-image", column="photo")({"image": []})
+        percepts.datasets_transform("fake-image", column="photo")({"image": []})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its shards open
@@ -122,7 +122,7 @@ def test_webdataset_reads_its_own_names(folder: Path, tmp_path: Path) -> None:
             info = tarfile.TarInfo(f"{name}.png")
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    made = percepts.transform("fake-image")
+    made = percepts.datasets_transform("fake-image")
     found = list(webdataset.WebDataset(str(tmp_path / "shard.tar"), shardshuffle=False).map(made.sample))
     assert [row["__key__"] for row in found] == ["red", "bad", "blue"]
     np.testing.assert_array_equal(found[0]["vector"], vector(folder / "red.png"))
@@ -140,7 +140,7 @@ def test_a_pytorch_dataset_takes_it_as_its_transform(folder: Path) -> None:
         def __getitem__(self, index):
             return self.transform(Image.open(self.paths[index]))
 
-    made = percepts.transform("fake-image")
+    made = percepts.datasets_transform("fake-image")
     loader = torch.utils.data.DataLoader(Photos([folder / f"{name}.png" for name in RGB], made.item), batch_size=3)
     (batch,) = list(loader)
     assert batch.shape == (3, 8) and batch.dtype == torch.float32

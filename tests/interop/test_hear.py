@@ -14,7 +14,7 @@ from percepts import encoders
 from percepts.encoders import _openl3_run, _weights
 from percepts.interop import hear
 
-NAMES = [name for name in encoders.names() if encoders.spec(name).kind == "audio"]
+NAMES = [name for name in encoders.list_models() if encoders.model_spec(name).kind == "audio"]
 
 
 def module(name: str) -> ModuleType:
@@ -35,12 +35,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def grid(self: object, batch: np.ndarray) -> np.ndarray:
         return np.repeat(batch.mean(axis=(1, 3))[:, None, :1], 12 * 512, axis=2).reshape(len(batch), 12, 512)
 
-    monkeypatch.setattr(_openl3_run.Lazy, "__call__", grid)
+    monkeypatch.setattr(_openl3_run.LazyGrid, "__call__", grid)
 
 
 def loaded(name: str) -> torch.nn.Module:
-    row = encoders.spec(name)
-    if not name.startswith("openl3") and not all(map(_weights.present, row.weights)):
+    row = encoders.model_spec(name)
+    if not name.startswith("openl3") and not all(map(_weights.is_present, row.weights)):
         pytest.skip(f"the weights of {name} are not here")
     model = module(name).load_model()
     assert isinstance(model, torch.nn.Module)

@@ -16,7 +16,7 @@ from openl3_recipe import loaded
 from percepts.features.openl3 import spectrogram
 from percepts.interop import openl3
 from percepts.interop.openl3 import models
-from percepts.interop.openl3._sound import Cut, windows
+from percepts.interop.openl3._sound import WindowCut, cut_windows
 
 pytestmark = pytest.mark.filterwarnings("ignore::percepts.interop.openl3.OpenL3Warning")
 
@@ -137,15 +137,15 @@ def test_windows_are_openl3s_however_the_stream_is_cut(length: int, hop: int, ce
     audio = np.random.default_rng(length).uniform(-1, 1, length)
     edges = [0, *np.minimum(np.cumsum(cuts, dtype=int), length), length]
     blocks = [audio[a:b] for a, b in itertools.pairwise(edges)]
-    ours = np.concatenate([np.array(batch) for batch in windows(blocks, Cut(hop, hop / 48_000, center, 7))])
+    ours = np.concatenate([np.array(batch) for batch in cut_windows(blocks, WindowCut(hop, hop / 48_000, center, 7))])
     np.testing.assert_array_equal(ours, plain_windows(audio, hop, center))
 
 
 def test_times_are_where_the_windows_are() -> None:
-    assert Cut(4800, 0.1, True).timestamps(4).tolist() == (np.arange(4) * 0.1).tolist()
+    assert WindowCut(4800, 0.1, True).timestamps(4).tolist() == (np.arange(4) * 0.1).tolist()
     third = 1 / 3  # int(48000 / 3) is 16000: the same; .00333 is 159 samples and not 159.84
-    assert Cut(int(third * 48_000), third, True).timestamps(3)[2] == pytest.approx(2 / 3, abs=1e-9)
-    ours, theirs = (Cut(159, 0.00333, True, strict=strict).timestamps(10_001)[-1] for strict in (False, True))
+    assert WindowCut(int(third * 48_000), third, True).timestamps(3)[2] == pytest.approx(2 / 3, abs=1e-9)
+    ours, theirs = (WindowCut(159, 0.00333, True, strict=strict).timestamps(10_001)[-1] for strict in (False, True))
     assert ours == pytest.approx(10_000 * 159 / 48_000)
     assert theirs == 10_000 * 0.00333  # 175 ms off after half a minute
 

@@ -28,7 +28,7 @@ def columns(levels: np.ndarray) -> np.ndarray:
 
 
 def dense(blocks: list[np.ndarray], hop: int, lead: int = 0, size: int = 2, kind: str = "kapre") -> np.ndarray:
-    made = _dense.vectors(blocks, hop, lead, (kind, "mel128"), columns, size, 2, map)
+    made = _dense.compute_dense_vectors(blocks, hop, lead, (kind, "mel128"), columns, size, 2, map)
     return np.concatenate(list(made))
 
 

@@ -181,6 +181,6 @@ def test_what_is_there_is_skipped_half_by_half(own: Path, tmp_path: Path, caplog
 @pytest.mark.parametrize("rate", [10, 25, 30])
 def test_frames_stand_at_their_own_times(tmp_path: Path, rate: int) -> None:
     path = film(tmp_path / "film.mp4", rate=rate, frames=rate // 5 * 5, heard=False)
-    look = files._Look(4, None, "openl3", False)
+    look = files._FrameSampling(4, None, "openl3", False)
     starts = np.concatenate([s for _, s in files._frame_batches(str(path), float(rate), look)])
     np.testing.assert_allclose(starts, np.arange(rate // 5 * 5) / rate, atol=1e-9)

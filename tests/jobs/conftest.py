@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from tables import Photos
 
-from percepts.encoders import register
+from percepts.encoders import register_encoder
 
 
 @pytest.fixture(scope="module", autouse=True)
 def faulty_encoders(encoders_as_they_were: None) -> None:
     for name in faulty.NAMES:
-        register(faulty.spec(name))
+        register_encoder(faulty.spec(name))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 from percepts.encoders.fake import FakeAudio, FakeImage
 from percepts.errors import WeightsError
 from percepts.jobs import watchdog, worker
-from percepts.types import Clip, Frames, Inputs, Spec
+from percepts.types import Clip, Features, Inputs, Spec
 
 NAMES = (
     "Raising", "NotFinite", "Flaky", "Small", "Aborting", "Hanging", "DyingLate", "Slow", "Stuck", "Deaf", "Greedy",
@@ -37,11 +37,11 @@ class Raising(FakeImage):
 class NotFinite(FakeImage):
     """The vector of a red picture is NaN."""
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         frames = super().encode(inputs)
         data = frames.data.copy()
         data[inputs["colours"][:, 4] > 0.99] = np.nan
-        return Frames(data, frames.mask, frames.step)
+        return Features(data, frames.mask, frames.step)
 
 
 class Flaky(FakeImage):
@@ -55,7 +55,7 @@ class Flaky(FakeImage):
 class Small(FakeImage):
     """Runs out of memory above three rows."""
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         if len(inputs["colours"]) > 3:
             raise MemoryError("out of memory")
         return super().encode(inputs)
@@ -109,7 +109,7 @@ class Impatient(Stuck):
 class Absent(FakeImage):
     """Its weights are not to be had."""
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         raise WeightsError("absent.safetensors is not to be had: percepts models --fetch test-absent")
 
 

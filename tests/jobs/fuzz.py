@@ -30,13 +30,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from percepts import errors
-from percepts.encoders import spec
+from percepts.encoders import model_spec
 from percepts.jobs import containers, worker, workers
-from percepts.jobs.entry import Entry
-from percepts.jobs.plan import Order, sources
-from percepts.jobs.worker import Done, Event, Perform
-from percepts.jobs.workers import Crew
-from percepts.tasks.embed import Embed
+from percepts.jobs.entry import LedgerEntry
+from percepts.jobs.plan import WorkItem, find_sources
+from percepts.jobs.worker import Decoded, Event, SourceProcessor
+from percepts.jobs.workers import WorkerPool
+from percepts.tasks.embed import EmbedTask
 from percepts.timeline import subtitles
 from percepts.types import Segment
 
@@ -52,34 +52,34 @@ SPANS = np.array([0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000
 
 
 @dataclass(slots=True)
-class Reading(Perform):
+class Reading(SourceProcessor):
     """A decode worker that reads lists, containers and subtitles, too, which a job reads elsewhere."""
 
-    def __call__(self, order: Order) -> Iterator[Event]:
+    def __call__(self, order: WorkItem) -> Iterator[Event]:
         """As a worker does; an exception that has no name keeps its place."""
         worker.CPU_SECONDS = 30
         suffix = Path(order.uri).suffix
         if suffix not in LISTS and suffix[1:] not in subtitles.FORMATS:
             yield from super(Reading, self).__call__(order)
             return
-        entry, began = Entry("", order.uri, "", 0, 0, "ok"), time.perf_counter()
+        entry, began = LedgerEntry("", order.uri, "", 0, 0, "ok"), time.perf_counter()
         try:
             _read(order.uri, suffix)
         except Exception as error:
             promised = isinstance(error, ValueError) and suffix not in LISTS  # what subtitles.read says it raises
             name = "NotMedia" if promised else type(error).__name__
             entry = replace(entry, status="error", error=name, message=_where())
-        yield Done(order.key, replace(entry, seconds=time.perf_counter() - began))
+        yield Decoded(order.key, replace(entry, seconds=time.perf_counter() - began))
 
 
 def _read(path: str, suffix: str) -> None:
     if suffix in LISTS:
-        for uri in islice(sources([path], leave_out=Path("/nowhere")), 100):
-            if containers.split(uri):
-                containers.read(uri)
+        for uri in islice(find_sources([path], leave_out=Path("/nowhere")), 100):
+            if containers.split_member(uri):
+                containers.read_member(uri)
     else:
         text = Path(path).read_bytes().decode(errors="replace")
-        subtitles.read(text, suffix[1:])  # type: ignore[arg-type]
+        subtitles.read_segments(text, suffix[1:])  # type: ignore[arg-type]
 
 
 def _where() -> str:
@@ -173,7 +173,7 @@ def make_lists(folder: Path) -> None:
     words = [Segment(i, i + 0.5, f"well, number {i} <b>&amp;", speaker="Ann") for i in range(3)]
     for format in subtitles.FORMATS:
         if format != "txt":
-            (folder / f"said.{format}").write_text(subtitles.write(words, format, source="talk"))
+            (folder / f"said.{format}").write_text(subtitles.write_segments(words, format, source="talk"))
 
 
 @dataclass
@@ -195,22 +195,22 @@ def fuzz(
     scratch = Path(tempfile.mkdtemp(prefix="fuzz"))
     until = time.monotonic() + seconds
 
-    def orders() -> Iterator[Order]:
+    def orders() -> Iterator[WorkItem]:
         for number in numbers:
             if time.monotonic() > until:
                 return
             which, data = mutant(contents, number)
             path = scratch / f"{number}{seeds[which].suffix}"
             path.write_bytes(data)
-            yield Order(number, str(path), len(data))
+            yield WorkItem(number, str(path), len(data))
 
     silence, workers.SILENCE = workers.SILENCE, 90.0
-    task = Embed((spec("fake-image"), spec("fake-audio")), fps=2.0)
-    crew, found = Crew(Reading(task), orders(), processes), defaultdict[str, Found](Found)
+    task = EmbedTask((model_spec("fake-image"), model_spec("fake-audio")), fps=2.0)
+    crew, found = WorkerPool(Reading(task), orders(), processes), defaultdict[str, Found](Found)
     try:
         while True:
             for event in crew.buffer.get(1.0):
-                if isinstance(event, Done) and event.entry:
+                if isinstance(event, Decoded) and event.entry:
                     _judge(found[Path(event.entry.uri).suffix or "none"], event.key, event.entry)
                     Path(event.entry.uri).unlink(missing_ok=True)
     except EOFError:
@@ -221,7 +221,7 @@ def fuzz(
         shutil.rmtree(scratch)
 
 
-def _judge(found: Found, number: int, entry: Entry) -> None:
+def _judge(found: Found, number: int, entry: LedgerEntry) -> None:
     told = f"{number}: {entry.error} at {entry.stage or 'read'}: {entry.message.strip()}"
     if not entry.error or entry.error in NAMED:
         found.outcomes[entry.status] += 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import faulty
 
 from percepts.cli import main
-from percepts.encoders import register
+from percepts.encoders import register_encoder
 from percepts.jobs import loop, ray
 
 if __name__ == "__main__":
-    register(faulty.spec("Slow"))
+    register_encoder(faulty.spec("Slow"))
     ray.HAND, loop.ROWS_A_PART = 10, 20
     main()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from percepts.jobs.ledger import Manifest, entries
+from percepts.jobs.ledger import Manifest, ledger_entries
 from percepts.stores.parquet import read_parts
 
 Photos = Callable[..., Path]
@@ -26,7 +26,7 @@ def rows(directory: Path, model: str) -> dict[tuple[str, float], tuple[Any, ...]
 
 def ledger(directory: Path) -> dict[str, dict[str, Any]]:
     """File name → entry; a source with two entries is an error."""
-    found = list(entries(directory, Manifest.read(directory)))
+    found = list(ledger_entries(directory, Manifest.read(directory)))
     names = Counter(row["uri"] for row in found)
     assert not [name for name, count in names.items() if count > 1]
     return {Path(row["uri"]).name: row for row in found}

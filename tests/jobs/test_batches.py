@@ -5,21 +5,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from percepts.jobs.batches import Batcher, Clipped
-from percepts.tasks.task import Fields, Piece
+from percepts.jobs.batches import Batcher, ClipResult
+from percepts.tasks.task import PreparedBatch, RecordFields
 from percepts.types import Inputs
 
 
-def piece(values: list[float], model: str = "m", shape: int = 1) -> Piece:
+def piece(values: list[float], model: str = "m", shape: int = 1) -> PreparedBatch:
     spans = tuple((float(i), i + 1.0) for i in range(len(values)))
-    return Piece(model, "image", spans, {"x": np.repeat(np.array(values, np.float32)[:, None], shape, axis=1)})
+    return PreparedBatch(model, "image", spans, {"x": np.repeat(np.array(values, np.float32)[:, None], shape, axis=1)})
 
 
-def vectors(values: np.ndarray) -> list[Fields]:
+def vectors(values: np.ndarray) -> list[RecordFields]:
     return [{"vector": row} for row in values]
 
 
-def run(batcher: Batcher, pieces: list[tuple[int, Piece]]) -> list[Clipped]:
+def run(batcher: Batcher, pieces: list[tuple[int, PreparedBatch]]) -> list[ClipResult]:
     found = [clip for key, each in pieces for clip in batcher.add(key, each)]
     return found + list(batcher.flush())
 
@@ -34,7 +34,7 @@ def run(batcher: Batcher, pieces: list[tuple[int, Piece]]) -> list[Clipped]:
 def test_each_clip_has_one_result_and_only_the_poison_fails(
     groups: list[list[int]], poison: set[int], size: int, memory: int
 ) -> None:
-    def encode(model: str, inputs: Inputs) -> list[Fields]:
+    def encode(model: str, inputs: Inputs) -> list[RecordFields]:
         if len(inputs["x"]) > memory:
             raise MemoryError("too many")
         if bad := poison & set(inputs["x"][:, 0].astype(int).tolist()):
@@ -55,7 +55,7 @@ def test_each_clip_has_one_result_and_only_the_poison_fails(
 def test_after_running_out_of_memory_batches_stay_small() -> None:
     sizes: list[int] = []
 
-    def encode(model: str, inputs: Inputs) -> list[Fields]:
+    def encode(model: str, inputs: Inputs) -> list[RecordFields]:
         sizes.append(len(inputs["x"]))
         if len(inputs["x"]) > 4:
             raise MemoryError
@@ -70,7 +70,7 @@ def test_after_running_out_of_memory_batches_stay_small() -> None:
 def test_models_and_shapes_do_not_share_a_batch() -> None:
     seen: list[tuple[str, tuple[int, ...]]] = []
 
-    def encode(model: str, inputs: Inputs) -> list[Fields]:
+    def encode(model: str, inputs: Inputs) -> list[RecordFields]:
         seen.append((model, inputs["x"].shape))
         return vectors(inputs["x"][:, :1])
 
@@ -103,8 +103,8 @@ def test_what_is_dropped_does_not_come() -> None:
         ({"labels": ("a",), "scores": (0.5, 0.5)}, "2 scores for 1 labels"),
     ],
 )
-def test_what_no_table_could_hold_is_an_error_of_its_own_clip(fields: Fields, words: str) -> None:
-    good: Fields = {"labels": ("a",), "scores": (0.5,), "text": "a cup", "score": None}
+def test_what_no_table_could_hold_is_an_error_of_its_own_clip(fields: RecordFields, words: str) -> None:
+    good: RecordFields = {"labels": ("a",), "scores": (0.5,), "text": "a cup", "score": None}
     batcher = Batcher(lambda model, inputs: [fields if x == 2 else good for x in inputs["x"]], 10)
     found = run(batcher, [(0, piece([1.0, 2.0, 3.0]))])
     assert [clip.result for clip in found[::2]] == [good, good]

@@ -19,7 +19,7 @@ from percepts.errors import MachineError, WeightsError
 from percepts.jobs.run import embed, run
 from percepts.jobs.verify import verify
 from percepts.support import machine
-from percepts.support.machine import machine_fault, memory_limit, out_of_memory
+from percepts.support.machine import describe_machine_fault, is_out_of_memory, memory_limit
 from percepts.tasks.classify import classification
 from percepts.tasks.transcribe import transcribing
 
@@ -100,17 +100,17 @@ def test_a_run_with_nothing_new_loads_no_model(photos: Photos, tmp_path: Path, m
 
 
 def test_a_rehearsal_changes_no_bit_and_settles_no_runtime(photos: Photos, tmp_path: Path) -> None:
-    from percepts.encoders import load
-    from percepts.runtimes import rehearsal
+    from percepts.encoders import load_encoder
+    from percepts.runtimes import defer_choice
     from percepts.types import Clip
 
-    encoder = load(str(tiny.vit(tmp_path / "vit")))
+    encoder = load_encoder(str(tiny.vit(tmp_path / "vit")))
     clips = [Clip(picture[None], "image", 0.0) for picture in tiny.pictures()]
     inputs = encoder.prepare(clips)  # type: ignore[attr-defined]
-    with rehearsal():
+    with defer_choice():
         encoder.encode({name: value[:1] for name, value in inputs.items()})  # type: ignore[attr-defined]
     assert encoder._run._started is None  # type: ignore[attr-defined]
-    fresh = load(str(tmp_path / "vit"))
+    fresh = load_encoder(str(tmp_path / "vit"))
     assert (encoder.encode(inputs).data == fresh.encode(inputs).data).all()  # type: ignore[attr-defined]
 
 
@@ -118,7 +118,7 @@ def test_a_rehearsal_changes_no_bit_and_settles_no_runtime(photos: Photos, tmp_p
 class Failing(Colours):
     """It has no rehearsal, and its model fails on every picture."""
 
-    def results(self, model: str, inputs: object) -> list[dict[str, object]]:  # type: ignore[override]
+    def run_batch(self, model: str, inputs: object) -> list[dict[str, object]]:  # type: ignore[override]
         raise RuntimeError("no kernel image is available")
 
 
@@ -189,7 +189,7 @@ def test_a_worker_ended_at_the_machines_limit_of_cpu_blames_no_file(photos: Phot
 def test_what_only_the_machine_can_cause_ends_the_run(photos: Photos, tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Full(Colours):
-        def results(self, model: str, inputs: object) -> list[dict[str, object]]:  # type: ignore[override]
+        def run_batch(self, model: str, inputs: object) -> list[dict[str, object]]:  # type: ignore[override]
             raise OSError(errno.ENOSPC, "No space left on device", "/cache/graph.onnx")
 
     with pytest.raises(MachineError, match=r"/cache/graph\.onnx: No space left on device: free some space"):
@@ -203,16 +203,16 @@ def test_what_only_the_machine_can_cause_ends_the_run(photos: Photos, tmp_path: 
 def test_libraries_that_run_out_of_memory_are_understood() -> None:
     with pytest.raises(RuntimeError) as of_torch:
         torch.empty(1 << 50)
-    assert out_of_memory(of_torch.value)
+    assert is_out_of_memory(of_torch.value)
     with pytest.raises(MemoryError) as of_python:
         bytes(1 << 60)
-    assert out_of_memory(of_python.value)
-    assert out_of_memory(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
-    assert not out_of_memory(RuntimeError("red is not supported"))
+    assert is_out_of_memory(of_python.value)
+    assert is_out_of_memory(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+    assert not is_out_of_memory(RuntimeError("red is not supported"))
     wrapped = ValueError("damaged")
     wrapped.__cause__ = OSError(errno.EMFILE, "Too many open files", "a.jpg")
-    assert machine_fault(wrapped).startswith("a.jpg: Too many open files: raise the limit")
-    assert not machine_fault(FileNotFoundError(errno.ENOENT, "No such file", "a.jpg"))
+    assert describe_machine_fault(wrapped).startswith("a.jpg: Too many open files: raise the limit")
+    assert not describe_machine_fault(FileNotFoundError(errno.ENOENT, "No such file", "a.jpg"))
 
 
 @pytest.mark.parametrize("gigabytes", [2, 8, 64])
@@ -221,7 +221,7 @@ def test_the_limits_of_all_workers_together_fit_the_machine(monkeypatch: pytest.
     for workers in (1, 2, 8, 64):
         assert memory_limit(workers) * workers <= gigabytes << 30
         assert memory_limit(workers) <= machine.WORKER_MEMORY
-        assert 1 <= machine.fitting_workers(workers) <= workers
+        assert 1 <= machine.count_fitting_workers(workers) <= workers
 
 
 assert faulty  # its encoders are registered by conftest

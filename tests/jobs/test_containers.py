@@ -20,7 +20,7 @@ from tables import Photos, ledger, rows
 from percepts.jobs import containers
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
-from percepts.stores.remote import system_of
+from percepts.stores.remote import open_filesystem
 
 MODEL = "fake-image"
 
@@ -252,7 +252,7 @@ def test_an_arrow_file_that_is_damaged_costs_no_earlier_one(good: list[bytes], t
 @pytest.fixture
 def memory(good: list[bytes]) -> Iterator[str]:
     name = f"memory://{uuid.uuid4()}"
-    system, path = system_of(name)
+    system, path = open_filesystem(name)
     for number, data in enumerate(good):
         system.pipe_file(f"{path}/photos/{number}.png", data)
         system.pipe_file(f"{path}/secret/{number}.png", data)
@@ -288,7 +288,7 @@ def test_a_file_whose_name_looks_like_a_member_is_a_file_where_there_is_no_such_
     good: list[bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "photos/gone.tar!a.png").write_bytes(good[0])
-    assert containers.split(str(tmp_path / "photos/gone.tar!a.png")) is None
+    assert containers.split_member(str(tmp_path / "photos/gone.tar!a.png")) is None
     assert run(tmp_path / "photos", tmp_path / "v").done == 7
 
 
@@ -297,7 +297,7 @@ def test_what_is_finished_is_committed_when_the_run_breaks(
 ) -> None:
     from percepts.jobs import loop as loop_module
 
-    step, calls = loop_module.Run.step, []
+    step, calls = loop_module.JobLoop.step, []
 
     def breaking(self: Any, crew: Any) -> bool:
         if self._finished:
@@ -306,7 +306,7 @@ def test_what_is_finished_is_committed_when_the_run_breaks(
         return step(self, crew)
 
     with monkeypatch.context() as broken:
-        broken.setattr(loop_module.Run, "step", breaking)
+        broken.setattr(loop_module.JobLoop, "step", breaking)
         with pytest.raises(RuntimeError, match="the machine"):
             run(tmp_path / "photos", tmp_path / "v", batch_size=1)
     assert verify(tmp_path / "v").counts["ok"] >= 1

@@ -69,9 +69,9 @@ def contents(folder: Path) -> dict[str, bytes | str]:
 
 
 def search(out: Path) -> None:
-    from percepts.stores.lance import Index
+    from percepts.stores.lance import VectorIndex
 
-    Index(out, MODEL).sync()
+    VectorIndex(out, MODEL).sync()
 
 
 def commands(out: Path, folder: Path, formats: Sequence[str] = VECTORS) -> list[Callable[[], object]]:

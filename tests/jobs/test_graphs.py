@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from percepts.encoders import _registry, load, register
-from percepts.encoders.pooling import vectors
+from percepts.encoders import _registry, load_encoder, register_encoder
+from percepts.encoders.pooling import encode_vectors
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
-from percepts.runtimes import Deferred, Network, graph_path
-from percepts.runtimes._kept import digest_of
-from percepts.types import Clip, Frames, Spec
+from percepts.runtimes import DeferredRunner, Network, graph_path
+from percepts.runtimes._kept import verified_digest
+from percepts.types import Clip, Features, Spec
 
 SPEC = Spec("mean-colour", "test_graphs:MeanColour", "image", 0.0, 0.0, 3, "mean", (), "MIT")
 
@@ -35,7 +35,7 @@ def network() -> Network:
 
 class MeanColour:
     def __init__(self, spec: Spec, runtime: str = "auto", threads: int | None = None) -> None:
-        self.spec, self._run = spec, Deferred(network, "onnx" if runtime == "auto" else runtime, threads)
+        self.spec, self._run = spec, DeferredRunner(network, "onnx" if runtime == "auto" else runtime, threads)
 
     @property
     def runtime(self) -> str:
@@ -44,16 +44,16 @@ class MeanColour:
     def prepare(self, clips: list[Clip]) -> dict[str, np.ndarray]:
         return {"x": np.stack([np.asarray(clip.data[0, :8, :8], np.float32) for clip in clips])}
 
-    def encode(self, inputs: dict[str, np.ndarray]) -> Frames:
+    def encode(self, inputs: dict[str, np.ndarray]) -> Features:
         (found,) = self._run(inputs)
-        return Frames(found[:, None], np.ones((len(found), 1), bool), 0.0)
+        return Features(found[:, None], np.ones((len(found), 1), bool), 0.0)
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(_registry, "_added", dict(_registry._added))
-    register(SPEC)
+    monkeypatch.setattr(_registry, "_registered", dict(_registry._registered))
+    register_encoder(SPEC)
     (tmp_path / "photos").mkdir()
     for n in range(2):
         Image.new("RGB", (16, 16), (n, 50, 100)).save(tmp_path / f"photos/{n}.png")
@@ -68,7 +68,7 @@ def test_the_graph_that_ran_is_a_fact_of_the_manifest_and_no_setting(photos: Pat
     job = tmp_path / "job"
     embed([photos / "0.png"], job, models=["mean-colour"], workers=0)
     graph = model_of(job)["graph"]
-    assert graph == digest_of(graph_path(network())) and len(str(graph)) == 64
+    assert graph == verified_digest(graph_path(network())) and len(str(graph)) == 64
     assert graph not in json.dumps(json.loads((job / "manifest.json").read_text())["fingerprint"])
 
     file = json.loads((job / "manifest.json").read_text())
@@ -85,11 +85,11 @@ def test_torch_needs_no_graph(photos: Path, tmp_path: Path) -> None:
 
 def test_a_graph_with_flipped_bits_makes_no_vectors(photos: Path) -> None:
     clip = Clip(np.full((1, 8, 8, 3), 7, np.uint8), "image", 0.0)
-    encoder = load("mean-colour")
-    expected = vectors(encoder, encoder.prepare([clip]))
+    encoder = load_encoder("mean-colour")
+    expected = encode_vectors(encoder, encoder.prepare([clip]))
     path = graph_path(network())
     good = path.read_bytes()
     for i in range(0, len(good), max(1, len(good) // 5)):
         path.write_bytes(good[:i] + bytes([good[i] ^ 16]) + good[i + 1 :])
-        again = load("mean-colour")
-        assert np.array_equal(vectors(again, again.prepare([clip])), expected)
+        again = load_encoder("mean-colour")
+        assert np.array_equal(encode_vectors(again, again.prepare([clip])), expected)

@@ -8,7 +8,7 @@ import pytest
 
 from percepts.errors import JobLocked
 from percepts.jobs.directory import JobDirectory
-from percepts.jobs.entry import Entry
+from percepts.jobs.entry import LedgerEntry
 from percepts.jobs.owned import LOCK
 from percepts.jobs.verify import verify
 from percepts.tasks.embed import embedding
@@ -19,8 +19,8 @@ def opened(path: Path) -> JobDirectory:
     return JobDirectory(path, {"task": task.name} | task.settings(), task.specs)
 
 
-def entry(name: str) -> Entry:
-    return Entry(name.rjust(32, "0"), f"/{name}", name.rjust(64, "0"), 1, 1, "skipped")
+def entry(name: str) -> LedgerEntry:
+    return LedgerEntry(name.rjust(32, "0"), f"/{name}", name.rjust(64, "0"), 1, 1, "skipped")
 
 
 @pytest.mark.parametrize("replaced", [False, True])

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from percepts.cli import main
-from percepts.interop.datasets import transform
+from percepts.interop.datasets import datasets_transform
 from percepts.jobs.run import embed
-from percepts.training._vectors import windows
+from percepts.training._vectors import load_job_vectors
 
 MODEL = "fake-image"
 EXAMPLES = int(os.environ.get("PERCEPTS_FUZZ", "60"))
@@ -173,8 +173,8 @@ def run(command: str, place: Place) -> int:
         from percepts.errors import PerceptsError
 
         with contextlib.suppress(PerceptsError):
-            windows(job)
-        assert transform(MODEL) is not None
+            load_job_vectors(job)
+        assert datasets_transform(MODEL) is not None
         return 0
     commands = {
         "verify": ("verify", job),

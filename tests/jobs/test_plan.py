@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from percepts.jobs.plan import check_inputs, fingerprint, printable, sources
+from percepts.jobs.plan import check_inputs, find_sources, fingerprint_name, printable_name
 
 
 def listed(*inputs: Path, out: Path = Path("/nowhere")) -> list[str]:
-    return [os.path.basename(path) for path in sources([str(path) for path in inputs], leave_out=out)]
+    return [os.path.basename(path) for path in find_sources([str(path) for path in inputs], leave_out=out)]
 
 
 def test_folders_are_walked_in_order_of_names(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_source_named_twice_comes_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_urls_pass_through() -> None:
-    assert list(sources(["https://example.org/a.png"], leave_out=Path("/x"))) == ["https://example.org/a.png"]
+    assert list(find_sources(["https://example.org/a.png"], leave_out=Path("/x"))) == ["https://example.org/a.png"]
 
 
 def test_a_typing_error_is_told_at_once(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_typing_error_is_told_at_once(tmp_path: Path) -> None:
 def test_names_that_are_no_unicode_can_be_written_down(tmp_path: Path) -> None:
     name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
     Path(os.fsdecode(name)).touch()
-    (found,) = sources([str(tmp_path)], leave_out=Path("/x"))
-    assert printable(found).endswith("caf\\xe9.png")
-    printable(found).encode("utf-8")
-    assert len(fingerprint(found)) == 16
+    (found,) = find_sources([str(tmp_path)], leave_out=Path("/x"))
+    assert printable_name(found).endswith("caf\\xe9.png")
+    printable_name(found).encode("utf-8")
+    assert len(fingerprint_name(found)) == 16

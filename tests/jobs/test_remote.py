@@ -91,15 +91,15 @@ def test_an_upload_that_fails_leaves_the_state_before(
     monkeypatch.setattr(remote_module, "user_cache_path", lambda name: tmp_path / "cache")
     photos, out = tmp_path / "photos", f"{bucket}/vectors"
     embed(sorted(photos.iterdir())[:3], out, models=[MODEL], workers=0)
-    put = remote_module.Remote._put
+    put = remote_module.RemoteDirectory._put
 
-    def failing(self: remote_module.Remote, name: str) -> None:
+    def failing(self: remote_module.RemoteDirectory, name: str) -> None:
         if name == "manifest.json":
             raise ConnectionError("the line is cut")
         put(self, name)
 
     with monkeypatch.context() as cut:
-        cut.setattr(remote_module.Remote, "_put", failing)
+        cut.setattr(remote_module.RemoteDirectory, "_put", failing)
         with pytest.raises(ConnectionError):
             embed(photos, out, models=[MODEL], workers=0)
     verdict = verify(out)
@@ -122,7 +122,7 @@ def test_shares_damage_and_search_in_a_store(
     assert told.startswith(f"{out}: 12 sources") and f"\n{out}: whole (12 ok" in told
     assert percepts.search(out, "red")[0].record.source == str(folder / "0003.png")
 
-    system, path = remote_module.system_of(out)
+    system, path = remote_module.open_filesystem(out)
     part = next(name for name in system.find(f"{path}/data"))
     system.pipe_file(part, system.cat_file(part)[:-9] + bytes(9))  # the copy here is as it was
     assert any("sha256 differs" in problem for problem in verify(out).problems)
@@ -183,7 +183,7 @@ def test_a_name_in_the_manifest_of_a_stranger_is_written_nowhere(
 ) -> None:
     out = f"{store}/v"
     embed(photos(3), out, models=[MODEL], workers=0)
-    system, path = remote_module.system_of(out)
+    system, path = remote_module.open_filesystem(out)
     name = f"{tmp_path}/victim" if name == "/absolute" else name
     manifest = json.loads(system.cat_file(f"{path}/manifest.json"))
     info = {"name": name, "rows": 0, "bytes": 4, "sha256": hashlib.sha256(b"evil").hexdigest()}
@@ -215,7 +215,7 @@ def test_a_key_that_is_no_part_is_neither_written_here_nor_taken_away_there(
 ) -> None:
     out = f"{store}/v"
     embed(photos(3), out, models=[MODEL], workers=0)
-    system, path = remote_module.system_of(out)
+    system, path = remote_module.open_filesystem(out)
     system.pipe_file(f"{path}/data/{key}", b"evil")
     assert verify(out).ok
     embed(photos(4), out, models=[MODEL], workers=0)
@@ -230,7 +230,7 @@ def test_a_download_that_is_not_what_was_written_gets_no_name(
     out = f"{store}/v"
     embed(photos(3), out, models=[MODEL], workers=0)
     shutil.rmtree(tmp_path / "cache")
-    system, path = remote_module.system_of(out)
+    system, path = remote_module.open_filesystem(out)
     part = next(name for name in system.find(f"{path}/data"))
     data = system.cat_file(part)
     if harm == "gone":
@@ -254,15 +254,15 @@ def test_a_reader_in_the_middle_of_a_commit_harms_no_run(
     folder, out = photos(6), f"{store}/v"
     files = sorted(folder.iterdir())
     embed(files[:2], out, models=[MODEL], workers=0)
-    push, seen = remote_module.Remote.push, []
+    push, seen = remote_module.RemoteDirectory.push, []
 
-    def meanwhile(self: remote_module.Remote, new: set[str], gone: set[str]) -> None:
+    def meanwhile(self: remote_module.RemoteDirectory, new: set[str], gone: set[str]) -> None:
         seen.append(READERS[reader](out))  # after the parts were written here, before they are there
         push(self, new, gone)
         seen.append(READERS[reader](out))
 
     with monkeypatch.context() as forced:
-        forced.setattr(remote_module.Remote, "push", meanwhile)
+        forced.setattr(remote_module.RemoteDirectory, "push", meanwhile)
         assert embed(files, out, models=[MODEL], workers=0).done == 4
     assert len(seen) >= 2 and verify(out).ok
     embed(folder, tmp_path / "w", models=[MODEL], workers=0)
@@ -272,10 +272,10 @@ def test_a_reader_in_the_middle_of_a_commit_harms_no_run(
 def test_what_a_reader_holds_stays_while_the_directory_is_made_anew(store: str, photos: Photos, tmp_path: Path) -> None:
     out = f"{store}/v"
     embed(photos(5), out, models=[MODEL], workers=0)
-    first = remote_module.here(out)
+    first = remote_module.make_local_copy(out)
     before, found = everything(first), rows(first, MODEL)
     embed(sorted(photos(5).iterdir())[:2], out, models=[MODEL], workers=0, overwrite=True)  # the same names of parts
-    second = remote_module.here(out)
+    second = remote_module.make_local_copy(out)
     assert len(rows(second, MODEL)) == 2 and rows(first, MODEL) == found
     assert {name: data for name, data in everything(first).items() if name in before} == before
 
@@ -283,7 +283,7 @@ def test_what_a_reader_holds_stays_while_the_directory_is_made_anew(store: str, 
 def test_a_second_run_that_is_refused_has_touched_nothing(store: str, photos: Photos, tmp_path: Path) -> None:
     folder, out = photos(3), f"{store}/v"
     embed(folder, out, models=[MODEL], workers=0)
-    copy = remote_module.Remote(out).copy
+    copy = remote_module.RemoteDirectory(out).copy
     with DirectoryLock(copy):
         (copy / "data/half").write_bytes(b"")
         before = everything(copy)
@@ -300,5 +300,9 @@ def s3fs_names(url: str) -> list[str]:
 
 
 def test_a_url_that_was_a_path_is_still_one() -> None:
-    assert remote_module.url_of(Path("s3://bucket/a/b")) == remote_module.url_of("s3://bucket/a/b") == "s3://bucket/a/b"
-    assert remote_module.url_of(Path("/s3/bucket")) is remote_module.url_of("vectors") is None
+    assert (
+        remote_module.remote_url(Path("s3://bucket/a/b"))
+        == remote_module.remote_url("s3://bucket/a/b")
+        == "s3://bucket/a/b"
+    )
+    assert remote_module.remote_url(Path("/s3/bucket")) is remote_module.remote_url("vectors") is None

@@ -21,7 +21,7 @@ from percepts.errors import JobError, JobTooNew, PerceptsError, SettingsDiffer, 
 from percepts.jobs.ledger import ABOUT
 from percepts.jobs.repair import repair
 from percepts.jobs.verify import verify
-from percepts.stores.parquet import read_parts, specs
+from percepts.stores.parquet import read_parts, read_specs
 from percepts.tasks.search import search
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
@@ -67,7 +67,7 @@ def opened(tmp_path: Path) -> Callable[[str], Path]:
 
 def weights_of(name: str) -> None:
     try:
-        _weights.fetch(NEEDS.get(name, []))
+        _weights.fetch_weights(NEEDS.get(name, []))
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
 
@@ -87,7 +87,7 @@ def rows(directory: Path, *, of: str = "") -> list[dict[str, Any]]:
     """Every row of every model, or those of the sources whose path ends so, in order."""
     found = [
         {"model": model, **row}
-        for model in specs(directory)
+        for model in read_specs(directory)
         for batch in read_parts(directory, model)
         for row in batch.to_pylist()
         if row["source"].endswith(of)

@@ -19,7 +19,7 @@ from percepts.errors import SettingsDiffer
 from percepts.jobs.run import run
 from percepts.jobs.verify import verify
 from percepts.stores import jsonl
-from percepts.stores.parquet import read_parts, records
+from percepts.stores.parquet import batch_records, read_parts
 from percepts.tasks.task import records as without_job
 from percepts.timeline import subtitles
 from percepts.types import Record
@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 
 def said(directory: Path, model: str = COLOUR.name) -> dict[tuple[str, float], Record]:
-    found = [record for batch in read_parts(directory, model) for record in records(batch, model)]
+    found = [record for batch in read_parts(directory, model) for record in batch_records(batch, model)]
     by_window = {(Path(record.source).name, record.start): record for record in found}
     assert len(by_window) == len(found)
     return by_window
@@ -146,12 +146,12 @@ def test_text_is_mirrored_as_subtitles_tables_and_turns(talk: Path, tmp_path: Pa
     out, formats = tmp_path / "v", ("txt", "srt", "vtt", "tsv", "json", "rttm", "jsonl")
     run(Turns(), talk, out, workers=0, formats=formats)
     for format in ("srt", "vtt", "tsv", "json", "rttm"):
-        turns = subtitles.read((out / format / f"talk.{format}").read_text(), format)
+        turns = subtitles.read_segments((out / format / f"talk.{format}").read_text(), format)
         assert [(turn.start, turn.speaker) for turn in turns] == [
             (0.0, "loud"), (1.0, "quiet"), (2.0, "loud"), (3.0, "quiet")
         ]  # fmt: skip
     assert json.loads((out / "json" / "talk.json").read_text())["source"] == str(talk)
-    lines = [record for path in (out / "jsonl").rglob("*.jsonl") for record in jsonl.read(path)]
+    lines = [record for path in (out / "jsonl").rglob("*.jsonl") for record in jsonl.read_records(path)]
     assert [repr(line) for line in lines] == [repr(record) for record in said(out, TURNS.name).values()]
 
 

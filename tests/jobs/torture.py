@@ -89,7 +89,7 @@ class Row:
     deaths: int = 0
     items: int = 0
     lost: int = 0
-    twice: int = 0
+    duplicates: int = 0
     mismatched: int = 0
     foreign: int = 0
     foreign_lost: int = 0
@@ -97,7 +97,7 @@ class Row:
 
     @property
     def fine(self) -> bool:
-        return not (self.lost or self.twice or self.mismatched or self.foreign_lost or self.problems)
+        return not (self.lost or self.duplicates or self.mismatched or self.foreign_lost or self.problems)
 
 
 def mined(point: Point, nth: int, die: Callable[[], None]) -> None:
@@ -152,11 +152,11 @@ def pictures(folder: Path) -> Path:
 
 def contents(out: Path) -> tuple[Counter[str], dict[tuple[str, float], bytes]]:
     """How often each source is in the ledger; and every vector by its source and start, the doubles counted apart."""
-    from percepts.jobs.ledger import Manifest, entries
+    from percepts.jobs.ledger import Manifest, ledger_entries
     from percepts.stores.parquet import read_parts
 
     rows: dict[tuple[str, float], bytes] = {}
-    names = Counter(row["uri"] for row in entries(out, Manifest.read(out)))
+    names = Counter(row["uri"] for row in ledger_entries(out, Manifest.read(out)))
     for batch in read_parts(out, MODEL):
         for row in batch.to_pylist():
             key = (row["source"], row["start"])
@@ -171,7 +171,7 @@ def judged(row: Row, whole: Path, out: Path) -> None:
     (names, rows), (all_names, all_rows) = contents(out), contents(whole)
     row.items += len(all_names)
     row.lost += len(all_names.keys() - names.keys()) + len(all_rows.keys() - rows.keys())
-    row.twice += sum(count - 1 for name, count in names.items() if count > 1) + sum(
+    row.duplicates += sum(count - 1 for name, count in names.items() if count > 1) + sum(
         count for name, count in names.items() if name.startswith("twice ")
     )
     row.mismatched += sum(rows[key] != all_rows[key] for key in rows.keys() & all_rows.keys())

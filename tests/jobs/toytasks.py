@@ -13,9 +13,9 @@ from faulty import is_red
 
 from percepts.encoders.fake import COLOURS, FakeImage
 from percepts.errors import TruncatedMedia
-from percepts.media import Probe, Source, mono, open_image, stream_audio
-from percepts.runtimes._rows import RowPool, cores
-from percepts.tasks.task import Fields, Piece
+from percepts.media import Probe, Source, mix_to_mono, open_image, stream_audio
+from percepts.runtimes._rows import RowPool, usable_cores
+from percepts.tasks.task import PreparedBatch, RecordFields
 from percepts.types import Inputs, Record, Segment, Spec
 
 COLOUR = Spec("toy-colour", "none:None", "image", 0.0, 0.0, 0, "", (), "Apache-2.0")
@@ -37,22 +37,22 @@ class Colours:
     def settings(self) -> dict[str, Any]:
         return {"count": self.count, "models": {COLOUR.name: {"revision": "1"}}}
 
-    def why_none(self, medium: Probe) -> str:
+    def explain_empty(self, medium: Probe) -> str:
         return f"is {medium.kind}; {self.name} takes pictures"
 
-    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
         if medium.kind == "image":
             clip = open_image(source)
             if self.red == "exit" and is_red(clip):
                 os._exit(134)
-            yield Piece(COLOUR.name, "image", ((0.0, 0.0),), FakeImage(COLOUR).prepare([clip]))
+            yield PreparedBatch(COLOUR.name, "image", ((0.0, 0.0),), FakeImage(COLOUR).prepare([clip]))
 
-    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+    def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
         if self.red == "slow":
             time.sleep(0.005 * len(inputs["colours"]))
         return [self._result(row) for row in inputs["colours"]]
 
-    def _result(self, row: np.ndarray) -> Fields:
+    def _result(self, row: np.ndarray) -> RecordFields:
         best = np.argsort(-row, kind="stable")[: self.count]
         red = row[4] > 0.99
         if red and self.red == "raise":
@@ -77,7 +77,7 @@ class Turns:
     def settings(self) -> dict[str, Any]:
         return {"speakers": ("loud", "quiet")}
 
-    def why_none(self, medium: Probe) -> str:
+    def explain_empty(self, medium: Probe) -> str:
         return f"is {medium.kind}; {self.name} takes sound"
 
     def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
@@ -87,7 +87,7 @@ class Turns:
             for clip in stream_audio(source, block=1.0):
                 if clip.start >= 2.0:
                     self._fail()
-                yield _turn(clip.start, clip.stop, float(np.abs(mono(clip).data).mean()))
+                yield _turn(clip.start, clip.stop, float(np.abs(mix_to_mono(clip).data).mean()))
         except TruncatedMedia as damage:
             notes.append(str(damage))
 
@@ -118,7 +118,6 @@ class Cores(Turns):
     """One turn, that says what this worker believes it may use."""
 
     def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
-        found = (
-            f"{cores()} cores, {RowPool(None).threads} rows at a time, OMP_NUM_THREADS {os.environ['OMP_NUM_THREADS']}"
-        )
+        threads = f"OMP_NUM_THREADS {os.environ['OMP_NUM_THREADS']}"
+        found = f"{usable_cores()} cores, {RowPool(None).threads} rows at a time, {threads}"
         yield Record("", 0.0, 1.0, TURNS.name, "audio", text=found)

@@ -19,8 +19,8 @@ from percepts.cli import app
 from percepts.errors import MediaTooLarge
 from percepts.jobs.run import embed
 from percepts.media import limit_seconds, stream_audio, stream_frames
-from percepts.media._limits import FREE_SECONDS, MAX_SECONDS, SecondsLimit, chosen_seconds, within_limit
-from percepts.tasks._ahead import ahead
+from percepts.media._limits import FREE_SECONDS, MAX_SECONDS, SecondsLimit, iterate_within_limit, resolve_max_seconds
+from percepts.tasks._ahead import prefetch
 
 
 def still(path: Path, gap: float, count: int = 40, format: str = "matroska", **options: str) -> Path:
@@ -77,8 +77,8 @@ def test_one_option_lets_them_through(tmp_path: Path) -> None:
     with limit_seconds(200_000):
         assert sum(clip.length for clip in stream_audio(sound, block=1000.0)) == 20_000
         assert len(list(stream_frames(film, fps=0.001))) >= 136
-        assert next(ahead(stream_frames(film, fps=0.001))).start == 0  # in a thread, too
-    assert chosen_seconds() is None
+        assert next(prefetch(stream_frames(film, fps=0.001))).start == 0  # in a thread, too
+    assert resolve_max_seconds() is None
 
 
 def test_ten_hours_of_speech_and_two_days_of_video_are_allowed(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_a_limit_is_the_iterators_own() -> None:
 
     def source() -> Iterator[None]:
         for _ in range(2):
-            seen.append(chosen_seconds())
+            seen.append(resolve_max_seconds())
             yield
 
-    for _ in within_limit(source(), 7.0):
-        assert chosen_seconds() is None
+    for _ in iterate_within_limit(source(), 7.0):
+        assert resolve_max_seconds() is None
     assert seen == [7.0, 7.0]
 
 
@@ -135,7 +135,7 @@ def test_in_a_job_it_is_one_entry_and_the_others_go_on(tmp_path: Path, workers: 
         inputs / "leap.mkv", tmp_path / "out2", models=["fake-image"], fps=0.001, max_seconds=200_000, workers=workers
     )
     assert again.done == 1
-    assert chosen_seconds() is None
+    assert resolve_max_seconds() is None
 
 
 def test_commands_of_one_file_and_of_jobs_have_the_option(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from percepts.errors import MediaError, MissingExtra, NotMedia
-from percepts.media.live import microphone, piped
+from percepts.media.live import stream_microphone, stream_pipe
 
 SOUND = (0.5 * np.sin(np.arange(12_345) / 7)).astype(np.float32)
 
@@ -41,7 +41,7 @@ def wav(subtype: str, samples: np.ndarray = SOUND, rate: int = 22_050) -> bytes:
 
 
 def heard(data: bytes, sizes: list[int] | None = None, **options) -> tuple[np.ndarray, float]:
-    clips = list(piped(Drip(data, sizes or []), **options))
+    clips = list(stream_pipe(Drip(data, sizes or []), **options))
     ends = [clip.stop for clip in clips]
     assert [clip.start for clip in clips] == pytest.approx([0.0, *ends][: len(clips)])
     return np.concatenate([clip.data[0] for clip in clips] or [np.zeros(0)]), clips[0].rate if clips else 0
@@ -99,14 +99,14 @@ def test_raw_samples_have_the_rate_that_is_said_and_half_a_sample_is_dropped():
 )
 def test_another_format_is_named_and_not_heard_as_noise(data, said):
     with pytest.raises(NotMedia, match=said):
-        list(piped(io.BytesIO(data)))
+        list(stream_pipe(io.BytesIO(data)))
 
 
 def test_a_block_is_there_before_the_next_has_come():
     ours, theirs = os.pipe()
     with os.fdopen(theirs, "wb", buffering=0) as pen, os.fdopen(ours, "rb") as pipe:
         pen.write(bytes(2 * 1600))
-        assert next(piped(pipe)).length == 1600
+        assert next(stream_pipe(pipe)).length == 1600
 
 
 class PortAudioError(Exception):
@@ -141,7 +141,7 @@ def test_a_device_that_disappears_ends_the_clips(monkeypatch, caplog):
         stream.finished()
 
     monkeypatch.setitem(sys.modules, "sounddevice", device(give))
-    clips = list(microphone())
+    clips = list(stream_microphone())
     assert [clip.start for clip in clips] == pytest.approx([0.0, 0.1, 0.2])
     assert all((clip.data == 0.25).all() for clip in clips)
     assert "gone after 0.3 s" in caplog.text
@@ -153,13 +153,13 @@ def test_a_device_that_falls_silent_without_a_word_ends_the_clips(monkeypatch):
         stream.active = False
 
     monkeypatch.setitem(sys.modules, "sounddevice", device(give))
-    assert len(list(microphone())) == 1
+    assert len(list(stream_microphone())) == 1
 
 
 def test_no_microphone_and_no_library_say_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", device(None, fails="Invalid device"))
     with pytest.raises(MediaError, match=r"Invalid device.*python -m sounddevice"):
-        next(microphone())
+        next(stream_microphone())
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingExtra, match=r"percepts\[microphone\]"):
-        next(microphone())
+        next(stream_microphone())

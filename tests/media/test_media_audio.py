@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from zoo import FILMS, SOUNDS, Zoo
 
 from percepts.errors import DecodeError, TruncatedMedia
-from percepts.media import array_audio, mono, open_audio, stream_audio
-from percepts.media.audio import _blocks, _ffmpeg, _sndfile
+from percepts.media import array_audio, mix_to_mono, open_audio, stream_audio
+from percepts.media.audio import _decode_with_ffmpeg, _decode_with_sndfile, _join_blocks
 from percepts.types import Clip
 
 HEARD = [*SOUNDS, *(name for name in FILMS if name not in ("silent.mp4", "film.wmv", "really a film.jpg"))]
@@ -130,8 +130,8 @@ def test_libsndfile_and_ffmpeg_agree(tmp_path: Path, format: str, subtype: str, 
     path = tmp_path / "x"
     soundfile.write(path, synth.noise(48000, 2.0, 2).T, 48000, subtype, format=format)
     name = format.lower()
-    ours = np.concatenate([data for _, _, data in _sndfile(path, name)], axis=1)
-    theirs = np.concatenate([data for _, _, data in _ffmpeg(path, name, 1.0)], axis=1)
+    ours = np.concatenate([data for _, _, data in _decode_with_sndfile(path, name)], axis=1)
+    theirs = np.concatenate([data for _, _, data in _decode_with_ffmpeg(path, name, 1.0)], axis=1)
     assert ours.shape == theirs.shape == (2, 96000)
     assert np.abs(ours - theirs).max() <= tolerance
 
@@ -141,7 +141,7 @@ def test_three_hours_end_within_a_sample() -> None:
     rate, piece = 44100, np.zeros((1, 44100 * 60), np.float32)
     pieces = ((rate, minute * rate * 60, piece) for minute in range(180))
     last = None
-    for index, clip in enumerate(_blocks(pieces, 0.1, "x")):
+    for index, clip in enumerate(_join_blocks(pieces, 0.1, "x")):
         assert clip.start == index * 4410 / rate
         last = clip
     assert last is not None and last.stop == 3 * 3600
@@ -362,7 +362,7 @@ def test_an_array_is_not_shared_with_the_clip() -> None:
 @given(st.integers(1, 8), st.integers(0, 300), st.integers(0, 10**6))
 def test_mono_is_the_mean(channels: int, length: int, seed: int) -> None:
     data = np.random.default_rng(seed).uniform(-1, 1, (channels, length)).astype(np.float32)
-    made = mono(Clip(data, "audio", 8000.0, 1.5, "x", valid=length // 2))
+    made = mix_to_mono(Clip(data, "audio", 8000.0, 1.5, "x", valid=length // 2))
     assert made.data.shape == (1, length) and (made.start, made.source, made.valid) == (1.5, "x", length // 2)
     # float32 sums of at most eight numbers up to one: eight halves of the last bit.
     assert np.allclose(made.data[0], data.mean(0, dtype=np.float64), rtol=0, atol=5e-7)
@@ -371,7 +371,7 @@ def test_mono_is_the_mean(channels: int, length: int, seed: int) -> None:
 def test_mono_of_equal_channels_is_that_channel() -> None:
     data = synth.noise(8000, 1.0)
     for channels in (1, 2):
-        assert np.array_equal(mono(Clip(np.repeat(data, channels, 0), "audio", 8000.0)).data, data)
+        assert np.array_equal(mix_to_mono(Clip(np.repeat(data, channels, 0), "audio", 8000.0)).data, data)
 
 
 def test_a_recording_of_nothing_is_an_error(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from zoo import FILMS, Zoo
 from percepts.errors import DecodeError, TruncatedMedia
 from percepts.media import open_audio, stream_frames
 from percepts.media import video as video_module
-from percepts.media._container import Track, origin_of
+from percepts.media._container import Track, find_origin
 from percepts.types import Clip
 
 RATES = [1, 2.5, 3, 7, 10, 24, 30, 0.4]
@@ -41,7 +41,7 @@ def expected(times: list[Fraction], end: Fraction, fps: float) -> list[int]:
 def decoded_by_hand(path: Path) -> tuple[list[tuple[Fraction, int]], Fraction]:
     """Time and number of every frame, and the end, with nothing of ours but the beginning of the clock."""
     with av.open(str(path)) as container:
-        origin = origin_of(container)
+        origin = find_origin(container)
         frames = list(container.decode(video=0))
         base = container.streams.video[0].time_base
         rate = container.streams.video[0].average_rate
@@ -142,8 +142,8 @@ def test_leaving_frames_out_changes_nothing(
     sent = count_decoded(monkeypatch)
     sparse = list(stream_frames(films[case], fps=fps))
     few = len(sent)
-    monkeypatch.setattr(video_module._Reel, "_starts_at", lambda *_: False)
-    monkeypatch.setattr(video_module._Reel, "_is_far", lambda *_: False)
+    monkeypatch.setattr(video_module._FrameReader, "_starts_at", lambda *_: False)
+    monkeypatch.setattr(video_module._FrameReader, "_is_far", lambda *_: False)
     sent.clear()
     dense = list(stream_frames(films[case], fps=fps))
     assert [clip.start for clip in sparse] == [clip.start for clip in dense]
@@ -156,15 +156,15 @@ def test_leaving_frames_out_changes_nothing(
 def test_beginning_anew_changes_nothing(zoo: Zoo, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens when a key frame does not keep its promise, in every container."""
     whole = list(stream_frames(zoo.folder / name, fps=2))
-    plain, broken = video_module._Reel._starts_at, []
+    plain, broken = video_module._FrameReader._starts_at, []
 
     def fails_once(self: Any, at: int, is_waiting: bool) -> bool:
         if self._delivered is not None and not broken:
             broken.append(at)
-            raise video_module._Inexact
+            raise video_module._InexactSeek
         return plain(self, at, is_waiting)
 
-    monkeypatch.setattr(video_module._Reel, "_starts_at", fails_once)
+    monkeypatch.setattr(video_module._FrameReader, "_starts_at", fails_once)
     anew = list(stream_frames(zoo.folder / name, fps=2))
     assert broken and [clip.start for clip in anew] == [clip.start for clip in whole]
     assert all(np.array_equal(a.data, b.data) for a, b in zip(anew, whole, strict=True))

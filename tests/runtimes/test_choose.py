@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from percepts.runtimes import _choose
-from percepts.runtimes._choose import choose
+from percepts.runtimes._choose import choose_fastest
 from percepts.runtimes._network import Network, Runner
 from percepts.types import Inputs
 
@@ -66,22 +66,24 @@ def test_the_fastest_by_a_margin_is_chosen(
     seconds: dict[str, float], best: str, clock: Clock, network: Network, tmp_path: Path
 ) -> None:
     made: list[str] = []
-    name, runner = choose(network, list(seconds), clock.maker(seconds, made), tmp_path / "choice.json", BATCH)
+    name, runner = choose_fastest(network, list(seconds), clock.maker(seconds, made), tmp_path / "choice.json", BATCH)
     assert name == best
     assert runner is not None
     assert made == list(seconds)
 
 
 def test_the_hopeless_are_measured_once(clock: Clock, network: Network, tmp_path: Path) -> None:
-    choose(network, ["a", "b"], clock.maker({"a": 1.0, "b": 100.0}, []), tmp_path / "choice.json", BATCH)
+    choose_fastest(network, ["a", "b"], clock.maker({"a": 1.0, "b": 100.0}, []), tmp_path / "choice.json", BATCH)
     assert clock.now == (1 + 100) * 2 + 1 * 2  # warm, measured; then one of them twice more
 
 
 def test_the_choice_holds_though_the_clock_would_say_otherwise(clock: Clock, network: Network, tmp_path: Path) -> None:
     made: list[str] = []
-    first, _ = choose(network, ["a", "b"], clock.maker({"a": 1.0, "b": 5.0}, made), tmp_path / "choice.json", BATCH)
+    first, _ = choose_fastest(
+        network, ["a", "b"], clock.maker({"a": 1.0, "b": 5.0}, made), tmp_path / "choice.json", BATCH
+    )
     made.clear()
-    second, runner = choose(
+    second, runner = choose_fastest(
         network, ["a", "b"], clock.maker({"a": 5.0, "b": 1.0}, made), tmp_path / "choice.json", BATCH
     )
     assert first == second == "a"
@@ -94,7 +96,7 @@ def test_a_choice_that_is_gone_or_damaged_is_made_again(clock: Clock, network: N
     make = clock.maker({"a": 1.0, "b": 5.0}, made)
     for written in ('{"runtime": "uninstalled"}', '{"runti', "[]", ""):
         choice.write_text(written)
-        assert choose(network, ["a", "b"], make, choice, BATCH)[0] == "a"
+        assert choose_fastest(network, ["a", "b"], make, choice, BATCH)[0] == "a"
         assert json.loads(choice.read_text())["runtime"] == "a"
 
 
@@ -102,13 +104,13 @@ def test_a_choice_made_on_another_processor_is_made_again(
     clock: Clock, network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choice = tmp_path / "choice.json"
-    choose(network, ["a", "b"], clock.maker({"a": 1.0, "b": 5.0}, []), choice, BATCH)
+    choose_fastest(network, ["a", "b"], clock.maker({"a": 1.0, "b": 5.0}, []), choice, BATCH)
     monkeypatch.setattr(_choose, "processor", lambda: "another")
-    assert choose(network, ["a", "b"], clock.maker({"a": 5.0, "b": 1.0}, []), choice, BATCH)[0] == "b"
+    assert choose_fastest(network, ["a", "b"], clock.maker({"a": 5.0, "b": 1.0}, []), choice, BATCH)[0] == "b"
 
 
 def test_what_was_measured_is_written_down(clock: Clock, network: Network, tmp_path: Path) -> None:
-    choose(network, ["a", "b"], clock.maker({"a": 0.8, "b": 4.0}, []), tmp_path / "choice.json", BATCH)
+    choose_fastest(network, ["a", "b"], clock.maker({"a": 0.8, "b": 4.0}, []), tmp_path / "choice.json", BATCH)
     kept = json.loads((tmp_path / "choice.json").read_text())
     assert kept["milliseconds"] == {"a": 100.0, "b": 500.0}  # eight items a run
     assert set(kept["versions"]) == {"torch", "onnxruntime", "numpy"}
@@ -117,13 +119,13 @@ def test_what_was_measured_is_written_down(clock: Clock, network: Network, tmp_p
 def test_what_is_quick_in_torch_is_not_exported(clock: Clock, network: Network, tmp_path: Path) -> None:
     made: list[str] = []
     make = clock.maker({"torch": 0.07, "onnx": 0.001}, made)  # eight items: 9 ms each
-    assert choose(network, ["torch", "onnx"], make, tmp_path / "quick.json", BATCH)[0] == "torch"
+    assert choose_fastest(network, ["torch", "onnx"], make, tmp_path / "quick.json", BATCH)[0] == "torch"
     assert made == ["torch"]
     clock.busy = 5.0
-    assert choose(network, ["torch", "onnx"], make, tmp_path / "busy.json", BATCH)[0] == "torch"
+    assert choose_fastest(network, ["torch", "onnx"], make, tmp_path / "busy.json", BATCH)[0] == "torch"
     assert made == ["torch"] * 2
     make = clock.maker({"torch": 0.7, "onnx": 0.2}, made)
-    assert choose(network, ["torch", "onnx"], make, tmp_path / "slow.json", BATCH)[0] == "onnx"
+    assert choose_fastest(network, ["torch", "onnx"], make, tmp_path / "slow.json", BATCH)[0] == "onnx"
 
 
 def test_a_candidate_that_cannot_be_made_is_left_out(
@@ -136,5 +138,5 @@ def test_a_candidate_that_cannot_be_made_is_left_out(
             raise RuntimeError("no operator for this\nand a long story")
         return make(name)
 
-    assert choose(network, ["torch", "onnx"], fails, tmp_path / "choice.json", BATCH)[0] == "torch"
+    assert choose_fastest(network, ["torch", "onnx"], fails, tmp_path / "choice.json", BATCH)[0] == "torch"
     assert "onnx is left out: RuntimeError: no operator for this" in caplog.text

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from percepts import runtimes
-from percepts.runtimes import Network, start
-from percepts.runtimes._kept import digest_of, file_digest, made_once, read_record, write_record
+from percepts.runtimes import Network, start_runner
+from percepts.runtimes._kept import file_digest, make_once, read_record, verified_digest, write_record
 
 
 def flip(path: Path) -> None:
@@ -41,22 +41,22 @@ def test_a_file_that_is_not_what_was_made_is_made_again(tmp_path: Path, damage: 
         part.write_bytes(b"numbers" * 100)
 
     for _ in range(2):
-        assert made_once(path, make) == path
-    assert len(made) == 1 and digest_of(path) == file_digest(path)
+        assert make_once(path, make) == path
+    assert len(made) == 1 and verified_digest(path) == file_digest(path)
     with caplog.at_level(logging.WARNING):
         DAMAGES[damage](path)
-        assert digest_of(path) == ""
-        made_once(path, make)
-    assert len(made) == 2 and path.read_bytes() == b"numbers" * 100 and digest_of(path)
+        assert verified_digest(path) == ""
+        make_once(path, make)
+    assert len(made) == 2 and path.read_bytes() == b"numbers" * 100 and verified_digest(path)
     assert ("making it again" in caplog.text) == (damage != "gone")
 
 
 def test_a_change_that_keeps_size_and_time_is_seen_in_the_same_process(tmp_path: Path) -> None:
-    path = made_once(tmp_path / "file", lambda part: part.write_bytes(b"abc"))
+    path = make_once(tmp_path / "file", lambda part: part.write_bytes(b"abc"))
     before = path.stat()
     path.write_bytes(b"abd")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert digest_of(path) == ""
+    assert verified_digest(path) == ""
 
 
 def test_what_fails_to_be_made_leaves_nothing(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_what_fails_to_be_made_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError("no room")
 
     with pytest.raises(RuntimeError):
-        made_once(tmp_path / "file", fail)
+        make_once(tmp_path / "file", fail)
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
@@ -107,21 +107,21 @@ def weights_flipped(path: Path) -> None:
 @pytest.mark.parametrize("damage", [weights_flipped, *(DAMAGES[name] for name in ("cut", "empty", "no digest"))])
 def test_a_damaged_graph_is_exported_again_and_judged_again(network: Network, damage) -> None:
     for _ in range(2):
-        _, run = start(network, "onnx", 1)
+        _, run = start_runner(network, "onnx", 1)
         (y,) = run(network.example)
         assert np.allclose(y, 2.0)
         damage(runtimes.graph_path(network))
-    assert runtimes.graph(network) and digest_of(runtimes.graph_path(network))
+    assert runtimes.export_graph(network) and verified_digest(runtimes.graph_path(network))
 
 
 def test_the_judgement_holds_for_the_graph_that_was_judged(network: Network, monkeypatch) -> None:
-    start(network, "onnx", 1)
+    start_runner(network, "onnx", 1)
     seen = runtimes.graph_path(network).with_suffix(".onnx.faithful")
-    assert read_record(seen) == {"graph": digest_of(runtimes.graph_path(network))}
+    assert read_record(seen) == {"graph": verified_digest(runtimes.graph_path(network))}
     judged = []
-    monkeypatch.setattr(runtimes, "disagreement", lambda found, expected: judged.append(1) or "")
-    start(network, "onnx", 1)
+    monkeypatch.setattr(runtimes, "describe_deviation", lambda found, expected: judged.append(1) or "")
+    start_runner(network, "onnx", 1)
     assert not judged
     seen.write_text("")
-    start(network, "onnx", 1)
+    start_runner(network, "onnx", 1)
     assert judged == [1] and read_record(seen)

@@ -12,7 +12,7 @@ from percepts.encoders._openl3_plan import Conv, Pool, Relu, Scale, Step
 from percepts.errors import EncodeError
 
 ncnn = pytest.importorskip("ncnn", reason="ncnn is not installed")
-from percepts.runtimes.ncnn import NcnnRunner, save  # noqa: E402
+from percepts.runtimes.ncnn import NcnnRunner, save_ncnn  # noqa: E402
 
 
 def small(seed: int = 0) -> list[Step]:
@@ -50,7 +50,7 @@ def plainly(plan: list[Step], x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(24, 19), (25, 18), (16, 7)])
 def test_a_graph_gives_what_its_steps_say_in_strips_or_whole(strips: tuple[int, ...], shape: tuple[int, int]) -> None:
     x = np.random.default_rng(1).normal(0, 1, (2, 1, *shape)).astype(np.float32)
-    run = NcnnRunner(*graphs.files(small(), shape[0], strips), output="grid", threads=1)
+    run = NcnnRunner(*graphs.build_files(small(), shape[0], strips), output="grid", threads=1)
     (found,) = run({"x": x})
     expected = np.stack([plainly(small(), item.astype(np.float64)) for item in x])
     np.testing.assert_allclose(
@@ -59,7 +59,7 @@ def test_a_graph_gives_what_its_steps_say_in_strips_or_whole(strips: tuple[int, 
 
 
 def test_one_graph_takes_any_width() -> None:
-    run = NcnnRunner(*graphs.files(small(), 16), output="grid", threads=1)
+    run = NcnnRunner(*graphs.build_files(small(), 16), output="grid", threads=1)
     for width in (6, 18, 50):
         x = np.random.default_rng(2).normal(0, 1, (1, 1, 16, width)).astype(np.float32)
         np.testing.assert_allclose(run({"x": x})[0][0], plainly(small(), x[0].astype(np.float64)), rtol=0, atol=1e-4)
@@ -67,7 +67,7 @@ def test_one_graph_takes_any_width() -> None:
 
 def test_a_batch_is_its_rows_to_the_bit_on_any_threads() -> None:
     x = np.random.default_rng(3).normal(0, 1, (5, 1, 24, 18)).astype(np.float32)
-    one, many = (NcnnRunner(*graphs.files(small(), 24), output="grid", threads=n) for n in (1, 3))
+    one, many = (NcnnRunner(*graphs.build_files(small(), 24), output="grid", threads=n) for n in (1, 3))
     alone = np.concatenate([one({"x": x[i : i + 1]})[0] for i in range(5)])
     np.testing.assert_array_equal(many({"x": x})[0], alone)
 
@@ -75,7 +75,7 @@ def test_a_batch_is_its_rows_to_the_bit_on_any_threads() -> None:
 def test_a_graph_that_is_none_and_a_blob_that_is_not_there_are_refused() -> None:
     with pytest.raises(ValueError, match="does not read this graph"):
         NcnnRunner("7767517\n1 1\nNoSuchLayer x 0 1 x\n", b"", output="grid")
-    run = NcnnRunner(*graphs.files(small(), 24), output="other", threads=1)
+    run = NcnnRunner(*graphs.build_files(small(), 24), output="other", threads=1)
     with pytest.raises(EncodeError, match="gave no 'other'"):
         run({"x": np.zeros((1, 1, 24, 18), np.float32)})
     with pytest.raises(ValueError, match="at least one"):
@@ -83,8 +83,8 @@ def test_a_graph_that_is_none_and_a_blob_that_is_not_there_are_refused() -> None
 
 
 def test_saved_files_are_ncnns_own(tmp_path: Path) -> None:
-    param, weights = graphs.files(small(), 24)
-    save(tmp_path / "net", param, weights)
+    param, weights = graphs.build_files(small(), 24)
+    save_ncnn(tmp_path / "net", param, weights)
     net = ncnn.Net()
     assert net.load_param(str(tmp_path / "net.param")) == 0
     assert net.load_model(str(tmp_path / "net.bin")) == 0

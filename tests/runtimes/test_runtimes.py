@@ -12,10 +12,10 @@ import torch
 
 from percepts import runtimes
 from percepts.errors import MissingExtra, WeightsError
-from percepts.runtimes import RUNTIMES, Deferred, Network, Runtime, graph, graph_path, start
+from percepts.runtimes import RUNTIMES, DeferredRunner, Network, Runtime, export_graph, graph_path, start_runner
 from percepts.types import Inputs
 
-HERE = [name for name, row in RUNTIMES.items() if row.installed and row.measured]
+HERE = [name for name, row in RUNTIMES.items() if row.is_installed and row.measured]
 
 
 class Tiny(torch.nn.Module):
@@ -49,7 +49,7 @@ def network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
 
 @pytest.mark.parametrize("name", HERE)
 def test_every_runtime_gives_the_modules_numbers(name: str, network: Network) -> None:
-    _, run = start(network, name)
+    _, run = start_runner(network, name)
     for length in (5, 9):
         found = run(inputs(3, length))
         with torch.no_grad():
@@ -63,7 +63,7 @@ def test_every_runtime_gives_the_modules_numbers(name: str, network: Network) ->
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize("threads", [None, 1, 4])
 def test_a_row_does_not_know_its_batch(name: str, threads: int | None, network: Network) -> None:
-    _, run = start(network, name, threads)
+    _, run = start_runner(network, name, threads)
     whole = inputs(33)
     together = run(whole)
     for size in (1, 8, 32):
@@ -74,7 +74,7 @@ def test_a_row_does_not_know_its_batch(name: str, threads: int | None, network: 
 
 @pytest.mark.parametrize("name", HERE)
 def test_threads_may_share_a_runner(name: str, network: Network) -> None:
-    _, run = start(network, name)
+    _, run = start_runner(network, name)
     batches = [inputs(4, seed=seed) for seed in range(8)]
     expected = [run(batch)[1] for batch in batches]
     found: dict[int, np.ndarray] = {}
@@ -90,7 +90,7 @@ def test_threads_may_share_a_runner(name: str, network: Network) -> None:
 def test_results_are_the_callers_to_keep(name: str, network: Network) -> None:
     if name not in HERE:
         pytest.skip(f"{name} is not installed")
-    _, run = start(network, name)
+    _, run = start_runner(network, name)
     first = run(inputs(1))[1]
     kept = first.copy()
     run(inputs(1, seed=1))
@@ -99,9 +99,9 @@ def test_results_are_the_callers_to_keep(name: str, network: Network) -> None:
 
 
 def test_a_graph_is_exported_once_and_kept_by_its_key(network: Network) -> None:
-    path = graph(network)
+    path = export_graph(network)
     made = path.stat().st_mtime_ns
-    assert graph(network) == path == graph_path(network)
+    assert export_graph(network) == path == graph_path(network)
     assert path.stat().st_mtime_ns == made
     other = Network("tiny", "key-2", Tiny, inputs(1), ("near", "far"))
     assert graph_path(other) != path
@@ -111,11 +111,11 @@ def test_a_graph_needs_its_weights_only_once(network: Network) -> None:
     def gone() -> torch.nn.Module:
         raise WeightsError("the weights are not here any more")
 
-    graph(network)
+    export_graph(network)
     later = Network("tiny", "key-1", gone, inputs(1), ("near", "far"), {"x": {1: "length"}})
-    assert len(start(later, "onnx")[1](inputs(2))) == 2
+    assert len(start_runner(later, "onnx")[1](inputs(2))) == 2
     with pytest.raises(WeightsError):
-        start(later, "torch")
+        start_runner(later, "torch")
 
 
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
         raise WeightsError("not to be had")
 
     with pytest.raises(WeightsError, match="not to be had"):
-        graph(Network("broken", "key", broken, inputs(1), ("y",)))
+        export_graph(Network("broken", "key", broken, inputs(1), ("y",)))
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
 
 
@@ -140,9 +140,9 @@ def test_exporting_leaves_the_global_state_alone(tmp_path: Path, monkeypatch: py
 
     torch.rand(1)  # else the seed that Tiny sets would leave the generator as it was
     before = state()
-    graph(Network("tiny", "key-3", Tiny, inputs(1), ("near", "far")))
+    export_graph(Network("tiny", "key-3", Tiny, inputs(1), ("near", "far")))
     assert state() == before
-    start(Network("tiny", "key-3", Tiny, inputs(1), ("near", "far")), "torch")
+    start_runner(Network("tiny", "key-3", Tiny, inputs(1), ("near", "far")), "torch")
     assert state() == before
 
 
@@ -153,7 +153,7 @@ def test_many_threads_load_once(network: Network) -> None:
         made.append(1)
         return network
 
-    run = Deferred(make, "onnx")
+    run = DeferredRunner(make, "onnx")
     assert not made
     together([threading.Thread(target=run, args=(inputs(1),)) for _ in range(6)])
     assert len(made) == 1
@@ -161,16 +161,16 @@ def test_many_threads_load_once(network: Network) -> None:
 
 
 def test_auto_runs_and_says_which(network: Network) -> None:
-    run = Deferred(lambda: network)
+    run = DeferredRunner(lambda: network)
     assert run.runtime in HERE
-    again = Deferred(lambda: network)
+    again = DeferredRunner(lambda: network)
     assert again.runtime == run.runtime
     assert np.array_equal(run(inputs(3))[1], again(inputs(3))[1])
 
 
 def test_unknown_runtimes_are_refused_at_once(network: Network) -> None:
     with pytest.raises(ValueError, match="expected a runtime of auto, onnx, openvino, torch, compile, got 'tensorrt'"):
-        Deferred(lambda: network, "tensorrt")
+        DeferredRunner(lambda: network, "tensorrt")
 
 
 def test_a_runtime_that_is_not_installed_says_the_command(monkeypatch: pytest.MonkeyPatch, network: Network) -> None:
@@ -179,17 +179,17 @@ def test_a_runtime_that_is_not_installed_says_the_command(monkeypatch: pytest.Mo
     with pytest.raises(
         MissingExtra, match=r"runtime openvino needs no_such_module: pip install 'percepts\[openvino\]'"
     ):
-        Deferred(lambda: network, "openvino")
+        DeferredRunner(lambda: network, "openvino")
 
 
 @pytest.mark.parametrize("name", HERE)
 def test_nonsense_is_named(name: str, network: Network) -> None:
     with pytest.raises(ValueError, match="at least one item"):
-        start(network, name, 3)[1](inputs(0))
+        start_runner(network, name, 3)[1](inputs(0))
     with pytest.raises(ValueError, match="threads >= 1"):
-        start(network, name, 0)
+        start_runner(network, name, 0)
     with pytest.raises(ValueError, match="threads >= 1"):
-        Deferred(lambda: network, name, 0)
+        DeferredRunner(lambda: network, name, 0)
 
 
 def together(threads: list[threading.Thread]) -> None:

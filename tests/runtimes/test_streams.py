@@ -8,8 +8,8 @@ import torch
 
 from percepts.runtimes import Network
 from percepts.runtimes._streams import Streams
-from percepts.runtimes.torch import TorchRunner, device
-from percepts.support.machine import out_of_memory
+from percepts.runtimes.torch import TorchRunner, choose_device
+from percepts.support.machine import is_out_of_memory
 
 
 def test_parts_come_back_in_order_as_float32() -> None:
@@ -64,7 +64,7 @@ def test_another_error_is_no_reason_to_try_again() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         TorchRunner(module, rows=8, threads=1)({"x": np.zeros((8, 1), np.float32)})
     assert module.calls == [8]
-    assert not out_of_memory(ValueError("not enough memory"))
+    assert not is_out_of_memory(ValueError("not enough memory"))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_another_error_is_no_reason_to_try_again() -> None:
 def test_a_gpu_gets_what_fills_it(rows: int, precision: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     network = Network("n", "k", torch.nn.Identity, {}, (), rows=rows, precision=precision)
-    assert device(network) == where
+    assert choose_device(network) == where
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_a_gpu_gets_what_fills_it(rows: int, precision: str, where: str, monkeyp
 def test_a_compiled_network_gives_the_modules_numbers(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     from shutil import which
 
-    from percepts.runtimes import start
+    from percepts.runtimes import start_runner
 
     if which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler on a CPU")
@@ -91,7 +91,7 @@ def test_a_compiled_network_gives_the_modules_numbers(tmp_path, monkeypatch: pyt
     module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU(), torch.nn.Linear(8, 3)).eval()
     batch = {"x": np.random.default_rng(0).random((9, 6), np.float32)}
     network = Network("n", "k", lambda: module, {"x": batch["x"][:1]}, ("y",), rows=4)
-    name, run = start(network, "compile")
+    name, run = start_runner(network, "compile")
     assert name == "compile"
     with torch.no_grad():
         np.testing.assert_allclose(run(batch)[0], module(torch.from_numpy(batch["x"])), atol=1e-6)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from percepts.runtimes.torch import TorchRunner, settled_pool
+from percepts.runtimes.torch import TorchRunner, make_thread_pool
 
 
 def test_a_pool_computes_with_one_thread_each_and_leaves_the_process_as_it_was() -> None:
     before = torch.get_num_threads()
-    pool = settled_pool(2)
+    pool = make_thread_pool(2)
     assert set(pool.map(lambda _: torch.get_num_threads(), range(8))) == {1}
     assert torch.get_num_threads() == before
 

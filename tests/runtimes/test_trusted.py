@@ -14,8 +14,8 @@ import pytest
 
 from percepts.errors import WeightsError
 from percepts.runtimes import _trusted
-from percepts.runtimes._cache import atomic, cache_dir, locked, make_folder
-from percepts.runtimes._kept import digest_of, made_once
+from percepts.runtimes._cache import atomic_cache_path, cache_root, lock_path, make_folder
+from percepts.runtimes._kept import make_once, verified_digest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no such permissions")
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone gives files away")
@@ -56,7 +56,7 @@ def acting_as(user: int, *groups: int) -> Iterator[None]:
 def test_new_folders_and_files_are_the_users_alone(cache: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        made_once(cache / "graphs/deep/x", lambda part: part.write_bytes(b"x"))
+        make_once(cache / "graphs/deep/x", lambda part: part.write_bytes(b"x"))
     finally:
         os.umask(before)
     assert {mode(path) for path in (cache, cache / "graphs", cache / "graphs/deep")} == {0o700}
@@ -67,7 +67,7 @@ def test_folders_of_older_releases_go_on_working(cache: Path) -> None:
     (cache / "graphs").mkdir(parents=True)
     cache.chmod(0o755)
     (cache / "graphs").chmod(0o755)
-    assert made_once(cache / "graphs/x", lambda part: part.write_bytes(b"x")).read_bytes() == b"x"
+    assert make_once(cache / "graphs/x", lambda part: part.write_bytes(b"x")).read_bytes() == b"x"
     assert mode(cache) == 0o755
 
 
@@ -76,7 +76,7 @@ def test_folders_of_older_releases_go_on_working(cache: Path) -> None:
 def test_a_folder_that_everybody_can_write_is_refused(cache: Path, where: str, permissions: int) -> None:
     (cache / "graphs").mkdir(parents=True, mode=0o700)
     (cache / where).chmod(permissions)
-    for use in (lambda: make_folder(cache / "graphs"), lambda: locked(cache / "graphs/x")):
+    for use in (lambda: make_folder(cache / "graphs"), lambda: lock_path(cache / "graphs/x")):
         with pytest.raises(WeightsError, match=r"every user of this machine can write .*PERCEPTS_CACHE"):
             use()
     (cache / where).chmod(0o700)
@@ -84,10 +84,10 @@ def test_a_folder_that_everybody_can_write_is_refused(cache: Path, where: str, p
 
 
 def test_a_graph_in_a_folder_that_everybody_can_write_is_not_read(cache: Path) -> None:
-    path = made_once(cache / "graphs/x", lambda part: part.write_bytes(b"x"))
+    path = make_once(cache / "graphs/x", lambda part: part.write_bytes(b"x"))
     cache.chmod(0o777)
     with pytest.raises(WeightsError, match="not used"):
-        made_once(path, lambda part: part.write_bytes(b"x"))
+        make_once(path, lambda part: part.write_bytes(b"x"))
 
 
 def test_a_parent_that_everybody_can_write_is_refused_unless_it_is_sticky(cache: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_link_to_a_folder_is_judged_by_both_places(cache: Path, monkeypatch: p
     (open_place / "link").symlink_to(real)
     monkeypatch.setenv("PERCEPTS_CACHE", str(open_place / "link"))
     with pytest.raises(WeightsError, match="rename it"):
-        make_folder(cache_dir())
+        make_folder(cache_root())
 
 
 @root_only
@@ -162,14 +162,14 @@ def test_a_group_shares_a_cache_with_one_warning(cache: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         for user in (ME, OTHER, ME):
             with acting_as(user, GROUP):
-                path = made_once(cache / "graphs/x", make)
-                with locked(path):
+                path = make_once(cache / "graphs/x", make)
+                with lock_path(path):
                     assert path.read_bytes() == b"numbers"
         assert made == [ME]
         path.write_bytes(b"changed")
         with acting_as(OTHER, GROUP):
-            assert made_once(path, make).read_bytes() == b"numbers" and digest_of(path)
-            with atomic(cache / "graphs/y") as part:
+            assert make_once(path, make).read_bytes() == b"numbers" and verified_digest(path)
+            with atomic_cache_path(cache / "graphs/y") as part:
                 part.write_bytes(b"y")
     assert made == [ME, OTHER]
     assert mode(cache / "graphs") == 0o2770 and (cache / "graphs").stat().st_gid == GROUP
@@ -182,6 +182,6 @@ def test_other_folders_than_the_cache_are_not_judged(cache: Path) -> None:
     output = cache.parent / "output"
     output.mkdir()
     output.chmod(0o777)
-    with atomic(output / "net.onnx") as part:
+    with atomic_cache_path(output / "net.onnx") as part:
         part.write_bytes(b"x")
     assert (output / "net.onnx").read_bytes() == b"x"

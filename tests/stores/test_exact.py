@@ -55,7 +55,7 @@ def by_definition(records, query, k, metric, keep):
 def test_exact_search_is_the_definition_in_order_with_ties_by_source_and_start(toys, metric, k):
     folder, records = toys
     for query in [*RNG.standard_normal((5, 6)).astype(np.float32), records[60].vector]:
-        found = exact.search(folder, "toy", query, k, metric=metric)
+        found = exact.search_exact(folder, "toy", query, k, metric=metric)
         expected = by_definition(records, query, k, metric, lambda r: True)
         assert [(h.record.source, h.record.start) for h in found] == [e[:2] for e in expected]
         # float64 sums of 6 products, against sums without rounding
@@ -64,7 +64,7 @@ def test_exact_search_is_the_definition_in_order_with_ties_by_source_and_start(t
 
 def test_a_row_that_is_there_twice_comes_twice_in_the_order_of_its_sources(toys):
     folder, records = toys
-    one, two = exact.search(folder, "toy", records[60].vector, 2)
+    one, two = exact.search_exact(folder, "toy", records[60].vector, 2)
     assert one.score == two.score == pytest.approx(1.0, abs=1e-15)  # the rounding of one division
     assert (one.record.source, one.record.start) <= (two.record.source, two.record.start)
 
@@ -76,18 +76,18 @@ def under(*prefixes):
 @pytest.mark.parametrize(
     ("where", "keep"),
     [
-        (ranking.Filter(kind="video"), lambda r: r.kind == "video"),
-        (ranking.Filter(folder="/a/b"), under("/a/b")),
-        (ranking.Filter(folder="/a/b/"), under("/a/b")),
-        (ranking.Filter(folder="/"), lambda r: r.source.startswith("/")),
-        (ranking.Filter(folder="/a/b/it's 100%_x"), under("/a/b/it's 100%_x")),
-        (ranking.Filter(folder="/a/b/it's 100__x"), lambda r: False),
-        (ranking.Filter(folder="rel"), under("rel")),
-        (ranking.Filter(folder="https://host/pics/"), under("https://host/pics")),
-        (ranking.Filter(folder="/a/b/3"), under("/a/b/3")),
-        (ranking.Filter(after=1.5, before=3.5), lambda r: 1.5 <= r.start < 3.5),
+        (ranking.RowFilter(kind="video"), lambda r: r.kind == "video"),
+        (ranking.RowFilter(folder="/a/b"), under("/a/b")),
+        (ranking.RowFilter(folder="/a/b/"), under("/a/b")),
+        (ranking.RowFilter(folder="/"), lambda r: r.source.startswith("/")),
+        (ranking.RowFilter(folder="/a/b/it's 100%_x"), under("/a/b/it's 100%_x")),
+        (ranking.RowFilter(folder="/a/b/it's 100__x"), lambda r: False),
+        (ranking.RowFilter(folder="rel"), under("rel")),
+        (ranking.RowFilter(folder="https://host/pics/"), under("https://host/pics")),
+        (ranking.RowFilter(folder="/a/b/3"), under("/a/b/3")),
+        (ranking.RowFilter(after=1.5, before=3.5), lambda r: 1.5 <= r.start < 3.5),
         (
-            ranking.Filter(kind="image", folder="/a", after=2),
+            ranking.RowFilter(kind="image", folder="/a", after=2),
             lambda r: r.kind == "image" and r.source[:3] == "/a/" and r.start >= 2,
         ),
     ],
@@ -95,15 +95,15 @@ def under(*prefixes):
 def test_filters_leave_what_they_say(toys, where, keep):
     folder, records = toys
     query = np.ones(6, np.float32)
-    found = exact.search(folder, "toy", query, 1000, where=where)
+    found = exact.search_exact(folder, "toy", query, 1000, where=where)
     expected = by_definition(records, query, 1000, "cosine", keep)
     assert [(h.record.source, h.record.start) for h in found] == [e[:2] for e in expected]
 
 
 def test_a_relative_folder_is_also_looked_for_under_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert f"starts_with(source, '{tmp_path}/x/')" in (ranking.Filter(folder="x").sql() or "")
-    assert f"'{tmp_path}/'" in (ranking.Filter(folder=".").sql() or "")
+    assert f"starts_with(source, '{tmp_path}/x/')" in (ranking.RowFilter(folder="x").to_sql() or "")
+    assert f"'{tmp_path}/'" in (ranking.RowFilter(folder=".").to_sql() or "")
 
 
 @pytest.mark.parametrize("dim", [1, 3, 384, 1280])
@@ -127,11 +127,11 @@ def test_a_score_does_not_depend_on_the_rows_beside_it(dim):
 )
 def test_what_is_no_query_is_refused(toys, query, k, message):
     with pytest.raises(SearchError, match=message):
-        exact.search(toys[0], "toy", query, k)
+        exact.search_exact(toys[0], "toy", query, k)
 
 
 def test_a_filter_that_means_nothing_is_refused():
     with pytest.raises(SearchError, match="no kind called 'film'; there are: image, audio, video, text"):
-        ranking.Filter(kind="film")
+        ranking.RowFilter(kind="film")
     with pytest.raises(SearchError, match="expected after in seconds, got nan"):
-        ranking.Filter(after=math.nan)
+        ranking.RowFilter(after=math.nan)

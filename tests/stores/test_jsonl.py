@@ -27,7 +27,7 @@ RECORDS = st.builds(
 
 @given(RECORDS)
 def test_a_record_is_one_line_of_json_and_comes_back_the_same(record):
-    text = jsonl.line(record).decode()
+    text = jsonl.format_record(record).decode()
     assert text.count("\n") == 1 and text.endswith("\n")
     row = json.loads(text)
     assert row["source"] == record.source and row.get("text") == record.text
@@ -41,7 +41,9 @@ def test_a_record_is_one_line_of_json_and_comes_back_the_same(record):
 
 def test_numbers_are_as_short_as_float32_allows():
     vector = np.array([0.1, 1 / 3, 16777217.0, 3e-38], np.float32)
-    assert b'"vector": [0.1, 0.33333334, 16777216, 3e-38]' in jsonl.line(Record("a", 0.0, 1.0, "m", "image", vector))
+    assert b'"vector": [0.1, 0.33333334, 16777216, 3e-38]' in jsonl.format_record(
+        Record("a", 0.0, 1.0, "m", "image", vector)
+    )
 
 
 def test_a_file_appears_whole_at_the_end_or_not_at_all(tmp_path):
@@ -50,14 +52,14 @@ def test_a_file_appears_whole_at_the_end_or_not_at_all(tmp_path):
     store = jsonl.JsonlStore(path)
     assert store.write(records[:2]) == 2 and store.write(records[2:]) == 3 and not path.exists()
     store.close()
-    back = list(jsonl.read(path))
+    back = list(jsonl.read_records(path))
     assert [r.source for r in back] == [r.source for r in records]
     assert all(r.labels == ("cup",) and np.array_equal(r.vector, np.ones(3)) for r in back)
     bad = Record("bad", 0.0, 1.0, "m", "image", np.full(3, np.nan, np.float32))
     with pytest.raises(ValueError, match="finite"):
         jsonl.write_part(path, [records[0], bad])
-    assert len(list(jsonl.read(path))) == 5 and list(tmp_path.iterdir()) == [path]
+    assert len(list(jsonl.read_records(path))) == 5 and list(tmp_path.iterdir()) == [path]
 
 
 def test_an_undecodable_file_name_makes_a_line_all_the_same():
-    assert json.loads(jsonl.line(Record("\udcff.jpg", 0.0, 0.0, "m", "image")))["source"] == "\udcff.jpg"
+    assert json.loads(jsonl.format_record(Record("\udcff.jpg", 0.0, 0.0, "m", "image")))["source"] == "\udcff.jpg"

@@ -19,9 +19,9 @@ from toyjob import ToyJob
 
 from percepts.errors import JobDamaged, JobError, SearchError
 from percepts.stores import exact, lance, parquet
-from percepts.stores.lance import Index
+from percepts.stores.lance import VectorIndex
 from percepts.stores.lance_files import erase_indexes
-from percepts.stores.ranking import Filter
+from percepts.stores.ranking import RowFilter
 
 RNG = np.random.default_rng(3)
 
@@ -34,10 +34,10 @@ def told(hits):
 
 def agrees(job, index=None, k=10, where=None, queries=3):
     """Whether the index says what exact search says, bit for bit and in order, and holds no row twice."""
-    index = index or Index(job.path, job.model)
+    index = index or VectorIndex(job.path, job.model)
     for query in RNG.standard_normal((queries, job.spec.dim)):
         assert told(index.search(query, k, where=where)) == told(
-            exact.search(job.path, job.model, query, k, where=where)
+            exact.search_exact(job.path, job.model, query, k, where=where)
         )
     rows = sum(info.rows for info in job.parts.values())
     everything = index.search(np.ones(job.spec.dim), rows + 100)
@@ -56,9 +56,9 @@ def test_equal_scores_come_by_source_then_start_however_many_there_are(job):
     job.write("p0", np.tile(one, (500, 1))).write(
         "p1", np.concatenate([np.tile(one * 2, (50, 1)), RNG.standard_normal((50, 8))])
     )
-    index = Index(job.path, "toy")
+    index = VectorIndex(job.path, "toy")
     for k in (1, 20, 300, 600):
-        assert told(index.search(one, k)) == told(exact.search(job.path, "toy", one, k))
+        assert told(index.search(one, k)) == told(exact.search_exact(job.path, "toy", one, k))
     hits = index.search(one, 300)
     keys = [(h.record.source, h.record.start) for h in hits if h.score == hits[0].score]
     assert keys == sorted(keys)
@@ -67,13 +67,13 @@ def test_equal_scores_come_by_source_then_start_however_many_there_are(job):
 @pytest.mark.parametrize(
     "where",
     [
-        Filter(kind="video"),
-        Filter(folder="/a"),
-        Filter(folder="/a/p0/3's.mp4"),
-        Filter(folder="/a/p%/3_s.mp4"),
-        Filter(after=0.5, before=1.5),
-        Filter(kind="image", folder="/b/p1", after=0.25),
-        Filter(kind="audio"),
+        RowFilter(kind="video"),
+        RowFilter(folder="/a"),
+        RowFilter(folder="/a/p0/3's.mp4"),
+        RowFilter(folder="/a/p%/3_s.mp4"),
+        RowFilter(after=0.5, before=1.5),
+        RowFilter(kind="image", folder="/b/p1", after=0.25),
+        RowFilter(kind="audio"),
     ],
 )
 def test_filters_leave_what_exact_search_leaves(job, where):
@@ -82,7 +82,7 @@ def test_filters_leave_what_exact_search_leaves(job, where):
 
 
 def test_a_table_that_grew_step_by_step_is_one_made_at_once(job):
-    index = Index(job.path, "toy")
+    index = VectorIndex(job.path, "toy")
     for step in range(6):
         job.write(f"p{step}", 20 + step)
         assert agrees(job, index)
@@ -92,7 +92,7 @@ def test_a_table_that_grew_step_by_step_is_one_made_at_once(job):
 
 def test_parts_that_were_written_again_or_taken_away_leave_nothing_behind(job):
     job.write("p0", 30).write("p1", 40).write("p2", 50)
-    index = Index(job.path, "toy")
+    index = VectorIndex(job.path, "toy")
     assert agrees(job, index)
     job.write("p1", 25)
     assert agrees(job, index)
@@ -110,17 +110,19 @@ def test_rows_without_a_direction_are_never_found(job):
     vectors[3] = 0
     job.write("p0", vectors)
     assert (
-        len(Index(job.path, "toy").search(np.ones(8), 100)) == len(exact.search(job.path, "toy", np.ones(8), 100)) == 19
+        len(VectorIndex(job.path, "toy").search(np.ones(8), 100))
+        == len(exact.search_exact(job.path, "toy", np.ones(8), 100))
+        == 19
     )
 
 
 def test_a_directory_with_no_rows_yet_finds_nothing(job):
-    assert Index(job.path, "toy").search(np.ones(8)) == []
+    assert VectorIndex(job.path, "toy").search(np.ones(8)) == []
 
 
 def test_an_index_that_is_up_to_date_is_not_touched(job):
     job.write("p0", 30)
-    index = Index(job.path, "toy")
+    index = VectorIndex(job.path, "toy")
     index.search(np.ones(8))
     files = {path: path.stat().st_mtime_ns for path in (job.path / "index").rglob("*")}
     index.search(np.ones(8))
@@ -137,14 +139,14 @@ STEPS = ["restore", "delete", "add", "optimize", "create_index", "before ledger"
 def kill_at(monkeypatch, step, *, after):
     """From now on, the process dies before or after that step of a sync."""
     if step.endswith("ledger"):
-        write = Index._write
+        write = VectorIndex._write
 
         def dying(self, *args):
             if step == "after ledger":
                 write(self, *args)
             raise Killed
 
-        monkeypatch.setattr(Index, "_write", dying)
+        monkeypatch.setattr(VectorIndex, "_write", dying)
         return
     method = getattr(lance.lancedb.table.LanceTable, step)
 
@@ -161,13 +163,13 @@ def kill_at(monkeypatch, step, *, after):
 def test_a_sync_that_was_killed_never_happened(job, step, after, monkeypatch):
     monkeypatch.setattr(lance, "FRAGMENTS", 1)
     job.write("p0", 200).write("p1", 30)
-    Index(job.path, "toy", ann_above=300).sync()
+    VectorIndex(job.path, "toy", ann_above=300).sync()
     job.write("p1", 31).write("p2", 200)
     for _ in range(2):  # killed twice at the same place
         with monkeypatch.context() as patch:
             kill_at(patch, step, after=after)
             try:
-                Index(job.path, "toy", ann_above=300).sync()
+                VectorIndex(job.path, "toy", ann_above=300).sync()
             except Killed:
                 pass
             else:
@@ -183,7 +185,7 @@ def test_the_first_sync_may_be_killed_too(job, monkeypatch):
     with monkeypatch.context() as patch:
         kill_at(patch, "add", after=True)
         with pytest.raises(Killed):
-            Index(job.path, "toy").sync()
+            VectorIndex(job.path, "toy").sync()
     assert agrees(job)
 
 
@@ -217,12 +219,15 @@ def test_processes_that_sync_at_once_do_the_work_once(job):
 
 def test_a_reader_of_the_version_before_is_not_disturbed(job):
     job.write("p0", 50)
-    index = Index(job.path, "toy")
+    index = VectorIndex(job.path, "toy")
     before = index._open(index.sync())
-    index = Index(job.path, "toy")
+    index = VectorIndex(job.path, "toy")
     job.write("p0", 20).write("p1", 10)
     index.sync()
-    assert before.count_rows() == 50 and len(lance._ask(before, np.ones(8, np.float32), 99, None, bypass=True)) == 50
+    assert (
+        before.count_rows() == 50
+        and len(lance._query_table(before, np.ones(8, np.float32), 99, None, bypass=True)) == 50
+    )
 
 
 def damage_ledger(folder):
@@ -259,14 +264,14 @@ def test_what_percepts_did_not_make_is_left_where_the_index_would_be(job, name, 
     (index := job.path / "index").mkdir()
     (index / name).write_text("mine")
     with pytest.raises(JobError, match="move it away"):
-        Index(job.path, "toy").sync()
+        VectorIndex(job.path, "toy").sync()
     assert (index / name).read_text() == "mine" and [path.name for path in index.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", ["", "toy.json", "toy.lance", "toy.lock", "toy.lance/data", "toy.lance/_versions"])
 def test_no_link_is_followed_where_the_index_would_be(job, name, tmp_path):
     job.write("p0", 5)
-    Index(job.path, "toy").sync()
+    VectorIndex(job.path, "toy").sync()
     (victim := tmp_path / "victim").mkdir()
     (victim / "kept").write_text("mine")
     place = job.path / "index" / name
@@ -274,19 +279,19 @@ def test_no_link_is_followed_where_the_index_would_be(job, name, tmp_path):
     place.symlink_to(victim)
     job.write("p1", 5)
     with pytest.raises(JobError, match="symbolic link"):
-        Index(job.path, "toy").sync()
+        VectorIndex(job.path, "toy").sync()
     assert [path.name for path in victim.iterdir()] == ["kept"] and place.is_symlink()
 
 
 def test_a_strangers_file_in_a_table_stays_when_it_is_made_again(job):
     job.write("p0", 5)
-    Index(job.path, "toy").sync()
+    VectorIndex(job.path, "toy").sync()
     damage_data(job.path / "index")
     mine = [job.path / "index" / name for name in ("x", "toy.lance/x", "toy.lance/data/x", "toy.lance/_versions/x")]
     for path in mine:
         path.write_text("mine")
     damage_schema(job.path / "index")
-    assert Index(job.path, "toy").sync().rows == 5
+    assert VectorIndex(job.path, "toy").sync().rows == 5
     erase_indexes(job.path)
     assert sorted(path for path in (job.path / "index").rglob("*") if path.is_file()) == sorted(mine)
     assert all(path.read_text() == "mine" for path in mine)
@@ -298,7 +303,7 @@ def test_a_strangers_file_in_a_table_stays_when_it_is_made_again(job):
 @pytest.mark.parametrize("then", ["nothing", "grows", "changes"])
 def test_an_index_that_someone_broke_is_made_again(job, damage, then, caplog):
     job.write("p0", 50)
-    Index(job.path, "toy").sync()
+    VectorIndex(job.path, "toy").sync()
     damage(job.path / "index")
     if then != "nothing":
         job.write({"grows": "p1", "changes": "p0"}[then], 20)
@@ -308,7 +313,7 @@ def test_an_index_that_someone_broke_is_made_again(job, damage, then, caplog):
 
 def test_a_part_that_cannot_be_read_is_named_and_what_is_indexed_stays(job):
     job.write("p0", 50)
-    index = Index(job.path, "toy")
+    index = VectorIndex(job.path, "toy")
     index.sync()
     job.write("p1", 50)
     path = job.path / "data/toy/part-000001.parquet"
@@ -322,7 +327,7 @@ def test_a_part_that_cannot_be_read_is_named_and_what_is_indexed_stays(job):
 
 def test_a_part_that_a_job_replaces_while_it_is_read_is_no_damage(job, monkeypatch):
     job.write("p0", 50)
-    read, index = lance.parquet.read_part, Index(job.path, "toy")
+    read, index = lance.parquet.read_part, VectorIndex(job.path, "toy")
 
     def meanwhile(path, *args, **kwargs):
         monkeypatch.undo()
@@ -335,7 +340,7 @@ def test_a_part_that_a_job_replaces_while_it_is_read_is_no_damage(job, monkeypat
 
 
 def test_many_small_increments_are_put_together(job):
-    index = Index(job.path, "toy", retention=0.001)
+    index = VectorIndex(job.path, "toy", retention=0.001)
     for n in range(50):
         job.write(f"p{n}", 3)
         index.sync()
@@ -362,7 +367,7 @@ def big(tmp_path_factory):
 
 def test_above_the_threshold_an_index_answers_and_says_its_recall(big, caplog):
     with caplog.at_level(logging.INFO):
-        index = Index(big.path, "toy", ann_above=10_000)
+        index = VectorIndex(big.path, "toy", ann_above=10_000)
         ann = index.sync().ann
     assert ann.rows == 16_000 and ann.queries == lance.SAMPLE and f"recall@10 {ann.recall:.3f}" in caplog.text
     assert ann.recall >= lance.RECALL or ann.probes == ann.partitions
@@ -373,33 +378,33 @@ def test_above_the_threshold_an_index_answers_and_says_its_recall(big, caplog):
     for query in clustered(40, 32, seed=0)[:40] + 0.1:
         hits = index.search(query, 10)
         assert hits.recall == ann.recall and len(hits) == 10
-        bar = exact.search(big.path, "toy", query, 10)[-1].score
+        bar = exact.search_exact(big.path, "toy", query, 10)[-1].score
         found += sum(h.score >= bar for h in hits)
     assert found / 400 > ann.recall - 0.1
 
 
 def test_scores_of_the_approximate_index_are_exact_and_in_order(big):
-    index = Index(big.path, "toy", ann_above=10_000)
+    index = VectorIndex(big.path, "toy", ann_above=10_000)
     for query in clustered(5, 32):
         hits = index.search(query, 10)
         assert hits[0].score > 0.5 and [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
-        true = {(h.record.source, h.record.start): h.score for h in exact.search(big.path, "toy", query, 200)}
+        true = {(h.record.source, h.record.start): h.score for h in exact.search_exact(big.path, "toy", query, 200)}
         assert all(true[h.record.source, h.record.start] == h.score for h in hits)
 
 
 def test_a_filter_that_leaves_few_rows_is_answered_exactly_in_a_big_table_too(big):
-    index = Index(big.path, "toy", ann_above=10_000)
-    for where in (Filter(kind="video"), Filter(folder="/a/p1")):
+    index = VectorIndex(big.path, "toy", ann_above=10_000)
+    for where in (RowFilter(kind="video"), RowFilter(folder="/a/p1")):
         for query in clustered(3, 32):
             hits = index.search(query, 10, where=where)
             assert hits.recall is None
-            assert told(hits) == told(exact.search(big.path, "toy", query, 10, where=where))
+            assert told(hits) == told(exact.search_exact(big.path, "toy", query, 10, where=where))
 
 
 def test_rows_since_the_index_was_made_are_found_and_removed_ones_are_not(tmp_path):
     job = ToyJob(tmp_path / "job", dim=16)
     job.write("p0", clustered(3000, 16)).write("p1", clustered(300, 16, seed=1))
-    index = Index(job.path, "toy", ann_above=2000)
+    index = VectorIndex(job.path, "toy", ann_above=2000)
     made = index.sync().ann
     new = RNG.standard_normal((100, 16))
     job.write("p2", new)
@@ -418,11 +423,11 @@ def test_rows_since_the_index_was_made_are_found_and_removed_ones_are_not(tmp_pa
 
 def test_what_is_not_there_is_said(job, tmp_path):
     with pytest.raises(JobError, match="no vectors of 'tow'; there are: toy"):
-        Index(job.path, "tow")
+        VectorIndex(job.path, "tow")
     with pytest.raises(JobError, match="percepts embed SOURCES -o"):
-        Index(tmp_path / "nothing", "toy")
+        VectorIndex(tmp_path / "nothing", "toy")
     with pytest.raises(SearchError, match="expected a query of 8 numbers"):
-        Index(job.path, "toy").search(np.ones(9))
+        VectorIndex(job.path, "toy").search(np.ones(9))
 
 
 def test_a_model_whose_name_is_no_file_name_has_its_index_too(tmp_path):
@@ -454,7 +459,7 @@ def test_a_relative_directory_has_its_index_too(tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", ["x", None, [], {"a": 1}, -1, 1.5, True, 10**12])
 def test_an_index_whose_ledger_says_something_odd_is_made_again(job, key, value):
     job.write("p0", 20).write("p1", 20)
-    Index(job.path, "toy").sync()
+    VectorIndex(job.path, "toy").sync()
     file = job.path / "index/toy.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     assert agrees(job, queries=1)
@@ -467,11 +472,11 @@ def test_flipped_bits_and_vectors_that_are_not_finite_are_named_with_the_cure(jo
     middle = len(good) // 2
     path.write_bytes(good[:middle] + bytes(255 - byte for byte in good[middle : middle + 16]) + good[middle + 16 :])
     with pytest.raises(JobDamaged, match=rf"p0\.parquet.*percepts verify {job.path} --repair"):
-        Index(job.path, "toy").search(np.ones(8))
+        VectorIndex(job.path, "toy").search(np.ones(8))
     path.write_bytes(good)
     write_vectors(job, np.full((3, 8), np.nan, np.float32))
     with pytest.raises(JobDamaged, match=rf"p1\.parquet.*not finite.*percepts verify {job.path} --repair"):
-        Index(job.path, "toy").search(np.ones(8))
+        VectorIndex(job.path, "toy").search(np.ones(8))
 
 
 def write_vectors(job, vectors):

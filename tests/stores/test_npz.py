@@ -29,7 +29,7 @@ def test_each_source_and_model_is_a_file_with_its_rows_in_order_of_time(tmp_path
             assert sorted(found) == ["embedding", "model", "source", "start", "stop", "timestamps"]
             mine = [r for r in records if (r.source, r.model) == (str(found["source"]), str(found["model"]))]
             mine.sort(key=lambda r: r.start)
-            assert path.name == npz.name(mine[0].source, mine[0].model)
+            assert path.name == npz.npz_name(mine[0].source, mine[0].model)
             assert found["embedding"].dtype == np.float32
             assert np.array_equal(found["embedding"], np.stack([r.vector for r in mine]))
             assert found["timestamps"].tolist() == found["start"].tolist() == [0, 1, 2, 3]
@@ -106,7 +106,7 @@ NASTY = [
     st.sampled_from(["conse", "openai/clip " + "y" * 200]),
 )
 def test_names_are_unique_plain_and_short_for_any_path(sources, model):
-    names = [npz.name(source, model) for source in sources]
+    names = [npz.npz_name(source, model) for source in sources]
     assert len({name.lower() for name in names}) == len(sources)
     for name in names:
         assert len(name) <= 150 and set(name) <= set(

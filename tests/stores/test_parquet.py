@@ -41,7 +41,7 @@ def test_rows_come_back_as_they_went_in(tmp_path):
     rows = [row(0), row(1, vector=None, text="x\ny", box=(1.0, 2.5, 30.0, 40.0)), row(2, labels=())]
     info = parquet.write_part(tmp_path / "data/toy/part-000000.parquet", rows, SPEC, root=tmp_path)
     manifest(tmp_path, toy=[info])
-    back = [record for batch in parquet.read_parts(tmp_path, "toy") for record in parquet.records(batch, "toy")]
+    back = [record for batch in parquet.read_parts(tmp_path, "toy") for record in parquet.batch_records(batch, "toy")]
     assert len(back) == 3 and all(same(a.record, b) for a, b in zip(rows, back, strict=True))
     ids = [i for batch in parquet.read_parts(tmp_path, "toy", ["id"]) for i in batch["id"].to_pylist()]
     assert ids == [r.id for r in rows]
@@ -87,22 +87,22 @@ def test_only_what_the_manifest_lists_counts(tmp_path):
     first = parquet.write_part(tmp_path / "data/toy/part-000000.parquet", [row(0)], SPEC, root=tmp_path)
     parquet.write_part(tmp_path / "data/toy/part-000001.parquet", [row(1)], SPEC, root=tmp_path)
     manifest(tmp_path, toy=[first], other=[])
-    assert parquet.committed(tmp_path) == {"toy": [tmp_path / "data/toy/part-000000.parquet"], "other": []}
-    assert parquet.specs(tmp_path)["toy"] == SPEC
+    assert parquet.committed_files(tmp_path) == {"toy": [tmp_path / "data/toy/part-000000.parquet"], "other": []}
+    assert parquet.read_specs(tmp_path)["toy"] == SPEC
 
 
 def test_a_folder_without_a_manifest_says_how_to_make_one(tmp_path):
     with pytest.raises(JobError, match="percepts embed SOURCES -o"):
-        parquet.committed(tmp_path)
+        parquet.committed_files(tmp_path)
     with pytest.raises(JobError, match="percepts embed SOURCES -o"):
-        parquet.committed(tmp_path / "absent")
+        parquet.committed_files(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"models": {}}', '{"models": {"a": {}}, "parts": [{"data": {"a": {}}}]}'])
 def test_a_broken_manifest_is_called_damaged(text, tmp_path):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(JobDamaged, match=r"manifest\.json"):
-        parquet.parts(tmp_path)
+        parquet.list_parts(tmp_path)
 
 
 def test_a_part_that_is_gone_or_cut_is_called_damaged(tmp_path):
@@ -128,10 +128,10 @@ def test_a_model_that_is_not_there_is_answered_with_those_that_are(tmp_path):
 def test_a_part_from_before_there_were_scores_and_words_is_still_read(tmp_path: Path) -> None:
     spec = Spec("toy", "toy:Toy", "image", 0.0, 0.0, 2, "mean", (), "MIT")
     row = parquet.Row("id", Record("a.png", 0.0, 0.0, "toy", "image", np.ones(2, np.float32), ("cup",)))
-    old = parquet.table([row], spec).drop_columns(["scores", "score", "speaker", "words"])
+    old = parquet.build_table([row], spec).drop_columns(["scores", "score", "speaker", "words"])
     parquet.write_table(tmp_path / "part.parquet", old)
     (batch,) = parquet.read_part(tmp_path / "part.parquet")
-    (record,) = parquet.records(batch, "toy")
+    (record,) = parquet.batch_records(batch, "toy")
     assert (record.labels, record.scores, record.score, record.words) == (("cup",), (), None, ())
 
 
@@ -139,9 +139,9 @@ def test_a_table_without_vectors_has_no_column_for_them() -> None:
     spec = Spec("toy", "toy:Toy", "audio", 0.0, 0.0, 0, "", (), "MIT")
     word = Segment(0.0, 0.5, "so", score=0.25)
     record = Record("a.wav", 0.0, 1.0, "toy", "audio", text="so it", score=0.5, speaker="Ann", words=(word,))
-    table = parquet.table([parquet.Row("id", record)], spec)
+    table = parquet.build_table([parquet.Row("id", record)], spec)
     assert "vector" not in table.column_names
-    (back,) = parquet.records(table.to_batches()[0], "toy")
+    (back,) = parquet.batch_records(table.to_batches()[0], "toy")
     assert repr(back) == repr(record)
 
 
@@ -169,6 +169,6 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["id", "source", "kind", "start", "stop", "vector", "labels", "text"])
 def test_a_part_without_a_column_that_all_releases_wrote_is_damaged(tmp_path: Path, column: str) -> None:
     path = tmp_path / "part.parquet"
-    parquet.write_table(path, parquet.table([row(0)], SPEC).drop_columns([column]))
+    parquet.write_table(path, parquet.build_table([row(0)], SPEC).drop_columns([column]))
     with pytest.raises(JobDamaged, match=f"column '{column}'"):
         list(parquet.read_part(path, ["source", "vector"]))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from toyjob import write_manifest
 
 from percepts.stores import parquet
-from percepts.stores.fusion import fused
-from percepts.stores.ranking import Filter, Hit, Match
-from percepts.stores.words import asked_for, by_label, by_text, terms
+from percepts.stores.fusion import reciprocal_rank_fusion
+from percepts.stores.ranking import Hit, Match, RowFilter
+from percepts.stores.words import query_terms, search_labels, search_text, split_terms
 from percepts.types import Record, Segment, Spec
 
 SPEC = Spec("m", "toy:Toy", "image", 0.0, 0.0, 0, "mean", (), "MIT")
@@ -43,13 +43,15 @@ def found(hits: Sequence[Hit]) -> list[str]:
 
 def test_the_row_with_the_rarer_word_comes_first_and_says_which(tmp_path: Path) -> None:
     commit(tmp_path, said(["a cat and a dog", "Two Cats!", None, "a rocket", "the dog, the dog", "nothing of it"]))
-    hits = by_text(tmp_path, "m", "the rocket of a dog", 5, Filter())
+    hits = search_text(tmp_path, "m", "the rocket of a dog", 5, RowFilter())
     assert found(hits) == ["/3.wav", "/4.wav", "/0.wav"]
-    assert hits[0].matched == (Match("text", hits[0].score, "m", ("rocket",)),)
-    assert found(by_text(tmp_path, "m", "cats", 5, Filter())) == ["/1.wav", "/0.wav"]
-    assert by_text(tmp_path, "m", "cats", 5, Filter())[0].matched[0].words == ("cats",)
-    assert found(by_text(tmp_path, "m", "dog", 5, Filter(before=4.0))) == ["/0.wav"]
-    assert not by_text(tmp_path, "m", "whale", 5, Filter()) and not by_text(tmp_path, "m", "…", 5, Filter())
+    assert hits[0].matches == (Match("text", hits[0].score, "m", ("rocket",)),)
+    assert found(search_text(tmp_path, "m", "cats", 5, RowFilter())) == ["/1.wav", "/0.wav"]
+    assert search_text(tmp_path, "m", "cats", 5, RowFilter())[0].matches[0].words == ("cats",)
+    assert found(search_text(tmp_path, "m", "dog", 5, RowFilter(before=4.0))) == ["/0.wav"]
+    assert not search_text(tmp_path, "m", "whale", 5, RowFilter()) and not search_text(
+        tmp_path, "m", "…", 5, RowFilter()
+    )
 
 
 WORD = st.sampled_from(["cat", "cats", "city", "cities", "glass", "boxes", "Fuß", "rain", "cat_dog", "Cat's"])
@@ -62,7 +64,7 @@ TEXTS = st.lists(st.lists(WORD, max_size=6).map(" ".join), min_size=1, max_size=
 )
 def test_scores_are_bm25(tmp_path_factory: pytest.TempPathFactory, texts: list[str], query: list[str]) -> None:
     folder = commit(tmp_path_factory.mktemp("words"), said(texts))
-    asked, rows = dict.fromkeys(asked_for(" ".join(query))), [terms(text) for text in texts]
+    asked, rows = dict.fromkeys(query_terms(" ".join(query))), [split_terms(text) for text in texts]
     mean = sum(map(len, texts)) / len(texts)
     expected = {}
     for n, row in enumerate(rows):
@@ -75,15 +77,15 @@ def test_scores_are_bm25(tmp_path_factory: pytest.TempPathFactory, texts: list[s
             )
         if total > 0:
             expected[f"/{n}.wav"] = total
-    hits = by_text(folder, "m", " ".join(query), 8, Filter())
+    hits = search_text(folder, "m", " ".join(query), 8, RowFilter())
     assert {hit.record.source: pytest.approx(hit.score) for hit in hits} == expected
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
 def test_scripts_without_spaces_are_found_by_pairs_of_signs(tmp_path: Path) -> None:
     commit(tmp_path, said(["東京都に行きます", "京都の寺", "a temple"]))
-    assert found(by_text(tmp_path, "m", "京都", 5, Filter())) == ["/1.wav", "/0.wav"]
-    assert asked_for("the") == ["the"] and asked_for("寺") == ["寺"]
+    assert found(search_text(tmp_path, "m", "京都", 5, RowFilter())) == ["/1.wav", "/0.wav"]
+    assert query_terms("the") == ["the"] and query_terms("寺") == ["寺"]
 
 
 def test_a_transcript_is_found_where_the_word_is_said(tmp_path: Path) -> None:
@@ -91,8 +93,8 @@ def test_a_transcript_is_found_where_the_word_is_said(tmp_path: Path) -> None:
         Segment(10.0 + n, 10.5 + n, text) for n, text in enumerate([" We", " saw", " the", " cats,", " then"])
     )
     commit(tmp_path, [Record("/a", 10.0, 15.0, "m", "audio", text="We saw the cats, then", words=words)])
-    (best,) = by_text(tmp_path, "m", "a cat", 5, Filter())
-    assert (best.matched[0].at, best.record.start, best.matched[0].words) == (13.0, 10.0, ("cats",))
+    (best,) = search_text(tmp_path, "m", "a cat", 5, RowFilter())
+    assert (best.matches[0].at, best.record.start, best.matches[0].words) == (13.0, 10.0, ("cats",))
 
 
 def test_a_label_counts_by_its_score_and_its_share_of_the_words(tmp_path: Path) -> None:
@@ -104,13 +106,13 @@ def test_a_label_counts_by_its_score_and_its_share_of_the_words(tmp_path: Path) 
         Record("/e", 0.0, 0.0, "m", "image", labels=("dogs", "cup"), scores=(0.02, 0.01)),
     ]
     commit(tmp_path, rows)
-    hits = by_label(tmp_path, "m", "cats", 5, Filter())
-    assert [(hit.record.source, hit.score, hit.matched[0].words) for hit in hits] == [
+    hits = search_labels(tmp_path, "m", "cats", 5, RowFilter())
+    assert [(hit.record.source, hit.score, hit.matches[0].words) for hit in hits] == [
         ("/a", 0.4, ("tiger cat",)), ("/b", 0.1, ("tabby, cat",)),
     ]  # fmt: skip
-    assert by_label(tmp_path, "m", "an egyptian cat", 5, Filter())[0].matched[0].words == ("Egyptian cat",)
-    assert found(by_label(tmp_path, "m", "cup tripod", 1, Filter())) == ["/c"]
-    assert found(by_label(tmp_path, "m", "dog", 5, Filter())) == ["/d", "/e"]
+    assert search_labels(tmp_path, "m", "an egyptian cat", 5, RowFilter())[0].matches[0].words == ("Egyptian cat",)
+    assert found(search_labels(tmp_path, "m", "cup tripod", 1, RowFilter())) == ["/c"]
+    assert found(search_labels(tmp_path, "m", "dog", 5, RowFilter())) == ["/d", "/e"]
 
 
 def hit(source: str, start: float, stop: float, **more: object) -> Hit:
@@ -120,8 +122,8 @@ def hit(source: str, start: float, stop: float, **more: object) -> Hit:
 def test_what_stands_in_two_lists_comes_before_what_leads_one() -> None:
     one = [hit("/a", 0, 1), hit("/b", 0, 1), hit("/c", 5, 6)]
     two = [hit("/d", 0, 1), hit("/c", 5.5, 9, text="there"), hit("/c", 5.6, 5.7)]
-    best = fused([one, two], 3)
+    best = reciprocal_rank_fusion([one, two], 3)
     assert (best[0].record.source, best[0].record.start, best[0].record.text) == ("/c", 5, "there")
-    assert best[0].score == pytest.approx(1 / 63 + 1 / 62) and len(best[0].matched) == 2
+    assert best[0].score == pytest.approx(1 / 63 + 1 / 62) and len(best[0].matches) == 2
     assert found(best) == ["/c", "/a", "/d"]  # equal ones by source
-    assert len(fused([one, two], 10)) == 5  # two hits of one list are never one moment
+    assert len(reciprocal_rank_fusion([one, two], 10)) == 5  # two hits of one list are never one moment

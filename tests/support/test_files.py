@@ -24,7 +24,7 @@ def victim(tmp_path: Path) -> Path:
 
 
 def write(path: Path) -> None:
-    with files.atomic(path) as file:
+    with files.atomic_file(path) as file:
         file.write(b"new")
 
 
@@ -114,7 +114,7 @@ def test_a_block_that_raises_leaves_the_old_file_alone(
 
 
 def test_a_link_put_there_while_the_file_is_written_is_refused(victim: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError), files.atomic(tmp_path / "out") as file:
+    with pytest.raises(FileExistsError), files.atomic_file(tmp_path / "out") as file:
         file.write(b"new")
         (tmp_path / "out").symlink_to(victim)
     assert victim.read_bytes() == THERE and sorted(os.listdir(tmp_path)) == ["out", "victim"]

@@ -39,26 +39,26 @@ def tokens(path: Path, **how: Any) -> None:
 def adapter(path: Path, **how: Any) -> None:
     from percepts import adapters
 
-    adapters.save(adapters.make("linear", 2, 2), path.parent, **how)
+    adapters.save_adapter(adapters.make_adapter("linear", 2, 2), path.parent, **how)
 
 
 def curve(path: Path, **how: Any) -> None:
-    from percepts.training.plots import curve
+    from percepts.training.plots import plot_curve
 
     (path.parent / "log.csv").write_text("step,epoch,lr,loss,score,seconds\n1,0,0.1,2.0,,0.1\n")
-    curve(path.parent / "log.csv", path, **how)
+    plot_curve(path.parent / "log.csv", path, **how)
 
 
 def confusion(path: Path, **how: Any) -> None:
-    from percepts.training.plots import confusion
+    from percepts.training.plots import plot_confusion
 
-    confusion(np.eye(2, dtype=int), "ab", path, **how)
+    plot_confusion(np.eye(2, dtype=int), "ab", path, **how)
 
 
 def picture(path: Path, **how: Any) -> None:
-    from percepts.training.plots import figure, save
+    from percepts.training.plots import new_figure, save
 
-    save(figure()[0], path, **how)
+    save(new_figure()[0], path, **how)
 
 
 def law(path: Path, **how: Any) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from percepts.encoders import load
+from percepts.encoders import load_encoder
 from percepts.errors import MediaTooLarge
 from percepts.support.text import MAX_TEXT, parse_json, read_text
-from percepts.timeline.subtitles import read
+from percepts.timeline.subtitles import read_segments
 
 
 def test_text_comes_as_python_reads_it(tmp_path: Path) -> None:
@@ -35,11 +35,11 @@ def test_no_more_than_the_limit_is_read(tmp_path: Path, endless: bool) -> None:
 
 def test_json_without_bottom_is_a_value_error() -> None:
     deep = "[" * 100_000 + "]" * 100_000
-    for call in (parse_json, lambda text: read(text, "json")):
+    for call in (parse_json, lambda text: read_segments(text, "json")):
         with pytest.raises(ValueError, match="nested too deeply"):
             call(deep)
 
 
 def test_pickling_a_model_says_what_to_send_instead() -> None:
     with pytest.raises(TypeError, match="send its name or its Spec"):
-        pickle.dumps(load("conse"))
+        pickle.dumps(load_encoder("conse"))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from percepts.tasks._ahead import ahead
+from percepts.tasks._ahead import prefetch
 
 
 def threads() -> list[str]:
@@ -14,8 +14,8 @@ def threads() -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_items_come_in_order_and_the_thread_ends(count: int) -> None:
-    assert list(ahead(range(50), count)) == list(range(50))
-    assert list(ahead([], count)) == []
+    assert list(prefetch(range(50), count)) == list(range(50))
+    assert list(prefetch([], count)) == []
     assert not threads()
 
 
@@ -27,7 +27,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 
     seen = []
     with pytest.raises(OSError, match="the disk is gone"):
-        for item in ahead(broken()):
+        for item in prefetch(broken()):
             seen.append(item)
     assert seen == [1, 2]
     assert not threads()
@@ -43,7 +43,7 @@ def test_giving_up_closes_what_was_iterated() -> None:
         finally:
             closed.set()
 
-    stream = ahead(endless())
+    stream = prefetch(endless())
     assert next(stream) == 0
     stream.close()
     assert closed.is_set()
@@ -58,7 +58,7 @@ def test_it_does_not_run_further_ahead_than_asked() -> None:
             made.append(i)
             yield i
 
-    stream = ahead(counted(), 3)
+    stream = prefetch(counted(), 3)
     assert next(stream) == 0
     threading.Event().wait(0.3)
     assert len(made) <= 1 + 3 + 1  # the one taken, those that are ready, the one in hand

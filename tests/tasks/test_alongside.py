@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from percepts.tasks._alongside import Alongside
+from percepts.tasks._alongside import StreamTee
 
 
 def threads() -> int:
@@ -33,8 +33,8 @@ def test_both_get_every_item_in_order_and_neither_runs_far_ahead():
             taken.append(item)
         return taken
 
-    with Alongside(slow, room=3) as second:
-        first = list(second.through(numbers()))
+    with StreamTee(slow, room=3) as second:
+        first = list(second.tee(numbers()))
         assert first == second.result() == list(range(100))
     assert ahead <= 3 + 3
     assert threads() == 0
@@ -44,15 +44,15 @@ def test_what_the_second_raises_is_raised_with_its_result_and_stops_nobody():
     def fails(items: Iterator[int]) -> int:
         raise ValueError("no ears")
 
-    with Alongside(fails, room=1) as second:
-        assert list(second.through(range(50))) == list(range(50))
+    with StreamTee(fails, room=1) as second:
+        assert list(second.tee(range(50))) == list(range(50))
         with pytest.raises(ValueError, match="no ears"):
             second.result()
 
 
 def test_a_stream_that_is_given_up_leaves_no_thread():
-    with Alongside(sum, room=1) as second:
-        assert list(islice(second.through(range(10**6)), 3)) == [0, 1, 2]
+    with StreamTee(sum, room=1) as second:
+        assert list(islice(second.tee(range(10**6)), 3)) == [0, 1, 2]
     assert threads() == 0
 
 
@@ -61,6 +61,6 @@ def test_a_stream_that_fails_leaves_no_thread():
         yield 1
         raise RuntimeError("gone")
 
-    with pytest.raises(RuntimeError, match="gone"), Alongside(sum) as second:
-        list(second.through(broken()))
+    with pytest.raises(RuntimeError, match="gone"), StreamTee(sum) as second:
+        list(second.tee(broken()))
     assert threads() == 0

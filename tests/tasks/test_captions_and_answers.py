@@ -19,7 +19,7 @@ from percepts.jobs.run import run
 from percepts.stores import jsonl, parquet
 from percepts.tasks import ask as asking
 from percepts.tasks import caption as captioning
-from percepts.tasks.ask import spread
+from percepts.tasks.ask import pick_evenly
 from percepts.types import Clip, Record
 
 sys.path.append(str(Path(__file__).parents[1] / "decoders"))
@@ -29,9 +29,9 @@ import tiny_writers  # the tests of decoders have the checkpoints
 def read_records(directory: Path) -> list[Record]:
     return [
         record
-        for model in parquet.specs(directory)
+        for model in parquet.read_specs(directory)
         for batch in parquet.read_parts(directory, model)
-        for record in parquet.records(batch, model)
+        for record in parquet.batch_records(batch, model)
     ]
 
 
@@ -117,7 +117,7 @@ def test_frames_are_spread_over_any_length_in_little_memory() -> None:
     frame = np.zeros((1, 2, 2, 3), np.uint8)
     for length in (1, 3, 8, 9, 100, 1001):
         film = (Clip(frame, "video", 1.0, float(k)) for k in range(length))
-        found = [clip.start for clip in spread(film, 8)]
+        found = [clip.start for clip in pick_evenly(film, 8)]
         assert len(found) == min(8, length) and found[0] == 0.0 and found == sorted(found)
         assert length - 1 - found[-1] <= length / 8 and max(np.diff([*found, length])) <= length / 4 + 1
 
@@ -140,7 +140,7 @@ def test_a_page_is_read_and_its_answer_has_a_box(folder: Path, tmp_path: Path) -
     (kept,) = read_records(tmp_path / "out")
     assert (kept.text, kept.box) == (read.text, read.box)
     (lines,) = (tmp_path / "out").rglob("*.jsonl")
-    assert next(iter(jsonl.read(lines))).box == read.box
+    assert next(iter(jsonl.read_records(lines))).box == read.box
     words = [("cat", (40, 30, 90, 60)), {"text": "dog", "box": [100, 30, 160, 60]}]
     (given,) = percepts.ask(tmp_path / "page.png", "how many", model=model, words=words)
     assert given.box in {(40, 30, 90, 60), (100, 30, 160, 60), (40, 30, 160, 60)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from percepts.tasks.evaluate import der_of_files
-from percepts.timeline.subtitles import write
+from percepts.tasks.evaluate import evaluate_der
+from percepts.timeline.subtitles import write_segments
 from percepts.types import Segment
 
 TURNS = [Segment(0, 4, "yes", speaker="Ann"), Segment(4, 8, "no", speaker="Ben")]
@@ -22,24 +22,26 @@ def file(tmp_path):
 
 @pytest.mark.parametrize("format", ["rttm", "json", "srt", "vtt", "tsv"])
 def test_one_recording_each_is_compared_whatever_it_is_called(file, format):
-    truth = file("truth.rttm", write(TURNS, "rttm", source="meeting"))
-    found = file(f"found.{format}", write(TURNS[:1], format))
-    errors = der_of_files(truth, found)
+    truth = file("truth.rttm", write_segments(TURNS, "rttm", source="meeting"))
+    found = file(f"found.{format}", write_segments(TURNS[:1], format))
+    errors = evaluate_der(truth, found)
     assert list(errors) == ["meeting"] and errors["meeting"].rate == 0.5
 
 
 def test_several_recordings_are_matched_by_name(file):
-    one, two = (write(TURNS, "rttm", source=name) for name in ("one", "two"))
-    errors = der_of_files(file("a.rttm", one + two), file("b.rttm", two + write(TURNS, "rttm", source="three")))
+    one, two = (write_segments(TURNS, "rttm", source=name) for name in ("one", "two"))
+    errors = evaluate_der(
+        file("a.rttm", one + two), file("b.rttm", two + write_segments(TURNS, "rttm", source="three"))
+    )
     assert {name: e.rate for name, e in errors.items()} == {"one": 1.0, "two": 0.0, "three": float("inf")}
 
 
 def test_files_that_hold_no_turns_are_refused_by_name(file):
-    good = file("a.rttm", write(TURNS, "rttm"))
+    good = file("a.rttm", write_segments(TURNS, "rttm"))
     with pytest.raises(ValueError, match=r"a\.txt: expected a file"):
-        der_of_files(file("a.txt", "x"), good)
+        evaluate_der(file("a.txt", "x"), good)
     with pytest.raises(ValueError, match=r"b\.rttm: line 1"):
-        der_of_files(good, file("b.rttm", "SPEAKER x"))
+        evaluate_der(good, file("b.rttm", "SPEAKER x"))
     (good.parent / "c.srt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"c\.srt"):
-        der_of_files(good, good.parent / "c.srt")
+        evaluate_der(good, good.parent / "c.srt")

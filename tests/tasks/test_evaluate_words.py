@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from percepts.tasks.evaluate_words import latency_of_files, read_text, wer_of_files
-from percepts.timeline.subtitles import write
+from percepts.tasks.evaluate_words import evaluate_latency, evaluate_wer, read_text
+from percepts.timeline.subtitles import write_segments
 from percepts.types import Segment
 
 jiwer = pytest.importorskip("jiwer", reason="jiwer is an extra: pip install 'percepts[eval]'")
@@ -23,11 +23,11 @@ def line(kind: str, time: float, received: float, *words: Segment) -> str:
 
 @pytest.mark.parametrize("format", ["txt", "json", "srt", "vtt", "tsv"])
 def test_every_format_of_a_transcript_is_compared_by_its_words(tmp_path, format):
-    (tmp_path / f"said.{format}").write_text(write([SAID], format))
+    (tmp_path / f"said.{format}").write_text(write_segments([SAID], format))
     (tmp_path / "found.txt").write_text("ask, what\nwhat")
-    found = wer_of_files(tmp_path / f"said.{format}", tmp_path / "found.txt")
+    found = evaluate_wer(tmp_path / f"said.{format}", tmp_path / "found.txt")
     assert (found.words, found.substitutions, found.rate) == (3, 1, 1 / 3) and found.changes == (("not", "what"),)
-    assert wer_of_files(tmp_path / f"said.{format}", tmp_path / f"said.{format}", exact=True).rate == 0
+    assert evaluate_wer(tmp_path / f"said.{format}", tmp_path / f"said.{format}", exact=True).rate == 0
 
 
 def test_the_committed_words_of_a_stream_are_a_transcript(tmp_path):
@@ -40,10 +40,10 @@ def test_lateness_is_counted_from_when_words_were_said(tmp_path):
     events, truth = tmp_path / "talk.jsonl", tmp_path / "truth.json"
     late = Segment(0.2, 0.9, " ask"), Segment(1.0, 1.8, " nut"), Segment(2.1, 2.4, " WHAT")
     events.write_text("\n".join([line("committed", 3.5, 3.0, *late[:2]), line("committed", 4.0, 3.9, late[2])]))
-    truth.write_text(write([SAID], "json"))
-    heard = latency_of_files(events)
+    truth.write_text(write_segments([SAID], "json"))
+    heard = evaluate_latency(events)
     assert heard.words == 3 and heard.aware["mean"] == pytest.approx((2.6 + 1.7 + 1.6) / 3)
-    really = latency_of_files(events, truth)  # "ask" ended at 0.5, "what" at 2.5; nobody said "nut"
+    really = evaluate_latency(events, truth)  # "ask" ended at 0.5, "what" at 2.5; nobody said "nut"
     assert really.words == 2 and really.aware["mean"] == pytest.approx((3.0 + 1.5) / 2)
     assert really.unaware["mean"] == pytest.approx((2.5 + 1.4) / 2)
 
@@ -70,6 +70,6 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     with pytest.raises(ValueError, match="UTF-8"):
         read_text(tmp_path / "a.txt")
     (tmp_path / "e.jsonl").write_text(line("committed", 1, 1, WORDS[0]))
-    (tmp_path / "plain.json").write_text(write([Segment(0, 1, "Ask")], "json"))
+    (tmp_path / "plain.json").write_text(write_segments([Segment(0, 1, "Ask")], "json"))
     with pytest.raises(ValueError, match="with words"):
-        latency_of_files(tmp_path / "e.jsonl", tmp_path / "plain.json")
+        evaluate_latency(tmp_path / "e.jsonl", tmp_path / "plain.json")

@@ -14,22 +14,22 @@ import percepts
 from percepts.encoders import _weights
 from percepts.errors import WeightsError
 from percepts.tasks import _following
-from percepts.tasks._following import BEGIN, Following
+from percepts.tasks._following import MIN_FIRST_WINDOWS, OnlineDiarizer
 from percepts.tasks._voices import RATE
-from percepts.tasks.diarize import LIKENESS, diarize_online
-from percepts.timeline.clusters import Count
-from percepts.timeline.metrics import der
-from percepts.timeline.subtitles import read
-from percepts.types import Clip, Frames
+from percepts.tasks.diarize import THRESHOLDS, diarize_online
+from percepts.timeline.clusters import SpeakerCount
+from percepts.timeline.metrics import diarization_errors
+from percepts.timeline.subtitles import read_segments
+from percepts.types import Clip, Features
 
 DATA = Path(__file__).parents[1] / "data"
-TRUTH = read((DATA / "conversation.rttm").read_text(), "rttm")
+TRUTH = read_segments((DATA / "conversation.rttm").read_text(), "rttm")
 
 
 @pytest.fixture(scope="module")
 def conversation() -> np.ndarray:
     try:
-        _weights.fetch(["silero", "ge2e"])
+        _weights.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
     return soundfile.read(DATA / "conversation.flac", dtype="float32")[0]
@@ -51,7 +51,9 @@ def test_three_voices_are_told_apart_as_they_speak(conversation):
         late.append(taken - turn.stop)
     assert percepts.diarize_online is diarize_online
     assert {turn.speaker for turn in turns} == {"SPEAKER_00", "SPEAKER_01", "SPEAKER_02"}
-    assert der(TRUTH, turns).rate <= 0.20  # it is 0.15, with hindsight 0.03: a turn is told before its voice is known
+    assert (
+        diarization_errors(TRUTH, turns).rate <= 0.20
+    )  # it is 0.15, with hindsight 0.03: a turn is told before its voice is known
     assert all(a.stop <= b.start for a, b in pairwise(turns))
     assert max(late[5:]) < 12 and max(late) < 25  # the first wait for 12 s of speech
     whole = list(diarize_online(DATA / "conversation.flac"))
@@ -71,7 +73,7 @@ class Voice:
         rng = np.random.default_rng(0)
         voices = np.eye(8)[inputs["voice"].astype(int)] + rng.normal(0, 0.02, (len(inputs["voice"]), 8))
         voices /= np.linalg.norm(voices, axis=1, keepdims=True)
-        return Frames(voices[:, None].astype(np.float32), np.ones((len(voices), 1), bool), 0.0)
+        return Features(voices[:, None].astype(np.float32), np.ones((len(voices), 1), bool), 0.0)
 
 
 def stretch(voice: int, at: float, seconds: float) -> Clip:
@@ -79,19 +81,19 @@ def stretch(voice: int, at: float, seconds: float) -> Clip:
 
 
 def test_nothing_is_told_before_voices_are_known_and_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(_following, "KEPT", 20)
-    following = Following(Voice(), LIKENESS["ge2e"], Count())
+    monkeypatch.setattr(_following, "MAX_PAST_WINDOWS", 20)
+    following = OnlineDiarizer(Voice(), THRESHOLDS["ge2e"], SpeakerCount())
     told = [following.push(stretch(i % 2, 8.0 * i, 6.0)) for i in range(14)]
     waited = next(i for i, found in enumerate(told) if found)
-    assert BEGIN / 12 - 1 <= waited <= 3  # twelve windows a stretch
+    assert MIN_FIRST_WINDOWS / 12 - 1 <= waited <= 3  # twelve windows a stretch
     speakers = [int(labels[0]) for found in told for _, labels in found]
     assert speakers == [i % 2 for i in range(len(speakers))]
     assert len(following._vectors) <= 40
     assert all(len(labels) == len(region.windows) for found in told for region, labels in found)
-    assert following.finish() == [] and Following(Voice(), LIKENESS["ge2e"], Count()).finish() == []
+    assert following.finish() == [] and OnlineDiarizer(Voice(), THRESHOLDS["ge2e"], SpeakerCount()).finish() == []
 
 
 def test_a_short_stream_is_told_at_its_end_and_counts_hold():
-    following = Following(Voice(), LIKENESS["ge2e"], Count(1, 1))
+    following = OnlineDiarizer(Voice(), THRESHOLDS["ge2e"], SpeakerCount(1, 1))
     assert following.push(stretch(0, 0.0, 2.0)) == following.push(stretch(3, 3.0, 2.0)) == []
     assert {int(label) for _, labels in following.finish() for label in labels} == {0}

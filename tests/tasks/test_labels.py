@@ -15,11 +15,11 @@ import transformers
 from PIL import Image
 
 import percepts
-from percepts.encoders import load
+from percepts.encoders import load_encoder
 from percepts.encoders._scores import sigmoid, softmax
 from percepts.errors import LabelsError, NotMedia, WeightsError, WrongMedium
 from percepts.jobs.run import run
-from percepts.stores.parquet import read_parts, records
+from percepts.stores.parquet import batch_records, read_parts
 from percepts.tasks.classify import classification
 from percepts.tasks.zero_shot import choosing
 from percepts.types import Clip, Record
@@ -70,12 +70,12 @@ def scores_of(record: Record, labels: Iterable[str]) -> list[float]:
 def test_a_picture_gets_the_labels_that_its_classifier_finds_likeliest(made: Make, media: Path) -> None:
     model = made("classifier", "vit")
     found = percepts.classify(media / "smooth.png", model=model, top_k=3)
-    encoder = load(model)
+    encoder = load_encoder(model)
     (row,) = encoder.classify(encoder.prepare([percepts.open_image(media / "smooth.png")]))
     best = np.argsort(-row)[:3]
-    assert found.whole.labels == tuple(encoder.labels[i] for i in best)
-    np.testing.assert_allclose(found.whole.scores, row[best], atol=CLOSE)
-    assert found.records[0].labels == found.whole.labels
+    assert found.overall.labels == tuple(encoder.labels[i] for i in best)
+    np.testing.assert_allclose(found.overall.scores, row[best], atol=CLOSE)
+    assert found.records[0].labels == found.overall.labels
 
 
 def test_a_long_recording_is_labelled_window_by_window_and_as_a_whole(made: Make, media: Path) -> None:
@@ -86,19 +86,19 @@ def test_a_long_recording_is_labelled_window_by_window_and_as_a_whole(made: Make
         [[dict(zip(r.labels, r.scores, strict=True))[n] for n in tiny.NAMES.values()] for r in found.records]
     )
     mean = np.average(rows, axis=0, weights=[2.0, 2.0, 0.6])
-    whole = dict(zip(found.whole.labels, found.whole.scores, strict=True))
+    whole = dict(zip(found.overall.labels, found.overall.scores, strict=True))
     np.testing.assert_allclose([whole[name] for name in tiny.NAMES.values()], mean, atol=CLOSE)
-    assert (found.whole.start, found.whole.stop) == (0.0, 4.6)
+    assert (found.overall.start, found.overall.stop) == (0.0, 4.6)
     assert found.intervals()[0].start == 0.0 and found.intervals()[-1].stop == 4.6
 
 
 def test_single_or_multi_is_asked_each_time_and_never_sticks(made: Make, media: Path) -> None:
     # Trap 20: transformers keeps the first kind of labels in config.problem_type, and the other fails from then on.
     model, source = made("classifier", "vit"), media / "smooth.png"
-    encoder = load(model)
+    encoder = load_encoder(model)
     (scores,) = encoder.logits(encoder.prepare([percepts.open_image(source)]))
     for task, expected in (("multi", sigmoid(scores)), (None, softmax(scores)), ("multi", sigmoid(scores))):
-        found = percepts.classify(source, model=model, task=task, top_k=None).whole  # type: ignore[arg-type]
+        found = percepts.classify(source, model=model, task=task, top_k=None).overall  # type: ignore[arg-type]
         np.testing.assert_allclose(found.scores, -np.sort(-expected), atol=CLOSE)
 
 
@@ -107,7 +107,7 @@ def test_a_film_is_seen_in_windows_of_exactly_the_frames_it_was_trained_on(made:
     model = made("classifier", "videomae")  # 4 frames at 7.5 a second
     found = percepts.classify(media / "film.mp4", model=model)
     assert found.records[0].stop == pytest.approx(4 / 7.5)
-    encoder = load(model)
+    encoder = load_encoder(model)
     with pytest.raises(ValueError, match="1 to 4 frames"):
         encoder.prepare([Clip(np.zeros((8, 32, 32, 3), np.uint8), "video", encoder.spec.rate)])
 
@@ -118,9 +118,11 @@ def test_uniform_frames_are_spread_over_the_whole_film(made: Make, media: Path) 
     (record,) = found.records
     frames = list(percepts.stream_frames(media / "film.mp4", fps=4 / record.stop))[:4]
     assert len(frames) == 4 and record.start == 0.0 and record.stop == pytest.approx(2.0, abs=0.11)
-    encoder = load(model)
+    encoder = load_encoder(model)
     clip = Clip(np.concatenate([frame.data for frame in frames]), "video", encoder.spec.rate)
-    np.testing.assert_allclose(found.whole.scores, -np.sort(-encoder.classify(encoder.prepare([clip]))[0]), atol=CLOSE)
+    np.testing.assert_allclose(
+        found.overall.scores, -np.sort(-encoder.classify(encoder.prepare([clip]))[0]), atol=CLOSE
+    )
 
 
 def test_what_cannot_be_classified_is_an_error_with_a_name(made: Make, media: Path) -> None:
@@ -144,8 +146,8 @@ def test_a_job_labels_all_that_is_good_as_one_by_one_and_its_ledger_says_the_res
     model = made("classifier", "vit")
     report = run(classification(model, top_k=2), [media], tmp_path / "out", workers=0)
     assert (report.done, report.skipped, report.failed) == (4, 1, 1)
-    rows = {(r.source, r.start): r for batch in read_parts(tmp_path / "out", load(model).spec.name)
-            for r in records(batch, "m")}  # fmt: skip
+    rows = {(r.source, r.start): r for batch in read_parts(tmp_path / "out", load_encoder(model).spec.name)
+            for r in batch_records(batch, "m")}  # fmt: skip
     for name in ("red.png", "film.mp4"):
         for record in percepts.classify(media / name, model=model, top_k=2).records:
             kept = rows[record.source, record.start]
@@ -176,21 +178,21 @@ def test_labels_of_ones_own_get_the_probabilities_of_transformers(family: str, m
             getattr(transformers, f"{kind}Model").from_pretrained(folder).eval()(**inputs, **asked).logits_per_image
         )
     expected = (logits.softmax(0) if kind == "CLIP" else logits.sigmoid()).numpy()
-    np.testing.assert_allclose(scores_of(found.whole, TEXTS), expected, atol=1e-4)  # CLOSE, times a scale of 14
+    np.testing.assert_allclose(scores_of(found.overall, TEXTS), expected, atol=1e-4)  # CLOSE, times a scale of 14
 
 
 def test_sound_is_compared_with_text_by_clap(made: Make, media: Path) -> None:
     folder = made("clap")
     found = percepts.zero_shot(media / "noise.wav", TEXTS, model=folder)
-    encoder = load(folder)
+    encoder = load_encoder(folder)
     (row,) = percepts.similarity(media / "noise.wav", TEXTS, model=folder, templates=[encoder.template]).softmax()
-    np.testing.assert_allclose(scores_of(found.whole, TEXTS), row, atol=CLOSE)
-    assert sum(found.whole.scores) == pytest.approx(1, abs=CLOSE)
+    np.testing.assert_allclose(scores_of(found.overall, TEXTS), row, atol=CLOSE)
+    assert sum(found.overall.scores) == pytest.approx(1, abs=CLOSE)
 
 
 def test_of_several_templates_a_label_is_the_mean_direction(made: Make, media: Path) -> None:
     folder, templates = made("clip"), ["a photo of {}", "the {}", "two {}"]
-    encoder = load(folder)
+    encoder = load_encoder(folder)
     vectors = np.stack([encoder.encode_text([t.replace("{}", text) for text in TEXTS]) for t in templates]).mean(axis=0)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     picture = encoder.encode(encoder.prepare([percepts.open_image(media / "smooth.png")])).data[0, 0]
@@ -200,7 +202,7 @@ def test_of_several_templates_a_label_is_the_mean_direction(made: Make, media: P
 
 def test_each_frame_of_a_film_and_the_whole_of_it(media: Path) -> None:
     found = percepts.zero_shot(media / "film.mp4", ["black", "white", "red"], model="fake-image", fps=4)
-    assert len(found.records) == 8 and {"black", "white"} >= {found.whole.labels[0]}
+    assert len(found.records) == 8 and {"black", "white"} >= {found.overall.labels[0]}
 
 
 def test_labels_that_cannot_be_asked_about_are_an_error_with_a_name(made: Make, media: Path) -> None:
@@ -220,12 +222,16 @@ def test_labels_that_cannot_be_asked_about_are_an_error_with_a_name(made: Make, 
 
 
 def test_labels_with_braces_are_no_templates(media: Path) -> None:
-    assert percepts.zero_shot(media / "red.png", ["{red}", "{0} blue"], model="fake-image").whole.labels[0] == "{red}"
+    assert percepts.zero_shot(media / "red.png", ["{red}", "{0} blue"], model="fake-image").overall.labels[0] == "{red}"
 
 
 def test_a_job_of_labels_of_ones_own(media: Path, tmp_path: Path) -> None:
     report = run(choosing(["red", "blue"], model="fake-image"), [media], tmp_path / "out", workers=0)
-    rows = {Path(r.source).name: r for batch in read_parts(tmp_path / "out", "fake-image") for r in records(batch, "m")}
+    rows = {
+        Path(r.source).name: r
+        for batch in read_parts(tmp_path / "out", "fake-image")
+        for r in batch_records(batch, "m")
+    }
     assert report.failed == 1 and rows["red.png"].labels == ("red", "blue") and rows["blue.png"].labels[0] == "blue"
 
 
@@ -246,8 +252,8 @@ def test_rows_are_pictures_columns_texts_and_the_softmax_is_clips(made: Make, me
         logits = transformers.CLIPModel.from_pretrained(folder).eval()(**inputs, **tokens).logits_per_image
     np.testing.assert_allclose(found.softmax(), logits.softmax(1).numpy(), atol=1e-4)  # CLOSE, times a scale of 14
     np.testing.assert_allclose(found.softmax(axis=0).sum(axis=0), 1, atol=CLOSE)
-    assert found.temperature is not None
-    np.testing.assert_allclose(found.matrix * found.temperature.scale, logits.numpy(), atol=1e-3)
+    assert found.logit_scale is not None
+    np.testing.assert_allclose(found.matrix * found.logit_scale.scale, logits.numpy(), atol=1e-3)
 
 
 def test_pictures_with_pictures_and_sounds_with_sounds(media: Path) -> None:
@@ -297,11 +303,11 @@ def test_a_heatmap_says_its_numbers_and_names(media: Path, tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def real() -> Path:
     from percepts.cli._demo import PICTURES
-    from percepts.encoders import _weights, spec
+    from percepts.encoders import _weights, model_spec
 
     folder = pytest.importorskip("skimage").__path__[0]
     try:
-        _weights.fetch(spec("conse").weights)
+        _weights.fetch_weights(model_spec("conse").weights)
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
     return Path(folder) / PICTURES["skimage"]
@@ -319,8 +325,8 @@ SEEN = {
 @pytest.mark.parametrize("name", SEEN)
 def test_real_pictures_are_named_by_their_classifier_and_by_ones_own_labels(name: str, real: Path) -> None:
     named, own = SEEN[name]
-    assert percepts.classify(real / name).whole.labels[0] in named
-    assert percepts.zero_shot(real / name, [own for _, own in SEEN.values()]).whole.labels[0] == own
+    assert percepts.classify(real / name).overall.labels[0] in named
+    assert percepts.zero_shot(real / name, [own for _, own in SEEN.values()]).overall.labels[0] == own
 
 
 def test_real_pictures_and_texts_are_nearest_to_their_own(real: Path) -> None:

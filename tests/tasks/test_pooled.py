@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from synth import write_film
 
-from percepts import embed, records
+from percepts import embed, embed_iter
 from percepts.stores import parquet
-from percepts.tasks.pooled import Pooled, whole
+from percepts.tasks.pooled import WindowMean, pool_windows
 from percepts.types import Record
 
 
@@ -21,27 +21,27 @@ def record(start: float, stop: float, *vector: float) -> Record:
 
 
 def test_windows_count_by_their_duration() -> None:
-    found = whole([record(0, 10, 1, 0), record(10, 15, 0, 2)])
+    found = pool_windows([record(0, 10, 1, 0), record(10, 15, 0, 2)])
     np.testing.assert_allclose(found.vector, [2 / 3, 2 / 3])
     assert (found.start, found.stop, found.windows) == (0, 15, 2)
 
 
 def test_vectors_of_length_one_stay_so_and_pictures_count_alike() -> None:
-    found = whole([record(0, 0, 1, 0), record(1, 1, 0, 1), record(2, 2, 0, 1)])
+    found = pool_windows([record(0, 0, 1, 0), record(1, 1, 0, 1), record(2, 2, 0, 1)])
     np.testing.assert_allclose(found.vector, np.array([1, 2]) / np.sqrt(5), atol=1e-6)
 
 
 def test_the_mean_of_means_is_the_mean(tmp_path: Path) -> None:
     rows = [record(i, i + 1, i, 1) for i in range(4)]
-    halves = [whole(rows[:2]), whole(rows[2:])]
-    np.testing.assert_allclose(whole(halves).vector, whole(rows).vector)
-    assert whole(halves).windows == 4
+    halves = [pool_windows(rows[:2]), pool_windows(rows[2:])]
+    np.testing.assert_allclose(pool_windows(halves).vector, pool_windows(rows).vector)
+    assert pool_windows(halves).windows == 4
 
 
 def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least one window"):
-        whole([])
-    pooled = Pooled()
+        pool_windows([])
+    pooled = WindowMean()
     pooled.add(record(0, 1, 1, 0))
     for other in (replace(record(1, 2, 1, 0), model="n"), replace(record(1, 2, 1, 0), vector=None)):
         with pytest.raises(ValueError, match="one source and one model"):
@@ -62,16 +62,16 @@ def test_a_job_has_one_row_a_source_and_model(tmp_path: Path) -> None:
         (Path(row.source).name, model): row
         for model in ("fake-audio", "fake-image")
         for batch in parquet.read_parts(tmp_path / "out", model)
-        for row in parquet.records(batch, model)
+        for row in parquet.batch_records(batch, model)
     }
     assert {name for name, model in found if model == "fake-audio"} >= {"long.wav", "short.wav"}
     row = found["long.wav", "fake-audio"]
     assert (row.start, row.stop, row.windows) == (0.0, 3.4, 4)
-    windows = list(records(sounds / "long.wav", "fake-audio"))
+    windows = list(embed_iter(sounds / "long.wav", "fake-audio"))
     lengths = np.array([w.stop - w.start for w in windows])
     expected = np.average([w.vector for w in windows], axis=0, weights=lengths)
     np.testing.assert_allclose(row.vector, expected, atol=1e-6)
-    (alone,) = records(sounds / "long.wav", "fake-audio", whole=True)
+    (alone,) = embed_iter(sounds / "long.wav", "fake-audio", whole=True)
     np.testing.assert_allclose(alone.vector, expected, atol=1e-6)
     assert found["film.mp4", "fake-image"].windows > 1
     again = embed(sounds, tmp_path / "out", models=["fake-audio", "fake-image"], whole=True, workers=1)

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from percepts.errors import MissingExtra, WeightsError
-from percepts.tasks._pyannote import Pyannote, spoken
+from percepts.tasks._pyannote import PyannoteDiarizer, sum_speech_seconds
 from percepts.tasks._recording import RATE
-from percepts.timeline.clusters import Count
-from percepts.timeline.metrics import der
+from percepts.timeline.clusters import SpeakerCount
+from percepts.timeline.metrics import diarization_errors
 from percepts.types import Clip, Segment
 
 core = pytest.importorskip("pyannote.core", reason="pyannote is an extra: pip install 'percepts[eval]'")
@@ -101,11 +101,11 @@ def sound() -> list[Clip]:
 @pytest.mark.parametrize("block", [1800.0, 100.0])
 def test_turns_overlap_and_blocks_are_linked(monkeypatch, shape, block):
     monkeypatch.setattr(Pipeline, "shape", shape)
-    turns, voices = Pyannote("folder", block=block, overlap=40.0).find(sound())
-    assert der(TRUTH, turns).rate == pytest.approx(0, abs=1e-6)
+    turns, voices = PyannoteDiarizer("folder", block=block, overlap=40.0).find_turns(sound())
+    assert diarization_errors(TRUTH, turns).rate == pytest.approx(0, abs=1e-6)
     assert {turn.speaker for turn in turns} == {"SPEAKER_00", "SPEAKER_01", "SPEAKER_02"}
     assert turns[0].speaker == "SPEAKER_00" and len(turns) == 30  # whole again across the seams
-    assert spoken(turns) < sum(turn.stop - turn.start for turn in turns)
+    assert sum_speech_seconds(turns) < sum(turn.stop - turn.start for turn in turns)
     assert len(voices) == (0 if shape == "annotation" else 3)
     assert all(abs(np.linalg.norm(vector) - 1) < 1e-6 for vector in voices.values())
     lengths = [asked["length"] for asked in Pipeline.asked]
@@ -113,34 +113,34 @@ def test_turns_overlap_and_blocks_are_linked(monkeypatch, shape, block):
 
 
 def test_counts_are_asked_for_where_they_hold():
-    Pyannote("folder", Count(2, 2)).find(sound())
-    Pyannote("folder", Count(2, 5)).find(sound())
-    Pyannote("folder", Count(2, 5), block=100.0).find(sound())
+    PyannoteDiarizer("folder", SpeakerCount(2, 2)).find_turns(sound())
+    PyannoteDiarizer("folder", SpeakerCount(2, 5)).find_turns(sound())
+    PyannoteDiarizer("folder", SpeakerCount(2, 5), block=100.0).find_turns(sound())
     counts = [{k: v for k, v in asked.items() if k.endswith("speakers")} for asked in Pipeline.asked]
     assert counts[0] == {"num_speakers": 2} and counts[1] == {"min_speakers": 2, "max_speakers": 5}
     assert counts[2] == {"max_speakers": 5}  # not everybody speaks in every block
 
 
 def test_metrics_are_off_for_it_and_the_environment_is_left_alone(monkeypatch):
-    Pyannote("folder").find(sound())
+    PyannoteDiarizer("folder").find_turns(sound())
     assert Pipeline.metrics == ["0", "0"] and "PYANNOTE_METRICS_ENABLED" not in os.environ
     monkeypatch.setenv("PYANNOTE_METRICS_ENABLED", "1")
-    Pyannote("folder").find(sound())
+    PyannoteDiarizer("folder").find_turns(sound())
     assert os.environ["PYANNOTE_METRICS_ENABLED"] == "1"
 
 
 def test_what_is_not_there_is_said_with_the_cure(monkeypatch):
     with pytest.raises(WeightsError, match="HF_TOKEN"):
-        Pyannote("gated").find(sound())
+        PyannoteDiarizer("gated").find_turns(sound())
     with pytest.raises(WeightsError, match=r"no route to the hub\)"):
-        Pyannote("broken").find(sound())
+        PyannoteDiarizer("broken").find_turns(sound())
     monkeypatch.setitem(sys.modules, "pyannote.audio", None)
     with pytest.raises(MissingExtra, match=r"percepts\[pyannote\]"):
-        Pyannote("folder").find(sound())
+        PyannoteDiarizer("folder").find_turns(sound())
 
 
 def test_it_travels_to_a_worker_and_no_sound_has_no_turns():
-    made = Pyannote("folder", Count(1, 3))
-    made.find(sound())
-    assert pickle.loads(pickle.dumps(made)).count == Count(1, 3)
-    assert made.find([]) == ([], {})
+    made = PyannoteDiarizer("folder", SpeakerCount(1, 3))
+    made.find_turns(sound())
+    assert pickle.loads(pickle.dumps(made)).count == SpeakerCount(1, 3)
+    assert made.find_turns([]) == ([], {})

@@ -13,13 +13,13 @@ import soundfile
 from PIL import Image
 
 import percepts
-from percepts.encoders import load, register, spec
+from percepts.encoders import load_encoder, model_spec, register_encoder
 from percepts.encoders.fake import COLOURS
 from percepts.errors import NotMedia, SearchError
 from percepts.jobs.run import run
 from percepts.stores import exact, parquet
 from percepts.tasks import search as task
-from percepts.tasks.embed import Embed, records
+from percepts.tasks.embed import EmbedTask, embed_iter
 
 RGB = {name: tuple(255 * (n >> bit & 1) for bit in (2, 1, 0)) for n, name in enumerate(COLOURS)}
 
@@ -27,13 +27,13 @@ RGB = {name: tuple(255 * (n >> bit & 1) for bit in (2, 1, 0)) for n, name in enu
 def commit(folder, rows_by_model):
     """A job directory of these records, one part a model."""
     folder.mkdir(exist_ok=True)
-    specs = [spec(model) for model in rows_by_model]
+    specs = [model_spec(model) for model in rows_by_model]
     data = {}
     for model, found in rows_by_model.items():
         rows = [parquet.Row(record.source, record) for record in found]
-        info = parquet.write_part(folder / f"data/{model}/part-000000.parquet", rows, spec(model), root=folder)
+        info = parquet.write_part(folder / f"data/{model}/part-000000.parquet", rows, model_spec(model), root=folder)
         data[model] = asdict(info)
-    settings = Embed(tuple(specs)).settings()
+    settings = EmbedTask(tuple(specs)).settings()
     models = {s.name: {"spec": asdict(s), "weights": settings["models"][s.name]["weights"]} for s in specs}
     manifest = {"schema": 1, "fingerprint": settings, "models": models, "parts": [{"number": 0, "data": data}]}
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -58,8 +58,8 @@ def media(tmp_path_factory):
 @pytest.fixture(scope="module")
 def vectors(media, tmp_path_factory):
     rows = {
-        "fake-image": [r for path in sorted(media.rglob("*.png")) for r in records(path, "fake-image")],
-        "fake-audio": [r for path in sorted(media.glob("*.wav")) for r in records(path, "fake-audio")],
+        "fake-image": [r for path in sorted(media.rglob("*.png")) for r in embed_iter(path, "fake-image")],
+        "fake-audio": [r for path in sorted(media.glob("*.wav")) for r in embed_iter(path, "fake-audio")],
     }
     return commit(tmp_path_factory.mktemp("out") / "vectors", rows)
 
@@ -94,9 +94,9 @@ def test_a_sound_finds_the_moment_that_sounds_like_it(vectors, media, tmp_path):
 
 def test_a_long_sound_is_the_mean_of_its_windows(vectors, media):
     found = percepts.search(vectors, sound=str(media / "loud-at-4.wav"), k=3)
-    own = np.stack([r.vector for r in records(media / "loud-at-4.wav", "fake-audio")])
+    own = np.stack([r.vector for r in embed_iter(media / "loud-at-4.wav", "fake-audio")])
     mean = (own / np.linalg.norm(own, axis=1, keepdims=True)).sum(axis=0)
-    expected = exact.search(vectors, "fake-audio", mean, 3)
+    expected = exact.search_exact(vectors, "fake-audio", mean, 3)
     assert [(h.record.source, h.record.start) for h in found] == [(h.record.source, h.record.start) for h in expected]
 
 
@@ -113,13 +113,15 @@ def test_filters_by_folder_and_kind(vectors, media, monkeypatch):
 def test_search_follows_the_directory_as_it_grows(media, tmp_path):
     paths = sorted(media.rglob("*.png"))
     for count in (0, 3, 8, 5):
-        folder = commit(tmp_path / "v", {"fake-image": [r for p in paths[:count] for r in records(p, "fake-image")]})
+        folder = commit(tmp_path / "v", {"fake-image": [r for p in paths[:count] for r in embed_iter(p, "fake-image")]})
         found = percepts.search(folder, "white", k=20)
         assert {h.record.source for h in found} == {str(path) for path in paths[:count]}
 
 
 def test_where_no_index_can_be_written_every_vector_is_looked_at(media, tmp_path, caplog):
-    folder = commit(tmp_path / "v", {"fake-image": [r for p in media.rglob("*.png") for r in records(p, "fake-image")]})
+    folder = commit(
+        tmp_path / "v", {"fake-image": [r for p in media.rglob("*.png") for r in embed_iter(p, "fake-image")]}
+    )
     (folder / "index").write_text("in the way")
     with caplog.at_level(logging.WARNING):
         assert stem(percepts.search(folder, "green", k=1)[0]) == "green"
@@ -140,8 +142,8 @@ def film(path, colours):
 
 
 def test_a_moment_of_a_film_is_found_by_its_text_and_its_time(media, tmp_path):
-    found = list(records(film(tmp_path / "film.mp4", ["black", "red", "blue", "red"]), "fake-image"))
-    folder = commit(tmp_path / "v", {"fake-image": [*found, *records(media / "it's warm/white.png", "fake-image")]})
+    found = list(embed_iter(film(tmp_path / "film.mp4", ["black", "red", "blue", "red"]), "fake-image"))
+    folder = commit(tmp_path / "v", {"fake-image": [*found, *embed_iter(media / "it's warm/white.png", "fake-image")]})
     assert sorted(h.record.start for h in percepts.search(folder, "red", k=2)) == [1.0, 3.0]
     assert [h.record.start for h in percepts.search(folder, "red", k=1, after=2)] == [3.0]
     assert [h.record.start for h in percepts.search(folder, "red", k=1, before=2, kind="video")] == [1.0]
@@ -181,10 +183,10 @@ def test_a_query_of_the_wrong_kind_or_none_at_all_is_an_error(vectors, media, tm
 
 
 def test_which_table_answers_is_asked_of_its_encoder(media, tmp_path):
-    pictures = [r for p in sorted(media.rglob("*.png")) for r in records(p, "fake-image")]
-    register(replace(spec("fake-image"), name="fake-twin"))
+    pictures = [r for p in sorted(media.rglob("*.png")) for r in embed_iter(p, "fake-image")]
+    register_encoder(replace(model_spec("fake-image"), name="fake-twin"))
     twins = [replace(record, model="fake-twin") for record in pictures]
-    sounds = list(records(media / "loud-at-0.wav", "fake-audio"))
+    sounds = list(embed_iter(media / "loud-at-0.wav", "fake-audio"))
     folder = commit(tmp_path / "v", {"fake-audio": sounds, "fake-twin": twins, "fake-image": pictures})
     assert percepts.search(folder, "red").model == "fake-twin"  # the first that can, in the order of the job
     assert percepts.search(folder, "red", model="fake-image").model == "fake-image"
@@ -195,7 +197,7 @@ def test_which_table_answers_is_asked_of_its_encoder(media, tmp_path):
 
 
 def test_vectors_of_an_encoder_that_has_changed_are_not_compared_with_new_ones(vectors, media, tmp_path):
-    folder = commit(tmp_path / "v", {"fake-image": list(records(media / "cold/black.png", "fake-image"))})
+    folder = commit(tmp_path / "v", {"fake-image": list(embed_iter(media / "cold/black.png", "fake-image"))})
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["fingerprint"]["models"]["fake-image"]["revision"] = "0"
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -206,11 +208,11 @@ def test_vectors_of_an_encoder_that_has_changed_are_not_compared_with_new_ones(v
 
 
 def test_a_table_whose_encoder_is_gone_is_passed_over_and_named(media, tmp_path):
-    register(replace(spec("fake-image"), name="fake-gone"))
-    gone = [replace(r, model="fake-gone") for r in records(media / "cold/black.png", "fake-image")]
+    register_encoder(replace(model_spec("fake-image"), name="fake-gone"))
+    gone = [replace(r, model="fake-gone") for r in embed_iter(media / "cold/black.png", "fake-image")]
     folder = commit(tmp_path / "v", {"fake-gone": gone})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "_loaded", lambda spec: load(f"no {spec.name}"))
+        patch.setattr(task, "_load_cached", lambda spec: load_encoder(f"no {spec.name}"))
         with pytest.raises(SearchError, match="no encoder called 'no fake-gone'"):
             percepts.search(folder, "black")
 
@@ -220,7 +222,7 @@ def test_words_and_pictures_find_real_pictures_with_the_default_encoder(tmp_path
     names = ("astronaut", "chelsea", "coffee", "rocket")
     for name in names:
         Image.fromarray(getattr(data, name)()).save(tmp_path / f"{name}.png")
-    found = [record for name in names for record in records(tmp_path / f"{name}.png", "conse")]
+    found = [record for name in names for record in embed_iter(tmp_path / f"{name}.png", "conse")]
     folder = commit(tmp_path / "v", {"conse": found})
     for text, name in {"a cup of coffee": "coffee", "a cat": "chelsea", "a rocket launch": "rocket"}.items():
         assert stem(percepts.search(folder, text)[0]) == name
@@ -240,8 +242,8 @@ def said(media, tmp_path_factory):
 
 def test_labels_are_found_by_their_words(said):
     hits = percepts.search(said, "whales", k=1)
-    assert hits[0].record.source.endswith("blue.png") and hits[0].matched[0].by == "label"
-    assert hits[0].matched[0].words == ("blue whale",) and hits.model == "fake-image"
+    assert hits[0].record.source.endswith("blue.png") and hits[0].matches[0].by == "label"
+    assert hits[0].matches[0].words == ("blue whale",) and hits.model == "fake-image"
     with pytest.raises(SearchError, match="no table here can be asked with an image"):
         percepts.search(said, image=b"")
 
@@ -249,7 +251,7 @@ def test_labels_are_found_by_their_words(said):
 def test_vectors_and_labels_of_several_directories_are_one_answer(vectors, said):
     hits = percepts.search([vectors, said], "blue whale", k=3)
     assert hits[0].record.source.endswith("blue.png") and hits[0].record.labels
-    assert [match.by for match in hits[0].matched] == ["vector", "label"]
+    assert [match.by for match in hits[0].matches] == ["vector", "label"]
     assert hits[0].score == pytest.approx(2 / 61)
 
 

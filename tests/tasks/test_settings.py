@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 
 from percepts.decoders.fake import FakeCTC
-from percepts.decoders.generation import Generation
+from percepts.decoders.generation import GenerationOptions
 from percepts.decoders.transcript import TranscribeOptions
-from percepts.encoders import current_spec, spec
+from percepts.encoders import model_spec, update_spec
 from percepts.errors import JobError, UnknownModel
 from percepts.jobs.tasks import task_classes
 from percepts.tasks import ask, caption
 from percepts.tasks._diarizing import diarizing
 from percepts.tasks.classify import classification
-from percepts.tasks.embed import Embed, embedding
-from percepts.tasks.settings import FACTS, NO_SETTING, identity
+from percepts.tasks.embed import EmbedTask, embedding
+from percepts.tasks.settings import IDENTITY_FIELDS, NO_SETTING, identify_model
 from percepts.tasks.transcribe import transcribing
 from percepts.tasks.zero_shot import choosing
-from percepts.timeline.clusters import Count
+from percepts.timeline.clusters import SpeakerCount
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
 VIT, GIT = str(stored.ROOT / stored.VIT), str(stored.ROOT / stored.GIT)
@@ -42,14 +42,14 @@ TASKS: dict[str, Callable[[], Any]] = {
     "embed, a checkpoint": lambda: embedding([VIT], precision="bfloat16"),
     "classify": lambda: classification(VIT, task="multi", top_k=None, fps=3.0, frames="uniform", tail="drop"),
     "zero-shot": lambda: choosing(["red", "blue"], model="fake-image", templates=["{}", "a {}"], top_k=1),
-    "caption": lambda: caption.job(GIT, Generation(7, 2, 0.5, 1.5, 3), prefix="a", fps=2.0),
-    "ask": lambda: ask.job(["what", "who"], GIT, Generation(9), fps=4.0),
+    "caption": lambda: caption.job(GIT, GenerationOptions(7, 2, 0.5, 1.5, 3), prefix="a", fps=2.0),
+    "ask": lambda: ask.job(["what", "who"], GIT, GenerationOptions(9), fps=4.0),
     "transcribe": lambda: transcribing("fake-ctc", vad=None),
     "transcribe, nothing as it is by default": lambda: transcribing(
         "fake-ctc", options=OPTIONS, vad="energy", diarize=True, min_speakers=2, max_speakers=3
     ),
-    "diarize": lambda: diarizing(Count(2, 5), vad="energy"),
-    "diarize by pyannote": lambda: diarizing(Count(1, 3), backend="pyannote", model="some/pipeline"),
+    "diarize": lambda: diarizing(SpeakerCount(2, 5), vad="energy"),
+    "diarize by pyannote": lambda: diarizing(SpeakerCount(1, 3), backend="pyannote", model="some/pipeline"),
 }
 
 
@@ -82,22 +82,22 @@ def test_no_setting_names_a_class_or_a_module() -> None:
 
 
 def test_an_identity_holds_what_changes_a_number_and_nothing_else() -> None:
-    row = spec("conse")
+    row = model_spec("conse")
     same = replace(row, target="elsewhere:Conse", license="MIT", extra="hub", summary="other words")
-    assert identity(same) == identity(row) and identity(row).keys() == {*FACTS, "weights"}
+    assert identify_model(same) == identify_model(row) and identify_model(row).keys() == {*IDENTITY_FIELDS, "weights"}
     for change in ({"size": 224}, {"revision": "2"}, {"pool": "max"}, {"weights": ("effnet-lite0",)}, {"dim": 3}):
-        assert identity(replace(row, **change)) != identity(row)
+        assert identify_model(replace(row, **change)) != identify_model(row)
 
 
 def test_every_field_is_a_setting_unless_it_is_said_not_to_be() -> None:
     @dataclass(frozen=True)
-    class Blur(Embed):
+    class Blur(EmbedTask):
         radius: float = 1.0
         speed: int = field(default=3, metadata=NO_SETTING)
         _cache: int = 0
 
-    made = Blur((spec("fake-image"),), radius=2.5, speed=4)
-    assert made.settings() == {**Embed(made.specs).settings(), "radius": 2.5}
+    made = Blur((model_spec("fake-image"),), radius=2.5, speed=4)
+    assert made.settings() == {**EmbedTask(made.specs).settings(), "radius": 2.5}
     assert Blur.from_settings(made.settings(), made.specs) == replace(made, speed=3)
 
 
@@ -105,17 +105,17 @@ def test_what_no_directory_keeps_is_told() -> None:
     task = transcribing(FakeCTC())
     with pytest.raises(JobError, match="given from Python"):
         type(task).from_settings(task.settings(), task.specs)
-    named = diarizing(Count(), {"Ann": np.ones(256, np.float32)})
+    named = diarizing(SpeakerCount(), {"Ann": np.ones(256, np.float32)})
     with pytest.raises(JobError, match="Ann"):
         type(named).from_settings(named.settings(), named.specs)
 
 
 def test_the_frames_that_training_keeps_are_not_taken_for_vectors_of_the_model() -> None:
-    row = spec(VIT)
+    row = model_spec(VIT)
     with pytest.raises(UnknownModel, match="percepts train"):
-        current_spec(replace(row, name=row.name + "-frames", target="percepts.training.features:FramesAsVector"))
+        update_spec(replace(row, name=row.name + "-frames", target="percepts.training.features:FramesAsVector"))
 
 
 def test_a_stored_encoder_that_is_gone_is_an_error_with_its_name() -> None:
     with pytest.raises(UnknownModel, match="no encoder called 'gone'"):
-        current_spec(replace(spec("fake-image"), name="gone"))
+        update_spec(replace(model_spec("fake-image"), name="gone"))

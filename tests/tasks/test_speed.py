@@ -33,30 +33,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_window_that_takes_long_is_measured_alone(clock: Clock) -> None:
     seen: list[int] = []
-    assert speed._rate(clock.sized(5.0, seen)) == 1 / 5.0
+    assert speed._measure_rate(clock.sized(5.0, seen)) == 1 / 5.0
     assert seen == [1, 1]
 
 
 def test_what_is_quick_is_measured_by_batches(clock: Clock) -> None:
     seen: list[int] = []
-    assert speed._rate(clock.sized(0.125, seen)) == 8.0
-    assert seen == [1, 1] + [speed.BATCH] * 3
+    assert speed._measure_rate(clock.sized(0.125, seen)) == 8.0
+    assert seen == [1, 1] + [speed.BATCH_SIZE] * 3
 
 
 def test_encoding_is_measured_by_the_vectors_that_jobs_store(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = encoders.spec("fake-image")
+    spec = encoders.model_spec("fake-image")
 
     def vectors(encoder, inputs):  # type: ignore[no-untyped-def]
         clock.now += 0.5
-        return pooling.vectors(encoder, inputs)
+        return pooling.encode_vectors(encoder, inputs)
 
     monkeypatch.setattr(speed, "vectors", vectors)
-    monkeypatch.setattr(speed, "SECONDS", 1.0)
+    monkeypatch.setattr(speed, "MIN_SECONDS", 1.0)
 
     def prepared(self: object, clips: list[object]) -> object:
         clock.now += 1.0
         return prepare(self, clips)
 
-    prepare = type(encoders.load(spec)).prepare
-    monkeypatch.setattr(type(encoders.load(spec)), "prepare", prepared)
-    assert speed.speed(spec) == {"prepare_per_second": 1.0, "encode_per_second": 16.0, "runtime": "numpy"}
+    prepare = type(encoders.load_encoder(spec)).prepare
+    monkeypatch.setattr(type(encoders.load_encoder(spec)), "prepare", prepared)
+    assert speed.measure_speed(spec) == {"prepare_per_second": 1.0, "encode_per_second": 16.0, "runtime": "numpy"}

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from percepts.decoders.fake import RATE, FakeCTC, FakeWhisper, speak, spell
-from percepts.decoders.online import Patience
+from percepts.decoders.online import StreamingConfig
 from percepts.decoders.transcript import TranscribeOptions
-from percepts.tasks._coming import coming
+from percepts.tasks._coming import drain_live
 from percepts.tasks.stream import replay, stream
 from percepts.tasks.transcribe import transcribe
 from percepts.types import Clip
@@ -146,7 +146,7 @@ def test_what_breaks_a_live_stream_off_is_raised_after_what_came():
 
     got = []
     with pytest.raises(OSError, match="unplugged"):
-        for clip in coming(broken()):
+        for clip in drain_live(broken()):
             got.append(clip.length)
     assert sum(got) == RATE
 
@@ -159,13 +159,13 @@ def test_a_replay_on_a_clock_that_stands_still_is_the_stream():
 
 
 def test_a_replay_on_a_real_clock_counts_computing():
-    found = replay(wav(), FakeCTC(), vad=None, patience=Patience(chunk=2.0))
+    found = replay(wav(), FakeCTC(), vad=None, patience=StreamingConfig(chunk_s=2.0))
     assert words(found.events) == WORDS
     assert found.latency.aware["mean"] > found.latency.unaware["mean"]
     assert found.latency.rtf > 0
 
 
 def test_sentences_may_be_what_is_cut_after():
-    assert words(stream(wav(), FakeCTC(), vad=None, patience=Patience(by="sentence"))) == WORDS
+    assert words(stream(wav(), FakeCTC(), vad=None, patience=StreamingConfig(trim_on="sentence"))) == WORDS
     with pytest.raises(ValueError, match="segment or sentence"):
-        Patience(by="word")
+        StreamingConfig(trim_on="word")

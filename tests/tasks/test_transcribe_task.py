@@ -21,8 +21,8 @@ from percepts.errors import MediaError, MissingExtra, NotMedia, OptionsError, Un
 from percepts.jobs.run import run
 from percepts.media import probe
 from percepts.tasks import transcribe as module
-from percepts.tasks.diarize import Diarizer, Found
-from percepts.tasks.transcribe import Transcribe, segments, transcribe
+from percepts.tasks.diarize import Diarizer, DiarizerOutput
+from percepts.tasks.transcribe import Transcribe, transcribe, transcribe_iter
 from percepts.types import Clip, Segment
 
 DATA = Path(__file__).parents[1] / "data"
@@ -51,7 +51,7 @@ def test_what_is_said_is_written_with_its_times(spelled):
 
 
 def test_an_engine_may_be_given_and_segments_come_as_they_are_known(spelled):
-    got = segments(spelled, FakeCTC(), vad="energy")
+    got = transcribe_iter(spelled, FakeCTC(), vad="energy")
     first = next(got)
     assert first.text.startswith("ASK NOT") and "ASK WHAT" not in first.text
     assert [segment.text for segment in got][-1].endswith("CAN DO")
@@ -87,24 +87,24 @@ def test_progress_is_told_as_the_sound_is_heard(spelled):
 class TwoVoices(Diarizer):
     """Ann until the fifth second, then Ben; the sound it was given is what the engine got."""
 
-    def listen(self, sound):
+    def diarize(self, sound):
         total = sum(clip.duration for clip in sound)
         turns = (Segment(0, total / 2, "", speaker="Ann"), Segment(total / 2, total, "", speaker="Ben"))
-        return Found(total, turns, {})
+        return DiarizerOutput(total, turns, {})
 
 
 def test_every_word_has_a_speaker_and_segments_end_where_the_speaker_changes(spelled):
     trace = module.Trace()
     task = Transcribe(FakeCTC(), vad=None, diarizer=TwoVoices())
     blocks = [Clip(soundfile.read(io.BytesIO(spelled), dtype="float32")[0][None], "audio", RATE)]
-    found = list(task.said(blocks, trace))
+    found = list(task.transcribe_blocks(blocks, trace))
     assert [segment.speaker for segment in found] == ["Ann", "Ben"]
     assert all(word.speaker == segment.speaker for segment in found for word in segment.words)
 
 
 def test_three_real_voices_share_the_words_in_one_pass_over_the_file():
     try:
-        _weights.fetch(["silero", "ge2e"])
+        _weights.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
     found = transcribe(DATA / "conversation.flac", FakeCTC(), diarize=True)  # what it hears in voices is no language
@@ -156,7 +156,7 @@ def test_a_picture_says_nothing_and_why(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     task, medium = Transcribe(choose_engine("fake-ctc")), probe(tmp_path / "a.png")
     assert list(task.records(tmp_path / "a.png", medium, [])) == []
-    assert task.why_none(medium) == "is image without sound"
+    assert task.explain_empty(medium) == "is image without sound"
     with pytest.raises(MediaError):
         transcribe(tmp_path / "a.png", "fake-ctc")
 
@@ -181,7 +181,7 @@ def test_the_family_of_a_checkpoint_says_which_engine_runs_it(tmp_path, monkeypa
     for name in ("config.json", "model.bin"):
         (tmp_path / "ct2" / name).write_text("{}")
     assert choose_engine(str(tmp_path / "ct2")).engine == "ctranslate2"
-    assert choose_engine("sphinx") == loading.Chosen("sphinx", "sphinx")
+    assert choose_engine("sphinx") == loading.EngineChoice("sphinx", "sphinx")
 
 
 def test_a_model_that_does_not_transcribe_is_named_with_those_that_do(tmp_path):
@@ -209,5 +209,5 @@ def test_without_a_model_the_one_that_is_here_is_used_and_its_errors_are_told(mo
         transcribe(b"", None)
     monkeypatch.setattr(module, "find_spec", lambda name: True)
     monkeypatch.setattr(loading, "find_spec", lambda name: True)
-    assert module.chosen(None).name == "sphinx"
+    assert module.choose_model(None).name == "sphinx"
     assert "four words in ten wrong" in caplog.text

@@ -88,7 +88,7 @@ def stream(folder: Path) -> None:
 @pytest.mark.parametrize("run", [diarize, transcribe_whisper, transcribe_ctc, align, align_sphinx, stream])
 def test_the_process_is_what_it_was(run: Callable[[Path], None], tmp_path: Path) -> None:
     try:
-        _weights.fetch(["silero", "ge2e"])
+        _weights.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
     if run is transcribe_ctc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from percepts.timeline.assign import assign
+from percepts.timeline.assign import assign_speakers
 from percepts.types import Segment
 
 
@@ -23,36 +23,36 @@ def told(found: list[Segment]) -> list[tuple[str | None, str]]:
 
 
 def test_a_segment_is_cut_where_the_speaker_changes():
-    found = assign([said("so what do you think I think so")], [turn(0, 2.4, "a"), turn(2.4, 9, "b")])
+    found = assign_speakers([said("so what do you think I think so")], [turn(0, 2.4, "a"), turn(2.4, 9, "b")])
     assert told(found) == [("a", "so what do you think"), ("b", "I think so")]
     assert [(part.start, part.stop) for part in found] == [(0, 2.5), (2.5, 4)]
 
 
 def test_a_word_between_belongs_to_those_around_it_unless_it_is_a_sentence():
     turns = [turn(0, 1, "a"), turn(1, 1.5, "b"), turn(1.5, 9, "a")]
-    assert told(assign([said("one two three four")], turns)) == [("a", "one two three four")]
-    assert [who for who, _ in told(assign([said("one two. Yes. And four")], turns))] == ["a", "b", "a"]
+    assert told(assign_speakers([said("one two three four")], turns)) == [("a", "one two three four")]
+    assert [who for who, _ in told(assign_speakers([said("one two. Yes. And four")], turns))] == ["a", "b", "a"]
 
 
 def test_words_nobody_speaks_go_to_the_nearest_turn_within_reach():
     turns = [turn(0, 0.9, "a"), turn(3.3, 4, "b")]
-    found = assign([said("one two three four five six seven eight")], turns)
+    found = assign_speakers([said("one two three four five six seven eight")], turns)
     assert [word.speaker for part in found for word in part.words] == ["a", "a", "a", None, None, "b", "b", "b"]
 
 
 def test_a_word_stretched_over_silence_counts_for_its_first_second():
     word = Segment(0.2, 5.0, "so")
-    assert assign([Segment(0.2, 5, "so", (word,))], [turn(0, 1, "a"), turn(2, 5, "b")])[0].speaker == "a"
+    assert assign_speakers([Segment(0.2, 5, "so", (word,))], [turn(0, 1, "a"), turn(2, 5, "b")])[0].speaker == "a"
 
 
 def test_in_doubt_the_speaker_goes_on():
     both = [turn(0, 1, "a"), turn(0.5, 1, "b")]
-    found = assign([said("one two")], both)
+    found = assign_speakers([said("one two")], both)
     assert told(found) == [("a", "one two")]
 
 
 def test_segments_without_words_go_to_whoever_speaks_most():
-    found = assign([Segment(0, 4, "one two"), Segment(8, 9, "x")], [turn(0, 1.5, "a"), turn(1.5, 4, "b")])
+    found = assign_speakers([Segment(0, 4, "one two"), Segment(8, 9, "x")], [turn(0, 1.5, "a"), turn(1.5, 4, "b")])
     assert told(found) == [("b", "one two"), (None, "x")]
 
 
@@ -65,7 +65,7 @@ turns = st.lists(
 @given(st.integers(1, 16), turns)
 def test_every_word_is_kept_once_in_order_with_whoever_speaks_most_of_it(count, turns):
     segment = said(" ".join(f"w{i}" for i in range(count)))
-    found = assign([segment], turns)
+    found = assign_speakers([segment], turns)
     words = [word for part in found for word in part.words]
     assert [word.text for word in words] == [word.text for word in segment.words]
     assert " ".join(part.text for part in found) == segment.text
@@ -82,4 +82,4 @@ def test_every_word_is_kept_once_in_order_with_whoever_speaks_most_of_it(count, 
 @given(turns)
 def test_nobody_speaking_leaves_everything_to_nobody(turns):
     far = Segment(100, 101, "far", (Segment(100, 101, "far"),))
-    assert assign([far], turns)[0].speaker is None
+    assert assign_speakers([far], turns)[0].speaker is None

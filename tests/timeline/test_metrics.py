@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from percepts.timeline.assignment import best_pairs
-from percepts.timeline.metrics import der
+from percepts.timeline.assignment import max_weight_matching
+from percepts.timeline.metrics import diarization_errors
 from percepts.types import Segment
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "der.json").read_text())
@@ -35,7 +35,9 @@ account = st.lists(
 
 @pytest.mark.parametrize("case", REFERENCE, ids=range(len(REFERENCE)))
 def test_seconds_are_those_of_pyannote(case):
-    errors = der(turns(case["truth"]), turns(case["found"]), collar=case["collar"], skip_overlap=case["skip_overlap"])
+    errors = diarization_errors(
+        turns(case["truth"]), turns(case["found"]), collar=case["collar"], skip_overlap=case["skip_overlap"]
+    )
     ours = [errors.total, errors.missed, errors.false_alarm, errors.confusion]
     # quarters of seconds are exact in binary: only the order of the sums differs
     np.testing.assert_allclose(ours, case["parts"], atol=1e-9)
@@ -44,13 +46,13 @@ def test_seconds_are_those_of_pyannote(case):
 @given(account)
 def test_the_truth_under_other_names_has_no_error(truth):
     renamed = [Segment(turn.start, turn.stop, "", speaker="xyz"["abc".index(turn.speaker)]) for turn in truth]
-    assert der(truth, renamed).rate == 0
+    assert diarization_errors(truth, renamed).rate == 0
 
 
 @given(account, account)
 def test_errors_are_what_the_counts_of_people_allow(truth, found):
-    errors = der(truth, found)
-    back = der(found, truth)
+    errors = diarization_errors(truth, found)
+    back = diarization_errors(found, truth)
     assert (errors.missed, errors.false_alarm, errors.confusion) == (back.false_alarm, back.missed, back.confusion)
     assert errors.total + errors.false_alarm == back.total + errors.missed
 
@@ -58,8 +60,8 @@ def test_errors_are_what_the_counts_of_people_allow(truth, found):
 @given(account, account, st.integers(1, 80))
 def test_regions_add_up(truth, found, quarter):
     middle = quarter / 4
-    whole = der(truth, found)
-    parts = [der(truth, found, regions=[span]) for span in ((0.0, middle), (middle, 30.0))]
+    whole = diarization_errors(truth, found)
+    parts = [diarization_errors(truth, found, regions=[span]) for span in ((0.0, middle), (middle, 30.0))]
     total = parts[0] + parts[1]
     assert (total.total, total.missed, total.false_alarm) == (whole.total, whole.missed, whole.false_alarm)
     assert total.confusion <= whole.confusion  # each half may give the names as suits it best
@@ -67,20 +69,20 @@ def test_regions_add_up(truth, found, quarter):
 
 def test_the_edges():
     one = turns([(0, 1, "a")])
-    assert der([], []).rate == 0
-    assert der([], one).rate == float("inf")
-    assert der(one, []).rate == 1
-    assert der(one, turns([(0, 1, "b"), (0, 1, "c")])).rate == 1
-    assert der(one, [Segment(0, 1, "nobody")]).missed == 1
-    assert der(one, turns([(0.2, 0.8, "a")]), collar=0.25).rate == 0
+    assert diarization_errors([], []).rate == 0
+    assert diarization_errors([], one).rate == float("inf")
+    assert diarization_errors(one, []).rate == 1
+    assert diarization_errors(one, turns([(0, 1, "b"), (0, 1, "c")])).rate == 1
+    assert diarization_errors(one, [Segment(0, 1, "nobody")]).missed == 1
+    assert diarization_errors(one, turns([(0.2, 0.8, "a")]), collar=0.25).rate == 0
     with pytest.raises(ValueError, match="collar"):
-        der(one, one, collar=-1)
+        diarization_errors(one, one, collar=-1)
 
 
 @given(st.integers(0, 4), st.integers(0, 4), st.randoms(use_true_random=False))
 def test_pairs_are_the_best_of_all_there_are(n, m, random):
     gain = np.array([[random.randint(-5, 9) for _ in range(m)] for _ in range(n)], float).reshape(n, m)
-    pairs = best_pairs(gain)
+    pairs = max_weight_matching(gain)
     wide = gain if n <= m else gain.T
     best = max(sum(wide[i, j] for i, j in enumerate(columns)) for columns in permutations(range(max(n, m)), min(n, m)))
     assert len(pairs) == min(n, m) == len({i for i, _ in pairs}) == len({j for _, j in pairs})
@@ -89,6 +91,6 @@ def test_pairs_are_the_best_of_all_there_are(n, m, random):
 
 def test_what_is_no_matrix_is_refused():
     with pytest.raises(ValueError, match="finite"):
-        best_pairs(np.array([[np.nan]]))
+        max_weight_matching(np.array([[np.nan]]))
     with pytest.raises(ValueError, match="matrix"):
-        best_pairs(np.zeros(3))
+        max_weight_matching(np.zeros(3))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("jiwer", reason="jiwer is an extra: pip install 'percepts[eval]'")
 
-from percepts.timeline.wer import normal, word_errors
+from percepts.timeline.wer import count_word_errors, normalise_text
 
 settings.load_profile("ci")
 words = st.lists(st.sampled_from(["ask", "not", "what", "it's", "一", "a b"]), max_size=12)
@@ -25,18 +25,18 @@ def distance(said: list[str], written: list[str]) -> int:
 
 @given(words, words)
 def test_the_changes_are_the_fewest_and_make_one_of_the_other(said, written):
-    found = word_errors(said, written)
+    found = count_word_errors(said, written)
     assert found.substitutions + found.deletions + found.insertions == len(found.changes) == distance(said, written)
     assert [said[i] for i, _ in found.pairs] == [written[j] for _, j in found.pairs]
     assert sorted([word for word, _ in found.changes if word] + [said[i] for i, _ in found.pairs]) == sorted(said)
     assert sorted([word for _, word in found.changes if word] + [written[j] for _, j in found.pairs]) == sorted(written)
-    assert found.words == len(said) and word_errors(said, said).rate == 0
+    assert found.words == len(said) and count_word_errors(said, said).rate == 0
 
 
 def test_no_words_are_no_errors_unless_some_are_made_up():
-    assert word_errors([], []).rate == 0
-    assert word_errors([], ["a"]).rate == float("inf")
-    assert word_errors(["a"], []).rate == 1
+    assert count_word_errors([], []).rate == 0
+    assert count_word_errors([], ["a"]).rate == float("inf")
+    assert count_word_errors(["a"], []).rate == 1
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_no_words_are_no_errors_unless_some_are_made_up():
     ],
 )
 def test_texts_are_made_alike(text, expected):
-    assert normal(text) == expected == normal(normal(text))
+    assert normalise_text(text) == expected == normalise_text(normalise_text(text))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from percepts.errors import JobDamaged, SettingsDiffer
-from percepts.training.loop import CHECKPOINT, LOG, Fitted, Step, fit
+from percepts.training.loop import CHECKPOINT, LOG, FitProgress, FitResult, fit
 from percepts.training.plan import Plan
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
@@ -34,7 +34,7 @@ def model() -> torch.nn.Module:
     return torch.nn.Sequential(*layers)
 
 
-def run(folder: Path, net: torch.nn.Module, plan: Plan, die_at: int = 0, **more: Any) -> Fitted:
+def run(folder: Path, net: torch.nn.Module, plan: Plan, die_at: int = 0, **more: Any) -> FitResult:
     def loss(batch: Sequence[int], generator: torch.Generator) -> torch.Tensor:
         noise = torch.randn(len(batch), 6, generator=generator) * 0.01
         return torch.nn.functional.soft_margin_loss(net(X[list(batch)] + noise)[:, 0], Y[list(batch)])
@@ -42,7 +42,7 @@ def run(folder: Path, net: torch.nn.Module, plan: Plan, die_at: int = 0, **more:
     def score() -> float:
         return float((net(X)[:, 0].sign() == Y).float().mean())
 
-    def step(now: Step) -> None:
+    def step(now: FitProgress) -> None:
         if now.step == die_at:
             raise Killed
 

@@ -16,16 +16,16 @@ from typer.testing import CliRunner
 
 import percepts
 from percepts import adapters
-from percepts.adapters import Splicer, make, token_rms
+from percepts.adapters import Splicer, make_adapter, token_rms
 from percepts.cli import app
 from percepts.errors import EncodeError, MediaError, SettingsDiffer
 from percepts.features.resample import resample
 from percepts.training.adapter import LanguageModel, train_adapter
-from percepts.training.features import FramesAsVector, features, frames_shape
-from percepts.training.loop import Step, fit
+from percepts.training.features import FlattenedEncoder, cache_features, measure_features_shape
+from percepts.training.loop import FitProgress, fit
 from percepts.training.plan import Plan
 from percepts.types import Clip
-from percepts.windows import fixed
+from percepts.windows import cut_fixed_windows
 
 NAMES = "zero one two three four five six seven eight nine".split()  # noqa: SIM905
 
@@ -56,7 +56,7 @@ def test_a_frozen_language_model_learns_ten_classes_through_layer_norm_and_linea
     classes = rng.integers(0, 10, 400)
     data = torch.from_numpy((centres[classes] + 0.3 * rng.standard_normal((400, 3, 16))).astype(np.float32))
     torch.manual_seed(0)
-    adapter, splicer = make("linear", 16, 32), Splicer(lm.model, lm.tokenizer)
+    adapter, splicer = make_adapter("linear", 16, 32), Splicer(lm.model, lm.tokenizer)
     adapter.match_scale(token_rms(lm.model), data)
     lm.model.requires_grad_(False)
 
@@ -79,7 +79,7 @@ def test_a_frozen_language_model_learns_ten_classes_through_layer_norm_and_linea
 
 @pytest.mark.parametrize("objective", ["ce", "kl"])
 def test_recordings_to_words(digits: Path, table: Path, lm: LanguageModel, tmp_path: Path, objective: str) -> None:
-    before, seen = lm.digest(), list[Step]()
+    before, seen = lm.digest(), list[FitProgress]()
     plan = Plan(steps=60, batch_size=16, lr=0.01, every=20)
     _, done = train_adapter(table, tmp_path, encoder="melstats", lm=lm, prompt="what is <audio> :", plan=plan,
                                   objective=objective, workers=0, on_step=seen.append)  # type: ignore[arg-type]  # fmt: skip
@@ -87,7 +87,7 @@ def test_recordings_to_words(digits: Path, table: Path, lm: LanguageModel, tmp_p
     assert lm.digest() == before
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"adapter.json", "adapter.safetensors", "curve.png", "features", "run"}
-    again = adapters.load(tmp_path)
+    again = adapters.load_adapter(tmp_path)
     assert again.about == {"encoder": "melstats", "lm": "tiny", "prompt": "what is <audio> :"}
     soft = percepts.soft_tokens(digits / "recordings/0_ann_0.wav", "melstats", tmp_path)
     assert soft.embeds.shape == (1, 8, 32)
@@ -103,7 +103,7 @@ def test_a_killed_run_goes_on_to_the_same_adapter(table: Path, lm: LanguageModel
     how = {"encoder": "melstats", "lm": lm, "prompt": "<audio> :", "plan": plan, "kind": "stack", "workers": 0,
            "settings": {"k": 3, "hidden": 8}}  # fmt: skip
 
-    def die(now: Step) -> None:
+    def die(now: FitProgress) -> None:
         if now.step == 5:
             raise KeyboardInterrupt
 
@@ -140,16 +140,16 @@ def test_a_process_that_is_killed_goes_on_to_the_same_adapter(table: Path, tmp_p
 
 def test_frames_come_back_as_they_were_and_are_not_computed_twice(digits: Path, tmp_path: Path) -> None:
     sources = sorted(str(path) for path in (digits / "recordings").iterdir())[:3]
-    assert frames_shape("melstats") == (8, 64)
-    found = features(sources, tmp_path, "melstats", workers=0)
+    assert measure_features_shape("melstats") == (8, 64)
+    found = cache_features(sources, tmp_path, "melstats", workers=0)
     data, mask, counts = found.of(sources[:2])
-    melstats = percepts.load("melstats")
+    melstats = percepts.load_encoder("melstats")
     sound = [resample([percepts.open_audio(source)], 16000) for source in sources[:2]]
-    clips = [clip for stream in sound for clip in fixed(4.0)(stream)]
+    clips = [clip for stream in sound for clip in cut_fixed_windows(4.0)(stream)]
     np.testing.assert_allclose(data, melstats.encode(melstats.prepare(clips)).data, atol=1e-5)
     assert counts == [1, 1] and mask.all()
     told = []
-    features(sources, tmp_path, "melstats", workers=0, on_progress=told.append)
+    cache_features(sources, tmp_path, "melstats", workers=0, on_progress=told.append)
     assert told[-1].done == 0 and told[-1].unchanged == 3
 
 
@@ -189,18 +189,18 @@ def test_the_command(table: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert "4 steps" in done.stdout and "loss" in done.stderr
-    assert adapters.load(tmp_path / "out").settings == {"k": 2, "hidden": 8, "project": "linear"}
+    assert adapters.load_adapter(tmp_path / "out").settings == {"k": 2, "hidden": 8, "project": "linear"}
     done = CliRunner().invoke(app, [*words[:-1], str(tmp_path / "no"), "--set", "kk=2"])
     assert done.exit_code == 2 and "no setting kk" in " ".join(done.stderr.split())
 
 
 def test_frames_that_a_short_window_lacks_are_zero_and_more_than_of_a_full_one_are_an_error() -> None:
-    wrapped = FramesAsVector(replace(percepts.spec("melstats"), name="melstats-frames", dim=10 * 64))
-    melstats = percepts.load("melstats")
+    wrapped = FlattenedEncoder(replace(percepts.model_spec("melstats"), name="melstats-frames", dim=10 * 64))
+    melstats = percepts.load_encoder("melstats")
     inputs = melstats.prepare([Clip(np.ones((1, 16_000), np.float32), "audio", 16_000.0)])
     found, own = wrapped.encode(inputs).data, melstats.encode(inputs).data
     assert found.shape == (1, 1, 640) and not found[..., 512:].any()
     assert np.array_equal(found[0, 0, :512], own.ravel())
-    narrow = FramesAsVector(replace(wrapped.spec, dim=7 * 64))
+    narrow = FlattenedEncoder(replace(wrapped.spec, dim=7 * 64))
     with pytest.raises(EncodeError, match=r"at most 448 numbers of a window.*got 512"):
         narrow.encode(inputs)

@@ -24,11 +24,11 @@ from percepts.features.fbank import ast_features, kaldi_fbank
 from percepts.training import _examples
 from percepts.training._start import SmallAst
 from percepts.training.ast import train_ast
-from percepts.training.augment import Norm, blend_spectra, mixing, shaken, spec_augment
-from percepts.training.loop import Step
+from percepts.training.augment import Norm, draw_mixing, mix_spectra, shake_spectra, spec_augment
+from percepts.training.loop import FitProgress
 from percepts.training.plan import Plan
 from percepts.training.recipes import RECIPES, Recipe
-from percepts.training.stats import norm_stats, waveform
+from percepts.training.stats import compute_norm_stats, read_waveform
 
 TINY = SmallAst(n_mels=32, max_length=64, width=32, layers=2, heads=2)
 QUICK = Plan(steps=40, batch_size=16, lr=3e-3, every=20)
@@ -54,8 +54,8 @@ def test_what_comes_out_is_a_transformers_directory_and_a_classifier(digits: Pat
     output, done = trained
     theirs = transformers.AutoModelForAudioClassification.from_pretrained(output)
     assert theirs.config.problem_type == "single_label_classification" and theirs.config.id2label[3] == "d3"
-    encoder: Any = percepts.load(str(output))
-    assert encoder.labels == done.labels and not encoder.multi
+    encoder: Any = percepts.load_encoder(str(output))
+    assert encoder.labels == done.labels and not encoder.multi_label
     settings = json.loads((output / "preprocessor_config.json").read_text())
     assert settings["mean"] == pytest.approx(done.stats.mean) and settings["max_length"] == 64
     found = percepts.classify(digits / "recordings/2_ann_0.wav", model=str(output), top_k=5)
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(digits: Path, tmp_path: Path) 
         "single", Plan(steps=6, batch_size=8, lr=1e-3, every=2), freq_mask=4, time_mask=6, mixup=0.5, noise=True
     )
 
-    def die(now: Step) -> None:
+    def die(now: FitProgress) -> None:
         if now.step == 5:
             raise KeyboardInterrupt
 
@@ -93,8 +93,8 @@ def test_a_checkpoint_goes_on_with_another_window_and_other_labels(
     recipe = Recipe("multi", Plan(steps=2, batch_size=8, lr=1e-4), max_length=length)
     done = train_ast(path, tmp_path / "out", base=str(trained[0]), recipe=recipe, held_out=0.2)
     assert len(done.labels) == 8 and done.metric == "mAP" and done.after is not None
-    encoder: Any = percepts.load(str(tmp_path / "out"))
-    assert encoder.multi and encoder.spec.window == length / 100
+    encoder: Any = percepts.load_encoder(str(tmp_path / "out"))
+    assert encoder.multi_label and encoder.spec.window == length / 100
     kept = transformers.AutoModelForAudioClassification.from_pretrained(tmp_path / "out").config
     assert (kept.max_length, kept.problem_type) == (length, "multi_label_classification")
 
@@ -145,22 +145,22 @@ def test_pictures_too(tmp_path: Path) -> None:
 
 def test_exact_statistics_are_those_of_all_frames_at_once(digits: Path) -> None:
     sources = sorted((digits / "recordings").iterdir())[:7]
-    values = np.concatenate([kaldi_fbank(waveform(source), n_mels=32) for source in sources]).astype(np.float64)
-    found = norm_stats(sources, n_mels=32)
+    values = np.concatenate([kaldi_fbank(read_waveform(source), n_mels=32) for source in sources]).astype(np.float64)
+    found = compute_norm_stats(sources, n_mels=32)
     assert (found.mean, found.std) == (pytest.approx(values.mean(), rel=1e-6), pytest.approx(values.std(), rel=1e-6))
     assert found.frames == len(values)
 
 
 def test_the_authors_statistics_depend_on_padding_and_batches(digits: Path) -> None:
     sources = sorted((digits / "recordings").iterdir())[:4]
-    rows = [kaldi_fbank(waveform(source), n_mels=32)[:60] for source in sources]
+    rows = [kaldi_fbank(read_waveform(source), n_mels=32)[:60] for source in sources]
     padded = torch.from_numpy(np.stack([np.pad(row, [(0, 60 - len(row)), (0, 0)]) for row in rows]))
-    found = norm_stats(sources, n_mels=32, max_length=60, way="authors", batch=2)
+    found = compute_norm_stats(sources, n_mels=32, max_length=60, way="authors", batch=2)
     assert found.mean == pytest.approx(float(torch.stack([p.mean() for p in padded.split(2)]).mean()), rel=1e-5)
     assert found.std == pytest.approx(float(torch.stack([p.std() for p in padded.split(2)]).mean()), rel=1e-5)
-    assert found.mean != pytest.approx(norm_stats(sources, n_mels=32).mean, rel=0.01)
+    assert found.mean != pytest.approx(compute_norm_stats(sources, n_mels=32).mean, rel=0.01)
     with pytest.raises(ValueError, match="with sound, got none"):
-        norm_stats([])
+        compute_norm_stats([])
 
 
 def test_masks_are_no_wider_than_said_and_one_of_each() -> None:
@@ -175,12 +175,12 @@ def test_masks_are_no_wider_than_said_and_one_of_each() -> None:
 
 def test_mixing_keeps_what_is_not_chosen() -> None:
     rng = torch.Generator().manual_seed(0)
-    _, own = mixing(4000, 0.4, rng)
+    _, own = draw_mixing(4000, 0.4, rng)
     mixed = own[own < 1]
     assert 0.35 < len(mixed) / 4000 < 0.45
     assert abs(mixed.mean() - 0.5) < 0.02 and abs(mixed.std() - 0.109) < 0.01  # of Beta(10, 10)
     x = torch.randn(3, 30, 4)
-    assert shaken(x, rng).shape == x.shape
+    assert shake_spectra(x, rng).shape == x.shape
 
 
 def test_mixed_spectra_are_those_of_mixed_sound_in_the_mean_and_as_long_as_the_longer() -> None:
@@ -194,7 +194,7 @@ def test_mixed_spectra_are_those_of_mixed_sound_in_the_mean_and_as_long_as_the_l
     sound = rng.standard_normal((2, 16_000)).astype(np.float32) * np.float32([[0.1], [0.3]])
     sound[1, 8_000:] = 0
     x, frames = inputs(sound, lengths)
-    found = blend_spectra(x, frames, torch.tensor([1, 0]), torch.tensor([0.4, 1.0]), norm)
+    found = mix_spectra(x, frames, torch.tensor([1, 0]), torch.tensor([0.4, 1.0]), norm)
     assert torch.equal(found[1], x[1])  # nothing of its partner
     wanted, _ = inputs(0.4 * sound[:1] + 0.6 * sound[1:], lengths[:1])
     assert torch.equal(found[0, 98:], wanted[0, 98:])  # the padding
@@ -207,13 +207,13 @@ def test_mixed_spectra_are_those_of_mixed_sound_in_the_mean_and_as_long_as_the_l
 
 def test_sources_are_decoded_once_and_not_at_every_step(digits: Path, tmp_path: Path, monkeypatch: Any) -> None:
     asked: list[str] = []
-    whole = _examples._cut
+    whole = _examples._cut_windows
 
     def counted(source: str, spec: Any) -> Any:
         asked.append(source)
         return whole(source, spec)
 
-    monkeypatch.setattr(_examples, "_cut", counted)
+    monkeypatch.setattr(_examples, "_cut_windows", counted)
     recipe = Recipe("single", Plan(steps=20, batch_size=16, lr=1e-3, every=5))
     train_ast(digits / "labels.csv", tmp_path, base=TINY, recipe=recipe, split="split")
     assert len(asked) == len(set(asked)) == len((digits / "labels.csv").read_text().splitlines()) - 1

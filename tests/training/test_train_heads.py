@@ -13,16 +13,16 @@ from percepts.cli import app
 from percepts.encoders.pooling import pool
 from percepts.errors import JobError, UnknownModel
 from percepts.training.heads import train_head
-from percepts.training.metrics import measure
+from percepts.training.metrics import measure_predictions
 
 
 def test_a_head_of_held_out_speakers_is_a_classifier(digits: Path, tmp_path: Path) -> None:
     done = train_head(digits / "vectors", digits / "labels.csv", tmp_path / "head", groups="speaker")
     assert [name for name, _ in done.folds] == ["ann", "ben", "cleo"]
     assert done.mean_accuracy > 0.8 and done.labels == ("d0", "d1", "d2", "d3", "d4")
-    head = percepts.load(str(tmp_path / "head"))
+    head = percepts.load_encoder(str(tmp_path / "head"))
     assert isinstance(head, percepts.Classifier) and head.labels == done.labels
-    melstats = percepts.load("melstats")
+    melstats = percepts.load_encoder("melstats")
     assert (head.spec.kind, head.spec.window, head.spec.dim) == ("audio", 4.0, 512)
     clips = [percepts.open_audio(digits / f"recordings/{d}_ben_1.wav") for d in range(5)]
     clips = [percepts.Clip(np.repeat(c.data, 2, axis=1), "audio", 16000.0) for c in clips]  # twice the rate, as good
@@ -48,7 +48,7 @@ def test_a_head_gives_vectors_to_jobs_like_any_encoder(digits: Path, tmp_path: P
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_torch_takes_over_where_memory_ends(digits: Path, tmp_path: Path, kind: str) -> None:
     done = train_head(digits / "vectors", digits / "labels.csv", tmp_path / kind, kind=kind, split="split", in_memory=0)  # type: ignore[arg-type]
-    assert done.whole.accuracy > 0.8 and done.whole.count == 15 and done.sources == 45
+    assert done.overall.accuracy > 0.8 and done.overall.count == 15 and done.sources == 45
 
 
 def test_the_same_head_comes_out_twice(digits: Path, tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_several_labels_a_source(digits: Path, tmp_path: Path) -> None:
             [digits / r["source"], "|".join([r["label"], *(["low"] if r["label"] < "d2" else [])])] for r in rows
         )
     done = train_head(digits / "vectors", path, tmp_path / "head", task="multi", folds=3)
-    assert done.labels[-1] == "low" and done.whole.mean_average_precision > 0.9
-    assert done.whole.confusion is None and not (tmp_path / "head/confusion.png").exists()
+    assert done.labels[-1] == "low" and done.overall.mean_average_precision > 0.9
+    assert done.overall.confusion is None and not (tmp_path / "head/confusion.png").exists()
 
 
 def test_a_label_that_a_fold_does_not_hold_is_never_said(digits: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_label_that_a_fold_does_not_hold_is_never_said(digits: Path, tmp_path:
 
 def test_metrics_by_hand() -> None:
     truth = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]], bool)
-    found = measure(truth, np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3], [0.6, 0.2, 0.1], [0.1, 0.3, 0.9]]))
+    found = measure_predictions(truth, np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3], [0.6, 0.2, 0.1], [0.1, 0.3, 0.9]]))
     assert found.accuracy == 0.5 and found.confusion is None
     assert found.mean_average_precision == 1.0
     assert found.f1 == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
@@ -100,7 +100,7 @@ def test_wrong_asking_says_what_there_is(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "percepts-heat"}))
     (tmp_path / "x.safetensors").write_bytes(b"")
     with pytest.raises(UnknownModel, match="percepts-head"):
-        percepts.load(str(tmp_path))
+        percepts.load_encoder(str(tmp_path))
 
 
 def test_a_model_that_found_nothing_to_embed_is_not_asked_about(digits: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from percepts.errors import TruncatedMedia
 from percepts.types import Clip
-from percepts.windows import contiguous, fixed
+from percepts.windows import check_contiguous, cut_fixed_windows
 
 settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
@@ -57,7 +57,7 @@ tails = st.sampled_from(["pad", "keep", "drop"])
 
 @given(streams, lengths, lengths, tails, st.lists(st.integers(0, 60), max_size=12))
 def test_windows_do_not_depend_on_how_the_stream_was_cut(stream, window, hop, tail, places):
-    windower = fixed(window / RATE, hop / RATE, tail)
+    windower = cut_fixed_windows(window / RATE, hop / RATE, tail)
     assert same(list(windower([stream])), list(windower(cut(stream, places))))
 
 
@@ -73,7 +73,7 @@ def test_windows_are_the_slices_that_integers_say(stream, window, hop, tail):
             break
         reached = i * hop + window
         expected.append((i, piece, whole))
-    got = list(fixed(window / RATE, hop / RATE, tail)([stream]))
+    got = list(cut_fixed_windows(window / RATE, hop / RATE, tail)([stream]))
     assert len(got) == len(expected)
     for clip, (i, piece, whole) in zip(got, expected, strict=True):
         assert clip.start == stream.start + i * hop / RATE
@@ -87,7 +87,7 @@ def test_windows_are_the_slices_that_integers_say(stream, window, hop, tail):
 
 @given(streams, lengths, tails)
 def test_windows_without_overlap_hold_every_sample_once(stream, window, tail):
-    clips = list(fixed(window / RATE, tail=tail)([stream]))
+    clips = list(cut_fixed_windows(window / RATE, tail=tail)([stream]))
     axis = 1 if stream.kind == "audio" else 0
     kept = [np.compress(clip.mask, clip.data, axis=axis) for clip in clips]
     lost = stream.length % window if tail == "drop" else 0
@@ -98,7 +98,7 @@ def test_windows_without_overlap_hold_every_sample_once(stream, window, tail):
 
 def test_the_end_makes_one_window_more_only_where_it_holds_something_new():
     def starts(n: int) -> list[tuple[float, int | None]]:
-        return [(c.start, c.valid) for c in fixed(1.0, 0.5)([sound(n)])]
+        return [(c.start, c.valid) for c in cut_fixed_windows(1.0, 0.5)([sound(n)])]
 
     assert starts(100) == [(0.0, None)]
     assert starts(101) == [(0.0, None), (0.5, 51)]
@@ -106,16 +106,16 @@ def test_the_end_makes_one_window_more_only_where_it_holds_something_new():
 
 
 def test_a_stream_shorter_than_a_window_gives_one_or_none_and_an_empty_one_gives_none():
-    assert [c.length for c in fixed(1.0, tail="pad")([sound(1)])] == [100]
-    assert [c.length for c in fixed(1.0, tail="keep")([sound(1)])] == [1]
-    assert list(fixed(1.0, tail="drop")([sound(99)])) == []
-    assert list(fixed(1.0)([])) == list(fixed(1.0)([sound(0)])) == []
+    assert [c.length for c in cut_fixed_windows(1.0, tail="pad")([sound(1)])] == [100]
+    assert [c.length for c in cut_fixed_windows(1.0, tail="keep")([sound(1)])] == [1]
+    assert list(cut_fixed_windows(1.0, tail="drop")([sound(99)])) == []
+    assert list(cut_fixed_windows(1.0)([])) == list(cut_fixed_windows(1.0)([sound(0)])) == []
 
 
 def test_padding_inside_a_block_is_no_media():
     padded = Clip(np.ones((1, 50), np.float32), "audio", RATE, valid=30)
     after = Clip(np.full((1, 20), 2, np.float32), "audio", RATE, start=0.3)
-    (clip,) = fixed(0.5)([padded, after])
+    (clip,) = cut_fixed_windows(0.5)([padded, after])
     assert clip.valid is None
     assert clip.data[0, 29:31].tolist() == [1, 2]
 
@@ -133,7 +133,7 @@ def three_hours(rate: int) -> Iterator[Clip]:
 def test_centre_times_are_right_to_a_sample_after_three_hours():
     rate, hop = 44_100, 0.1
     count = 0
-    for clip in fixed(hop)(three_hours(rate)):
+    for clip in cut_fixed_windows(hop)(three_hours(rate)):
         count += 1
         if clip.data[0, 0]:
             middle = clip.data[:, clip.length // 2].astype(np.int64)
@@ -149,7 +149,7 @@ def test_memory_is_a_window_and_a_block_however_long_the_stream():
             yield Clip(np.zeros((1, 10_000), np.float32), "audio", 10_000, float(i))
 
     tracemalloc.start()
-    for _ in fixed(2.0, 0.5)(blocks(300)):
+    for _ in cut_fixed_windows(2.0, 0.5)(blocks(300)):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -164,7 +164,7 @@ def test_what_came_before_a_break_is_cut_and_then_the_break_is_told():
 
     got = []
     with pytest.raises(TruncatedMedia, match=r"1\.3 s"):
-        for clip in fixed(1.0)(breaking()):
+        for clip in cut_fixed_windows(1.0)(breaking()):
             got.append((clip.start, clip.valid))
     assert got == [(0.0, None), (1.0, 30)]
 
@@ -172,11 +172,11 @@ def test_what_came_before_a_break_is_cut_and_then_the_break_is_told():
 @pytest.mark.parametrize("gap", [-0.02, -0.006, 0.006, 1.0])
 def test_a_gap_in_the_stream_is_an_error_that_says_where(gap):
     with pytest.raises(ValueError, match=r"start at 0\.500000 s"):
-        list(fixed(1.0)([sound(50), sound(50, start=0.5 + gap)]))
+        list(cut_fixed_windows(1.0)([sound(50), sound(50, start=0.5 + gap)]))
 
 
 def test_less_than_half_a_sample_is_no_gap():
-    assert len(list(fixed(1.0)([sound(50), sound(50, start=0.504)]))) == 1
+    assert len(list(cut_fixed_windows(1.0)([sound(50), sound(50, start=0.504)]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_less_than_half_a_sample_is_no_gap():
 )
 def test_blocks_of_another_kind_are_refused(blocks):
     with pytest.raises(ValueError, match="expected"):
-        list(fixed(1.0)(blocks))
+        list(cut_fixed_windows(1.0)(blocks))
 
 
 @pytest.mark.parametrize(
@@ -198,17 +198,17 @@ def test_blocks_of_another_kind_are_refused(blocks):
 )
 def test_senseless_settings_are_refused_at_once(window, hop, tail):
     with pytest.raises(ValueError, match="expected"):
-        fixed(window, hop, tail)
+        cut_fixed_windows(window, hop, tail)
 
 
 def test_a_window_below_half_a_sample_is_refused():
     with pytest.raises(ValueError, match="not one sample at 100 per second"):
-        list(fixed(0.004)([sound(5)]))
+        list(cut_fixed_windows(0.004)([sound(5)]))
 
 
 @given(streams, st.lists(st.integers(0, 60), max_size=12))
 def test_contiguous_passes_the_stream_on(stream, places):
     axis = 1 if stream.kind == "audio" else 0
-    parts = [clip.data for clip in contiguous(cut(stream, places))]
+    parts = [clip.data for clip in check_contiguous(cut(stream, places))]
     assert all(part.shape[axis] for part in parts)
     assert sum(part.shape[axis] for part in parts) == stream.length

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from percepts.types import Clip
-from percepts.windows.packs import packs
+from percepts.windows.packs import pack_speech
 from percepts.windows.speech import Listener
 
 RATE = 16_000
@@ -46,7 +46,7 @@ SPANS = [(1.0, 5.0), (8.0, 14.0), (20.0, 27.5), (32.0, 40.0), (150.0, 175.0), (1
 @pytest.mark.parametrize("size", [1600, 123_457, 10**7])
 def test_windows_hold_the_sound_as_it_was_and_are_as_full_as_they_can_be(size: int) -> None:
     sound = talk(SPANS, 270.0)
-    found = list(packs(blocks(sound, size), Loud()))
+    found = list(pack_speech(blocks(sound, size), Loud()))
     for pack in found:
         start = round((pack.clip.start - 100) * RATE)
         assert np.array_equal(pack.clip.data[0], sound[start : start + pack.clip.length]) and pack.clip.duration <= 30
@@ -74,13 +74,13 @@ def test_memory_does_not_grow_in_hours_of_silence_after_a_word() -> None:
     peaks = []
     for minutes in (4, 12):
         tracemalloc.start()
-        assert len(list(packs(stream(minutes), Loud()))) == 1  # type: ignore[arg-type]
+        assert len(list(pack_speech(stream(minutes), Loud()))) == 1  # type: ignore[arg-type]
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_silence_gives_nothing_and_a_window_too_short_is_refused() -> None:
-    assert list(packs(blocks(np.zeros(RATE, np.float32), RATE), Loud())) == []
+    assert list(pack_speech(blocks(np.zeros(RATE, np.float32), RATE), Loud())) == []
     with pytest.raises(ValueError, match="longer than both pads"):
-        list(packs([], Loud(), window=0.5))
+        list(pack_speech([], Loud(), window=0.5))

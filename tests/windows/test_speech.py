@@ -16,8 +16,8 @@ from synth import noise
 
 from percepts.errors import TruncatedMedia
 from percepts.types import Clip
-from percepts.windows import Energy, Rules, speech
-from percepts.windows.speech import Spans
+from percepts.windows import Energy, SpeechRules, cut_speech
+from percepts.windows.speech import SpanTracker
 
 settings.load_profile("ci")
 
@@ -54,7 +54,7 @@ def seen(clips: list[Clip]) -> list[tuple[float, bytes]]:
 likely = st.lists(st.sampled_from([0.0, 0.3, 0.4, 0.5, 0.9]), max_size=80)
 lengths = st.sampled_from([0.0, 0.01, 0.02, 0.05, 0.1])
 rules = st.builds(
-    Rules,
+    SpeechRules,
     min_speech=lengths,
     min_silence=lengths,
     pad=lengths,
@@ -63,7 +63,7 @@ rules = st.builds(
 )
 
 
-def rules_of(settings: dict[str, float]) -> Rules:
+def rules_of(settings: dict[str, float]) -> SpeechRules:
     """Silero's names and milliseconds to ours."""
     given = {
         "enter": settings.get("threshold", 0.5),
@@ -74,13 +74,13 @@ def rules_of(settings: dict[str, float]) -> Rules:
         "min_pause": settings.get("min_silence_at_max_speech", 98) / 1000,
         "max_speech": settings.get("max_speech_duration_s", float("inf")),
     }
-    return Rules(**given)
+    return SpeechRules(**given)
 
 
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case['total']}")
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
 def test_spans_are_those_of_the_silero_package(case, at_once):
-    spans = Spans(rules_of(case["settings"]), case["rate"], 512 if case["rate"] == 16_000 else 256)
+    spans = SpanTracker(rules_of(case["settings"]), case["rate"], 512 if case["rate"] == 16_000 else 256)
     heard = np.array(case["heard"]) / 100
     found = [span for i in range(0, len(heard), at_once) for span in spans.push(heard[i : i + at_once])]
     assert [list(span) for span in found + spans.finish(case["total"])] == case["spans"]
@@ -89,14 +89,14 @@ def test_spans_are_those_of_the_silero_package(case, at_once):
 @given(likely, rules, st.integers(0, 9), st.lists(st.integers(0, 900), max_size=9), st.sampled_from([0.0, 3600.1]))
 def test_speech_does_not_depend_on_how_the_stream_was_cut(probabilities, rules, extra, places, start):
     clip = sound(probabilities, extra, start)
-    windower = speech(Said(), rules)
+    windower = cut_speech(Said(), rules)
     assert seen(list(windower(cut(clip, places)))) == seen(list(windower([clip])))
 
 
 @given(likely, rules)
 def test_clips_are_the_stream_at_their_times_in_order(probabilities, rules):
     clip, end = sound(probabilities, start=2.0), 0
-    for part in speech(Said(), rules)([clip]):
+    for part in cut_speech(Said(), rules)([clip]):
         at = round((part.start - 2.0) * RATE)
         assert part.start == 2.0 + at / RATE and at >= end
         assert np.array_equal(part.data, clip.data[:, at : at + part.length])
@@ -114,7 +114,7 @@ def test_a_stretch_is_given_as_soon_as_it_is_certain():
             taken += block.length
             yield block
 
-    first = next(speech(Said())(counted()))
+    first = next(cut_speech(Said())(counted()))
     assert first.stop == 0.43
     assert taken <= 400 + 100 + 2 * FRAME  # the silence that ends it, and no more than a frame to see it
 
@@ -127,7 +127,7 @@ def test_memory_is_that_of_the_longest_stretch_not_of_the_stream():
             yield Clip(block, "audio", RATE, i * 10.0)
 
     tracemalloc.start()
-    count = sum(1 for _ in speech(Said(), Rules(max_speech=30.0))(hours()))
+    count = sum(1 for _ in cut_speech(Said(), SpeechRules(max_speech=30.0))(hours()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count > 200
@@ -136,8 +136,8 @@ def test_memory_is_that_of_the_longest_stretch_not_of_the_stream():
 
 def test_silence_and_nothing_hold_no_speech():
     silence = Clip(np.zeros((1, 16_000), np.float32), "audio", 16_000)
-    assert not list(speech()([silence]))
-    assert not list(speech()([]))
+    assert not list(cut_speech()([silence]))
+    assert not list(cut_speech()([]))
 
 
 def test_a_source_that_breaks_off_is_cut_to_its_last_sample():
@@ -146,7 +146,7 @@ def test_a_source_that_breaks_off_is_cut_to_its_last_sample():
         raise TruncatedMedia("the rest is missing")
 
     with pytest.raises(TruncatedMedia, match="missing"):
-        for clip in speech(Said())(broken()):
+        for clip in cut_speech(Said())(broken()):
             assert (clip.start, clip.stop) == (0.0, 0.5)
 
 
@@ -156,7 +156,7 @@ def test_energy_hears_a_voice_in_noise_and_not_the_noise(rate):
     sound = noise(rate, 12.0)[0] * 0.05
     for at in (6.0, 9.0):  # after the noise is known
         sound[round(at * rate) :][:rate] += (0.3 * np.sin(2 * np.pi * 150 * second)).astype(np.float32)
-    found = [(clip.start, clip.stop) for clip in speech()([Clip(sound[None], "audio", rate)]) if clip.start > 5]
+    found = [(clip.start, clip.stop) for clip in cut_speech()([Clip(sound[None], "audio", rate)]) if clip.start > 5]
     # a frame and a pad on either side
     np.testing.assert_allclose(found, [(6.0, 7.0), (9.0, 10.0)], atol=0.063)
 
@@ -164,12 +164,12 @@ def test_energy_hears_a_voice_in_noise_and_not_the_noise(rate):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Rules(enter=1.5), "leave <= enter"),
-        (lambda: Rules(leave=0.7), "leave <= enter"),
-        (lambda: Rules(pad=-0.1), "zero or more"),
-        (lambda: Rules(max_speech=0.1), "max_speech"),
-        (lambda: list(speech()([Clip(np.zeros((2, 100), np.float32), "audio", RATE)])), "mix it down"),
-        (lambda: list(speech()([Clip(np.zeros((1, 2, 2, 3), np.uint8), "video", 5)])), "one channel"),
+        (lambda: SpeechRules(enter=1.5), "leave <= enter"),
+        (lambda: SpeechRules(leave=0.7), "leave <= enter"),
+        (lambda: SpeechRules(pad=-0.1), "zero or more"),
+        (lambda: SpeechRules(max_speech=0.1), "max_speech"),
+        (lambda: list(cut_speech()([Clip(np.zeros((2, 100), np.float32), "audio", RATE)])), "mix it down"),
+        (lambda: list(cut_speech()([Clip(np.zeros((1, 2, 2, 3), np.uint8), "video", 5)])), "one channel"),
         (lambda: Energy().listen(10), "100 Hz"),
     ],
 )

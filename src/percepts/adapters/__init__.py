@@ -1,7 +1,17 @@
 """Features → soft tokens of a language model: six kinds of adapter, and text with media in it. Needs torch."""
 
 from ._base import Adapter, SoftTokens, token_rms
-from ._files import FACTS, KINDS, WEIGHTS, as_files, check, kind_of, load, make, save
+from ._files import (
+    FACTS,
+    KINDS,
+    WEIGHTS,
+    adapter_kind,
+    as_files,
+    check_adapter_settings,
+    load_adapter,
+    make_adapter,
+    save_adapter,
+)
 from .splice import MARKERS, Splicer, generate
 
 __all__ = [
@@ -12,12 +22,12 @@ __all__ = [
     "Adapter",
     "SoftTokens",
     "Splicer",
+    "adapter_kind",
     "as_files",
-    "check",
+    "check_adapter_settings",
     "generate",
-    "kind_of",
-    "load",
-    "make",
-    "save",
+    "load_adapter",
+    "make_adapter",
+    "save_adapter",
     "token_rms",
 ]

@@ -15,6 +15,6 @@ def attend(
     return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).flatten(2)
 
 
-def whole(mask: torch.Tensor, count: int) -> torch.Tensor:
+def expand_row_mask(mask: torch.Tensor, count: int) -> torch.Tensor:
     """(B, T) to (B, count): all of a row's tokens count where any of its steps does."""
     return mask.any(dim=1, keepdim=True).expand(-1, count)

@@ -61,7 +61,7 @@ class Adapter(nn.Module):
         """How many tokens come of `length` steps: exactly what `forward` gives, so that placeholders can be counted."""
 
     @abstractmethod
-    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features with zeros where the mask is False to tokens and their mask."""
 
     @property
@@ -79,7 +79,7 @@ class Adapter(nn.Module):
             raise ValueError(f"expected a mask {list(x.shape[:2])} bool, got {mask.dtype}{list(mask.shape)}")
         if not mask.all():  # a copy of everything costs as much as a linear layer
             x = x.masked_fill(~mask[..., None], 0.0)
-        return SoftTokens(*self.adapt(x, mask))
+        return SoftTokens(*self.transform_steps(x, mask))
 
     @torch.no_grad()
     def match_scale(self, rms: float, x: torch.Tensor, mask: torch.Tensor | None = None) -> float:
@@ -106,7 +106,7 @@ def token_rms(lm: Any) -> float:
     return float((total / (len(ids) * embed.embedding_dim)) ** 0.5)
 
 
-def grouped(x: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def group_steps(x: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, T, D) to (B, ceil(T / size), size * D), zeros after the end; a group counts where one of its steps does."""
     missing = -x.shape[1] % size
     x = nn.functional.pad(x, (0, 0, 0, missing))

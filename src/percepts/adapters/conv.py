@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ._base import Adapter, grouped
+from ._base import Adapter, group_steps
 
 
 class Conv(Adapter):
@@ -25,10 +25,10 @@ class Conv(Adapter):
         """One token for each stride, and one for what is left over."""
         return -(-length // int(self.settings["stride"]))
 
-    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Over time, then each step by itself."""
         stride, dim = self.settings["stride"], self.in_dim
-        groups, mask = grouped(x, mask, stride)
+        groups, mask = group_steps(x, mask, stride)
         steps = groups.reshape(len(x), -1, dim).transpose(1, 2)  # (B, D, T)
         x = torch.relu(self.conv(steps)).transpose(1, 2)
         return self.linear_2(torch.relu(self.linear_1(x))), mask

@@ -20,7 +20,7 @@ class Linear(Adapter):
         """As many."""
         return length
 
-    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Each step by itself."""
         return self.linear(self.norm(x)), mask
 

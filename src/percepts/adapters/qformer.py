@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ._attention import attend, whole
+from ._attention import attend, expand_row_mask
 from ._base import Adapter
 
 
@@ -41,12 +41,12 @@ class QFormer(Adapter):
         """Always the number of queries."""
         return len(self.queries)
 
-    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps into the queries."""
         states = self.norm(self.queries).expand(len(x), -1, -1)
         for layer in self.layers:
             states = layer(states, x, mask)
-        return self.linear(states), whole(mask, len(self.queries))
+        return self.linear(states), expand_row_mask(mask, len(self.queries))
 
     @property
     def last(self) -> nn.Linear:

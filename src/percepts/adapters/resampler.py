@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ._attention import attend, whole
+from ._attention import attend, expand_row_mask
 from ._base import Adapter
 
 
@@ -30,12 +30,12 @@ class Perceiver(Adapter):
         """Always the number of latents."""
         return len(self.latents)
 
-    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps into the latents."""
         latents = self.latents.expand(len(x), -1, -1)
         for block in self.blocks:
             latents = block(x, mask, latents)
-        return self.linear(self.norm(latents)), whole(mask, len(self.latents))
+        return self.linear(self.norm(latents)), expand_row_mask(mask, len(self.latents))
 
     @property
     def last(self) -> nn.Linear:

@@ -47,10 +47,10 @@ class Splicer:
         if len(texts) != len(media) or (answers is not None and len(answers) != len(texts)):
             counts = f"{len(texts)} texts, {len(media)} media" + (f", {len(answers)} answers" if answers else "")
             raise ValueError(f"expected as many media (and answers) as texts, got {counts}")
-        rows = [self._row(i, *pair) for i, pair in enumerate(zip(texts, media, strict=True))]
+        rows = [self._splice_row(i, *pair) for i, pair in enumerate(zip(texts, media, strict=True))]
         prompts = [len(ids) for ids, _ in rows]
         if answers is not None:
-            rows = [(ids + self._answer(answer), soft) for (ids, soft), answer in zip(rows, answers, strict=True)]
+            rows = [(ids + self._answer_ids(answer), soft) for (ids, soft), answer in zip(rows, answers, strict=True)]
         longest = max(len(ids) for ids, _ in rows)
         device = self.lm.get_input_embeddings().weight.device
         ids = torch.tensor([[self.pad] * (longest - len(row)) + row for row, _ in rows], device=device)
@@ -62,20 +62,20 @@ class Splicer:
             for row, prompt, before in zip(labels, prompts, lengths[:, 0].tolist(), strict=True):
                 row[: before + prompt] = IGNORED
         return {
-            "inputs_embeds": self._embeds(ids, places, [part for _, soft in rows for part in soft]),
+            "inputs_embeds": self._splice_embeddings(ids, places, [part for _, soft in rows for part in soft]),
             "attention_mask": mask.long(),
             "position_ids": (mask.long().cumsum(1) - 1).clamp(min=0),
             "labels": labels,
         }
 
-    def _row(self, index: int, text: str, media: Media) -> tuple[list[int], list[torch.Tensor]]:
+    def _splice_row(self, index: int, text: str, media: Media) -> tuple[list[int], list[torch.Tensor]]:
         """The ids of a text with its markers expanded, and the soft tokens in their order."""
         if unknown := [marker for marker in media if marker not in self.ids]:
             raise ValueError(f"text {index}: expected markers of {', '.join(self.ids)}, got {', '.join(unknown)}")
         ids = list(self.tokenizer(text)["input_ids"])
         queues = {}
         for marker, token in self.ids.items():
-            given, held = [_flat(soft) for soft in media.get(marker, ())], ids.count(token)
+            given, held = [_flatten_tokens(soft) for soft in media.get(marker, ())], ids.count(token)
             if len(given) != held:
                 raise ValueError(f"text {index} holds {held} {marker} markers, and soft tokens of {len(given)} came")
             queues[token] = iter(given)
@@ -88,12 +88,12 @@ class Splicer:
                 row.append(token)
         return row, soft
 
-    def _answer(self, answer: str) -> list[int]:
+    def _answer_ids(self, answer: str) -> list[int]:
         ids = list(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
         stop = self.tokenizer.eos_token_id
         return ids if stop is None else [*ids, stop]
 
-    def _embeds(self, ids: torch.Tensor, places: torch.Tensor, soft: Sequence[torch.Tensor]) -> torch.Tensor:
+    def _splice_embeddings(self, ids: torch.Tensor, places: torch.Tensor, soft: Sequence[torch.Tensor]) -> torch.Tensor:
         # A marker that was added has no row in the embedding: look another one up, it is written over.
         embeds: torch.Tensor = self.lm.get_input_embeddings()(ids.masked_fill(places, 0))
         if not soft:
@@ -118,7 +118,7 @@ def generate(splicer: Splicer, texts: Sequence[str], media: Sequence[Media], **s
     return [str(splicer.tokenizer.decode(row, skip_special_tokens=True)) for row in found]
 
 
-def _flat(soft: SoftTokens | torch.Tensor) -> torch.Tensor:
+def _flatten_tokens(soft: SoftTokens | torch.Tensor) -> torch.Tensor:
     """(n, D) of the tokens that count."""
     flat = soft.flat if isinstance(soft, SoftTokens) else soft
     if flat.ndim != 2:

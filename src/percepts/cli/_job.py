@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ._print import number, print_json, printable, shown_path, span
-from ._progress import Mode, progress
+from ._print import escape_text, format_count, format_duration, print_json, shorten_path
+from ._progress import Mode, show_job_progress
 
 if TYPE_CHECKING:
     from ..jobs.progress import Report
     from ..jobs.ray import Cluster
-    from ..tasks.task import Batched, Whole
-    from ..timeline.segments import Lines
+    from ..tasks.task import BatchedTask, PerSourceTask
+    from ..timeline.segments import SubtitleLayout
 
 FAILED = 3
 INTERRUPTED = 130
@@ -90,7 +90,7 @@ class JobOptions:
     as_json: Annotated[bool, typer.Option("--json", help="Print the report, or the result, as JSON.")] = False
 
     @property
-    def chosen(self) -> tuple[str, ...]:
+    def chosen_formats(self) -> tuple[str, ...]:
         """The formats asked for; parquet where none is."""
         return tuple(name.strip() for text in self.formats or ["parquet"] for name in text.split(",") if name.strip())
 
@@ -112,26 +112,28 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
 
     parameters: list[inspect.Parameter] = []
     for name in inspect.signature(command).parameters:  # in the order in which they are written
-        parameters += _parameters(groups[name], options[name]) if name in groups else _parameters(command, [name])
+        parameters += (
+            _option_parameters(groups[name], options[name]) if name in groups else _option_parameters(command, [name])
+        )
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return called
 
 
-def _parameters(of: Callable[..., Any], names: Sequence[str]) -> list[inspect.Parameter]:
+def _option_parameters(of: Callable[..., Any], names: Sequence[str]) -> list[inspect.Parameter]:
     """By name only, with their annotations as objects."""
     hints, found = get_type_hints(of, include_extras=True), inspect.signature(of).parameters
     return [found[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]) for name in names]
 
 
 def run_job(
-    task: Batched | Whole,
+    task: BatchedTask | PerSourceTask,
     inputs: Sequence[str] | None,
     output: Path | None,
     job: JobOptions,
     *,
     done: str,
     row: str,
-    lines: Lines | None = None,
+    lines: SubtitleLayout | None = None,
 ) -> None:
     """Run a task as a job, say what came of it, and leave with its exit code.
 
@@ -152,35 +154,35 @@ def run_job(
     from ..jobs.run import run
 
     try:
-        check_formats(job.chosen, task.specs)
+        check_formats(job.chosen_formats, task.specs)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--format") from error
     # what Ray tells of actors and nodes that die it prints to stdout, whatever it is told about logs
-    with progress(job.show) as on_progress, redirect_stdout(sys.stderr):
+    with show_job_progress(job.show) as on_progress, redirect_stdout(sys.stderr):
         report = run(
             task,
-            _named(inputs or []),
+            _read_inputs(inputs or []),
             output,
-            formats=job.chosen,
+            formats=job.chosen_formats,
             workers=job.workers,
             batch_size=job.batch_size,
             retry_failed=job.retry_failed,
             overwrite=job.overwrite,
             hosts=tuple(job.hosts or ()),
-            shard=_shard(job.shard),
-            cluster=_cluster(job),
+            shard=_parse_shard(job.shard),
+            cluster=_make_cluster(job),
             lines=lines,
             on_progress=on_progress,
         )
     if job.as_json:
         print_json(asdict(report) | {"output": str(report.output)})
     else:
-        _tell(report, done, row)
+        _print_report(report, done, row)
     if code := exit_code(report):
         raise typer.Exit(code)
 
 
-def _shard(text: str | None) -> tuple[int, int] | None:
+def _parse_shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     number, _, count = text.partition("/")
@@ -189,7 +191,7 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     return int(number), int(count)
 
 
-def _cluster(job: JobOptions) -> Cluster | None:
+def _make_cluster(job: JobOptions) -> Cluster | None:
     if job.cluster is None:
         return None
     from ..jobs.ray import Cluster
@@ -197,7 +199,7 @@ def _cluster(job: JobOptions) -> Cluster | None:
     return Cluster(job.cluster, job.actors)
 
 
-def _named(inputs: Sequence[str]) -> list[str]:
+def _read_inputs(inputs: Sequence[str]) -> list[str]:
     """The inputs, `-` replaced by the names on standard input, one a line."""
     return [name for item in inputs for name in (sys.stdin.read().splitlines() if item == "-" else [item]) if name]
 
@@ -207,37 +209,39 @@ def exit_code(report: Report) -> int:
     return INTERRUPTED if report.interrupted else FAILED if report.failed or report.failed_before else 0
 
 
-def tell_failures(report: Report) -> None:
+def print_failures(report: Report) -> None:
     """Which sources failed, at which stage, why: the first few, and where the others are."""
     if report.failures:
         typer.secho(f"{report.failed:,} failed:", fg=typer.colors.RED)
     for entry in report.failures:
-        typer.echo(f"  {shown_path(entry.uri)}  [{entry.stage}] {entry.error}: {printable(entry.message)}")
+        typer.echo(f"  {shorten_path(entry.uri)}  [{entry.stage}] {entry.error}: {escape_text(entry.message)}")
     if report.failed > len(report.failures):
         typer.echo(f"  … and {report.failed - len(report.failures):,} more, in {report.place}/ledger")
 
 
-def _tell(report: Report, done: str, row: str) -> None:
-    typer.echo(_sentence(report, done, row))
-    tell_failures(report)
+def _print_report(report: Report, done: str, row: str) -> None:
+    typer.echo(_report_sentence(report, done, row))
+    print_failures(report)
     if report.failed_before:
         left = "was" if report.failed_before == 1 else "were"
         typer.echo(f"{report.failed_before:,} failed in an earlier run and {left} left alone.")
     if report.failed or report.failed_before:
-        typer.echo(f"To try what failed again: {_again('--retry-failed')}")
+        typer.echo(f"To try what failed again: {_resume_command('--retry-failed')}")
     if report.interrupted:
-        typer.echo(f"Interrupted; what is finished is kept. To go on: {_again()}")
+        typer.echo(f"Interrupted; what is finished is kept. To go on: {_resume_command()}")
 
 
-def _sentence(report: Report, done: str, row: str) -> str:
-    counts = [f"{number(report.done, 'source')} {done}"]
+def _report_sentence(report: Report, done: str, row: str) -> str:
+    counts = [f"{format_count(report.done, 'source')} {done}"]
     for count, word in ((report.unchanged, "already there"), (report.skipped, "skipped"), (report.failed, "failed")):
         if count:
             counts.append(f"{count:,} {word}")
-    return f"{', '.join(counts)}: {number(report.rows, row)} in {report.place} ({span(report.seconds)})"
+    return (
+        f"{', '.join(counts)}: {format_count(report.rows, row)} in {report.place} ({format_duration(report.seconds)})"
+    )
 
 
-def _again(*extra: str) -> str:
+def _resume_command(*extra: str) -> str:
     """This very command line, `--overwrite` left out: it would throw away what was done."""
     kept = [word for word in sys.argv[1:] if word not in {"--overwrite", "--retry-failed"}]
     return shlex.join(["percepts", *kept, *extra])

@@ -12,10 +12,10 @@ import typer
 
 from ..errors import PerceptsError
 from ._job import JobOptions, run_job
-from ._print import clock, print_json, print_table
+from ._print import format_clock, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..tasks._labelling import Labelled, Labelling
+    from ..tasks._labelling import LabelResult, LabelTask
     from ..types import Record
 
 Judged = Annotated[
@@ -43,7 +43,7 @@ Threshold = Annotated[
 
 
 @contextmanager
-def mistyped() -> Iterator[None]:
+def usage_errors() -> Iterator[None]:
     """An option that the model does not have is told as such."""
     try:
         yield
@@ -53,8 +53,8 @@ def mistyped() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-def answer(
-    task: Labelling,
+def run_labels(
+    task: LabelTask,
     inputs: Sequence[str] | None,
     output: Path | None,
     job: JobOptions,
@@ -64,61 +64,61 @@ def answer(
 ) -> None:
     """Print the labels of one file where no directory is given, else run a job."""
     if output is None and inputs and len(inputs) == 1 and not os.path.isdir(inputs[0]):
-        _print(task.one(inputs[0]), threshold, job)
+        _print_labels(task.run_one(inputs[0]), threshold, job)
     else:
         run_job(task, inputs, output, job, done=done, row="set of labels")
 
 
-def _print(found: Labelled, threshold: float | None, job: JobOptions) -> None:
+def _print_labels(found: LabelResult, threshold: float | None, job: JobOptions) -> None:
     for note in found.notes:
         typer.secho(f"percepts: {note}", err=True, fg=typer.colors.YELLOW)
     if job.as_json:
         print_json(as_json(found, threshold))
     elif job.formats:
-        _as_subtitles(found, threshold, job.chosen)
+        _as_subtitles(found, threshold, job.chosen_formats)
     else:
-        print_table(("score", "label"), _pairs(found.whole), right=("score",))
+        print_table(("score", "label"), _label_pairs(found.overall), right=("score",))
         if found.kind != "image":
             typer.echo()
             head = ("start", "stop", "score", "label")
-            print_table(head, _rows(found, threshold), right=("start", "stop", "score"))
+            print_table(head, _label_rows(found, threshold), right=("start", "stop", "score"))
 
 
-def as_json(found: Labelled, threshold: float | None) -> dict[str, Any]:
+def as_json(found: LabelResult, threshold: float | None) -> dict[str, Any]:
     """The labels of one source as JSON has them."""
     from ..timeline.segments import to_row
 
-    whole = found.whole
+    whole = found.overall
     return {
         "source": whole.source,
         "kind": whole.kind,
         "model": whole.model,
-        "labels": _scored(whole),
-        "records": [{"start": r.start, "stop": r.stop, "labels": _scored(r)} for r in found.records],
+        "labels": _score_pairs(whole),
+        "records": [{"start": r.start, "stop": r.stop, "labels": _score_pairs(r)} for r in found.records],
         "intervals": [] if found.kind == "image" else [to_row(segment) for segment in found.intervals(threshold)],
     }
 
 
-def _as_subtitles(found: Labelled, threshold: float | None, formats: Sequence[str]) -> None:
-    from ..timeline.subtitles import FORMATS, write
+def _as_subtitles(found: LabelResult, threshold: float | None, formats: Sequence[str]) -> None:
+    from ..timeline.subtitles import FORMATS, write_segments
 
     if len(formats) != 1 or formats[0] not in FORMATS:
         raise typer.BadParameter(
             f"of one file, expected one of {', '.join(FORMATS)}; give -o DIR for more", param_hint="--format"
         )
-    typer.echo(write(found.intervals(threshold), formats[0], source=Path(found.whole.source).stem), nl=False)
+    typer.echo(write_segments(found.intervals(threshold), formats[0], source=Path(found.overall.source).stem), nl=False)
 
 
-def _scored(record: Record) -> list[dict[str, Any]]:
+def _score_pairs(record: Record) -> list[dict[str, Any]]:
     return [{"label": label, "score": score} for label, score in zip(record.labels, record.scores, strict=True)]
 
 
-def _pairs(record: Record) -> list[tuple[str, str]]:
+def _label_pairs(record: Record) -> list[tuple[str, str]]:
     return [(f"{score:.3f}", label) for label, score in zip(record.labels, record.scores, strict=True)]
 
 
-def _rows(found: Labelled, threshold: float | None) -> list[tuple[str, ...]]:
+def _label_rows(found: LabelResult, threshold: float | None) -> list[tuple[str, ...]]:
     return [
-        (clock(segment.start), clock(segment.stop), f"{segment.score or 0:.3f}", segment.text)
+        (format_clock(segment.start), format_clock(segment.stop), f"{segment.score or 0:.3f}", segment.text)
         for segment in found.intervals(threshold)
     ]

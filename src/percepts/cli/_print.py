@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 
-def printable(text: str) -> str:
+def escape_text(text: str) -> str:
     r"""The text with everything a terminal would obey, and bytes that are no text, as escapes.
 
     >>> printable("a\x1b[2Jb\n")
@@ -22,7 +22,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """Seconds as h:mm:ss.s.
 
     >>> clock(3725.25)
@@ -33,7 +33,7 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{tenths // 10:02}.{tenths % 10}"
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """Bytes as people say them.
 
     >>> size(18_600_000)
@@ -47,7 +47,7 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def number(count: int, one: str) -> str:
+def format_count(count: int, one: str) -> str:
     """So many of them, of the word for one.
 
     >>> number(1, "vector"), number(2000, "vector"), number(2, "set of labels")
@@ -57,7 +57,7 @@ def number(count: int, one: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}{of}{rest}"
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """How long something takes, as people say it.
 
     >>> span(4.21), span(75), span(7320)
@@ -69,17 +69,17 @@ def span(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def shown_path(uri: str) -> str:
+def shorten_path(uri: str) -> str:
     """The path as seen from here when it lies below here, the whole of it otherwise."""
     here = os.getcwd() + os.sep
-    return printable(uri.removeprefix("file://").removeprefix(here))
+    return escape_text(uri.removeprefix("file://").removeprefix(here))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> list[str]:
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> list[str]:
     """Aligned lines, the head first; columns named in `right` lean right, the last one is not padded."""
     from rich.cells import cell_len
 
-    cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
+    cells = [list(head), *([escape_text(cell) for cell in row] for row in rows)]
     widths = [max(cell_len(row[i]) for row in cells) for i in range(len(head))]
     lines = []
     for row in cells:
@@ -93,7 +93,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """A table on stdout, its head bold on a terminal."""
-    first, *rest = table(head, rows, right=right)
+    first, *rest = format_table(head, rows, right=right)
     typer.secho(first, bold=True)
     for line in rest:
         typer.echo(line)

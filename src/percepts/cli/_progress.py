@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
 
-from ._print import clock, span
+from ._print import format_clock, format_duration
 
 if TYPE_CHECKING:
-    from ..decoders.transcript import Trace
+    from ..decoders.transcript import TranscribeProgress
     from ..jobs.progress import Progress
 
 T = TypeVar("T")
@@ -21,60 +21,68 @@ Mode = Literal["auto", "plain", "json", "none"]
 Callback = Callable[["Progress"], None]
 
 
-def progress(mode: Mode, *, every: float = 5.0) -> AbstractContextManager[Callback | None]:
+def show_job_progress(mode: Mode, *, every: float = 5.0) -> AbstractContextManager[Callback | None]:
     """The callback for `embed(on_progress=…)`, drawn while the context lasts. `every`: seconds between lines."""
     if mode == "auto":
-        return _bar() if sys.stderr.isatty() else _lines(_sentence, sys.stderr, every)
+        return _make_bar() if sys.stderr.isatty() else _print_lines(_describe_progress, sys.stderr, every)
     if mode == "none":
         return nullcontext()
-    return _lines(_sentence, sys.stderr, every) if mode == "plain" else _lines(_json, sys.stderr, every / 5)
+    return (
+        _print_lines(_describe_progress, sys.stderr, every)
+        if mode == "plain"
+        else _print_lines(_progress_json, sys.stderr, every / 5)
+    )
 
 
-def listening(mode: Mode, *, every: float = 5.0) -> AbstractContextManager[Callable[[Trace], None] | None]:
+def show_transcribe_progress(
+    mode: Mode, *, every: float = 5.0
+) -> AbstractContextManager[Callable[[TranscribeProgress], None] | None]:
     """The callback for `transcribe(on_progress=…)`: one recording, whose length nobody knows before its end."""
     if mode == "none" or (mode == "auto" and not sys.stderr.isatty()):
         return nullcontext()
-    return _lines(_heard if mode != "json" else _heard_json, sys.stderr, every if mode == "plain" else every / 5)
+    return _print_lines(
+        _describe_listening if mode != "json" else _listening_json, sys.stderr, every if mode == "plain" else every / 5
+    )
 
 
-def _heard(now: Trace) -> str:
-    return f"{clock(now.heard)} heard" + (f", {now.language}" if now.language else "")
+def _describe_listening(now: TranscribeProgress) -> str:
+    return f"{format_clock(now.heard)} heard" + (f", {now.language}" if now.language else "")
 
 
-def _heard_json(now: Trace) -> str:
+def _listening_json(now: TranscribeProgress) -> str:
     return json.dumps(asdict(now))
 
 
-def _json(now: Progress) -> str:
+def _progress_json(now: Progress) -> str:
     return json.dumps(asdict(now))
 
 
-def _sentence(now: Progress) -> str:
+def _describe_progress(now: Progress) -> str:
     """`412 of 1,000 sources, 3 failed, 52.1 a second, 11.3 s left; decoding 71 %, encoding 20 % of the time`."""
-    handled = _handled(now)
+    handled = _count_handled(now)
     parts = [f"{handled:,} of {now.total:,} sources" if now.total is not None else f"{handled:,} sources"]
     if now.failed:
         parts.append(f"{now.failed:,} failed")
-    parts.append(_rate(now.rate))
+    parts.append(_format_rate(now.rate))
     if now.eta:
-        parts.append(f"{span(now.eta)} left")
-    return f"{', '.join(parts)}; {_shares(now)}"
+        parts.append(f"{format_duration(now.eta)} left")
+    return f"{', '.join(parts)}; {_format_shares(now)}"
 
 
-def _handled(now: Progress) -> int:
+def _count_handled(now: Progress) -> int:
     return now.done + now.failed + now.skipped + now.unchanged
 
 
-def _rate(rate: float) -> str:
+def _format_rate(rate: float) -> str:
     return f"{rate:.1f} a second" if rate >= 1 or rate == 0 else f"{1 / rate:.1f} seconds each"
 
 
-def _shares(now: Progress) -> str:
+def _format_shares(now: Progress) -> str:
     return f"decode {now.decode_share:.0%}, encode {now.encode_share:.0%} of the time"
 
 
 @contextmanager
-def _lines(line: Callable[[T], str], stream: TextIO, every: float) -> Iterator[Callable[[T], None]]:
+def _print_lines(line: Callable[[T], str], stream: TextIO, every: float) -> Iterator[Callable[[T], None]]:
     """One line every `every` seconds, and the last state when the job ends."""
     latest: T | None = None
     printed: T | None = None
@@ -100,7 +108,7 @@ def _lines(line: Callable[[T], str], stream: TextIO, every: float) -> Iterator[C
 
 
 @contextmanager
-def _bar() -> Iterator[Callback]:
+def _make_bar() -> Iterator[Callback]:
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -118,14 +126,14 @@ def _bar() -> Iterator[Callback]:
         task = bar.add_task("", total=None, count="starting", rate="", left="", shares="", failed="")
 
         def update(now: Progress) -> None:
-            handled = _handled(now)
+            handled = _count_handled(now)
             bar.update(
                 task,
                 total=now.total,
                 completed=handled,
                 count=f"{handled:,}/{now.total:,}" if now.total is not None else f"{handled:,}",
-                rate=_rate(now.rate),
-                left=f"{span(now.eta)} left" if now.eta else "",
+                rate=_format_rate(now.rate),
+                left=f"{format_duration(now.eta)} left" if now.eta else "",
                 shares=f"decode {now.decode_share:.0%} encode {now.encode_share:.0%}",
                 failed=f"{now.failed:,} failed" if now.failed else "",
             )

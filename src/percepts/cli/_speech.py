@@ -69,7 +69,7 @@ class SpeechOptions:
         """What finds speech, None for nothing."""
         return None if self.no_vad else self.vad
 
-    def asked(self, *, word_timestamps: bool = False, batch_size: int = 1) -> TranscribeOptions:
+    def make_options(self, *, word_timestamps: bool = False, batch_size: int = 1) -> TranscribeOptions:
         """What is asked of the model; a usage error for what cannot be."""
         from ..decoders.transcript import TEMPERATURES, TranscribeOptions
 
@@ -78,7 +78,7 @@ class SpeechOptions:
                 task=self.task,
                 language=self.language,
                 beam=self.beam_size,
-                temperatures=_numbers(self.temperature) if self.temperature else TEMPERATURES,
+                temperatures=_parse_numbers(self.temperature) if self.temperature else TEMPERATURES,
                 initial_prompt=self.initial_prompt,
                 hotwords=self.hotwords,
                 condition_on_previous_text=self.condition,
@@ -100,7 +100,7 @@ def as_usage() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _parse_numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(map(float, text.split(",")))
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..support.text import read_text
-from ._print import print_table, printable
+from ._print import escape_text, print_table
 
 if TYPE_CHECKING:
     from ..types import Segment
@@ -43,31 +43,31 @@ def align(
         raise typer.BadParameter("give one of --text and --text-file", param_hint="--text")
     if format not in SHAPES:
         raise typer.BadParameter(f"expected one of {', '.join(SHAPES)}, got {format!r}", param_hint="--format")
-    said = _read(text_file) if text_file is not None else text or ""
+    said = _read_text(text_file) if text_file is not None else text or ""
     from ..tasks.align import align as laid
 
     found = laid(file, said, model)
     if format == "words":
-        _print(found)
+        _print_words(found)
         return
-    from ..timeline.segments import Lines
-    from ..timeline.subtitles import write
+    from ..timeline.segments import SubtitleLayout
+    from ..timeline.subtitles import write_segments
 
-    typer.echo(write(found, format, lines=Lines(highlight=highlight), source=file.name), nl=False)  # type: ignore[arg-type]
+    typer.echo(write_segments(found, format, lines=SubtitleLayout(highlight=highlight), source=file.name), nl=False)  # type: ignore[arg-type]
 
 
-def _read(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return read_text(path)
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{path}: expected text in UTF-8: {error}", param_hint="--text-file") from error
 
 
-def _print(found: list[Segment]) -> None:
+def _print_words(found: list[Segment]) -> None:
     """A line a word; a file of many words is read by programs, as is a table."""
     rows = [
         (f"{word.start:.2f}", f"{word.stop:.2f}", "" if word.score is None else f"{word.score:.2f}",
-         printable(word.text.strip()))
+         escape_text(word.text.strip()))
         for segment in found
         for word in segment.words
     ]  # fmt: skip

@@ -10,7 +10,7 @@ import typer
 
 from ..support.text import parse_json, read_text
 from ._job import JobOptions, Output, run_job, with_job_options
-from ._print import clock, print_json, printable
+from ._print import escape_text, format_clock, print_json
 from .caption import Beams, LengthPenalty, Model, NoRepeat, Precision, RepetitionPenalty
 
 if TYPE_CHECKING:
@@ -59,44 +59,46 @@ def ask(
 
     percepts ask sales.csv "total hours?" --model google/tapas-base-finetuned-wtq
     """
-    from ..decoders.generation import Generation
+    from ..decoders.generation import GenerationOptions
     from ..decoders.tables import is_table
     from ..tasks import ask as tasks
 
     if is_table(source):
-        _refuse({"-o": output, "--words": words, "--fps": fps, "--frames": frames}, "tables are answered one at a time")
-        found: Any = _of_table(source, questions, model, columns, rows)
+        _refuse_ignored(
+            {"-o": output, "--words": words, "--fps": fps, "--frames": frames}, "tables are answered one at a time"
+        )
+        found: Any = _ask_table(source, questions, model, columns, rows)
     else:
-        _refuse({"--columns": columns, "--rows": rows}, "these are for tables")
-        options = Generation(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
+        _refuse_ignored({"--columns": columns, "--rows": rows}, "these are for tables")
+        options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
         task = tasks.job(questions, model, options, fps=fps, frames=frames, precision=precision)
         if output is not None:
-            _refuse({"--words": words}, "they are of one page")
+            _refuse_ignored({"--words": words}, "they are of one page")
             run_job(task, [source], output, job, done="asked", row="answer")
             return
-        found = tasks.answers(task, source, words=None if words is None else _words(words))
+        found = tasks.answers(task, source, words=None if words is None else _read_words(words))
     if job.as_json:
         print_json([asdict(answer) for answer in found])
         return
     for answer in found:
-        typer.echo(_line(answer, several=len(questions) > 1))
+        typer.echo(_answer_line(answer, several=len(questions) > 1))
 
 
-def _of_table(source: str, questions: list[str], model: str, columns: str | None, rows: str | None) -> Any:
+def _ask_table(source: str, questions: list[str], model: str, columns: str | None, rows: str | None) -> Any:
     from ..tasks.ask_table import ask_table
 
     names = None if columns is None else [name.strip() for name in columns.split(",")]
-    return ask_table(source, questions, model=model, columns=names, rows=None if rows is None else _range(rows))
+    return ask_table(source, questions, model=model, columns=names, rows=None if rows is None else _parse_range(rows))
 
 
-def _range(text: str) -> range:
+def _parse_range(text: str) -> range:
     first, colon, last = text.partition(":")
     if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
         raise typer.BadParameter(f"expected FROM:TO, such as 0:40, got {text!r}", param_hint="--rows")
     return range(int(first), int(last))
 
 
-def _words(path: Path) -> list[Any]:
+def _read_words(path: Path) -> list[Any]:
     try:
         found = parse_json(read_text(path))
     except ValueError as error:
@@ -106,15 +108,15 @@ def _words(path: Path) -> list[Any]:
     return found
 
 
-def _refuse(options: dict[str, Any], why: str) -> None:
+def _refuse_ignored(options: dict[str, Any], why: str) -> None:
     """Say so for an option that would be ignored."""
     for name, value in options.items():
         if value is not None:
             raise typer.BadParameter(why, param_hint=name)
 
 
-def _line(answer: Answer, *, several: bool) -> str:
-    at = f"{clock(answer.start)}  " if answer.kind == "video" else ""
+def _answer_line(answer: Answer, *, several: bool) -> str:
+    at = f"{format_clock(answer.start)}  " if answer.kind == "video" else ""
     box = f"  [{', '.join(f'{side:g}' for side in answer.box)}]" if answer.box else ""
-    asked = f"{printable(answer.question)}  " if several else ""
-    return f"{at}{asked}{printable(answer.text)}{box}"
+    asked = f"{escape_text(answer.question)}  " if several else ""
+    return f"{at}{asked}{escape_text(answer.text)}{box}"

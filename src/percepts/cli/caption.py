@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from ._job import Inputs, JobOptions, Output, run_job, with_job_options
-from ._print import clock, print_json, printable
+from ._print import escape_text, format_clock, print_json
 
 Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A hub id or a checkpoint's folder.")]
 Precision = Annotated[
@@ -56,10 +56,10 @@ def caption(
 
     percepts caption photo.jpg --model Salesforce/blip-image-captioning-base --prefix "a photo of"
     """
-    from ..decoders.generation import Generation
+    from ..decoders.generation import GenerationOptions
     from ..tasks import caption as tasks
 
-    options = Generation(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
+    options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
     task = tasks.job(model, options, prefix=prefix, prompt=prompt, fps=fps, precision=precision)
     if output is not None or not inputs or len(inputs) > 1:
         run_job(task, inputs, output, job, done="captioned", row="caption")
@@ -71,5 +71,5 @@ def caption(
         )
         return
     for record in found:
-        at = "" if record.kind == "image" else f"{clock(record.start)}  "
-        typer.echo(f"{at}{printable(record.text or '')}")
+        at = "" if record.kind == "image" else f"{format_clock(record.start)}  "
+        typer.echo(f"{at}{escape_text(record.text or '')}")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from ._job import Inputs, JobOptions, Output, with_job_options
-from ._labels import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, answer, mistyped
+from ._labels import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
 
 
 @with_job_options
@@ -54,9 +54,9 @@ def classify(
     """
     from ..tasks.classify import classification
 
-    with mistyped():
+    with usage_errors():
         made = classification(
             model, task=task, top_k=top_k, fps=fps, hop=hop, window=window, tail=tail, frames=frames, exact=exact,
             precision=precision,
         )  # fmt: skip
-    answer(made, inputs, output, job, done="classified", threshold=threshold)
+    run_labels(made, inputs, output, job, done="classified", threshold=threshold)

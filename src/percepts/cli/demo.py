@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..support.outputs import OutputFolder
-from ._job import exit_code, tell_failures
+from ._job import exit_code, print_failures
 from ._outputs import Overwrite
-from ._print import clock, print_json, print_table, span
-from ._progress import Mode, progress
+from ._print import format_clock, format_duration, print_json, print_table
+from ._progress import Mode, show_job_progress
 from .search import as_row
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def demo(
     Fetches about 100 MB of weights the first time. Ends with 1 if an answer is wrong. What else is in the folder stays.
     """
     from . import _contact_sheet
-    from ._demo import run
+    from ._demo import run_demo
 
-    with progress(show) as on_progress:
-        done = run(output, overwrite=overwrite, on_progress=on_progress)
-    sheets = _contact_sheet.write(done, OutputFolder(output, overwrite=overwrite))
+    with show_job_progress(show) as on_progress:
+        done = run_demo(output, overwrite=overwrite, on_progress=on_progress)
+    sheets = _contact_sheet.write_contact_sheet(done, OutputFolder(output, overwrite=overwrite))
     if as_json:
-        print_json(_plain(done))
+        print_json(_demo_json(done))
     else:
-        _tell(done)
+        _print_demo(done)
         typer.echo(f"\nThe same with pictures: {' and '.join(str(path) for path in sheets)}")
     if not done.right:
         typer.secho("percepts: an answer is wrong: see the table", err=True, fg=typer.colors.RED)
@@ -50,7 +50,7 @@ def demo(
         raise typer.Exit(code)
 
 
-def _plain(done: Demo) -> dict[str, Any]:
+def _demo_json(done: Demo) -> dict[str, Any]:
     def answers(found: tuple[Answer, ...]) -> list[dict[str, Any]]:
         return [
             {"asked": answer.title, "right": answer.right, "hits": [as_row(hit) for hit in answer.hits]}
@@ -65,23 +65,23 @@ def _plain(done: Demo) -> dict[str, Any]:
     }
 
 
-def _tell(done: Demo) -> None:
+def _print_demo(done: Demo) -> None:
     report = done.report
-    typer.echo(f"{report.done} sources, {report.rows} vectors, embedded in {span(report.seconds)}\n")
-    tell_failures(report)
+    typer.echo(f"{report.done} sources, {report.rows} vectors, embedded in {format_duration(report.seconds)}\n")
+    print_failures(report)
     from ._demo import name_of
 
     print_table(
         ("words", "", "the nearest picture", "score", "the next", "score"),
         [
-            (a.title, _mark(a), name_of(a.hits[0]), _score(a, 0), name_of(a.hits[1]), _score(a, 1))
+            (a.title, _answer_mark(a), name_of(a.hits[0]), _answer_score(a, 0), name_of(a.hits[1]), _answer_score(a, 1))
             for a in done.pictures
         ],
     )
     typer.echo()
     print_table(
         ("words", "", "moment of the film", "score"),
-        [(a.title, _mark(a), clock(a.hits[0].record.start), _score(a, 0)) for a in done.moments],
+        [(a.title, _answer_mark(a), format_clock(a.hits[0].record.start), _answer_score(a, 0)) for a in done.moments],
     )
     typer.echo()
     print_table(
@@ -89,20 +89,20 @@ def _tell(done: Demo) -> None:
         [
             (
                 a.title,
-                _mark(a),
+                _answer_mark(a),
                 name_of(a.hits[0]),
-                clock(a.hits[0].record.start),
-                clock(a.hits[0].record.stop),
-                _score(a, 0),
+                format_clock(a.hits[0].record.start),
+                format_clock(a.hits[0].record.stop),
+                _answer_score(a, 0),
             )
             for a in done.sounds
         ],
     )
 
 
-def _mark(answer: Answer) -> str:
+def _answer_mark(answer: Answer) -> str:
     return "right" if answer.right else "WRONG"
 
 
-def _score(answer: Answer, place: int) -> str:
+def _answer_score(answer: Answer, place: int) -> str:
     return f"{answer.hits[place].score:.3f}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ._job import JobOptions, Output, run_job, with_job_options
-from ._print import number, print_json, printable, span
+from ._print import escape_text, format_count, format_duration, print_json
 
 if TYPE_CHECKING:
     from ..tasks.diarize import Diarization
@@ -64,7 +64,7 @@ def diarize(
     """
     if min_speakers > max_speakers:
         raise typer.BadParameter(f"at least {min_speakers} and at most {max_speakers}", param_hint="--min-speakers")
-    known = dict(_voice(text) for text in voices or [])
+    known = dict(_parse_voice(text) for text in voices or [])
     if backend != "pyannote" and model:
         raise typer.BadParameter("only --backend pyannote takes a model", param_hint="--model")
     if backend == "pyannote" and known:
@@ -72,9 +72,9 @@ def diarize(
     if online:
         if not inputs or len(inputs) > 1 or output is not None or backend == "pyannote" or known:
             raise typer.BadParameter("takes one file or -, and no -o, --voice or --backend", param_hint="--online")
-        _online(inputs[0], speakers, min_speakers, max_speakers, vad, as_json=job.as_json)
+        _diarize_online(inputs[0], speakers, min_speakers, max_speakers, vad, as_json=job.as_json)
         return
-    format = _one(inputs, job) if output is None else None
+    format = _single_format(inputs, job) if output is None else None
     from ..tasks import diarize as task
     from ..tasks._diarizing import diarizing
 
@@ -83,33 +83,33 @@ def diarize(
             inputs[0], speakers=speakers, min_speakers=min_speakers, max_speakers=max_speakers, voices=known, vad=vad,
             backend=backend, model=model,
         )  # fmt: skip
-        _give(found, format, as_json=job.as_json)
+        _write_result(found, format, as_json=job.as_json)
         return
-    count = task.count_of(speakers, min_speakers, max_speakers)
+    count = task.make_speaker_count(speakers, min_speakers, max_speakers)
     made = diarizing(count, known, vad=vad, backend=backend, model=model)
     run_job(made, inputs, output, job, done="diarized", row="turn")
 
 
-def _online(
+def _diarize_online(
     source: str, speakers: int | None, least: int, most: int, vad: Literal["silero", "energy"], *, as_json: bool
 ) -> None:
     """A line as soon as a turn is certain: RTTM, or JSON."""
-    from ..media.live import piped
+    from ..media.live import stream_pipe
     from ..tasks.diarize import diarize_online
     from ..timeline.segments import to_row
-    from ..timeline.subtitles import write
+    from ..timeline.subtitles import write_segments
 
-    sound = piped(sys.stdin.buffer) if source == "-" else source
+    sound = stream_pipe(sys.stdin.buffer) if source == "-" else source
     name = "stdin" if source == "-" else Path(source).stem
     for turn in diarize_online(sound, speakers=speakers, min_speakers=least, max_speakers=most, vad=vad):
-        print(json.dumps(to_row(turn)) if as_json else write([turn], "rttm", source=name).rstrip(), flush=True)
+        print(json.dumps(to_row(turn)) if as_json else write_segments([turn], "rttm", source=name).rstrip(), flush=True)
 
 
-def _one(inputs: list[str] | None, job: JobOptions) -> Format:
+def _single_format(inputs: list[str] | None, job: JobOptions) -> Format:
     """The format in which the one file can go to stdout."""
     if not inputs:
         raise typer.BadParameter("expected a file", param_hint="FILES")
-    formats = job.chosen if job.formats else ("rttm",)
+    formats = job.chosen_formats if job.formats else ("rttm",)
     unknown = [name for name in formats if name not in SHAPES]
     if unknown:
         raise typer.BadParameter(f"expected some of {', '.join(SHAPES)}, got {unknown[0]!r}", param_hint="--format")
@@ -118,16 +118,16 @@ def _one(inputs: list[str] | None, job: JobOptions) -> Format:
     return next(name for name in SHAPES if name == formats[0])
 
 
-def _voice(text: str) -> tuple[str, Path]:
+def _parse_voice(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not (name.strip() and equals and path):
         raise typer.BadParameter(f"expected NAME=FILE, got {text!r}", param_hint="--voice")
     return name.strip(), Path(path)
 
 
-def _give(found: Diarization, format: Format, *, as_json: bool) -> None:
+def _write_result(found: Diarization, format: Format, *, as_json: bool) -> None:
     from ..timeline.segments import to_row
-    from ..timeline.subtitles import write
+    from ..timeline.subtitles import write_segments
 
     name = Path(found.source).stem
     if as_json:
@@ -135,7 +135,8 @@ def _give(found: Diarization, format: Format, *, as_json: bool) -> None:
         facts = {"source": found.source, "duration": found.duration, "speech": found.speech, "notes": found.notes}
         print_json(facts | {"speakers": sorted(found.speakers), "turns": turns})
     else:
-        typer.echo(write(found.turns, format, source=name), nl=False)
+        typer.echo(write_segments(found.turns, format, source=name), nl=False)
     speakers = len({turn.speaker for turn in found.turns})
-    told = f"{number(speakers, 'speaker')}, {span(found.speech)} of speech in {span(found.duration)}"
-    typer.echo(f"{printable(name)}: {told}", err=True)
+    duration = f"{format_duration(found.speech)} of speech in {format_duration(found.duration)}"
+    told = f"{format_count(speakers, 'speaker')}, {duration}"
+    typer.echo(f"{escape_text(name)}: {told}", err=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ._print import print_json, printable
+from ._print import escape_text, print_json
 
 WIDTHS = (9, 22, 7)
 COLOURS = {"ok": typer.colors.GREEN, "absent": typer.colors.YELLOW, "broken": typer.colors.RED}
@@ -24,15 +24,15 @@ def doctor(
     The default encoders are given a picture and a sound that they must know. Ends with 1 if something is broken that
     the default needs.
     """
-    from ._checks import examine
+    from ._checks import run_checks
 
     broken, found = [], []
-    for check in examine(canary=not quick):
+    for check in run_checks(canary=not quick):
         found.append(check)
         if check.state == "broken" and check.needed:
             broken.append(check.name)
         if not as_json:
-            _tell(check.area, check.name, check.state, check.detail)
+            _print_finding(check.area, check.name, check.state, check.detail)
     if as_json:
         print_json({"ok": not broken, "checks": [check.as_row() for check in found]})
     elif broken:
@@ -43,6 +43,6 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _tell(area: str, name: str, state: str, detail: str) -> None:
+def _print_finding(area: str, name: str, state: str, detail: str) -> None:
     first, second, third = (f"{cell:<{width}}" for cell, width in zip((area, name, state), WIDTHS, strict=True))
-    typer.echo(f"{first} {second} {typer.style(third, fg=COLOURS[state])} {printable(detail)}")
+    typer.echo(f"{first} {second} {typer.style(third, fg=COLOURS[state])} {escape_text(detail)}")

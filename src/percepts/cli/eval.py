@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._print import print_json, print_table, printable
+from ._print import escape_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..timeline.metrics import Errors
+    from ..timeline.metrics import DiarizationErrors
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure a result against what is true.")
 SHOWN = 20  # different changes of words
@@ -40,20 +40,20 @@ def der(
 
     percepts eval der meeting.rttm found.rttm
     """
-    from ..tasks.evaluate import der_of_files
+    from ..tasks.evaluate import evaluate_der
 
     try:
-        found = der_of_files(reference, hypothesis, collar=collar, skip_overlap=skip_overlap)
+        found = evaluate_der(reference, hypothesis, collar=collar, skip_overlap=skip_overlap)
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from error
-    total = _total(found)
+        raise typer.BadParameter(escape_text(str(error))) from error
+    total = _total_errors(found)
     if as_json:
-        rows = {name: _row(errors) for name, errors in found.items()}
-        print_json({"der": _finite(total.rate), "total": _row(total), "recordings": rows})
+        rows = {name: _errors_row(errors) for name, errors in found.items()}
+        print_json({"der": _finite_or_none(total.rate), "total": _errors_row(total), "recordings": rows})
         return
-    lines = [_cells(name, errors) for name, errors in found.items()]
+    lines = [_errors_cells(name, errors) for name, errors in found.items()]
     if len(found) > 1:
-        lines.append(_cells("all", total))
+        lines.append(_errors_cells("all", total))
     print_table(HEAD, lines, right=HEAD[1:])
 
 
@@ -72,15 +72,15 @@ def wer(
 
     percepts eval wer said.txt talk.srt
     """
-    from ..tasks.evaluate_words import wer_of_files
+    from ..tasks.evaluate_words import evaluate_wer
 
     try:
-        found = wer_of_files(reference, hypothesis, exact=exact)
+        found = evaluate_wer(reference, hypothesis, exact=exact)
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from error
+        raise typer.BadParameter(escape_text(str(error))) from error
     if as_json:
         counts = {name: getattr(found, name) for name in ("words", "substitutions", "deletions", "insertions")}
-        print_json({"wer": _finite(found.rate), **counts, "changes": found.changes})
+        print_json({"wer": _finite_or_none(found.rate), **counts, "changes": found.changes})
         return
     rate = f"{found.rate:.2%}" if found.rate < float("inf") else "nothing said"
     cells = (rate, *map(str, (found.substitutions, found.deletions, found.insertions, found.words)))
@@ -88,7 +88,7 @@ def wer(
         ("WER", "substitutions", "deletions", "insertions", "of"), [cells], right=("substitutions", "deletions")
     )
     for (said, written), count in Counter(found.changes).most_common(SHOWN):
-        typer.echo(f"{count:4} x  {printable(said) or '(nothing)'} -> {printable(written) or '(nothing)'}")
+        typer.echo(f"{count:4} x  {escape_text(said) or '(nothing)'} -> {escape_text(written) or '(nothing)'}")
 
 
 @app.command()
@@ -104,12 +104,12 @@ def latency(
 
     percepts eval latency talk.jsonl
     """
-    from ..tasks.evaluate_words import latency_of_files
+    from ..tasks.evaluate_words import evaluate_latency
 
     try:
-        found = latency_of_files(events, reference)
+        found = evaluate_latency(events, reference)
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from error
+        raise typer.BadParameter(escape_text(str(error))) from error
     if as_json:
         print_json({name: value for name, value in asdict(found).items() if name != "rtf"})
         return
@@ -123,22 +123,22 @@ def latency(
     )
 
 
-def _total(found: dict[str, Errors]) -> Errors:
-    from ..timeline.metrics import Errors
+def _total_errors(found: dict[str, DiarizationErrors]) -> DiarizationErrors:
+    from ..timeline.metrics import DiarizationErrors
 
-    return sum(found.values(), Errors(0.0, 0.0, 0.0, 0.0))
-
-
-def _row(errors: Errors) -> dict[str, Any]:
-    return asdict(errors) | {"der": _finite(errors.rate)}
+    return sum(found.values(), DiarizationErrors(0.0, 0.0, 0.0, 0.0))
 
 
-def _finite(rate: float) -> float | None:
+def _errors_row(errors: DiarizationErrors) -> dict[str, Any]:
+    return asdict(errors) | {"der": _finite_or_none(errors.rate)}
+
+
+def _finite_or_none(rate: float) -> float | None:
     """JSON has no infinity."""
     return rate if rate < float("inf") else None
 
 
-def _cells(name: str, errors: Errors) -> tuple[str, ...]:
+def _errors_cells(name: str, errors: DiarizationErrors) -> tuple[str, ...]:
     rate = f"{errors.rate:.2%}" if errors.rate < float("inf") else "no speech"
     parts = (errors.missed, errors.false_alarm, errors.confusion, errors.total)
     return name, rate, *(f"{seconds:.2f} s" for seconds in parts)

@@ -18,8 +18,8 @@ def merge(
     percepts merge vectors/
     """
     from ..jobs.merge import merge as run
-    from ..stores.remote import place_of
+    from ..stores.remote import display_name
 
     counts = run(directory)
     told = ", ".join(f"{counts[name]:,} {name}" for name in ("sources", "error", "rows"))
-    typer.echo(f"{place_of(directory)}: {told.replace('error', 'failed')}")
+    typer.echo(f"{display_name(directory)}: {told.replace('error', 'failed')}")

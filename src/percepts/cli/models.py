@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UnknownModel
-from ._print import print_json, print_table, size
+from ._print import format_size, print_json, print_table
 
 HEAD = ("name", "kind", "dim", "rate", "window", "licence", "download", "weights", "what it is")
 
@@ -35,56 +35,56 @@ def models(
     percepts models openai/whisper-base --bench
     """
     from .. import encoders
-    from ..encoders._describe import describe, facts
+    from ..encoders._describe import collect_facts, describe_model
 
-    bare = [name for name in names or () if fetch and name in _weights_alone()]
-    listed = names or (encoders.hub_names() if hub else encoders.names())
+    bare = [name for name in names or () if fetch and name in _standalone_weights()]
+    listed = names or (encoders.list_hub_models() if hub else encoders.list_models())
     rows, others = [], []
     for name in listed:
         try:
-            rows += [encoders.spec(name)] if name not in bare else []
+            rows += [encoders.model_spec(name)] if name not in bare else []
         except UnknownModel:
-            others.append(describe(name))  # a checkpoint that is no encoder, or the error again
+            others.append(describe_model(name))  # a checkpoint that is no encoder, or the error again
     if fetch:
-        _fetch(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
-    described = [describe(row) if names else facts(row) for row in rows]
+        _fetch_weights(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
+    described = [describe_model(row) if names else collect_facts(row) for row in rows]
     if bench:
-        from ..tasks.speed import speed
+        from ..tasks.speed import measure_speed
 
         for one, row in zip(described, rows, strict=True):
             if names or one["present"]:  # none is fetched that was not asked for
-                one |= speed(row)
+                one |= measure_speed(row)
     if as_json:
         print_json([*described, *others])
         return
     if described:
-        print_table(HEAD, [_cells(row) for row in described], right=("dim", "rate", "window", "download"))
+        print_table(HEAD, [_model_cells(row) for row in described], right=("dim", "rate", "window", "download"))
     if described or others:
         for known in [*described, *others] if bench or names else ():
-            if details := _details(known):
+            if details := _model_details(known):
                 typer.echo(f"{known['name']}: {details}")
         if hub:
-            typer.echo(f"families: {', '.join(encoders.families())}")
+            typer.echo(f"families: {', '.join(encoders.list_families())}")
 
 
-def _weights_alone() -> set[str]:
+def _standalone_weights() -> set[str]:
     """Weights that no encoder goes by the name of, such as the speech detector's."""
     from .. import encoders
-    from ..encoders._wheel_table import WEIGHTS
+    from ..encoders._wheel_table import WHEELS
 
-    return set(WEIGHTS) - set(encoders.names())
+    return set(WHEELS) - set(encoders.list_models())
 
 
-def _rate(row: dict[str, Any]) -> str:
+def _format_rate(row: dict[str, Any]) -> str:
     if row["kind"] == "video":
         return f"{row['rate']:.4g} fps"
     return f"{row['rate'] / 1000:g} kHz" if row["rate"] else ""
 
 
-def _details(row: dict[str, Any]) -> str:
+def _model_details(row: dict[str, Any]) -> str:
     parts = []
     if "parameters" in row:
-        count = f"{row['parameters'] / 1e6:,.1f} M parameters, {size(row['memory'])} at float32"
+        count = f"{row['parameters'] / 1e6:,.1f} M parameters, {format_size(row['memory'])} at float32"
         parts.append(f"{row['family']}, {count}" if "family" in row else count)
     if row.get("outputs"):
         labels = f" ({row['labels']:,})" if row["labels"] else ""
@@ -95,29 +95,29 @@ def _details(row: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _model_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"],
         row["kind"],
         str(row["dim"]),
-        _rate(row),
+        _format_rate(row),
         f"{row['window']:.4g} s" if row["window"] else "",
         row["license"],
-        size(row["download"]) if row["download"] else "",
+        format_size(row["download"]) if row["download"] else "",
         ("here" if row["present"] else "not here") if row["weights"] else "needs none",
         row["summary"],
     )
 
 
-def _fetch(names: dict[str, None]) -> None:
+def _fetch_weights(names: dict[str, None]) -> None:
     from ..encoders import _weights
 
-    with _download() as on_progress:
-        _weights.fetch(names, on_progress=on_progress)
+    with _show_downloads() as on_progress:
+        _weights.fetch_weights(names, on_progress=on_progress)
 
 
 @contextmanager
-def _download() -> Iterator[Callable[[str, int, int], None] | None]:
+def _show_downloads() -> Iterator[Callable[[str, int, int], None] | None]:
     """A bar a download on a terminal; elsewhere nothing, the log says what is fetched."""
     if not sys.stderr.isatty():
         yield None

@@ -10,7 +10,7 @@ import typer
 
 from ..support.outputs import check_output_file, check_output_files, output_file
 from ._outputs import Overwrite as Replace
-from ._print import print_json, print_table, printable
+from ._print import escape_text, print_json, print_table
 
 if TYPE_CHECKING:
     from ..interop.openl3.models import EmbeddingModel
@@ -64,7 +64,7 @@ NormalizeBy = Annotated[Normalization, typer.Option(help="openl3 for its numbers
 OneHop = Annotated[float | None, typer.Option("--hop", help="Seconds between vectors of sound and of pictures alike.")]
 
 
-def _command(modality: str, summary: str) -> Callable[..., None]:
+def _make_command(modality: str, summary: str) -> Callable[..., None]:
     """openl3 takes all its flags with every modality; so do the three commands."""
 
     def command(
@@ -90,7 +90,7 @@ def _command(modality: str, summary: str) -> Callable[..., None]:
         normalization: NormalizeBy = "openl3",
         hop: OneHop = None,
     ) -> None:
-        _run(modality, locals())
+        _run_modality(modality, locals())
 
     command.__name__ = modality
     command.__doc__ = summary
@@ -102,11 +102,11 @@ for _name, _summary in {
     "image": "Pictures to NAME.npz: embedding.",
     "video": "Films to NAME_audio.npz and NAME_image.npz.",
 }.items():
-    app.command(_name)(_command(_name, _summary))
+    app.command(_name)(_make_command(_name, _summary))
 
 
-def _run(modality: str, given: dict[str, Any]) -> None:
-    files = _files(given["inputs"])
+def _run_modality(modality: str, given: dict[str, Any]) -> None:
+    files = _expand_files(given["inputs"])
     if not files:
         typer.echo(f"openl3: No files found in {' '.join(map(str, given['inputs']))}. Aborting.", err=True)
         raise typer.Exit(NOTHING)
@@ -126,7 +126,7 @@ def _run(modality: str, given: dict[str, Any]) -> None:
     })  # fmt: skip
 
 
-def _files(inputs: list[Path]) -> list[str]:
+def _expand_files(inputs: list[Path]) -> list[str]:
     """The files named, and those of the folders named, by name."""
     found: list[str] = []
     for item in inputs:
@@ -157,7 +157,7 @@ def _image_model(given: dict[str, Any]) -> EmbeddingModel:
     )  # fmt: skip
 
 
-def _audio(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
+def _process_audio(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
     from ..interop import openl3
 
     openl3.process_audio_file(
@@ -169,7 +169,7 @@ def _audio(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> No
     )  # fmt: skip
 
 
-def _image(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
+def _process_images(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
     from ..interop import openl3
 
     openl3.process_image_file(
@@ -178,7 +178,7 @@ def _image(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> No
     )  # fmt: skip
 
 
-def _video(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
+def _process_videos(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> None:
     from ..interop import openl3
 
     openl3.process_video_file(
@@ -193,9 +193,9 @@ def _video(files: list[str], given: dict[str, Any], where: dict[str, Any]) -> No
 
 
 _PROCESS: dict[str, Callable[[list[str], dict[str, Any], dict[str, Any]], None]] = {
-    "audio": _audio,
-    "image": _image,
-    "video": _video,
+    "audio": _process_audio,
+    "image": _process_images,
+    "video": _process_videos,
 }
 
 
@@ -211,19 +211,21 @@ def convert(
     """
     from ..encoders import _openl3_weights
 
-    outs = [(output_dir or file.parent) / f"{_stem(file)}.safetensors" for file in files]
+    outs = [(output_dir or file.parent) / f"{_weights_stem(file)}.safetensors" for file in files]
     try:
         check_output_files(outs, inputs=files, overwrite=overwrite)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="FILES") from error
     for file, out in zip(files, outs, strict=True):
-        weights = _openl3_weights.read(file, _openl3_weights.modality_of(file))
+        weights = _openl3_weights.read_weights(file, _openl3_weights.find_modality(file))
         with output_file(out, inputs=files, overwrite=overwrite) as target:
             target.write(_openl3_weights.to_safetensors(weights))
-        typer.echo(f"{printable(str(out))}: {weights.modality}, sha256 of its arrays {_openl3_weights.digest(weights)}")
+        typer.echo(
+            f"{escape_text(str(out))}: {weights.modality}, sha256 of its arrays {_openl3_weights.digest(weights)}"
+        )
 
 
-def _stem(file: Path) -> str:
+def _weights_stem(file: Path) -> str:
     """The name without version and ending, as the weights are looked for."""
     name = file.name.removesuffix(".gz").removesuffix(".h5").removesuffix(".safetensors")
     return name.removesuffix("-v0_4_0").removesuffix("-v0_2_0")
@@ -270,7 +272,7 @@ def export(
     made = write(model, output, overwrite=overwrite)
     shape = " x ".join(map(str, made.shape))
     typer.echo(
-        f"{printable(str(output))}: {made.input} {shape} to embedding batch x {size}; "
+        f"{escape_text(str(output))}: {made.input} {shape} to embedding batch x {size}; "
         f"largest difference from ours on noise {made.error:.1e}"
     )
 
@@ -297,13 +299,14 @@ def verify(
     from ..interop.openl3 import verify as held
 
     folder = data or Path.cwd()
-    lacking = held.needed(folder, weights)
-    rows = list(held.verify(folder, weights))
+    lacking = held.find_missing(folder, weights)
+    rows = list(held.verify_references(folder, weights))
     if as_json:
         print_json([asdict(row) | {"ok": row.ok} for row in rows])
     else:
         print_table(
-            ("file", "what", "windows", "cosine min", "mean", "largest difference", ""), [_cells(r) for r in rows]
+            ("file", "what", "windows", "cosine min", "mean", "largest difference", ""),
+            [_reference_cells(r) for r in rows],
         )
     for name in lacking:
         typer.echo(f"not here: {name}", err=True)
@@ -317,7 +320,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _cells(row: Any) -> tuple[str, ...]:
+def _reference_cells(row: Any) -> tuple[str, ...]:
     if row.why:
         return (row.name, row.what, "", "", "", "", row.why)
     figures = (f"{row.cosine_min:.6f}", f"{row.cosine_mean:.6f}", f"{row.difference:.2g}")

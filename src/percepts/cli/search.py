@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ._print import clock, print_json, print_table, shown_path
+from ._print import format_clock, print_json, print_table, shorten_path
 
 if TYPE_CHECKING:
     from ..tasks.search import Hit
@@ -48,7 +48,7 @@ def search(
 
     percepts search vectors/ captions/ "a cup of coffee"
     """
-    directories, query = _told(arguments, image is not None or sound is not None)
+    directories, query = _split_arguments(arguments, image is not None or sound is not None)
     if sum(asked is not None for asked in (query, image, sound)) != 1:
         raise typer.BadParameter("give one of: words, --image FILE, --sound FILE", param_hint="WORDS")
     from ..tasks.search import search as run
@@ -68,9 +68,9 @@ def search(
     if as_json:
         print_json({"model": hits.model, "recall": hits.recall, "hits": [as_row(hit) for hit in hits]})
     elif hits:
-        told = any(match.by != "vector" for hit in hits for match in hit.matched)
+        told = any(match.by != "vector" for hit in hits for match in hit.matches)
         head = ("score", "source", "time", *(("matched",) if told else ()))
-        rows = [(f"{hit.score:.3f}", *_where(hit), *((_why(hit),) if told else ())) for hit in hits]
+        rows = [(f"{hit.score:.3f}", *_describe_place(hit), *((_describe_match(hit),) if told else ())) for hit in hits]
         print_table(head, rows, right=("score",))
     else:
         typer.echo(f"nothing found: nothing of {hits.model} fits, or passes the filters", err=True)
@@ -90,25 +90,25 @@ def as_row(hit: Hit) -> dict[str, Any]:
         "model": record.model,
         "labels": list(record.labels),
         "text": record.text,
-        "matched": [asdict(match) for match in hit.matched],
+        "matched": [asdict(match) for match in hit.matches],
     }
 
 
-def _told(arguments: list[str], media: bool) -> tuple[list[str], str | None]:
+def _split_arguments(arguments: list[str], media: bool) -> tuple[list[str], str | None]:
     """The directories, and the words after them unless a picture or a sound is asked with and they are a directory."""
     if len(arguments) == 1 or (media and os.path.isdir(arguments[-1])):
         return arguments, None
     return arguments[:-1], arguments[-1]
 
 
-def _why(hit: Hit) -> str:
+def _describe_match(hit: Hit) -> str:
     """By what it was found, the words asked for, and what is said there."""
-    reasons = [match.by if match.by == "vector" else f"{match.by} ({', '.join(match.words)})" for match in hit.matched]
+    reasons = [match.by if match.by == "vector" else f"{match.by} ({', '.join(match.words)})" for match in hit.matches]
     text = " ".join((hit.record.text or "").split())
     return "; ".join([*reasons, *([text if len(text) <= 80 else f"{text[:79]}…"] if text else [])])
 
 
-def _where(hit: Hit) -> tuple[str, str]:
+def _describe_place(hit: Hit) -> tuple[str, str]:
     record = hit.record
-    at = next((match.at for match in hit.matched if match.at is not None), record.start)
-    return shown_path(record.source), "" if record.kind == "image" else clock(at)
+    at = next((match.at for match in hit.matches if match.at is not None), record.start)
+    return shorten_path(record.source), "" if record.kind == "image" else format_clock(at)

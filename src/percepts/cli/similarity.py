@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ._outputs import Overwrite
-from ._print import print_json, print_table, shown_path
-from .zero_shot import Texts, lines
+from ._print import print_json, print_table, shorten_path
+from .zero_shot import Texts, read_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,9 +54,9 @@ def similarity(
     """
     from ..tasks.similarity import similarity as compare
 
-    columns = [*(text or ()), *lines(texts)]
+    columns = [*(text or ()), *read_lines(texts)]
     asked = None if texts is None and text is None else columns
-    rows, others = _files(inputs, model), _files(to, model) if to else None
+    rows, others = _expand_files(inputs, model), _expand_files(to, model) if to else None
     if output is not None:
         output = _heatmap_path(output, [*rows, *(others or ()), *([texts] if texts else ())], overwrite)
     found = compare(rows, asked, to=others, model=model, templates=templates or ())
@@ -70,37 +70,37 @@ def similarity(
     if as_json:
         print_json({"model": found.model, "rows": found.rows, "columns": found.columns, "values": values.tolist()})
     else:
-        _print(found, values)
+        _print_matrix(found, values)
     if output is not None:
         typer.echo(f"drawn: {output}", err=True)
 
 
 def _heatmap_path(output: Path, inputs: list[str | bytes | Path], overwrite: bool) -> Path:
-    from ..tasks._heatmap import check_target
+    from ..tasks._heatmap import check_heatmap_file
 
     try:
-        return check_target(output, inputs, overwrite)[0]
+        return check_heatmap_file(output, inputs, overwrite)[0]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--output") from error
 
 
-def _print(found: Similarity, values: np.ndarray) -> None:
+def _print_matrix(found: Similarity, values: np.ndarray) -> None:
     """A row a source, a column a text; the names of columns that are files without their folders."""
     heads = found.columns if found.others is None else [Path(name).name for name in found.columns]
     unique = [f"{head}" if list(heads).count(head) == 1 else f"{head} ({n})" for n, head in enumerate(heads, 1)]
     rows = [
-        (shown_path(name), *(f"{value:.3f}" for value in row)) for name, row in zip(found.rows, values, strict=True)
+        (shorten_path(name), *(f"{value:.3f}" for value in row)) for name, row in zip(found.rows, values, strict=True)
     ]
     print_table(("", *unique), rows, right=unique)
 
 
-def _files(inputs: list[str], model: str) -> list[str | bytes | Path]:
+def _expand_files(inputs: list[str], model: str) -> list[str | bytes | Path]:
     """Folders as the files in them that the model takes, in order, as a job walks them."""
-    from ..jobs.plan import check_inputs, sources
-    from ..tasks.similarity import usable
+    from ..jobs.plan import check_inputs, find_sources
+    from ..tasks.similarity import filter_supported
 
     found: list[str | bytes | Path] = []
     for item in check_inputs(inputs):
-        listed = sources([item], leave_out=Path(os.devnull))
-        found += usable(listed, model) if os.path.isdir(item) else [item]
+        listed = find_sources([item], leave_out=Path(os.devnull))
+        found += filter_supported(listed, model) if os.path.isdir(item) else [item]
     return found

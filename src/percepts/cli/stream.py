@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ._job import INTERRUPTED, with_job_options
-from ._print import printable
+from ._print import escape_text
 from ._speech import SpeechOptions, as_usage
 
 if TYPE_CHECKING:
     from ..decoders.events import Event
-    from ..decoders.online import Patience
+    from ..decoders.online import StreamingConfig
     from ..types import Clip
 
 Chunk = Annotated[
@@ -65,21 +65,21 @@ def stream(
     from ..tasks.stream import stream as task
 
     live = source in ("-", "microphone")
-    show = _lines if as_json or not sys.stdout.isatty() else _Screen().show
+    show = _event_lines if as_json or not sys.stdout.isatty() else _LiveScreen().show
     with as_usage(), stop_on_signals() as stop:
         events = task(
-            _live(source, rate, device) if live else source,
+            _open_live(source, rate, device) if live else source,
             speech.model,
             engine=speech.engine,
-            options=speech.asked(),
-            patience=_patience(chunk, passes, by),
+            options=speech.make_options(),
+            patience=_streaming_config(chunk, passes, by),
             vad=speech.detector,
             live=live,
             stop=stop,
         )
         for event in events:
             show(event)
-        if show is not _lines:
+        if show is not _event_lines:
             typer.echo()
     if stop.is_set() and not live:  # of what is live, this is the usual end
         raise typer.Exit(INTERRUPTED)
@@ -113,13 +113,13 @@ def replay(
             source,
             speech.model,
             engine=speech.engine,
-            options=speech.asked(),
-            patience=_patience(chunk, passes, by),
+            options=speech.make_options(),
+            patience=_streaming_config(chunk, passes, by),
             vad=speech.detector,
             clock=clock,
         )
     for event in found.events:
-        _lines(event)
+        _event_lines(event)
     figures = asdict(found.latency)
     for name in ("aware", "unaware"):
         late = ", ".join(f"{point} {seconds:.2f} s" for point, seconds in figures[name].items())
@@ -128,26 +128,26 @@ def replay(
     typer.echo(f"{told}, longest stall {figures['stall']:.2f} s, RTF {figures['rtf']:.3f}", err=True)
 
 
-def _patience(chunk: float, passes: int, by: Literal["segment", "sentence"]) -> Patience:
-    from ..decoders.online import Patience
+def _streaming_config(chunk: float, passes: int, by: Literal["segment", "sentence"]) -> StreamingConfig:
+    from ..decoders.online import StreamingConfig
 
-    return Patience(chunk=chunk, passes=passes, by=by)
+    return StreamingConfig(chunk_s=chunk, passes=passes, trim_on=by)
 
 
-def _live(source: str, rate: int, device: str | None) -> Iterator[Clip]:
-    from ..media.live import microphone, piped
+def _open_live(source: str, rate: int, device: str | None) -> Iterator[Clip]:
+    from ..media.live import stream_microphone, stream_pipe
 
     if source == "-":
         # Without a buffer: a thread that waits in one would hold its lock when the program wants to end.
-        return piped(open(sys.stdin.fileno(), "rb", buffering=0, closefd=False), rate=rate)
-    return microphone(int(device) if device and device.isdigit() else device)
+        return stream_pipe(open(sys.stdin.fileno(), "rb", buffering=0, closefd=False), rate=rate)
+    return stream_microphone(int(device) if device and device.isdigit() else device)
 
 
-def _lines(event: Event) -> None:
+def _event_lines(event: Event) -> None:
     print(json.dumps(event.row()), flush=True)
 
 
-class _Screen:
+class _LiveScreen:
     """A terminal: rows of committed words, and after them, in grey and redrawn, those that may change."""
 
     def __init__(self, columns: int | None = None) -> None:
@@ -156,7 +156,7 @@ class _Screen:
 
     def show(self, event: Event) -> None:
         """Put an event on the screen."""
-        words = [printable(word.text.strip()) for word in event.words]
+        words = [escape_text(word.text.strip()) for word in event.words]
         grey = ""
         if event.type == "committed":
             for word in words:

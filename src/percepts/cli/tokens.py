@@ -9,7 +9,7 @@ import typer
 
 from ..support.outputs import check_output_file
 from ._outputs import Overwrite
-from ._print import print_json, printable
+from ._print import escape_text, print_json
 
 
 def tokens(
@@ -56,4 +56,4 @@ def tokens(
         print_json({"model": found.model, "output": str(output), **facts})
     else:
         sizes = " x ".join(map(str, found.data.shape))
-        typer.echo(printable(f"{sizes} {found.data.dtype} of {found.model} (windows of {grid}) in {output}"))
+        typer.echo(escape_text(f"{sizes} {found.data.dtype} of {found.model} (windows of {grid}) in {output}"))

@@ -13,12 +13,12 @@ import typer
 from ..errors import PerceptsError
 from ._job import INTERRUPTED
 from ._outputs import Overwrite
-from ._print import print_table, printable, span
-from ._progress import Mode, progress
-from ._training import steps as training_steps
+from ._print import escape_text, format_duration, print_table
+from ._progress import Mode, show_job_progress
+from ._training import show_training_progress as training_steps
 
 if TYPE_CHECKING:
-    from ..training.loop import Fitted
+    from ..training.loop import FitResult
     from ..training.metrics import Metrics
 
 BeginAnew = Annotated[
@@ -64,9 +64,9 @@ def head(
     from ..training.heads import train_head
 
     def told(name: str, found: Metrics) -> None:
-        typer.echo(printable(f"{name}: {found.accuracy:.1%} of {found.count:,}"), err=True)
+        typer.echo(escape_text(f"{name}: {found.accuracy:.1%} of {found.count:,}"), err=True)
 
-    with _told_wrong():
+    with _training_errors():
         done = train_head(
             directory, labels, output, model=model, kind=kind, task=task, groups=groups, split=split, folds=folds,
             strength=strength, seed=seed, overwrite=overwrite, on_fold=told,
@@ -75,20 +75,20 @@ def head(
         typer.echo((output / "metrics.json").read_text("utf-8"), nl=False)
         return
     head_row = ("held out", "sources", "accuracy", "F1", "mAP")
-    rows = [_row(name, found) for name, found in done.folds]
+    rows = [_fold_row(name, found) for name, found in done.folds]
     if len(rows) > 1:
-        rows.append(_row("all together", done.whole))
+        rows.append(_fold_row("all together", done.overall))
     print_table(head_row, rows, right=head_row[1:])
     if len(done.folds) > 1:
         typer.echo(f"mean over {len(done.folds)} folds: {done.mean_accuracy:.1%}")
     typer.echo(
-        printable(
+        escape_text(
             f"{len(done.labels)} labels, fitted to {done.sources:,} sources ({done.windows:,} windows), in {output}"
         )
     )
 
 
-def _row(name: str, found: Metrics) -> tuple[str, ...]:
+def _fold_row(name: str, found: Metrics) -> tuple[str, ...]:
     return (name, f"{found.count:,}", f"{found.accuracy:.1%}", f"{found.f1:.3f}", f"{found.mean_average_precision:.3f}")
 
 
@@ -144,15 +144,15 @@ def adapter(
     from ..training.adapter import train_adapter
     from ..training.plan import Plan
 
-    with _told_wrong(), progress(show) as on_progress, training_steps(show) as on_step:
+    with _training_errors(), show_job_progress(show) as on_progress, training_steps(show) as on_step:
         plan = Plan(steps=steps, epochs=epochs, batch_size=batch_size, lr=lr, warmup=warmup, every=every,
                     patience=patience, seed=seed)  # fmt: skip
         _, done = train_adapter(
-            table, output, encoder=encoder, lm=lm, prompt=prompt, kind=kind, settings=_settings(settings or ()),
+            table, output, encoder=encoder, lm=lm, prompt=prompt, kind=kind, settings=_parse_settings(settings or ()),
             objective=loss, plan=plan, held_out=held_out, fps=fps, hop=hop, workers=workers, overwrite=overwrite,
             on_step=on_step, on_progress=on_progress,
         )  # fmt: skip
-    _tell(done, output)
+    _print_result(done, output)
 
 
 @app.command()
@@ -198,7 +198,7 @@ def ast(
 
     percepts train ast labels.csv --base small --recipe plain --lr 0.001 --split split -o digits/
     """
-    from ..training._peers import peers
+    from ..training._peers import find_processes
     from ..training._start import SmallAst
     from ..training.ast import train_ast
     from ..training.recipes import RECIPES
@@ -211,7 +211,7 @@ def ast(
         "patience": patience,
         "seed": seed,
     }
-    with _told_wrong(), training_steps(show) as on_step:
+    with _training_errors(), training_steps(show) as on_step:
         if recipe not in RECIPES:
             raise ValueError(f"expected --recipe of {', '.join(RECIPES)}, got {recipe!r}")
         chosen = RECIPES[recipe]
@@ -221,17 +221,17 @@ def ast(
             table, output, base=SmallAst() if base == "small" else base, recipe=replace(chosen, **changes), plan=plan,
             split=split, held_out=held_out, lora=lora, norm=norm, overwrite=overwrite, on_step=on_step,
         )  # fmt: skip
-    if not peers().first:
+    if not find_processes().first:
         return
     if done.stats and done.stats.frames:
         typer.echo(f"log filter banks: mean {done.stats.mean:.4f}, deviation {done.stats.std:.4f}")
     if done.before is not None:
         typer.echo(f"{done.metric} on held-out sources: {done.before:.3f} before training, {done.after:.3f} after")
-    _tell(done.fitted, output)
+    _print_result(done.fitted, output)
 
 
 @contextmanager
-def _told_wrong() -> Iterator[None]:
+def _training_errors() -> Iterator[None]:
     """A ValueError is a command typed wrongly; those of media are not. Ctrl-C leaves what there is, and says so."""
     try:
         yield
@@ -244,7 +244,7 @@ def _told_wrong() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-def _settings(words: Sequence[str]) -> dict[str, Any]:
+def _parse_settings(words: Sequence[str]) -> dict[str, Any]:
     """`k=5 project=swiglu norm=false` as values."""
     found: dict[str, Any] = {}
     for word in words:
@@ -256,7 +256,7 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _tell(done: Fitted, output: Path) -> None:
+def _print_result(done: FitResult, output: Path) -> None:
     told = [f"{done.steps:,} steps", f"loss {done.loss:.4g}"]
     if done.best is not None:
         told.append(f"best on what was held out {done.best:.3f}, after step {done.best_step:,}")
@@ -264,4 +264,4 @@ def _tell(done: Fitted, output: Path) -> None:
         told.append(f"gone on from step {done.resumed_from:,}")
     if done.stopped:
         told.append("stopped early")
-    typer.echo(printable(f"{', '.join(told)} ({span(done.seconds)}), in {output}"))
+    typer.echo(escape_text(f"{', '.join(told)} ({format_duration(done.seconds)}), in {output}"))

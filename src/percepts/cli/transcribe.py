@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._job import JobOptions, Output, run_job, with_job_options
-from ._print import print_json, printable, span
-from ._progress import listening
+from ._print import escape_text, format_duration, print_json
+from ._progress import show_transcribe_progress
 from ._speech import SpeechOptions, as_usage
 
 if TYPE_CHECKING:
     from ..decoders.transcript import Transcript
-    from ..timeline.segments import Lines
+    from ..timeline.segments import SubtitleLayout
     from ..timeline.subtitles import Format
 
 
@@ -62,14 +62,14 @@ def transcribe(
     if (speakers or min_speakers > 1 or max_speakers < 20) and not diarize:
         raise typer.BadParameter("a number of speakers needs --diarize", param_hint="--speakers")
     from ..tasks.transcribe import transcribing
-    from ..timeline.segments import Lines
+    from ..timeline.segments import SubtitleLayout
 
     if output is None:
-        file, format = _one(inputs, job)
+        file, format = _single_file(inputs, job)
     task = transcribing(
         speech.model,
         engine=speech.engine,
-        options=speech.asked(word_timestamps=word_timestamps or highlight_words, batch_size=batch_size),
+        options=speech.make_options(word_timestamps=word_timestamps or highlight_words, batch_size=batch_size),
         vad=speech.detector,
         diarize=diarize,
         speakers=speakers,
@@ -77,22 +77,22 @@ def transcribe(
         max_speakers=max_speakers,
     )
     asked = max_line_width or max_line_count or highlight_words
-    lines = Lines(max_line_width, max_line_count, highlight_words) if asked else None
+    lines = SubtitleLayout(max_line_width, max_line_count, highlight_words) if asked else None
     if output is not None:
         run_job(task, inputs, output, job, done="transcribed", row="segment", lines=lines)
         return
-    with as_usage(), listening(job.show) as on_progress:
+    with as_usage(), show_transcribe_progress(job.show) as on_progress:
         found = task.transcript(file, on_progress)
-    _give(found, format, lines, as_json=job.as_json)
+    _write_result(found, format, lines, as_json=job.as_json)
 
 
-def _one(inputs: list[str] | None, job: JobOptions) -> tuple[str, Format]:
+def _single_file(inputs: list[str] | None, job: JobOptions) -> tuple[str, Format]:
     """The one file and the one format that can go to stdout."""
     from ..timeline.subtitles import FORMATS
 
     if not inputs:
         raise typer.BadParameter("expected a file", param_hint="FILES")
-    formats = job.chosen if job.formats else ("txt",)
+    formats = job.chosen_formats if job.formats else ("txt",)
     if len(inputs) > 1 or len(formats) > 1 or Path(inputs[0]).is_dir():
         raise typer.BadParameter("more than one file to write: give -o DIR", param_hint="--output")
     for name in FORMATS:
@@ -101,15 +101,15 @@ def _one(inputs: list[str] | None, job: JobOptions) -> tuple[str, Format]:
     raise typer.BadParameter(f"expected one of {', '.join(FORMATS)}, got {formats[0]!r}", param_hint="--format")
 
 
-def _give(found: Transcript, format: Format, lines: Lines | None, *, as_json: bool) -> None:
+def _write_result(found: Transcript, format: Format, lines: SubtitleLayout | None, *, as_json: bool) -> None:
     from ..timeline.segments import to_row
-    from ..timeline.subtitles import ANY, write
+    from ..timeline.subtitles import ANY, write_segments
 
     if as_json:
         print_json(asdict(found) | {"segments": [to_row(segment) for segment in found.segments]})
     else:
         source = found.source if format == "json" else Path(found.source).stem
-        typer.echo(write(found.segments, format, lines=lines or ANY, source=source), nl=False)
+        typer.echo(write_segments(found.segments, format, lines=lines or ANY, source=source), nl=False)
     told = "nobody speaks" if not found.segments else f"{len(found.segments)} segments"
     language = f" in {found.language}" if found.language else ""
-    typer.echo(f"{printable(found.source)}: {told}{language}, {span(found.duration)} heard", err=True)
+    typer.echo(f"{escape_text(found.source)}: {told}{language}, {format_duration(found.duration)} heard", err=True)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._print import number, print_json, printable
+from ._print import escape_text, format_count, print_json
 
 if TYPE_CHECKING:
-    from ..jobs.verify import Verdict
+    from ..jobs.verify import VerifyReport
 
 SHOWN = 20
 """Sources that are told of by name."""
@@ -33,37 +33,37 @@ def verify(
 
     percepts verify vectors/ --repair
     """
-    from ..stores.remote import place_of
+    from ..stores.remote import display_name
 
-    verdict = _mended(directory, workers) if mend else _found(directory)
+    verdict = _repair_directory(directory, workers) if mend else _print_verdict(directory)
     counts = dict(verdict.counts)
     if as_json:
         print_json({"ok": verdict.ok, "problems": list(verdict.problems), "counts": counts})
     else:
         for problem in verdict.problems:
-            typer.secho(printable(problem), fg=typer.colors.RED)
+            typer.secho(escape_text(problem), fg=typer.colors.RED)
         held = ", ".join(f"{count:,} {name}" for name, count in counts.items() if isinstance(count, int))
-        state = "whole" if verdict.ok else number(len(verdict.problems), "problem")
-        typer.echo(f"{place_of(directory)}: {state} ({held})")
+        state = "whole" if verdict.ok else format_count(len(verdict.problems), "problem")
+        typer.echo(f"{display_name(directory)}: {state} ({held})")
         typer.echo("not looked at: index/ and other formats, which are copies that can be made again")
     if not verdict.ok:
         raise typer.Exit(1)
 
 
-def _found(directory: Path) -> Verdict:
+def _print_verdict(directory: Path) -> VerifyReport:
     from ..jobs.verify import verify as run
 
     return run(directory)
 
 
-def _mended(directory: Path, workers: int | None) -> Verdict:
+def _repair_directory(directory: Path, workers: int | None) -> VerifyReport:
     from ..jobs.repair import repair
 
     done = repair(directory, workers=workers)
     for file in done.files:
-        typer.echo(f"taken out: {printable(file)}", err=True)
+        typer.echo(f"taken out: {escape_text(file)}", err=True)
     for source in done.sources[:SHOWN]:
-        typer.echo(f"{'done again' if done.report else 'to be done again'}: {printable(source)}", err=True)
+        typer.echo(f"{'done again' if done.report else 'to be done again'}: {escape_text(source)}", err=True)
     if len(done.sources) > SHOWN:
         typer.echo(f"… and {len(done.sources) - SHOWN:,} more sources", err=True)
     return done.verdict

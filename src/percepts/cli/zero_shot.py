@@ -9,7 +9,7 @@ import typer
 
 from ..support.text import read_text
 from ._job import Inputs, JobOptions, Output, with_job_options
-from ._labels import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, answer, mistyped
+from ._labels import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
 
 Texts = Annotated[
     Path | None, typer.Option("--texts", metavar="FILE", help="A text file with one on each line.", exists=True)
@@ -63,14 +63,15 @@ def zero_shot(
     """
     from ..tasks.zero_shot import choosing
 
-    with mistyped():
+    with usage_errors():
         made = choosing(
-            [*(labels or ()), *lines(texts)], model=model, templates=templates or (), task=task, top_k=top_k, fps=fps,
+            [*(labels or ()), *read_lines(texts)], model=model, templates=templates or (), task=task, top_k=top_k,
+            fps=fps,
             hop=hop, tail=tail, exact=exact, precision=precision,
         )  # fmt: skip
-    answer(made, inputs, output, job, done="labelled", threshold=threshold)
+    run_labels(made, inputs, output, job, done="labelled", threshold=threshold)
 
 
-def lines(path: Path | None) -> list[str]:
+def read_lines(path: Path | None) -> list[str]:
     """The lines of a text file that hold something."""
     return [] if path is None else [line for line in read_text(path).splitlines() if line.strip()]

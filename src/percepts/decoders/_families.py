@@ -8,12 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..encoders._checkpoint import Checkpoint, digest, located
+from ..encoders._checkpoint import Checkpoint, hash_checkpoint, resolve_name
 from ..errors import UnknownModel
 from ..types import Spec
 
-CHAT = ".chat:Chat"
-CHATS: tuple[str, ...] = (
+CHAT_TARGET = ".chat:Chat"
+CHAT_MODEL_TYPES: tuple[str, ...] = (
     "llava", "llava_next", "llava_onevision", "idefics2", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
     "internvl", "gemma3", "mistral3", "aya_vision", "glm4v", "lfm2_vl", "ovis2", "mllama",
 )  # fmt: skip
@@ -21,7 +21,7 @@ CHATS: tuple[str, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class FamilyTable:
     """What a family of checkpoints can be asked to do.
 
     verb      as a message says it
@@ -36,7 +36,7 @@ class Task:
     chat: bool = False
 
 
-CAPTION = Task(
+CAPTION = FamilyTable(
     "write captions",
     {
         "blip": ".captioner:Blip",
@@ -47,7 +47,7 @@ CAPTION = Task(
     {"blip": "BlipForConditionalGeneration"},
     chat=True,
 )
-ASK = Task(
+ASK = FamilyTable(
     "answer questions on pictures",
     {
         "blip": ".answerer:BlipAnswerer",
@@ -58,7 +58,7 @@ ASK = Task(
     {"blip": "BlipForQuestionAnswering", "vilt": "ViltForQuestionAnswering"},
     chat=True,
 )
-ASK_DOCUMENT = Task(
+ASK_DOCUMENT = FamilyTable(
     "answer questions on pages",
     {
         "layoutlm": ".document:LayoutLM",
@@ -67,24 +67,24 @@ ASK_DOCUMENT = Task(
     },
     {"layoutlm": "LayoutLMForQuestionAnswering", "layoutlmv3": "LayoutLMv3ForQuestionAnswering"},
 )
-ASK_TABLE = Task("answer questions on tables", {"tapas": ".tapas:Tapas"}, {"tapas": "TapasForQuestionAnswering"})
+ASK_TABLE = FamilyTable("answer questions on tables", {"tapas": ".tapas:Tapas"}, {"tapas": "TapasForQuestionAnswering"})
 
 
-def resolve(name: str, *tasks: Task, precision: str = "float32") -> Spec:
+def resolve_model(name: str, *tasks: FamilyTable, precision: str = "float32") -> Spec:
     """The Spec of a hub id ("owner/name", "owner/name@revision") or folder for the first of these tasks it can do.
 
     A folder's model is called by the folder's name and eight digits of its contents' digest.
     Raises UnknownModel for another name, a model_type of no family or one trained for something else; WeightsError
     where there is nothing to read.
     """
-    where = located(name)
+    where = resolve_name(name)
     if where is None:
         raise UnknownModel(f"no model called {name!r}: expected a hub id (owner/name) or a folder with config.json")
-    checkpoint = Checkpoint.named(where)
-    target = _target(checkpoint, name, tasks)
+    checkpoint = Checkpoint.open(where)
+    target = _find_target(checkpoint, name, tasks)
     module, _, attribute = target.partition(":")
     facts: dict[str, Any] = getattr(import_module(module, __package__), attribute).describe(checkpoint)
-    called = f"{Path(where).name}@{digest(where)[:8]}" if Path(where).is_absolute() else name
+    called = f"{Path(where).name}@{hash_checkpoint(where)[:8]}" if Path(where).is_absolute() else name
     return Spec(
         **{
             "name": called, "target": f"{__package__}{target}", "kind": "image", "rate": 0.0, "window": 0.0, "dim": 0,
@@ -94,40 +94,40 @@ def resolve(name: str, *tasks: Task, precision: str = "float32") -> Spec:
     )  # fmt: skip
 
 
-def current_spec(spec: Spec, *tasks: Task) -> Spec:
+def refresh_spec(spec: Spec, *tasks: FamilyTable) -> Spec:
     """Return what a stored Spec means today: the same checkpoint, of the class of its family for these tasks.
 
     The class that it names is never imported. Raises UnknownModel and WeightsError as `resolve` does.
     """
     if not spec.weights:
         raise UnknownModel(f"{spec.name}: no checkpoint is named")
-    target = _target(Checkpoint.named(spec.weights[0]), spec.name, tasks)
+    target = _find_target(Checkpoint.open(spec.weights[0]), spec.name, tasks)
     return replace(spec, target=f"{__package__}{target}")
 
 
-def load(spec: Spec, *, threads: int | None = None) -> Any:
+def load_model(spec: Spec, *, threads: int | None = None) -> Any:
     """The model of a Spec; its weights are loaded when it is first asked."""
     module, _, attribute = spec.target.partition(":")
     return getattr(import_module(module), attribute)(spec, threads=threads)
 
 
-def _target(checkpoint: Checkpoint, name: str, tasks: tuple[Task, ...]) -> str:
+def _find_target(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ...]) -> str:
     kind = checkpoint.model_type
-    whole = f"{kind}+{checkpoint.part('encoder').get('model_type', '')}"
+    whole = f"{kind}+{checkpoint.section('encoder').get('model_type', '')}"
     for task in tasks:
-        target = task.families.get(whole) or (task.families.get(kind) if whole not in _PAGES else None)
+        target = task.families.get(whole) or (task.families.get(kind) if whole not in _DOCUMENT_TYPES else None)
         head = task.heads.get(kind)
         if target and (head is None or head in checkpoint.config.get("architectures", [head])):
             return target
-        if task.chat and (kind in CHATS or _has_template(checkpoint)):
-            return CHAT
-    raise UnknownModel(_why(checkpoint, name, tasks))
+        if task.chat and (kind in CHAT_MODEL_TYPES or _has_chat_template(checkpoint)):
+            return CHAT_TARGET
+    raise UnknownModel(_explain_unknown(checkpoint, name, tasks))
 
 
-_PAGES = frozenset(ASK_DOCUMENT.families)
+_DOCUMENT_TYPES = frozenset(ASK_DOCUMENT.families)
 
 
-def _has_template(checkpoint: Checkpoint) -> bool:
+def _has_chat_template(checkpoint: Checkpoint) -> bool:
     """Whether it came with a chat template, in one of the four places where they are kept, and looks at pictures."""
     if not any(key in checkpoint.config for key in ("vision_config", "vision_tower_config")):
         return False
@@ -136,9 +136,11 @@ def _has_template(checkpoint: Checkpoint) -> bool:
     return jinja or any("chat_template" in (checkpoint.json(file) or {}) for file in files)
 
 
-def _why(checkpoint: Checkpoint, name: str, tasks: tuple[Task, ...]) -> str:
+def _explain_unknown(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ...]) -> str:
     verbs = " or ".join(task.verb for task in tasks)
-    kinds = sorted({kind for task in tasks for kind in task.families} | {k for t in tasks if t.chat for k in CHATS})
+    kinds = sorted(
+        {kind for task in tasks for kind in task.families} | {k for t in tasks if t.chat for k in CHAT_MODEL_TYPES}
+    )
     heads = [task.heads[checkpoint.model_type] for task in tasks if checkpoint.model_type in task.heads]
     if heads:
         made = ", ".join(checkpoint.config.get("architectures", [])) or "nothing it says"

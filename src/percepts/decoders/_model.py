@@ -14,12 +14,12 @@ import torch
 from ..encoders import _modules
 from ..encoders._checkpoint import Checkpoint
 from ..encoders._clips import check_clips
-from ..encoders._picture import Pixels
+from ..encoders._picture import ImageProcessor
 from ..errors import QuestionError
 from ..features.pixels import normalise
-from ..runtimes.torch import settled_pool
+from ..runtimes.torch import make_thread_pool
 from ..types import Clip, Inputs, Spec
-from .generation import Generation, Written, ends_of, neutral, written
+from .generation import GeneratedTokens, GenerationOptions, collect_end_tokens, disable_sampling, read_generated
 
 T = TypeVar("T")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -30,7 +30,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class GeneratedText:
     """What a model wrote or chose, how sure it was, in [0, 1], and where it stands, for those that tell."""
 
     text: str
@@ -38,7 +38,7 @@ class Text:
     box: Box | None = None
 
 
-class Model:
+class TransformersModel:
     """A checkpoint that answers in words; families say how it is called.
 
     runtime   "torch", or "auto", which is the same: a text is written by torch alone
@@ -63,12 +63,12 @@ class Model:
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """The settings of the weights."""
-        return Checkpoint.named(self.spec.weights[0])
+        return Checkpoint.open(self.spec.weights[0])
 
     @cached_property
     def tokenizer(self) -> Any:
         """As transformers reads it; nothing of the checkpoint is run."""
-        return _modules.tokenizer(self.checkpoint.folder)
+        return _modules.load_tokenizer(self.checkpoint.folder)
 
     @cached_property
     def model(self) -> Any:
@@ -77,7 +77,7 @@ class Model:
 
     def build(self) -> Any:
         """The network with the checkpoint's weights."""
-        return _modules.pretrained(self.kind, self.checkpoint.folder, precision=self.spec.precision)
+        return _modules.load_pretrained(self.kind, self.checkpoint.folder, precision=self.spec.precision)
 
     def run(self, call: Callable[[], T]) -> T:
         """Call it without gradients, with this model's threads."""
@@ -88,7 +88,7 @@ class Model:
 
         return inside() if self._pool is None else self._pool.submit(inside).result()
 
-    def tensors(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def to_tensors(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Arrays to tensors on the model's device, floats in its precision."""
         made = {name: torch.as_tensor(array) for name, array in arrays.items()}
         model = self.model
@@ -96,49 +96,49 @@ class Model:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor | None:
-        return settled_pool(1, self.threads) if self.threads else None
+        return make_thread_pool(1, self.threads) if self.threads else None
 
 
-class Writer(Model):
+class TextGenerator(TransformersModel):
     """A model that generates."""
 
-    def language(self, model: Any) -> Any:
+    def generating_part(self, model: Any) -> Any:
         """The part of the network that generates; its generation settings are the ones that count."""
         return model
 
     def build(self) -> Any:
         """Its generation settings without those of sampling and length: transformers takes what is None from them."""
         model = super().build()
-        language = self.language(model)
-        language.generation_config = neutral(language.generation_config)
+        language = self.generating_part(model)
+        language.generation_config = disable_sampling(language.generation_config)
         return model
 
-    def generate(self, inputs: Mapping[str, Any], options: Generation, **settings: Any) -> list[Written]:
+    def generate(self, inputs: Mapping[str, Any], options: GenerationOptions, **settings: Any) -> list[GeneratedTokens]:
         """The new tokens of each row; `settings` are those of a GenerationConfig that the family fixes."""
-        language = self.language(self.model)
+        language = self.generating_part(self.model)
         config = options.config(language.generation_config, **settings)
-        ends = ends_of(config.eos_token_id)
+        ends = collect_end_tokens(config.eos_token_id)
         if config.pad_token_id is None and ends:
             config.update(pad_token_id=min(ends))
-        tensors = self.tensors(inputs)
-        return written(self.run(lambda: language.generate(**tensors, generation_config=config)), ends)
+        tensors = self.to_tensors(inputs)
+        return read_generated(self.run(lambda: language.generate(**tensors, generation_config=config)), ends)
 
-    def decode(self, found: Written, prompt: tuple[int, ...] = (), prefix: str = "") -> Text:
+    def decode(self, found: GeneratedTokens, prompt: tuple[int, ...] = (), prefix: str = "") -> GeneratedText:
         """New tokens to text; where they go on from a prefix, `prompt` are its tokens and the text begins with it.
 
         The prefix stays as it was typed, whatever the tokenizer makes of its capitals.
         """
         if not prefix:
-            return Text(self._text(found.ids), found.score)
-        before, whole = self._text(prompt), self._text((*prompt, *found.ids))
-        more = whole[len(before) :] if whole.startswith(before) else f" {self._text(found.ids)}"
-        return Text(f"{prefix}{more}".strip(), found.score)
+            return GeneratedText(self._decode_tokens(found.ids), found.score)
+        before, whole = self._decode_tokens(prompt), self._decode_tokens((*prompt, *found.ids))
+        more = whole[len(before) :] if whole.startswith(before) else f" {self._decode_tokens(found.ids)}"
+        return GeneratedText(f"{prefix}{more}".strip(), found.score)
 
-    def _text(self, ids: tuple[int, ...]) -> str:
+    def _decode_tokens(self, ids: tuple[int, ...]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
 
-class PictureWriter(Writer):
+class ImageTextGenerator(TextGenerator):
     """A writer that looks at one picture of one size."""
 
     processor: ClassVar[str]
@@ -147,12 +147,12 @@ class PictureWriter(Writer):
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The size of its pictures."""
-        return {"size": Pixels.of(checkpoint.processor, cls.processor).side}
+        return {"size": ImageProcessor.from_settings(checkpoint.processor, cls.processor).side}
 
     @cached_property
-    def pixels(self) -> Pixels:
+    def pixels(self) -> ImageProcessor:
         """The checkpoint's own preprocessing."""
-        return Pixels.of(self.checkpoint.processor, self.processor)
+        return ImageProcessor.from_settings(self.checkpoint.processor, self.processor)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """{"pixels": (B, H, W, 3) uint8}, as the checkpoint was trained on."""
@@ -164,12 +164,12 @@ class PictureWriter(Writer):
         pixels = self.pixels
         return normalise(inputs["pixels"], pixels.mean, pixels.std, scale=pixels.scale)
 
-    def tokens_of(self, text: str) -> list[int]:
+    def tokenize_prefix(self, text: str) -> list[int]:
         """A prefix as tokens, with no special ones."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
-def check_length(count: int, most: int, what: str, model: str) -> None:
+def check_token_count(count: int, most: int, what: str, model: str) -> None:
     """QuestionError where a text has more tokens than a model reads."""
     if count > most:
         raise QuestionError(f"{what} of {count} tokens: {model} reads at most {most}; ask for fewer")

@@ -11,13 +11,13 @@ import numpy as np
 
 from ..errors import AlignError
 from ..types import Segment
-from .ctc import SILENT, phrase
+from .ctc import SILENT_TOKENS, build_segment
 
 if TYPE_CHECKING:
     from .engines import CTCEngine
 
 BAND = 2048  # states that are followed at once, 1,024 letters, a minute of speech; a shorter text is followed whole
-NEVER = -1e30
+IMPOSSIBLE = -1e30
 
 
 def viterbi(logprobs: np.ndarray, labels: Sequence[int], *, blank: int, band: int = BAND) -> np.ndarray:
@@ -50,10 +50,10 @@ def viterbi(logprobs: np.ndarray, labels: Sequence[int], *, blank: int, band: in
     column[1::2] = wanted
     skips = np.zeros(len(column), bool)  # whether a state is reached from the label before its own
     skips[3::2] = wanted[1:] != wanted[:-1]
-    return _backward(*_forward(logprobs, column, skips, min(len(column), band)), len(column))
+    return _trace_backward(*_score_forward(logprobs, column, skips, min(len(column), band)), len(column))
 
 
-def _forward(
+def _score_forward(
     logprobs: np.ndarray, column: np.ndarray, skips: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The last score of each state of the band, how each was reached in each frame, and where the band begins there."""
@@ -61,7 +61,7 @@ def _forward(
     steps = np.zeros((frames, -(-width // 4)), np.uint8)
     begins = np.zeros(frames, np.int64)
     # Two cells before the band stand for the states before it: impossible, as whatever left the band is.
-    score = np.full(width + 2, NEVER)
+    score = np.full(width + 2, IMPOSSIBLE)
     score[2:4] = logprobs[0, column[:2]]
     for t in range(1, frames):
         # States from which the end cannot be reached any more are let go whatever their score.
@@ -69,29 +69,29 @@ def _forward(
         behind = int(begins[t - 1])
         begins[t] = begin = min(max(behind + int(score[2:].argmax()) - width // 2, late, behind), states - width)
         if begin > behind:
-            score = np.concatenate([score[begin - behind :], np.full(begin - behind, NEVER)])
-        by_two = np.where(skips[begin : begin + width], score[:-2], NEVER)
+            score = np.concatenate([score[begin - behind :], np.full(begin - behind, IMPOSSIBLE)])
+        by_two = np.where(skips[begin : begin + width], score[:-2], IMPOSSIBLE)
         best, step = score[2:].copy(), np.zeros(width, np.uint8)
         for number, way in enumerate((score[1:-1], by_two), 1):
             better = way > best
             best[better], step[better] = way[better], number
         score[2:] = best + logprobs[t, column[begin : begin + width]]
-        score[:2] = NEVER
-        steps[t] = _packed(step)
+        score[:2] = IMPOSSIBLE
+        steps[t] = _pack_steps(step)
     return score[2:], steps, begins
 
 
-def _packed(step: np.ndarray) -> np.ndarray:
+def _pack_steps(step: np.ndarray) -> np.ndarray:
     """Two bits a state."""
     four = np.pad(step, (0, -len(step) % 4))
     result: np.ndarray = four[0::4] | four[1::4] << 2 | four[2::4] << 4 | four[3::4] << 6
     return result
 
 
-def _backward(score: np.ndarray, steps: np.ndarray, begins: np.ndarray, states: int) -> np.ndarray:
+def _trace_backward(score: np.ndarray, steps: np.ndarray, begins: np.ndarray, states: int) -> np.ndarray:
     """From the last label, or the blank after it, to the first frame."""
     at = max(range(max(states - 2, 0), states), key=lambda s: score[s - begins[-1]])
-    if score[at - begins[-1]] <= NEVER / 2:
+    if score[at - begins[-1]] <= IMPOSSIBLE / 2:
         raise AlignError("the text and the sound are too far apart to follow: give the stretch in which it is said")
     path = np.empty(len(steps), np.int64)
     for t in range(len(steps) - 1, -1, -1):
@@ -105,7 +105,7 @@ def _backward(score: np.ndarray, steps: np.ndarray, begins: np.ndarray, states: 
 
 
 @dataclass(frozen=True, slots=True)
-class _Spelled:
+class _TextLabels:
     """A text as labels: the columns, of each the word it belongs to (-1: the space between two)."""
 
     labels: list[int]
@@ -122,7 +122,7 @@ def align_text(
     The score of a word is the mean probability of its letters, frame by frame: low where something else was said.
 
     Args:
-        logprobs: (T, V), from `percepts.decoders.ctc.emissions`.
+        logprobs: (T, V), from `percepts.decoders.ctc.compute_emissions`.
         text: what is said in them, from beginning to end.
         engine: what gave them.
         start: seconds of the first frame.
@@ -130,34 +130,34 @@ def align_text(
 
     Raises AlignError for a text without a letter, or with more letters than frames.
     """
-    lines, said = lines_of(text)
-    spelled = _spelled(said, engine)
+    lines, said = split_lines(text)
+    spelled = _label_words(said, engine)
     if not any(owner >= 0 for owner in spelled.owners):
         raise AlignError(f"{engine.name}: the text has no letter that could be looked for: {text[:60]!r}")
-    silent = {"", engine.delimiter, " ", *SILENT}
+    silent = {"", engine.delimiter, " ", *SILENT_TOKENS}
     letters = [i for i, token in enumerate(engine.vocabulary) if i != engine.blank and token not in silent]
     wild = logprobs[:, letters].max(axis=1, keepdims=True)
     table = np.concatenate([logprobs, wild, wild], axis=1)
     path = viterbi(table, spelled.labels, blank=engine.blank, band=band)
     seconds = engine.samples_per_frame / engine.rate
     stop = start + len(logprobs) * seconds
-    return fill(lines, said, _placed(said, spelled, path, table, start, seconds), start, stop)
+    return build_line_segments(lines, said, _place_words(said, spelled, path, table, start, seconds), start, stop)
 
 
-def lines_of(text: str) -> tuple[list[list[str]], list[str]]:
+def split_lines(text: str) -> tuple[list[list[str]], list[str]]:
     """The words of each line that has any, and all of them in a row."""
     lines = [line.split() for line in text.splitlines() if line.split()]
     return lines, [word for line in lines for word in line]
 
 
-def _spelled(words: Sequence[str], engine: CTCEngine) -> _Spelled:
-    table = {token: i for i, token in enumerate(engine.vocabulary) if i != engine.blank and token not in SILENT}
+def _label_words(words: Sequence[str], engine: CTCEngine) -> _TextLabels:
+    table = {token: i for i, token in enumerate(engine.vocabulary) if i != engine.blank and token not in SILENT_TOKENS}
     space = table.get(engine.delimiter or " ")
     wild = len(engine.vocabulary)
     labels: list[int] = []
     owners: list[int] = []
     for number, word in enumerate(words):
-        letters = [label for letter in word if (label := _label(letter, table, wild)) is not None]
+        letters = [label for letter in word if (label := _find_label(letter, table, wild)) is not None]
         # Of two such columns in turn: a letter said twice needs a blank between, any two letters do not.
         letters = [label + i % 2 if label == wild else label for i, label in enumerate(letters)]
         if letters and labels and space is not None:
@@ -165,18 +165,18 @@ def _spelled(words: Sequence[str], engine: CTCEngine) -> _Spelled:
             owners.append(-1)
         labels += letters
         owners += [number] * len(letters)
-    return _Spelled(labels, owners)
+    return _TextLabels(labels, owners)
 
 
-def _label(letter: str, table: dict[str, int], wild: int) -> int | None:
+def _find_label(letter: str, table: dict[str, int], wild: int) -> int | None:
     for form in (letter, letter.upper(), letter.lower()):
         if form in table:
             return table[form]
     return wild if letter.isalnum() else None
 
 
-def _placed(
-    words: Sequence[str], spelled: _Spelled, path: np.ndarray, table: np.ndarray, start: float, seconds: float
+def _place_words(
+    words: Sequence[str], spelled: _TextLabels, path: np.ndarray, table: np.ndarray, start: float, seconds: float
 ) -> list[Segment | None]:
     """Each word where its letters are; None for those without."""
     frames: dict[int, list[int]] = {}  # of each word
@@ -192,18 +192,18 @@ def _placed(
     return found
 
 
-def fill(
+def build_line_segments(
     lines: Iterable[Sequence[str]], words: Sequence[str], found: Sequence[Segment | None], start: float, stop: float
 ) -> list[Segment]:
     """A segment for every line, of words that were placed between `start` and `stop` and those that were not.
 
     Words that were not (None) share the time between their neighbours. All are called as in `words`.
     """
-    whole = iter(list(_filled(words, found, start, stop)))
-    return [phrase([next(whole) for _ in line]) for line in lines]
+    whole = iter(list(_fill_words(words, found, start, stop)))
+    return [build_segment([next(whole) for _ in line]) for line in lines]
 
 
-def _filled(words: Sequence[str], found: Sequence[Segment | None], start: float, stop: float) -> Iterator[Segment]:
+def _fill_words(words: Sequence[str], found: Sequence[Segment | None], start: float, stop: float) -> Iterator[Segment]:
     before = start
     for placed, group in groupby(range(len(words)), key=lambda i: found[i] is not None):
         places = list(group)

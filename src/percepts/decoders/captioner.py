@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import QuestionError, UnknownModel
 from ..types import Clip, Inputs, Spec
-from ._model import PictureWriter, Text, check_length
-from .generation import Generation
+from ._model import GeneratedText, ImageTextGenerator, check_token_count
+from .generation import GenerationOptions
 
 
 class Captioner(Protocol):
@@ -22,19 +22,23 @@ class Captioner(Protocol):
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures or single frames of one size to model inputs: CPU, numpy, no weights."""
 
-    def caption(self, inputs: Inputs, options: Generation, *, prefix: str = "", prompt: str = "") -> list[Text]:
+    def caption(
+        self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
+    ) -> list[GeneratedText]:
         """A caption a row, beginning with `prefix`; `prompt` is what a chat model is asked to do."""
 
 
-class PictureCaptioner(PictureWriter, ABC):
+class ImageCaptioner(ImageTextGenerator, ABC):
     """A picture writer that goes on from a prefix."""
 
-    def caption(self, inputs: Inputs, options: Generation, *, prefix: str = "", prompt: str = "") -> list[Text]:
+    def caption(
+        self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
+    ) -> list[GeneratedText]:
         """A caption a row."""
         if prompt:
             raise QuestionError(f"{self.spec.name} is no chat model and follows no prompt; give prefix instead")
-        before = self.tokens_of(prefix.strip())
-        check_length(
+        before = self.tokenize_prefix(prefix.strip())
+        check_token_count(
             len(before) + options.max_new_tokens, self.positions, "a prefix and max_new_tokens", self.spec.name
         )
         ids = np.tile(np.array(self.start + before, np.int64), (len(inputs["pixels"]), 1))
@@ -52,17 +56,17 @@ class PictureCaptioner(PictureWriter, ABC):
         """Tokens the language part holds."""
 
     @abstractmethod
-    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: Generation) -> Any:
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
         """Go on from `ids` with a look at the picture."""
 
 
-class Blip(PictureCaptioner):
+class Blip(ImageCaptioner):
     """Li et al. 2022 (arXiv 2201.12086)."""
 
     kind = "BlipForConditionalGeneration"
     processor = "BlipImageProcessor"
 
-    def language(self, model: Any) -> Any:
+    def generating_part(self, model: Any) -> Any:
         """Its text decoder, which has generation settings of its own."""
         return model.text_decoder
 
@@ -76,16 +80,16 @@ class Blip(PictureCaptioner):
         """Of the text decoder."""
         return int(self.model.config.text_config.max_position_embeddings)
 
-    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: Generation) -> Any:
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
         """The text decoder looks at what the picture tower saw."""
-        tensors, settings = self.tensors({"pixel_values": pixel_values}), self.model.config.text_config
+        tensors, settings = self.to_tensors({"pixel_values": pixel_values}), self.model.config.text_config
         seen = self.run(lambda: self.model.vision_model(**tensors))[0]
         inputs = {"input_ids": ids, "encoder_hidden_states": seen,
                   "encoder_attention_mask": np.ones(seen.shape[:2], np.int64)}  # fmt: skip
         return self.generate(inputs, options, eos_token_id=settings.sep_token_id, pad_token_id=settings.pad_token_id)
 
 
-class Git(PictureCaptioner):
+class Git(ImageCaptioner):
     """Wang et al. 2022 (arXiv 2205.14100)."""
 
     kind = "GitForCausalLM"
@@ -101,12 +105,12 @@ class Git(PictureCaptioner):
         """Of the text; the picture has its own."""
         return int(self.model.config.max_position_embeddings)
 
-    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: Generation) -> Any:
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
         """The picture stands before the text."""
         return self.generate({"pixel_values": pixel_values, "input_ids": ids}, options)
 
 
-class EncoderDecoder(PictureCaptioner):
+class EncoderDecoder(ImageCaptioner):
     """An encoder of pictures and a decoder of text that looks at it: ViT-GPT2, TrOCR."""
 
     kind = "VisionEncoderDecoderModel"
@@ -128,6 +132,6 @@ class EncoderDecoder(PictureCaptioner):
         decoder = self.model.config.decoder
         return int(getattr(decoder, "max_position_embeddings", 0) or getattr(decoder, "n_positions", 1024))
 
-    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: Generation) -> Any:
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
         """The prefix is what the decoder has said already."""
         return self.generate({"pixel_values": pixel_values, "decoder_input_ids": ids}, options)

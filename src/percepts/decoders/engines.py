@@ -18,11 +18,11 @@ from ..types import Clip, Segment
 if TYPE_CHECKING:
     from .transcript import TranscribeOptions
 
-TICK = 0.02
+TICK_S = 0.02
 """Seconds from one timestamp token to the next, and from one state of a Whisper encoder to the next."""
 
 
-class Text(Protocol):
+class TextTokenizer(Protocol):
     """Text to tokens and back; no special tokens are added, and none are spelled."""
 
     def encode(self, text: str) -> list[int]:
@@ -33,7 +33,7 @@ class Text(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class WhisperVocabulary:
     """The tokens of a Whisper checkpoint that are no text, by what they say.
 
     size             tokens in all: the width of the logits
@@ -48,7 +48,7 @@ class Vocabulary:
     suppressed_first never said first: a space, the end
     """
 
-    text: Text
+    text: TextTokenizer
     size: int
     sot: int
     eot: int
@@ -64,7 +64,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class DecodingOptions:
     """How the next token is chosen.
 
     temperature    0.0: the likeliest (`beam` hypotheses are kept); above: drawn, and the best of `best_of` draws taken
@@ -91,7 +91,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedWindow:
     """What was decoded of one window.
 
     tokens          without the prompt and without the end
@@ -110,7 +110,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Alignment:
+class TokenAlignment:
     """When each token of one window was said.
 
     tokens, frames   (K,) ints, a path: token `tokens[k]`, counted from 0, is said in frame `frames[k]`, TICK a frame.
@@ -132,7 +132,7 @@ class WhisperEngine(Protocol):
         """What records call it."""
 
     @property
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> WhisperVocabulary:
         """Its special tokens."""
 
     @property
@@ -150,12 +150,14 @@ class WhisperEngine(Protocol):
     def encode(self, mel: np.ndarray) -> np.ndarray:
         """(B, n_mels, T) log-mel to states (B, T // 2, D) float32."""
 
-    def decode(self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: Search) -> list[Decoded]:
+    def decode(
+        self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: DecodingOptions
+    ) -> list[DecodedWindow]:
         """(B, T, D) and a prompt for each, all of one length, to what is said. A row does not depend on the others."""
 
     def align(
         self, states: np.ndarray, prompt: Sequence[int], texts: Sequence[Sequence[int]], frames: Sequence[int]
-    ) -> list[Alignment]:
+    ) -> list[TokenAlignment]:
         """When the text tokens of each row were said, within so many states of it (the rest is padding).
 
         `prompt` is <|startoftranscript|>, language and task.
@@ -198,7 +200,7 @@ class CTCEngine(Protocol):
 
 
 @runtime_checkable
-class WholeEngine(Protocol):
+class StandaloneEngine(Protocol):
     """A recogniser with its own way through a recording, such as pocketsphinx."""
 
     @property
@@ -209,4 +211,4 @@ class WholeEngine(Protocol):
         """Blocks of one stream at 16 kHz, one channel, to segments with words, in order."""
 
 
-Engine = WhisperEngine | CTCEngine | WholeEngine
+Engine = WhisperEngine | CTCEngine | StandaloneEngine

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ..types import Clip, Segment
-from .online import Update
-from .voiced import Voiced
+from .online import StreamUpdate
+from .voiced import VadGatedTranscriber
 
 Clock = Callable[[], float]
 """Seconds since any moment, as `time.perf_counter` gives them."""
 
 
-def still() -> float:
+def frozen_clock() -> float:
     """The clock of a machine on which computing takes no time: what is left of a delay is waiting for sound.
 
     >>> still()
@@ -47,11 +47,11 @@ class Event:
         return {"time": round(self.time, 3), "received": round(self.received, 3), "type": self.type, "words": words}
 
 
-class Clocked:
+class TimedTranscriber:
     """A stream on a clock: push what has come, get events."""
 
-    def __init__(self, live: Voiced, clock: Clock = perf_counter) -> None:
-        self._live, self._clock = live, clock
+    def __init__(self, live: VadGatedTranscriber, clock: Clock = perf_counter) -> None:
+        self._transcriber, self._clock = live, clock
         self._partial: tuple[Segment, ...] = ()
         self.now = self.received = self.spent = 0.0
         """Seconds: of the clock of the stream, of sound that came, of computing."""
@@ -59,21 +59,21 @@ class Clocked:
     def push(self, block: Clip) -> list[Event]:
         """Sound that has come by now, or comes until its end is there."""
         self.received = block.stop
-        return self._told(lambda: self._live.push(block))
+        return self._run_timed(lambda: self._transcriber.push(block))
 
     def finish(self) -> list[Event]:
         """No more sound comes."""
-        return self._told(self._live.finish)
+        return self._run_timed(self._transcriber.finish)
 
-    def _told(self, run: Callable[[], Sequence[Update]]) -> list[Event]:
+    def _run_timed(self, run: Callable[[], Sequence[StreamUpdate]]) -> list[Event]:
         begun = self._clock()
         updates = run()
         took = self._clock() - begun
         self.spent += took
         self.now = max(self.now, self.received) + took
-        return [event for update in updates for event in self._events(update)]
+        return [event for update in updates for event in self._make_events(update)]
 
-    def _events(self, update: Update) -> Iterator[Event]:
+    def _make_events(self, update: StreamUpdate) -> Iterator[Event]:
         if update.committed:
             yield Event("committed", update.committed, self.now, self.received)
         if update.partial != self._partial or (update.committed and update.partial):
@@ -81,14 +81,14 @@ class Clocked:
         self._partial = update.partial
 
 
-def told(blocks: Iterable[Clip], stream: Clocked) -> Iterator[Event]:
+def stream_events(blocks: Iterable[Clip], stream: TimedTranscriber) -> Iterator[Event]:
     """Block after block, as they come."""
     for block in blocks:
         yield from stream.push(block)
     yield from stream.finish()
 
 
-def replayed(blocks: Iterable[Clip], stream: Clocked) -> Iterator[Event]:
+def replay_events(blocks: Iterable[Clip], stream: TimedTranscriber) -> Iterator[Event]:
     """As if the blocks came in their own time: what would have come while the model was at work is heard at once.
 
     Nothing sleeps, so a recording is replayed as fast as it can be computed with, and with the clock `still` the same
@@ -102,11 +102,11 @@ def replayed(blocks: Iterable[Clip], stream: Clocked) -> Iterator[Event]:
         while waiting is not None and waiting.stop <= stream.now:
             come.append(waiting)
             waiting = next(source, None)
-        yield from stream.push(joined(come))
+        yield from stream.push(join_blocks(come))
     yield from stream.finish()
 
 
-def joined(blocks: Sequence[Clip]) -> Clip:
+def join_blocks(blocks: Sequence[Clip]) -> Clip:
     """Blocks of one stream that follow one another, as one."""
     first = blocks[0]
     if len(blocks) == 1:
@@ -116,7 +116,7 @@ def joined(blocks: Sequence[Clip]) -> Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class LatencyStats:
     """How late words come. Seconds between the end of a word, as the model heard it, and its being committed.
 
     words     that were committed
@@ -135,22 +135,22 @@ class Latency:
     rtf: float
 
 
-def latency(events: Iterable[Event], *, spent: float = 0.0) -> Latency:
+def measure_latency(events: Iterable[Event], *, spent: float = 0.0) -> LatencyStats:
     """The figures of a stream, of which computing took `spent` seconds."""
     found = list(events)
     committed = [(event, word) for event in found if event.type == "committed" for word in event.words]
     received = max((event.received for event in found), default=0.0)
-    return Latency(
+    return LatencyStats(
         len(committed),
-        spread([event.time - word.stop for event, word in committed]),
-        spread([event.received - word.stop for event, word in committed]),
-        _revision(found),
-        _stall(found),
+        summarise_seconds([event.time - word.stop for event, word in committed]),
+        summarise_seconds([event.received - word.stop for event, word in committed]),
+        _measure_revision(found),
+        _find_longest_stall(found),
         spent / received if received else 0.0,
     )
 
 
-def spread(seconds: Sequence[float]) -> dict[str, float]:
+def summarise_seconds(seconds: Sequence[float]) -> dict[str, float]:
     """Mean and percentiles; zeros of nothing.
 
     >>> spread([1.0, 2.0, 6.0])["mean"]
@@ -161,7 +161,7 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
     return {"mean": float(values.mean()), **points}
 
 
-def _revision(events: Sequence[Event]) -> float:
+def _measure_revision(events: Sequence[Event]) -> float:
     shown = changed = 0
     partial: tuple[str, ...] = ()
     fresh: list[str] = []  # committed since the partial
@@ -177,7 +177,7 @@ def _revision(events: Sequence[Event]) -> float:
     return changed / shown if shown else 0.0
 
 
-def _stall(events: Sequence[Event]) -> float:
+def _find_longest_stall(events: Sequence[Event]) -> float:
     longest, since = 0.0, None
     for event in events:
         if since is not None:

@@ -15,7 +15,7 @@ from itertools import combinations, groupby
 import numpy as np
 
 from ..features.mel import whisper_log_mel
-from .engines import TICK, Alignment, Decoded, Search, Vocabulary
+from .engines import TICK_S, DecodedWindow, DecodingOptions, TokenAlignment, WhisperVocabulary
 
 RATE = 16_000
 TONES = 320.0 * np.arange(1, 13)
@@ -31,18 +31,18 @@ def speak(words: Sequence[str], spoken: Iterable[tuple[str, float, float]], seco
     out = np.zeros(round(seconds * RATE), np.float32)
     for word, start, stop in spoken:
         a, b = round(start * RATE), round(stop * RATE)
-        out[a:b] += _chord(list(words).index(word), np.arange(a, b))
+        out[a:b] += _make_chord(list(words).index(word), np.arange(a, b))
     return out
 
 
-def _chord(number: int, samples: np.ndarray) -> np.ndarray:
+def _make_chord(number: int, samples: np.ndarray) -> np.ndarray:
     phases = 2 * np.pi * TONES[_CHORDS[number], None] * samples / RATE
     sound: np.ndarray = (_LEVEL * np.sin(phases).sum(axis=0)).astype(np.float32)
     return sound
 
 
 @cache
-def _ear() -> tuple[np.ndarray, np.ndarray]:
+def _measure_bands() -> tuple[np.ndarray, np.ndarray]:
     """The mel band in which each tone is loudest, and the value from which on it counts as heard."""
     tones = _LEVEL * np.sin(2 * np.pi * TONES[:, None] * np.arange(RATE) / RATE)
     mel = whisper_log_mel(tones.astype(np.float32), seconds=1.0)[:, :, 50]
@@ -50,7 +50,7 @@ def _ear() -> tuple[np.ndarray, np.ndarray]:
     return bands, mel[np.arange(len(TONES)), bands] + np.log10(0.3).astype(np.float32) / 4
 
 
-class _Words:
+class _WordTokenizer:
     """A token is a word with its space."""
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ class _Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardWord:
     """A word in a window: its token, and the seconds of the window in which it sounds."""
 
     token: int
@@ -93,41 +93,41 @@ class FakeWhisper:
     def __init__(self, words: Mapping[str, Sequence[str]]) -> None:
         self._language = [code for code, some in words.items() for _ in some]
         self.words = [word for some in words.values() for word in some]
-        text, eot = _Words(self.words), len(self.words) + 1
+        text, eot = _WordTokenizer(self.words), len(self.words) + 1
         codes = {code: eot + 2 + i for i, code in enumerate(words)}
         after = eot + 2 + len(codes)
-        self.vocabulary = Vocabulary(
+        self.vocabulary = WhisperVocabulary(
             text, after + 5 + 1501, sot=eot + 1, eot=eot, translate=after, transcribe=after + 1, previous=after + 2,
             no_speech=after + 3, no_timestamps=after + 4, timestamps=after + 5, languages=codes,
         )  # fmt: skip
-        self.asked: list[tuple[tuple[int, ...], Search]] = []
+        self.asked: list[tuple[tuple[int, ...], DecodingOptions]] = []
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         """Answer for one window of sound: here, what was heard and nothing else."""
         if not heard:
-            return Decoded((), -3.0, 0.95)
-        *complete, last = sentences(heard)
-        tokens = [token for sentence in complete for token in self.timed(sentence)]
-        if last[-1].stop < self.window - TICK or len(heard) == 1:
-            tokens += self.timed(last)
+            return DecodedWindow((), -3.0, 0.95)
+        *complete, last = split_sentences(heard)
+        tokens = [token for sentence in complete for token in self.tokenize_sentence(sentence)]
+        if last[-1].stop < self.window - TICK_S or len(heard) == 1:
+            tokens += self.tokenize_sentence(last)
         elif complete:  # a word is broken off: where its sentence begins is all that is sure
             tokens.append(self.time(last[0].start))
         else:
-            tokens += [*self.timed(last[:-1]), self.time(last[-1].start)]
-        return Decoded(tuple(tokens), -0.1 * (len(tokens) + 1), 0.02)
+            tokens += [*self.tokenize_sentence(last[:-1]), self.time(last[-1].start)]
+        return DecodedWindow(tuple(tokens), -0.1 * (len(tokens) + 1), 0.02)
 
-    def timed(self, sentence: Sequence[Heard]) -> list[int]:
+    def tokenize_sentence(self, sentence: Sequence[HeardWord]) -> list[int]:
         """Words between the times of the first and the last of them."""
         words = [word.token for word in sentence]
         return [self.time(sentence[0].start), *words, self.time(sentence[-1].stop)]
 
     def time(self, seconds: float) -> int:
         """The token of a time in the window."""
-        return self.vocabulary.timestamps + round(seconds / TICK)
+        return self.vocabulary.timestamps + round(seconds / TICK_S)
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
         """(B, 80, T) to (B, T // 2, 1): the number of the word that sounds, or -1."""
-        bands, least = _ear()
+        bands, least = _measure_bands()
         heard = (mel[:, bands] >= least[:, None]).transpose(0, 2, 1)  # (B, T, 12)
         known = np.where(heard.sum(axis=2) == 4, heard @ (1 << np.arange(12)), 0)
         numbers = np.full(1 << 12, -1)
@@ -136,30 +136,34 @@ class FakeWhisper:
         states: np.ndarray = words[..., None].astype(np.float32)
         return states
 
-    def decode(self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: Search) -> list[Decoded]:
+    def decode(
+        self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: DecodingOptions
+    ) -> list[DecodedWindow]:
         """Each row as `say` answers it."""
         self.asked += [(tuple(prompt), search) for prompt in prompts]
-        return [self.say(_heard(row), search) for row in states]
+        return [self.say(_find_words(row), search) for row in states]
 
     def align(
         self, states: np.ndarray, prompt: Sequence[int], texts: Sequence[Sequence[int]], frames: Sequence[int]
-    ) -> list[Alignment]:
+    ) -> list[TokenAlignment]:
         """Words that sound are where they sound and sure; others are a frame long, where they come, and unsure."""
-        return [_path(_heard(row), text, count) for row, text, count in zip(states, texts, frames, strict=True)]
+        return [
+            _align_words(_find_words(row), text, count) for row, text, count in zip(states, texts, frames, strict=True)
+        ]
 
     def detect_language(self, states: np.ndarray) -> list[dict[str, float]]:
         """By how many of the words are of each; without words all are as likely."""
         found = []
         for row in states:
-            spoken = [self._language[word.token] for word in _heard(row)]
+            spoken = [self._language[word.token] for word in _find_words(row)]
             counts = {code: 0.1 + spoken.count(code) for code in self.vocabulary.languages}
             found.append({code: count / sum(counts.values()) for code, count in counts.items()})
         return found
 
 
-def sentences(heard: Sequence[Heard]) -> list[list[Heard]]:
+def split_sentences(heard: Sequence[HeardWord]) -> list[list[HeardWord]]:
     """Words up to each pause of half a second."""
-    out: list[list[Heard]] = []
+    out: list[list[HeardWord]] = []
     for word in heard:
         if not out or word.start - out[-1][-1].stop >= _PAUSE:
             out.append([])
@@ -167,23 +171,23 @@ def sentences(heard: Sequence[Heard]) -> list[list[Heard]]:
     return out
 
 
-def _heard(row: np.ndarray) -> list[Heard]:
+def _find_words(row: np.ndarray) -> list[HeardWord]:
     found, at = [], 0
     for token, run in groupby(row[:, 0].astype(int).tolist()):
         count = len(list(run))
         if token >= 0:
-            found.append(Heard(token, at * TICK, (at + count) * TICK))
+            found.append(HeardWord(token, at * TICK_S, (at + count) * TICK_S))
         at += count
     return found
 
 
-def _path(heard: Sequence[Heard], text: Sequence[int], count: int) -> Alignment:
+def _align_words(heard: Sequence[HeardWord], text: Sequence[int], count: int) -> TokenAlignment:
     starts, probs, at, left = [], [], 0, list(heard)
     for token in text:
         place = next((i for i, word in enumerate(left) if word.token == token), None)
         probs.append(0.05 if place is None else 0.95)
         if place is not None:
-            at, until = round(left[place].start / TICK), round(left[place].stop / TICK)
+            at, until = round(left[place].start / TICK_S), round(left[place].stop / TICK_S)
             left = left[place + 1 :]
         else:
             until = at + 1
@@ -191,7 +195,7 @@ def _path(heard: Sequence[Heard], text: Sequence[int], count: int) -> Alignment:
         at = until
     starts.append(at)
     frames = [min(frame, count - 1) for frame in starts]
-    return Alignment(np.arange(len(starts)), np.array(frames), np.array(probs, np.float64))
+    return TokenAlignment(np.arange(len(starts)), np.array(frames), np.array(probs, np.float64))
 
 
 def spell(text: str, start: float, seconds: float, *, letter: float = 0.08) -> np.ndarray:
@@ -200,15 +204,15 @@ def spell(text: str, start: float, seconds: float, *, letter: float = 0.08) -> n
     Half of the time of each `letter` is silence. Times are rounded to the engine's frames of 20 ms.
     """
     out = np.zeros(round(seconds * RATE), np.float32)
-    frame, each = FakeCTC.samples_per_frame, max(2, round(letter / TICK))
+    frame, each = FakeCTC.samples_per_frame, max(2, round(letter / TICK_S))
     for i, character in enumerate(text.upper().replace(" ", "|")):
-        a = (round(start / TICK) + i * each) * frame
+        a = (round(start / TICK_S) + i * each) * frame
         b = a + each // 2 * frame
-        out[a:b] = (0.3 * np.sin(2 * np.pi * _tone(character) * np.arange(a, b) / RATE))[: len(out[a:b])]
+        out[a:b] = (0.3 * np.sin(2 * np.pi * _find_tone(character) * np.arange(a, b) / RATE))[: len(out[a:b])]
     return out
 
 
-def _tone(character: str) -> float:
+def _find_tone(character: str) -> float:
     """Hz, a multiple of 50: whole waves in a frame."""
     return 100.0 * (2 + FakeCTC.vocabulary.index(character))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class GenerationOptions:
     """How text is generated, by the field's names. What is None is as the checkpoint's own settings have it.
 
     Sampling is not offered and is switched off where a checkpoint's settings ask for it: the same picture has the same
@@ -45,7 +45,7 @@ class Generation:
         return made
 
 
-def neutral(config: Any) -> Any:
+def disable_sampling(config: Any) -> Any:
     """A GenerationConfig that samples nothing, sets no length, and tells the logits."""
     made = copy.deepcopy(config)
     made.update(
@@ -56,7 +56,7 @@ def neutral(config: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Written:
+class GeneratedTokens:
     """New tokens of one row, the one that ends it not among them, and the geometric mean of their probabilities.
 
     The probabilities are the model's own, before penalties; the end counts as a token.
@@ -66,7 +66,7 @@ class Written:
     score: float
 
 
-def written(found: Any, ends: set[int]) -> list[Written]:
+def read_generated(found: Any, ends: set[int]) -> list[GeneratedTokens]:
     """What `generate` gave with `return_dict_in_generate` and `output_logits`: the new tokens of each row."""
     steps, beams = len(found.logits), getattr(found, "beam_indices", None)
     if beams is not None:
@@ -80,14 +80,14 @@ def written(found: Any, ends: set[int]) -> list[Written]:
             at = row if beams is None else int(beams[row, t])
             total += float(found.logits[t][at].float().log_softmax(-1)[ids[row, t]])
         tokens = tuple(token for token in ids[row, :length].tolist() if token not in ends)
-        rows.append(Written(tokens, math.exp(total / max(1, length))))
+        rows.append(GeneratedTokens(tokens, math.exp(total / max(1, length))))
     return rows
 
 
-def ends_of(*values: Any) -> set[int]:
+def collect_end_tokens(*values: Any) -> set[int]:
     """Every token that ends a text, of one number, several or none."""
-    return {int(token) for value in values if value is not None for token in _several(value)}
+    return {int(token) for value in values if value is not None for token in _as_list(value)}
 
 
-def _several(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]

@@ -20,7 +20,7 @@ SPHINX = "sphinx"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EngineRow:
     """An engine: "module:Class" below here, what it takes, and the extra and package that it needs, "" for none.
 
     takes  the `model_type` of config.json; "ctranslate2" for a folder that its converter wrote; or the model's own name
@@ -36,20 +36,20 @@ class Row:
 
 
 WHISPER_CHECK = ".whisper:check_checkpoint"
-ENGINES: dict[str, Row] = {
-    "transformers": Row(".whisper._torch:TorchWhisper", ("whisper",), check=WHISPER_CHECK),
-    "ctranslate2": Row(
+ENGINES: dict[str, EngineRow] = {
+    "transformers": EngineRow(".whisper._torch:TorchWhisper", ("whisper",), check=WHISPER_CHECK),
+    "ctranslate2": EngineRow(
         ".whisper._ct2:CT2Whisper", ("ctranslate2", "whisper"), "ct2", "ctranslate2", check=WHISPER_CHECK
     ),
-    "ctc": Row(".wav2vec2:Wav2Vec2CTC", ("wav2vec2", "hubert", "wavlm")),
-    SPHINX: Row(".sphinx:Sphinx", (SPHINX,), "sphinx", "pocketsphinx"),
-    "fake": Row(".fake:FakeCTC", ("fake-ctc",)),
+    "ctc": EngineRow(".wav2vec2:Wav2Vec2CTC", ("wav2vec2", "hubert", "wavlm")),
+    SPHINX: EngineRow(".sphinx:Sphinx", (SPHINX,), "sphinx", "pocketsphinx"),
+    "fake": EngineRow(".fake:FakeCTC", ("fake-ctc",)),
 }
 """Of several that take a model, the first is the default. A new engine is a row here."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class EngineChoice:
     """A model that can be transcribed with: the name that results call it by, the engine, and where its weights are.
 
     weights  a checkpoint as `percepts.encoders._checkpoint` names them; "" for a model with its weights in its package
@@ -61,23 +61,23 @@ class Chosen:
 
     def load(self) -> Engine:
         """The engine, ready; raises WeightsError where its weights cannot be used."""
-        make = _named(ENGINES[self.engine].target)
+        make = _import_target(ENGINES[self.engine].target)
         engine: Engine = make(self.weights) if self.weights else make()
         return engine
 
     def check(self, options: TranscribeOptions, detector: Detector | None) -> None:
         """OptionsError for options that the model cannot honour, before a job finds that out at every source."""
         if check := ENGINES[self.engine].check:
-            _named(check)(self.weights, options, detector)
+            _import_target(check)(self.weights, options, detector)
         else:
             check_engine(self.load(), options, detector)
 
     def digest(self) -> str:
         """sha256 of the weights, as far as they are a checkpoint."""
-        return _checkpoint.digest(self.weights) if self.weights else ""
+        return _checkpoint.hash_checkpoint(self.weights) if self.weights else ""
 
 
-def choose_engine(model: str, engine: str | None = None) -> Chosen:
+def choose_engine(model: str, engine: str | None = None) -> EngineChoice:
     """Which engine runs a model, without loading either.
 
     Args:
@@ -92,15 +92,19 @@ def choose_engine(model: str, engine: str | None = None) -> Chosen:
     if engine is not None and engine not in ENGINES:
         raise UnknownModel(f"no engine called {engine!r}; there are: {', '.join(ENGINES)}")
     own = {name for row in ENGINES.values() for name in row.takes}
-    weights = None if model in own and not Path(model).exists() else _checkpoint.located(model)
-    family = _family(Path(weights)) if weights and Path(weights).is_absolute() else _hub_family(weights, model)
+    weights = None if model in own and not Path(model).exists() else _checkpoint.resolve_name(model)
+    family = (
+        _read_family(Path(weights)) if weights and Path(weights).is_absolute() else _find_hub_family(weights, model)
+    )
     able = [name for name, row in ENGINES.items() if family in row.takes]
     if not able or (engine is not None and engine not in able):
         what = f"{model}: {family or 'nothing known'}"
-        raise UnknownModel(f"{what} is no model that {engine or 'any engine'} transcribes with: expected {_told()}")
+        raise UnknownModel(
+            f"{what} is no model that {engine or 'any engine'} transcribes with: expected {_list_supported()}"
+        )
     chosen = engine or able[0]
     check_installed(chosen)
-    return Chosen(weights or model, chosen, weights or "")
+    return EngineChoice(weights or model, chosen, weights or "")
 
 
 def check_installed(engine: str) -> None:
@@ -119,24 +123,24 @@ def load_engine(model: str, engine: str | None = None) -> Engine:
     return choose_engine(model, engine).load()
 
 
-def _named(target: str) -> Any:
+def _import_target(target: str) -> Any:
     module, name = target.split(":")
     return getattr(import_module(module, __package__), name)
 
 
-def _hub_family(weights: str | None, model: str) -> str:
+def _find_hub_family(weights: str | None, model: str) -> str:
     if weights is None:
         return model
-    return _family(_checkpoint.folder(weights))
+    return _read_family(_checkpoint.local_path(weights))
 
 
-def _family(folder: Path) -> str:
+def _read_family(folder: Path) -> str:
     """Of a checkpoint: what its config.json says, or that it was converted."""
     if is_converted(folder):
         return "ctranslate2"
     return _checkpoint.Checkpoint(folder).model_type
 
 
-def _told() -> str:
+def _list_supported() -> str:
     """What transcribes, for people."""
     return "; ".join(f"{' or '.join(row.takes)} ({name})" for name, row in ENGINES.items() if name != "fake")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Literal
 
 Aggregation = Literal["NONE", "SUM", "AVERAGE", "COUNT"]
-MISSING = frozenset({"", "-", "–", "—", "n/a", "na", "nan", "none", "null", "?"})
+MISSING_CELLS = frozenset({"", "-", "–", "—", "n/a", "na", "nan", "none", "null", "?"})
 """What stands in a cell that has no value, in lower case."""
 
 _SPACE = " \u00a0\u2009\u202f'\u2019"  # between thousands: spaces, no-break and thin ones too, and apostrophes
@@ -43,7 +43,7 @@ class Number:
 
 def is_missing(cell: str) -> bool:
     """Whether a cell has no value."""
-    return cell.strip().lower() in MISSING
+    return cell.strip().lower() in MISSING_CELLS
 
 
 def parse_number(text: str) -> Number | None:
@@ -59,7 +59,7 @@ def parse_number(text: str) -> Number | None:
     found = _NUMBER.fullmatch(text.strip())
     if found is None or bool(found["open"]) != bool(found["close"]):
         return None
-    read = _digits(found["digits"])
+    read = _parse_digits(found["digits"])
     if read is None:
         return None
     value, places, grouped, point = read
@@ -71,7 +71,7 @@ def parse_number(text: str) -> Number | None:
     return Number(-value if negative else value, found["before"], after, places, grouped, point, spaced)
 
 
-def _digits(text: str) -> tuple[Decimal, int, str, str] | None:
+def _parse_digits(text: str) -> tuple[Decimal, int, str, str] | None:
     """Value, decimals, separator of thousands, decimal point."""
     spaces = "".join(sorted({c for c in text if c in _SPACE}))
     if len(spaces) > 1:
@@ -99,7 +99,7 @@ def _digits(text: str) -> tuple[Decimal, int, str, str] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
+class AggregateResult:
     """What came of some cells.
 
     text    as an answer; the cells themselves, comma by comma, where there is nothing to compute or it cannot be done
@@ -114,7 +114,7 @@ class Computed:
     note: str = ""
 
 
-def aggregate(operation: Aggregation, cells: Sequence[str]) -> Computed:
+def aggregate(operation: Aggregation, cells: Sequence[str]) -> AggregateResult:
     """Do to the cells what the model says. Missing cells count for nothing, as in pandas.
 
     The result is written as the cells are: their unit, their separators, their decimals. The mean of one cell and the
@@ -128,28 +128,28 @@ def aggregate(operation: Aggregation, cells: Sequence[str]) -> Computed:
     present = [cell.strip() for cell in cells if not is_missing(cell)]
     listed = ", ".join(present)
     if operation == "COUNT":
-        return Computed(str(len(present)), float(len(present)))
+        return AggregateResult(str(len(present)), float(len(present)))
     numbers = [parse_number(cell) for cell in present]
     if operation == "NONE" or not present:
         single = numbers[0] if len(numbers) == 1 else None
-        return Computed(listed, _float(single), _unit(single))
+        return AggregateResult(listed, _to_float(single), _get_unit(single))
     known = [number for number in numbers if number is not None]
     if len(known) < len(numbers):
         odd = present[numbers.index(None)]
-        return Computed(listed, note=f"no {operation} of what is no number: {odd!r}")
-    units = sorted({_unit(number) for number in known} - {""})
+        return AggregateResult(listed, note=f"no {operation} of what is no number: {odd!r}")
+    units = sorted({_get_unit(number) for number in known} - {""})
     if len(units) > 1:
-        return Computed(listed, note=f"no {operation} over different units: {', '.join(units)}")
+        return AggregateResult(listed, note=f"no {operation} over different units: {', '.join(units)}")
     if len(known) == 1:
-        return Computed(present[0], _float(known[0]), _unit(known[0]))
+        return AggregateResult(present[0], _to_float(known[0]), _get_unit(known[0]))
     total = sum((number.value for number in known), Decimal(0))
     value = total if operation == "SUM" else total / len(known)
-    return Computed(
-        _written(value, known, more=0 if operation == "SUM" else 2), float(value), units[0] if units else ""
+    return AggregateResult(
+        _format_like(value, known, more=0 if operation == "SUM" else 2), float(value), units[0] if units else ""
     )
 
 
-def _written(value: Decimal, like: Sequence[Number], more: int) -> str:
+def _format_like(value: Decimal, like: Sequence[Number], more: int) -> str:
     """A number as those are written, with up to `more` decimals beyond theirs where they are needed."""
     places = max(number.places for number in like)
     digits = f"{abs(value):.{places + more}f}"
@@ -157,7 +157,7 @@ def _written(value: Decimal, like: Sequence[Number], more: int) -> str:
         whole, _, decimals = digits.partition(".")
         decimals = decimals[:places] + decimals[places:].rstrip("0")
         digits = f"{whole}.{decimals}" if decimals else whole
-    model = next((n for n in like if _unit(n)), like[0])
+    model = next((n for n in like if _get_unit(n)), like[0])
     grouped = next((n.grouped for n in like if n.grouped), "")
     point = next((n.point for n in like if n.places), "." if grouped != "." else ",")
     whole, _, decimals = digits.partition(".")
@@ -167,9 +167,9 @@ def _written(value: Decimal, like: Sequence[Number], more: int) -> str:
     return f"{sign}{model.before}{whole}{point + decimals if decimals else ''}{after}"
 
 
-def _unit(number: Number | None) -> str:
+def _get_unit(number: Number | None) -> str:
     return "" if number is None else number.before or number.after
 
 
-def _float(number: Number | None) -> float | None:
+def _to_float(number: Number | None) -> float | None:
     return None if number is None else float(number.value)

@@ -11,18 +11,18 @@ from ..errors import MissingExtra
 from .document import Word
 
 
-def read(page: np.ndarray) -> list[Word]:
+def read_words(page: np.ndarray) -> list[Word]:
     """The words of a page, (H, W, 3) uint8 RGB, line by line, boxes in pixels of the page; [] where there are none.
 
     Raises MissingExtra without rapidocr.
     """
-    found = _engine()(np.ascontiguousarray(page[..., ::-1]), return_word_box=True)
+    found = _load_ocr()(np.ascontiguousarray(page[..., ::-1]), return_word_box=True)
     lines = () if found.boxes is None else found.word_results
-    return [Word(text, _upright(corners)) for line in lines for text, _, corners in line if text.strip()]
+    return [Word(text, _enclose_corners(corners)) for line in lines for text, _, corners in line if text.strip()]
 
 
 @cache
-def _engine() -> Any:
+def _load_ocr() -> Any:
     """PP-OCR's detection and recognition, one thread each: jobs read pages side by side."""
     try:
         from rapidocr import RapidOCR
@@ -33,7 +33,7 @@ def _engine() -> Any:
     return RapidOCR(params={"EngineConfig.onnxruntime.intra_op_num_threads": 1, "Global.log_level": "error"})
 
 
-def _upright(corners: Any) -> tuple[float, float, float, float]:
+def _enclose_corners(corners: Any) -> tuple[float, float, float, float]:
     """The box around a quadrangle."""
     x, y = np.asarray(corners, float).T
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())

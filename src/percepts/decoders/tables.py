@@ -16,9 +16,9 @@ from typing import Any
 from ..errors import TableError
 from .numbers import parse_number
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 """What a file of a table is called."""
-READ = 255
+MAX_ROWS = 255
 """Rows read where none are chosen: more than any model of tables takes."""
 
 
@@ -41,7 +41,12 @@ class Table:
 
     @classmethod
     def of(
-        cls, data: Any, *, columns: Sequence[str] | None = None, rows: Sequence[int] | None = None, limit: int = READ
+        cls,
+        data: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        rows: Sequence[int] | None = None,
+        limit: int = MAX_ROWS,
     ) -> Table:
         """From a path, a DataFrame, a mapping of columns or a sequence of mappings.
 
@@ -49,10 +54,10 @@ class Table:
         rows      which to read, by number from 0; None: the first `limit`
         Raises TableError for a table without a header, without rows, or with rows of several lengths.
         """
-        header, found, source = _opened(data, columns is not None)
+        header, found, source = _open_table(data, columns is not None)
         names = tuple(str(name).strip() for name in (header if columns is None else columns))
         _check_header(names, header, source)
-        wanted = None if rows is None else _wanted(rows)
+        wanted = None if rows is None else _check_row_numbers(rows)
         kept: dict[int, tuple[str, ...]] = {}
         total = 0
         for number, row in enumerate(found):
@@ -76,7 +81,7 @@ class Table:
 def is_table(source: Any) -> bool:
     """Whether this is asked as a table: a DataFrame, a mapping, or a file that is called as one."""
     if isinstance(source, str | Path):
-        return Path(source).suffix.lower() in SUFFIXES
+        return Path(source).suffix.lower() in TABLE_SUFFIXES
     return not isinstance(source, bytes)
 
 
@@ -101,16 +106,16 @@ def cell_text(value: Any) -> str:
     return " ".join(str(value).split())
 
 
-Opened = tuple[Sequence[Any], Iterable[Sequence[Any]], str]
+OpenedTable = tuple[Sequence[Any], Iterable[Sequence[Any]], str]
 """Header, rows, and what to call it."""
 
 
-def _opened(data: Any, headless: bool) -> Opened:
+def _open_table(data: Any, headless: bool) -> OpenedTable:
     if isinstance(data, str | Path):
         path = Path(data)
         if path.suffix.lower() == ".parquet":
-            return _parquet(path)
-        return _csv(path, headless)
+            return _open_parquet(path)
+        return _open_csv(path, headless)
     if hasattr(data, "itertuples"):
         return list(data.columns), data.itertuples(index=False, name=None), "the DataFrame"
     if isinstance(data, Mapping):
@@ -120,10 +125,12 @@ def _opened(data: Any, headless: bool) -> Opened:
     if isinstance(data, Sequence) and data and all(isinstance(row, Mapping) for row in data):
         names = list(dict.fromkeys(name for row in data for name in row))
         return names, ([row.get(name) for name in names] for row in data), "the table"
-    raise TableError(f"expected a DataFrame, a mapping of columns or a path of {', '.join(SUFFIXES)}, got {type(data)}")
+    raise TableError(
+        f"expected a DataFrame, a mapping of columns or a path of {', '.join(TABLE_SUFFIXES)}, got {type(data)}"
+    )
 
 
-def _csv(path: Path, headless: bool) -> Opened:
+def _open_csv(path: Path, headless: bool) -> OpenedTable:
     """By the separator that its first line has most of."""
     with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
         try:
@@ -136,10 +143,10 @@ def _csv(path: Path, headless: bool) -> Opened:
         )
     separator = max(",;\t|", key=head.splitlines()[0].count)
     first = next(csv.reader(io.StringIO(head, newline=""), delimiter=separator))
-    return first, _csv_rows(path, separator, skip=not headless), str(path)
+    return first, _read_csv_rows(path, separator, skip=not headless), str(path)
 
 
-def _csv_rows(path: Path, separator: str, skip: bool) -> Iterator[list[str]]:
+def _read_csv_rows(path: Path, separator: str, skip: bool) -> Iterator[list[str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             for row in islice(csv.reader(file, delimiter=separator), int(skip), None):
@@ -149,7 +156,7 @@ def _csv_rows(path: Path, separator: str, skip: bool) -> Iterator[list[str]]:
             raise TableError(f"{path}: damaged: {error}") from error
 
 
-def _parquet(path: Path) -> Opened:
+def _open_parquet(path: Path) -> OpenedTable:
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -159,10 +166,10 @@ def _parquet(path: Path) -> Opened:
         names = parquet.ParquetFile(path).schema_arrow.names
     except pyarrow.ArrowInvalid as error:
         raise TableError(f"{path}: no Parquet file: {error}") from error
-    return names, _parquet_rows(path), str(path)
+    return names, _read_parquet_rows(path), str(path)
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+def _read_parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
     import pyarrow.parquet as parquet
 
     for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
@@ -181,7 +188,7 @@ def _check_header(names: Sequence[str], header: Sequence[Any], source: str) -> N
         raise TableError(f"{source}: {len(names)} names for {len(header)} columns")
 
 
-def _wanted(rows: Sequence[int]) -> dict[int, None]:
+def _check_row_numbers(rows: Sequence[int]) -> dict[int, None]:
     if not rows:
         raise TableError("expected at least one row to read, got none")
     return dict.fromkeys(int(number) for number in rows)

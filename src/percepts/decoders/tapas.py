@@ -16,11 +16,11 @@ import torch
 
 from ..encoders import _modules
 from ..errors import MissingExtra, QuestionError, TableError, WeightsError
-from ._model import Model
+from ._model import TransformersModel
 from .numbers import Aggregation
 from .tables import Table
 
-THRESHOLD = 0.5
+CELL_THRESHOLD = 0.5
 """A cell is picked where its tokens' mean probability is above this, as its authors have it."""
 
 
@@ -36,7 +36,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
+class CellSelection:
     """What the model says to a question.
 
     cells         in reading order
@@ -53,7 +53,7 @@ class Picked:
     note: str = ""
 
 
-class Tapas(Model):
+class Tapas(TransformersModel):
     """Cells of a table that answer a question."""
 
     kind = "TapasForQuestionAnswering"
@@ -67,25 +67,27 @@ class Tapas(Model):
             raise MissingExtra("questions on tables need pandas: pip install 'percepts[tables]'") from error
         import transformers
 
-        with _modules.quiet(), _modules.as_weights_error(self.checkpoint.folder, "the tokenizer"):
+        with _modules.silence_transformers(), _modules.raise_weights_error(self.checkpoint.folder, "the tokenizer"):
             return transformers.TapasTokenizer.from_pretrained(self.checkpoint.folder, local_files_only=True)
 
-    def pick(self, table: Table, question: str) -> Picked:
+    def pick_cells(self, table: Table, question: str) -> CellSelection:
         """The cells, the operation, and how much of the table was read.
 
         A table beyond the model's tokens loses the ends of its long cells, then its last rows: the note says what.
         Raises QuestionError where the question leaves no room for a row, TableError for too many columns.
         """
-        seen, encoded = self.encoded(table, question)
+        seen, encoded = self.encode_table(table, question)
         logits, operations = self.logits(encoded)
         kinds = encoded["token_type_ids"][0]
         read = int(kinds[:, 2].max())
-        picked = _cells(1 / (1 + np.exp(-np.clip(logits, -88.7, 88.7))), kinds, seen)
-        operation, sure = self._operation(operations)
+        picked = _select_cells(1 / (1 + np.exp(-np.clip(logits, -88.7, 88.7))), kinds, seen)
+        operation, sure = self._read_operation(operations)
         score = sure * float(np.mean([cell.score for cell in picked])) if picked else 0.0
-        return Picked(picked, operation, score, seen.numbers[:read], self._note(table, seen, read, kinds))
+        return CellSelection(
+            picked, operation, score, seen.numbers[:read], self._describe_unread(table, seen, read, kinds)
+        )
 
-    def encoded(self, table: Table, question: str) -> tuple[Table, dict[str, np.ndarray]]:
+    def encode_table(self, table: Table, question: str) -> tuple[Table, dict[str, np.ndarray]]:
         """The rows that have a chance to fit, and the model's inputs: ids, mask, and the seven kinds of each token."""
         import pandas
 
@@ -103,7 +105,7 @@ class Tapas(Model):
                 f"row in the {most} tokens that {self.spec.name} reads; ask in fewer words or take fewer columns"
             )
         frame = pandas.DataFrame([list(row) for row in seen.rows], columns=list(table.columns), dtype=object)
-        with _modules.quiet():
+        with _modules.silence_transformers():
             found = self.tokenizer(
                 table=frame, queries=[question], truncation="drop_rows_to_fit", max_length=most, return_tensors="np"
             )
@@ -111,13 +113,13 @@ class Tapas(Model):
 
     def logits(self, encoded: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """(T,) of every token, and (operations,), None for a model that only picks."""
-        tensors = self.tensors(encoded)
+        tensors = self.to_tensors(encoded)
         found = self.run(lambda: self.model(**tensors))
         operations = getattr(found, "logits_aggregation", None)
         cells = np.asarray(found.logits[0].float().cpu())
         return cells, None if operations is None else np.asarray(operations[0].float().cpu())
 
-    def _operation(self, logits: np.ndarray | None) -> tuple[Aggregation, float]:
+    def _read_operation(self, logits: np.ndarray | None) -> tuple[Aggregation, float]:
         if logits is None:
             return "NONE", 1.0
         names = {int(key): str(name).upper() for key, name in self.checkpoint.config["aggregation_labels"].items()}
@@ -128,7 +130,7 @@ class Tapas(Model):
             )
         return cast(Aggregation, names[best]), float(torch.tensor(logits).softmax(-1)[best])
 
-    def _note(self, table: Table, seen: Table, read: int, kinds: np.ndarray) -> str:
+    def _describe_unread(self, table: Table, seen: Table, read: int, kinds: np.ndarray) -> str:
         """What was not read."""
         notes = []
         if read < (len(table.rows) if table.chosen else table.total):
@@ -139,14 +141,14 @@ class Tapas(Model):
         return "; ".join(notes)
 
 
-def _cells(probabilities: np.ndarray, kinds: np.ndarray, table: Table) -> tuple[Cell, ...]:
+def _select_cells(probabilities: np.ndarray, kinds: np.ndarray, table: Table) -> tuple[Cell, ...]:
     """Those above the threshold by the mean over their tokens. Kinds: (T, 7), of which segment, column and row."""
     of_table = (kinds[:, 0] == 1) & (kinds[:, 1] > 0) & (kinds[:, 2] > 0)
     found = []
     for row, column in sorted({(int(r), int(c)) for r, c in kinds[of_table][:, [2, 1]]}):
         here = of_table & (kinds[:, 1] == column) & (kinds[:, 2] == row)
         score = float(probabilities[here].mean())
-        if score > THRESHOLD:
+        if score > CELL_THRESHOLD:
             text, name = table.rows[row - 1][column - 1], table.columns[column - 1]
             found.append(Cell(table.numbers[row - 1], column - 1, name, text, score))
     return tuple(found)

@@ -7,18 +7,20 @@ from importlib import import_module
 from typing import Any
 
 from ..types import Clip, Segment
-from ..windows.contiguous import ToTheBreak
-from ..windows.speech import Detector, Rules, speech
-from .engines import CTCEngine, Engine, WhisperEngine, WholeEngine
-from .transcript import Trace, TranscribeOptions
+from ..windows.contiguous import TolerateTruncation
+from ..windows.speech import Detector, SpeechRules, cut_speech
+from .engines import CTCEngine, Engine, StandaloneEngine, WhisperEngine
+from .transcript import TranscribeOptions, TranscribeProgress
 
 RATE = 16_000
 """Hz of the sound that every engine takes."""
 
-RULES = Rules(min_silence=0.5, max_speech=30.0, pad=0.2)
+SPEECH_RULES = SpeechRules(min_silence=0.5, max_speech=30.0, pad=0.2)
 """Of the stretches that an engine with its own way is given, one by one."""
 
-Through = Callable[[Any, Iterable[Clip], TranscribeOptions, Detector | None, Trace], Iterator[Segment]]
+StreamFunction = Callable[
+    [Any, Iterable[Clip], TranscribeOptions, Detector | None, TranscribeProgress], Iterator[Segment]
+]
 FAMILIES: tuple[tuple[type, str, str], ...] = (
     (WhisperEngine, ".whisper", "transcribe_whisper"),
     (CTCEngine, ".ctc", "transcribe_ctc"),
@@ -32,7 +34,7 @@ def transcribe_stream(
     options: TranscribeOptions | None = None,
     *,
     detector: Detector | None = None,
-    trace: Trace | None = None,
+    trace: TranscribeProgress | None = None,
 ) -> Iterator[Segment]:
     """Transcribe one stream: blocks in, segments out, in order and on the clock of the stream.
 
@@ -50,13 +52,13 @@ def transcribe_stream(
     Raises:
         ValueError: sound of several channels or of another rate, a gap, or options that the engine cannot honour.
     """
-    options, trace = options or TranscribeOptions(), trace or Trace()
+    options, trace = options or TranscribeOptions(), trace or TranscribeProgress()
     for family, module, function in FAMILIES:
         if isinstance(engine, family):
-            through: Through = getattr(import_module(module, __package__), function)
+            through: StreamFunction = getattr(import_module(module, __package__), function)
             return through(engine, clips, options, detector, trace)
-    assert isinstance(engine, WholeEngine)
-    return _whole(engine, clips, options, detector, trace)
+    assert isinstance(engine, StandaloneEngine)
+    return _transcribe_standalone(engine, clips, options, detector, trace)
 
 
 def check_engine(engine: Engine, options: TranscribeOptions, detector: Detector | None) -> None:
@@ -65,16 +67,20 @@ def check_engine(engine: Engine, options: TranscribeOptions, detector: Detector 
         pass
 
 
-def _whole(
-    engine: WholeEngine, clips: Iterable[Clip], options: TranscribeOptions, detector: Detector | None, trace: Trace
+def _transcribe_standalone(
+    engine: StandaloneEngine,
+    clips: Iterable[Clip],
+    options: TranscribeOptions,
+    detector: Detector | None,
+    trace: TranscribeProgress,
 ) -> Iterator[Segment]:
-    source = ToTheBreak(clips)
-    heard = trace.counted(source)
+    source = TolerateTruncation(clips)
+    heard = trace.count_blocks(source)
     if detector is None:
         yield from engine.transcribe(heard, options)
     else:
         trace.speech = 0.0
-        for stretch in speech(detector, RULES)(heard):
+        for stretch in cut_speech(detector, SPEECH_RULES)(heard):
             trace.speech += stretch.duration
             yield from engine.transcribe([stretch], options)
     source.release()

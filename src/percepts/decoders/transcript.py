@@ -23,7 +23,8 @@ class TranscribeOptions:
     languages                       codes that come into question; with more than one, every window is asked again, and
                                     two in succession (or one that is very sure) change the language
     beam, best_of, patience, length_penalty, temperatures, seed
-                                    see `percepts.decoders.engines.Search`; the next temperature is tried where the
+                                    see `percepts.decoders.engines.DecodingOptions`; the next temperature is tried
+                                    where the
                                     result of the one before it fails a threshold below
     initial_prompt                  text that might stand before the first window: names, spelling, style
     hotwords                        text before every window
@@ -118,7 +119,7 @@ class Transcript:
 
 
 @dataclass(slots=True)
-class Trace:
+class TranscribeProgress:
     """How a transcription is getting on: written by it as it goes, read by whoever shows progress or wants totals.
 
     heard          seconds of the stream that are done
@@ -140,7 +141,7 @@ class Trace:
     silent: int = 0
     stalled: int = 0
 
-    def counted(self, blocks: Iterable[Clip]) -> Iterator[Clip]:
+    def count_blocks(self, blocks: Iterable[Clip]) -> Iterator[Clip]:
         """The same blocks, each heard once the next is asked for."""
         for block in blocks:
             yield block

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..types import Clip
-from ..windows.contiguous import unpadded
-from ..windows.gate import TALK, Gate
-from ..windows.speech import Detector, Listener, Rules, Tape
-from .online import Online, Update
+from ..windows.contiguous import strip_padding
+from ..windows.gate import TALK, SpeechGate
+from ..windows.speech import Detector, Listener, SampleBuffer, SpeechRules
+from .online import StreamingTranscriber, StreamUpdate
 
-KEPT = 1.0  # seconds of silence that are remembered, for the pad of speech that begins in it
+KEPT_S = 1.0  # seconds of silence that are remembered, for the pad of speech that begins in it
 
 
-class Voiced:
+class VadGatedTranscriber:
     """One stream: push its blocks, get updates; `finish` at its end. Used as `Online` is, which it drives.
 
     Frame by frame a voice detector tells where speech begins and ends. From a beginning on, its sound goes to
@@ -24,72 +24,74 @@ class Voiced:
     does not take.
     """
 
-    def __init__(self, online: Online, detector: Detector, rules: Rules = TALK) -> None:
+    def __init__(self, online: StreamingTranscriber, detector: Detector, rules: SpeechRules = TALK) -> None:
         self._online, self._detector, self._rules = online, detector, rules
         self._first: Clip | None = None
-        self._tape = Tape()
-        self._heard = self._fed = 0  # samples that have a probability, and that went to `online` or never will
+        self._buffer = SampleBuffer()
+        self._judged_until = self._fed_until = (
+            0  # samples that have a probability, and that went to `online` or never will
+        )
 
     @property
     def seconds(self) -> float:
         """Of sound that is kept."""
-        kept = (self._tape.end - self._tape.begin) / self._first.rate if self._first else 0.0
+        kept = (self._buffer.end - self._buffer.begin) / self._first.rate if self._first else 0.0
         return kept + self._online.seconds
 
-    def push(self, block: Clip) -> list[Update]:
+    def push(self, block: Clip) -> list[StreamUpdate]:
         """Take in a block; what the passes say that it gave rise to, in order."""
-        block = unpadded(block)
-        self._take(block)
+        block = strip_padding(block)
+        self._append_block(block)
         frame = self._listener.frame
-        whole = (self._tape.end - self._heard) // frame * frame
+        whole = (self._buffer.end - self._judged_until) // frame * frame
         if not whole:
             return []
-        frames = self._tape.read(self._heard, self._heard + whole).reshape(-1, frame)
-        self._heard += whole
-        updates = [update for likely in self._listener(frames).tolist() for update in self._frame(likely)]
+        frames = self._buffer.read(self._judged_until, self._judged_until + whole).reshape(-1, frame)
+        self._judged_until += whole
+        updates = [update for likely in self._listener(frames).tolist() for update in self._handle_frame(likely)]
         if self._gate.open:
-            updates += self._feed(self._gate.sure)
+            updates += self._feed_until(self._gate.certain_until)
         else:
-            self._fed = max(self._fed, self._heard - round(KEPT * block.rate))
-        self._tape.forget(self._fed)
+            self._fed_until = max(self._fed_until, self._judged_until - round(KEPT_S * block.rate))
+        self._buffer.forget(self._fed_until)
         return updates
 
-    def finish(self) -> list[Update]:
+    def finish(self) -> list[StreamUpdate]:
         """The stream is over: what was held back is heard, and all words are committed."""
-        updates = list(self._feed(self._tape.end)) if self._first and self._gate.open else []
-        self._first, self._tape, self._heard, self._fed = None, Tape(), 0, 0
+        updates = list(self._feed_until(self._buffer.end)) if self._first and self._gate.open else []
+        self._first, self._buffer, self._judged_until, self._fed_until = None, SampleBuffer(), 0, 0
         return [*updates, self._online.finish()]
 
-    def _take(self, block: Clip) -> None:
+    def _append_block(self, block: Clip) -> None:
         if self._first is None:
             if block.kind != "audio" or len(block.data) != 1:
                 raise ValueError(f"expected sound of one channel, got {block}: mix it down first")
             self._listener: Listener = self._detector.listen(block.rate)
-            self._gate = Gate(self._rules, block.rate, self._listener.frame)
+            self._gate = SpeechGate(self._rules, block.rate, self._listener.frame)
             self._first = block
-        due = self._first.start + self._tape.end / self._first.rate
+        due = self._first.start + self._buffer.end / self._first.rate
         same = (block.kind, block.rate, len(block.data)) == ("audio", self._first.rate, 1)
         if not same or abs(block.start - due) * block.rate > 0.5:
             raise ValueError(f"expected the next block at {due:.6f} s, like {self._first}, got {block}")
-        self._tape.append(block.data[0])
+        self._buffer.append(block.data[0])
 
-    def _frame(self, likely: float) -> Iterator[Update]:
+    def _handle_frame(self, likely: float) -> Iterator[StreamUpdate]:
         edge = self._gate.push(likely)
         if edge is None:
             return
         if edge.begins:
-            self._fed = max(self._fed, edge.at)
+            self._fed_until = max(self._fed_until, edge.at)
         else:
-            yield from self._feed(edge.at)
+            yield from self._feed_until(edge.at)
             yield self._online.finish()
 
-    def _feed(self, stop: int) -> Iterator[Update]:
+    def _feed_until(self, stop: int) -> Iterator[StreamUpdate]:
         """The speech up to that sample to the model."""
         first = self._first
-        if first is None or stop <= self._fed:
+        if first is None or stop <= self._fed_until:
             return
-        data = self._tape.read(self._fed, stop)[None]
-        clip = Clip(data, "audio", first.rate, first.start + self._fed / first.rate, first.source)
-        self._fed = stop
+        data = self._buffer.read(self._fed_until, stop)[None]
+        clip = Clip(data, "audio", first.rate, first.start + self._fed_until / first.rate, first.source)
+        self._fed_until = stop
         if update := self._online.push(clip):
             yield update

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..encoders import spec
+from ..encoders import model_spec
 from ..encoders._checkpoint import Checkpoint
 from ..encoders.wav2vec2 import MODELS, Wav2Vec2
 from ..errors import UnknownModel, WeightsError
@@ -17,8 +18,8 @@ from ..types import Clip, Inputs
 if TYPE_CHECKING:
     import torch
 
-HEADS = {name: model.replace("Model", "ForCTC") for name, model in MODELS.items()}
-LONGEST = 120.0  # seconds at once: attention is (frames)², 36 million at that
+CTC_CLASSES = {name: model.replace("Model", "ForCTC") for name, model in MODELS.items()}
+MAX_WINDOW_S = 120.0  # seconds at once: attention is (frames)², 36 million at that
 
 
 class Wav2Vec2CTC:
@@ -32,20 +33,20 @@ class Wav2Vec2CTC:
     """
 
     def __init__(self, model: str, *, threads: int | None = None) -> None:
-        row = spec(model)
+        row = model_spec(model)
         if row.target.rpartition(":")[2] != Wav2Vec2.__name__:
             raise UnknownModel(
-                f"{model}: {row.summary}: expected a checkpoint of {', '.join(HEADS)} with a head for letters "
+                f"{model}: {row.summary}: expected a checkpoint of {', '.join(CTC_CLASSES)} with a head for letters "
                 "(…ForCTC), such as facebook/wav2vec2-base-960h"
             )
         # Measured, base, 10 s: torch 2.73 s, ONNX Runtime 2.68: not worth a graph, which takes half a minute to export.
-        self._network = _Headed(replace(row, window=LONGEST), runtime="torch", threads=threads)
+        self._network = _EncoderWithHead(replace(row, window=MAX_WINDOW_S), runtime="torch", threads=threads)
         checkpoint = self._network.checkpoint
-        if checkpoint.scalar("lm_head.weight") is None:
+        if checkpoint.read_scalar("lm_head.weight") is None:
             raise UnknownModel(f"{model}: its weights have no lm_head: it hears, but does not spell. Expected …ForCTC")
         self.name = row.name
         self.rate = round(row.rate)
-        letters = _Letters.of(checkpoint)
+        letters = _LetterVocabulary.of(checkpoint)
         self.vocabulary, self.blank, self.delimiter = letters.tokens, letters.blank, letters.delimiter
 
     @property
@@ -58,7 +59,7 @@ class Wav2Vec2CTC:
         return self._network.logprobs(Clip(np.ascontiguousarray(wave[None], np.float32), "audio", float(self.rate)))
 
 
-class _Headed(Wav2Vec2):
+class _EncoderWithHead(Wav2Vec2):
     """The encoder with its head."""
 
     def logprobs(self, clip: Clip) -> np.ndarray:
@@ -71,12 +72,12 @@ class _Headed(Wav2Vec2):
         """Transformers' model of that family, with the head."""
         from ..encoders import _modules
 
-        model = _modules.pretrained(HEADS[self.checkpoint.model_type], self.checkpoint.folder)
-        return _modules.Call(model, lambda m, samples: m(samples).logits.log_softmax(-1))
+        model = _modules.load_pretrained(CTC_CLASSES[self.checkpoint.model_type], self.checkpoint.folder)
+        return _modules.WrappedModel(model, lambda m, samples: m(samples).logits.log_softmax(-1))
 
 
 @dataclass(frozen=True, slots=True)
-class _Letters:
+class _LetterVocabulary:
     """The vocabulary of a checkpoint, as `Wav2Vec2CTCTokenizer` keeps it."""
 
     tokens: tuple[str, ...]
@@ -84,19 +85,19 @@ class _Letters:
     delimiter: str
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> _Letters:
+    def of(cls, checkpoint: Checkpoint) -> _LetterVocabulary:
         """From vocab.json and tokenizer_config.json; WeightsError where they do not fit the network."""
         folder, size = checkpoint.folder, checkpoint.config.get("vocab_size", 0)
-        table = checkpoint.json("vocab.json")
+        table: Mapping[str, Any] | None = checkpoint.json("vocab.json")
         if table is None:
             raise WeightsError(
                 f"{folder}: no vocab.json: without it nobody knows what the {size} outputs spell. Copy the tokenizer's "
                 "files beside the weights (`Wav2Vec2CTCTokenizer.save_pretrained`)"
             )
-        settings = checkpoint.json("tokenizer_config.json") or {}
-        table = _of_language(table, settings, folder)
+        settings: Mapping[str, Any] = checkpoint.json("tokenizer_config.json") or {}
+        table = _select_language(table, settings, folder)
         # Tokenizers may have been given <s> and </s> that the network never heard of; the rest must be all of its own.
-        extra = checkpoint.json("added_tokens.json") or {}
+        extra: Mapping[str, Any] = checkpoint.json("added_tokens.json") or {}
         added = {token: at for token, at in extra.items() if type(at) is not int or at < size}
         table = {**table, **added}
         if not all(type(at) is int for at in table.values()):
@@ -106,17 +107,17 @@ class _Letters:
                 f"{folder}: vocab.json names {len(table)} tokens, config.json says that the network gives {size}: one "
                 "is not of this checkpoint"
             )
-        pad, delimiter = (_content(settings.get(name, usual)) for name, usual in DEFAULTS.items())
+        pad, delimiter = (_read_token(settings.get(name, usual)) for name, usual in TOKEN_DEFAULTS.items())
         if pad not in table:
             raise WeightsError(f"{folder}: the blank {pad!r} (pad_token) is not in vocab.json")
         return cls(tuple(sorted(table, key=table.__getitem__)), table[pad], delimiter if delimiter in table else "")
 
 
-DEFAULTS = {"pad_token": "<pad>", "word_delimiter_token": "|"}
+TOKEN_DEFAULTS = {"pad_token": "<pad>", "word_delimiter_token": "|"}
 """Of the tokenizer, where its settings do not say."""
 
 
-def _of_language(table: dict[str, Any], settings: dict[str, Any], folder: Path) -> dict[str, int]:
+def _select_language(table: dict[str, Any], settings: dict[str, Any], folder: Path) -> dict[str, int]:
     """The vocabulary; of those of many languages (MMS) the one that is set."""
     if not any(isinstance(value, dict) for value in table.values()):
         return table
@@ -130,6 +131,6 @@ def _of_language(table: dict[str, Any], settings: dict[str, Any], folder: Path) 
     return found
 
 
-def _content(token: Any) -> str:
+def _read_token(token: Any) -> str:
     """A token as text, however the tokenizer's settings write it."""
     return str(token.get("content") if isinstance(token, dict) else token)

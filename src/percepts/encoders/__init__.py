@@ -1,5 +1,25 @@
 """Arrays → frames → vectors. `load("conse")` gives an encoder, `names()` says which there are."""
 
-from ._registry import current_spec, families, hub_names, judge, load, names, of_checkpoint, register, spec
+from ._registry import (
+    check_precision,
+    is_hub_spec,
+    list_families,
+    list_hub_models,
+    list_models,
+    load_encoder,
+    model_spec,
+    register_encoder,
+    update_spec,
+)
 
-__all__ = ["current_spec", "families", "hub_names", "judge", "load", "names", "of_checkpoint", "register", "spec"]
+__all__ = [
+    "check_precision",
+    "is_hub_spec",
+    "list_families",
+    "list_hub_models",
+    "list_models",
+    "load_encoder",
+    "model_spec",
+    "register_encoder",
+    "update_spec",
+]

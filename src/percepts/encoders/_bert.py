@@ -17,7 +17,7 @@ EPS = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class BertShape:
     """The sizes of a checkpoint; the defaults are those of all-MiniLM-L6-v2."""
 
     words: int = 30522
@@ -31,7 +31,7 @@ class Shape:
 class Embeddings(nn.Module):
     """Words, positions and the one sentence type, summed and normalised."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: BertShape) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(shape.words, shape.dim)
         self.position_embeddings = nn.Embedding(shape.positions, shape.dim)
@@ -48,7 +48,7 @@ class Embeddings(nn.Module):
 class Layer(nn.Module):
     """Attention, then two linear layers, each added to its input and normalised."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: BertShape) -> None:
         super().__init__()
         self.heads = shape.heads
         self.query, self.key, self.value = (nn.Linear(shape.dim, shape.dim) for _ in range(3))
@@ -59,20 +59,20 @@ class Layer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, D)."""
-        query, key, value = (self._split(part(x)) for part in (self.query, self.key, self.value))
+        query, key, value = (self._split_heads(part(x)) for part in (self.query, self.key, self.value))
         seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # (B, T, D)
         x = self.norm(x + self.output(seen))
         x = self.last_norm(x + self.down(F.gelu(self.up(x))))
         return x
 
-    def _split(self, x: torch.Tensor) -> torch.Tensor:
+    def _split_heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, T, D / heads)
 
 
 class Bert(nn.Module):
     """(B, T) int64 ids, none of them padding, to (B, T, D)."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: BertShape) -> None:
         super().__init__()
         self.embeddings = Embeddings(shape)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
@@ -85,7 +85,7 @@ class Bert(nn.Module):
         return x
 
 
-NAMES = {
+PARAMETER_NAMES = {
     "attention.self.query": "query",
     "attention.self.key": "key",
     "attention.self.value": "value",
@@ -99,21 +99,21 @@ NAMES = {
 UNUSED = ("pooler.", "embeddings.position_ids")
 
 
-def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def rename_parameters(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A checkpoint's tensors under the names of `Bert`; what it does not use is left out."""
-    return {_rename(name): value for name, value in state.items() if not name.startswith(UNUSED)}
+    return {_rename_parameter(name): value for name, value in state.items() if not name.startswith(UNUSED)}
 
 
-def _rename(name: str) -> str:
+def _rename_parameter(name: str) -> str:
     if not name.startswith("encoder.layer."):
         return name
     number, _, rest = name.removeprefix("encoder.layer.").partition(".")
     module, _, parameter = rest.rpartition(".")
-    return f"layers.{number}.{NAMES[module]}.{parameter}"
+    return f"layers.{number}.{PARAMETER_NAMES[module]}.{parameter}"
 
 
-def load(path: Path, shape: Shape | None = None) -> Bert:
+def load_network(path: Path, shape: BertShape | None = None) -> Bert:
     """The network with the weights of the safetensors file at `path`, in eval mode."""
-    network = Bert(shape or Shape())
-    network.load_state_dict(renamed(safetensors.torch.load_file(path)))
+    network = Bert(shape or BertShape())
+    network.load_state_dict(rename_parameters(safetensors.torch.load_file(path)))
     return network.eval()

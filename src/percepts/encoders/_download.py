@@ -21,16 +21,16 @@ from urllib.parse import unquote, urlsplit
 
 from ..support.files import open_file, remove_file
 
-TRIES = 3
+MAX_TRIES = 3
 """Connections in a row that may bring nothing before a source is given up; one that hangs counts twice."""
-CONNECTIONS = 20
+MAX_CONNECTIONS = 20
 """Connections for one file, however much each brings."""
-PAUSE = 0.5
+PAUSE_S = 0.5
 """Seconds before the second try; twice as many before each further one."""
-TIMEOUT = 60.0
+TIMEOUT_S = 60.0
 """Seconds without a byte after which a connection counts as dead."""
-BLOCK = 1 << 20
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+BLOCK_BYTES = 1 << 20
+_TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that may be gone at the next try."""
 
 
@@ -55,7 +55,7 @@ class Access:
     certificates: str = ""
     proxy: str = ""
     trusted: tuple[str, ...] = ()
-    timeout: float = TIMEOUT
+    timeout: float = TIMEOUT_S
 
 
 def fetch_file(
@@ -82,9 +82,9 @@ def fetch_file(
     Raises:
         Unavailable: the source does not have it, or does not answer.
     """
-    resumed = _size(partial) > 0
+    resumed = _file_size(partial) > 0
     _fetch_all(url, partial, size, limit, access or Access(), on_progress or (lambda here, total: None))
-    if not sha256 or (found := file_digest(partial)) == sha256:
+    if not sha256 or (found := hash_file(partial)) == sha256:
         return
     remove_file(partial)
     if resumed:  # it may have begun with the bytes of another file
@@ -95,9 +95,9 @@ def fetch_file(
 
 def read_page(url: str, headers: Mapping[str, str], limit: int, access: Access) -> tuple[str, str, bytes]:
     """Return the final URL, the content type and the body of a page of at most `limit` bytes; Unavailable if none."""
-    for attempt in range(1, TRIES + 1):
+    for attempt in range(1, MAX_TRIES + 1):
         try:
-            with _open(url, headers, access) as answer:
+            with _open_url(url, headers, access) as answer:
                 body = answer.read(limit + 1)
                 if len(body) > limit:
                     raise Unavailable(f"its page is larger than {limit >> 20} MB")
@@ -105,19 +105,19 @@ def read_page(url: str, headers: Mapping[str, str], limit: int, access: Access) 
                     raise _Interrupted(f"ended {answer.length} bytes early")
                 return answer.geturl(), answer.headers.get_content_type(), body
         except (_Interrupted, OSError, http.client.HTTPException) as error:
-            if attempt == TRIES or isinstance(error, TimeoutError):
-                raise Unavailable(_reason(error)) from error
-            time.sleep(PAUSE * 2 ** (attempt - 1))
+            if attempt == MAX_TRIES or isinstance(error, TimeoutError):
+                raise Unavailable(_describe_error(error)) from error
+            time.sleep(PAUSE_S * 2 ** (attempt - 1))
     raise AssertionError("unreachable")
 
 
-def without_secrets(url: str) -> str:
+def strip_secrets(url: str) -> str:
     """Return a URL as it may be shown: without a user, a password and a query, which may be signed."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def file_digest(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -127,39 +127,39 @@ def _fetch_all(
     url: str, partial: Path, size: int | None, limit: int, access: Access, on_progress: Callable[[int, int], Any]
 ) -> None:
     barren = 0
-    for _ in range(CONNECTIONS):
-        before = _size(partial)
+    for _ in range(MAX_CONNECTIONS):
+        before = _file_size(partial)
         try:
             _fetch_more(url, partial, size, limit, access, on_progress)
             return
         except (_Interrupted, OSError, http.client.HTTPException) as error:
-            barren = 0 if _size(partial) > before else barren + (2 if _hung(error) else 1)
-            if barren >= TRIES:
-                raise Unavailable(_reason(error)) from error
-            why = _reason(error)
-        time.sleep(PAUSE * 2 ** max(0, barren - 1))
-    raise Unavailable(f"{why}; {CONNECTIONS} connections brought {_size(partial)} bytes")
+            barren = 0 if _file_size(partial) > before else barren + (2 if _is_timeout(error) else 1)
+            if barren >= MAX_TRIES:
+                raise Unavailable(_describe_error(error)) from error
+            why = _describe_error(error)
+        time.sleep(PAUSE_S * 2 ** max(0, barren - 1))
+    raise Unavailable(f"{why}; {MAX_CONNECTIONS} connections brought {_file_size(partial)} bytes")
 
 
 def _fetch_more(
     url: str, partial: Path, size: int | None, limit: int, access: Access, on_progress: Callable[[int, int], Any]
 ) -> None:
     """Append what one connection brings. A server that cannot go on in the middle sends it all anew."""
-    here = _size(partial)
+    here = _file_size(partial)
     if size is not None and here > size:
         remove_file(partial)
         here = 0
     if here and here == size:
         return
     try:
-        answer = _open(url, {"Range": f"bytes={here}-"} if here else {}, access)
-    except _Exhausted as error:
+        answer = _open_url(url, {"Range": f"bytes={here}-"} if here else {}, access)
+    except _RangeNotSatisfiable as error:
         if error.total == here:  # nothing is missing
             return
         remove_file(partial)
         raise _Interrupted("HTTP 416: another file than the one that was begun") from error
     with answer:
-        start, total = _range(answer, here)
+        start, total = _parse_range(answer, here)
         if start not in (0, here):
             remove_file(partial)
             raise _Interrupted(f"bytes from {start} were sent, those from {here} were asked for")
@@ -167,7 +167,9 @@ def _fetch_more(
             raise Unavailable(f"offers {total} bytes where the pinned file has {size}")
         here, expected = start, size if size is not None else total
         with open_file(partial, "ab" if start else "wb", permissions=0o600) as file:
-            while here != size and (block := answer.read(min(BLOCK, (limit if size is None else size) - here + 1))):
+            while here != size and (
+                block := answer.read(min(BLOCK_BYTES, (limit if size is None else size) - here + 1))
+            ):
                 here += len(block)
                 if here > (limit if size is None else size):
                     file.truncate(0)
@@ -178,7 +180,7 @@ def _fetch_more(
         raise _Interrupted(f"the connection ended after {here} of {expected} bytes; run it again to go on from there")
 
 
-class _Exhausted(Exception):
+class _RangeNotSatisfiable(Exception):
     """HTTP 416: there are no bytes from there on."""
 
     def __init__(self, total: int | None):
@@ -186,7 +188,7 @@ class _Exhausted(Exception):
         self.total = total
 
 
-def _open(url: str, headers: Mapping[str, str], access: Access) -> Any:
+def _open_url(url: str, headers: Mapping[str, str], access: Access) -> Any:
     """Open a URL. Raises Unavailable for an answer that stays, _Interrupted or OSError for one that may change."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
@@ -196,16 +198,16 @@ def _open(url: str, headers: Mapping[str, str], access: Access) -> Any:
         parts._replace(netloc=host, fragment="").geturl(),
         headers={"User-Agent": "percepts", "Accept-Encoding": "identity", **headers},
     )
-    if credentials := _credentials(parts.netloc.rpartition("@")[0], parts.hostname or ""):
+    if credentials := _find_credentials(parts.netloc.rpartition("@")[0], parts.hostname or ""):
         request.add_unredirected_header("Authorization", credentials)
     try:
-        answer = _opener(parts.hostname or "", access).open(request, timeout=min(access.timeout, TIMEOUT))
+        answer = _build_opener(parts.hostname or "", access).open(request, timeout=min(access.timeout, TIMEOUT_S))
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:
                 total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
-                raise _Exhausted(int(total[1]) if total else None) from None
-            kind = _Interrupted if error.code in _TRANSIENT else Unavailable
+                raise _RangeNotSatisfiable(int(total[1]) if total else None) from None
+            kind = _Interrupted if error.code in _TRANSIENT_STATUSES else Unavailable
             raise kind(" ".join(f"HTTP {error.code} {error.reason}".split())) from None
     except urllib.error.URLError as error:
         reason = error.reason
@@ -221,7 +223,7 @@ def _open(url: str, headers: Mapping[str, str], access: Access) -> Any:
     return answer
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
     """Follow a few redirects, never from https to anything else; credentials stay with the host they are for."""
 
     max_redirections = 5
@@ -229,24 +231,24 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme != "https"):
-            raise Unavailable(f"redirects to {without_secrets(newurl)}, which is refused")
+            raise Unavailable(f"redirects to {strip_secrets(newurl)}, which is refused")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and before.netloc == after.netloc and (kept := req.unredirected_hdrs):
             request.unredirected_hdrs.update({k: v for k, v in kept.items() if k == "Authorization"})
         return request
 
 
-def _opener(host: str, access: Access) -> urllib.request.OpenerDirector:
+def _build_opener(host: str, access: Access) -> urllib.request.OpenerDirector:
     proxies = {"http": access.proxy, "https": access.proxy} if access.proxy else None
-    context = _context(access)
+    context = _build_ssl_context(access)
     if host in access.trusted:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return urllib.request.build_opener(
-        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _Redirects()
+        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _RedirectHandler()
     )
 
 
-def _context(access: Access) -> ssl.SSLContext:
+def _build_ssl_context(access: Access) -> ssl.SSLContext:
     named = access.certificates or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     context = ssl.create_default_context()  # which knows SSL_CERT_FILE and SSL_CERT_DIR
     try:
@@ -263,7 +265,7 @@ def _context(access: Access) -> ssl.SSLContext:
     return context
 
 
-def _credentials(in_url: str, host: str) -> str:
+def _find_credentials(in_url: str, host: str) -> str:
     """Return the header for a user and password in the URL, else for those that netrc has for the host."""
     user, _, password = (unquote(part) for part in in_url.partition(":"))
     if not in_url:
@@ -277,7 +279,7 @@ def _credentials(in_url: str, host: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _range(answer: Any, asked: int) -> tuple[int, int | None]:
+def _parse_range(answer: Any, asked: int) -> tuple[int, int | None]:
     """Return the first byte that an answer holds, and the bytes of the whole file, None where it does not say."""
     length = answer.headers.get("Content-Length", "")
     rest = int(length) if length.isdecimal() else None
@@ -289,15 +291,15 @@ def _range(answer: Any, asked: int) -> tuple[int, int | None]:
     return int(said[1]), int(said[2]) if said[2] != "*" else None
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _hung(error: Exception) -> bool:
+def _is_timeout(error: Exception) -> bool:
     return isinstance(error, TimeoutError)
 
 
-def _reason(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -29,7 +29,7 @@ class DVector(nn.Module):
         return raw / length
 
 
-def load(path: Path) -> DVector:
+def load_network(path: Path) -> DVector:
     """The network with the weights of the checkpoint at `path`, in eval mode."""
     state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
     network = DVector()

@@ -27,7 +27,7 @@ EPS = 1e-3
 MEAN, SCALE = 127.0, 128.0
 
 
-class Conv(nn.Conv2d):
+class SameConv(nn.Conv2d):
     """A convolution without bias and with SAME padding for an input of `size` pixels."""
 
     def __init__(self, inside: int, outside: int, kernel: int, stride: int, size: int, groups: int = 1) -> None:
@@ -41,7 +41,7 @@ class Conv(nn.Conv2d):
         return F.conv2d(padded, self.weight, stride=self.stride, groups=self.groups)
 
 
-class Block(nn.Module):
+class InvertedResidual(nn.Module):
     """Expand, convolve each channel, project; added to its input where the shapes allow it."""
 
     def __init__(self, inside: int, outside: int, kernel: int, stride: int, expansion: int, size: int) -> None:
@@ -49,11 +49,11 @@ class Block(nn.Module):
         wide = inside * expansion
         self.expands, self.skips = expansion > 1, inside == outside and stride == 1
         if self.expands:
-            self._expand_conv = Conv(inside, wide, 1, 1, size)
+            self._expand_conv = SameConv(inside, wide, 1, 1, size)
             self._bn0 = nn.BatchNorm2d(wide, EPS)
-        self._depthwise_conv = Conv(wide, wide, kernel, stride, size, groups=wide)
+        self._depthwise_conv = SameConv(wide, wide, kernel, stride, size, groups=wide)
         self._bn1 = nn.BatchNorm2d(wide, EPS)
-        self._project_conv = Conv(wide, outside, 1, 1, -(-size // stride))
+        self._project_conv = SameConv(wide, outside, 1, 1, -(-size // stride))
         self._bn2 = nn.BatchNorm2d(outside, EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -69,17 +69,17 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem = Conv(3, STEM, 3, 2, SIZE)
+        self._conv_stem = SameConv(3, STEM, 3, 2, SIZE)
         self._bn0 = nn.BatchNorm2d(STEM, EPS)
-        blocks: list[Block] = []
+        blocks: list[InvertedResidual] = []
         inside, size = STEM, SIZE // 2
         for repeats, kernel, stride, expansion, outside in STAGES:
             for i in range(repeats):
-                blocks.append(Block(inside, outside, kernel, 1 if i else stride, expansion, size))
+                blocks.append(InvertedResidual(inside, outside, kernel, 1 if i else stride, expansion, size))
                 size = -(-size // blocks[-1]._depthwise_conv.stride[0])
                 inside = outside
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = Conv(inside, HEAD, 1, 1, size)
+        self._conv_head = SameConv(inside, HEAD, 1, 1, size)
         self._bn1 = nn.BatchNorm2d(HEAD, EPS)
         self._fc = nn.Linear(HEAD, CLASSES)
 
@@ -93,7 +93,7 @@ class EfficientNetLite0(nn.Module):
         return x.transpose(1, 2), self._fc(x.mean(2))
 
 
-def load(path: Path) -> EfficientNetLite0:
+def load_network(path: Path) -> EfficientNetLite0:
     """The network with the weights of the checkpoint at `path`, in eval mode."""
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..runtimes import Deferred
+from ..runtimes import DeferredRunner
 from ..types import Inputs
-from ._scores import probabilities
+from ._scores import scores_to_probabilities
 from ._transformer import Transformer
 
 if TYPE_CHECKING:
     import torch
 
-TENSORS = {"DeiTForImageClassificationWithTeacher": "cls_classifier.", "ImageGPTForImageClassification": "score."}
+HEAD_PREFIXES = {"DeiTForImageClassificationWithTeacher": "cls_classifier.", "ImageGPTForImageClassification": "score."}
 """How the parameters of a head begin, where it is not "classifier."."""
-REGRESSION, MULTI = "regression", "multi_label_classification"
+REGRESSION, MULTI_LABEL = "regression", "multi_label_classification"
 
 
-class Classifying(Transformer):
+class WithClassifier(Transformer):
     """A family whose checkpoints may have a head. One that has none has no labels."""
 
-    heads: ClassVar[tuple[str, ...]] = ()
+    head_classes: ClassVar[tuple[str, ...]] = ()
     """transformers' classes that have it, the usual one first; none where transformers has none."""
-    free: ClassVar[Mapping[str, Mapping[int, str]]] = {}
+    dynamic_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
     """Axes of the network's inputs that are of any length, beside the batch."""
 
     @cached_property
@@ -35,22 +35,22 @@ class Classifying(Transformer):
 
         config.json does not say them where they are LABEL_0 and LABEL_1.
         """
-        there = bool(self.head) and self.checkpoint.holds(TENSORS.get(self.head, "classifier."))
+        there = bool(self.head) and self.checkpoint.has_parameter(HEAD_PREFIXES.get(self.head, "classifier."))
         if not there or self.config.get("problem_type") == REGRESSION:
             return ()
         table = self.config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
         return tuple(str(table[key]) for key in sorted(table, key=int))
 
     @property
-    def multi(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether several labels may be right at once, by config.json; a single label is judged by itself."""
-        return self.config.get("problem_type") == MULTI or len(self.labels) == 1
+        return self.config.get("problem_type") == MULTI_LABEL or len(self.labels) == 1
 
     @property
     def head(self) -> str:
         """The class of its classifier; "" where transformers has none for the family."""
-        named = [name for name in self.config.get("architectures") or () if name in self.heads]
-        return next(iter((*named, *self.heads)), "")
+        named = [name for name in self.config.get("architectures") or () if name in self.head_classes]
+        return next(iter((*named, *self.head_classes)), "")
 
     @property
     def runtime(self) -> str:
@@ -59,13 +59,13 @@ class Classifying(Transformer):
 
     def classify(self, inputs: Inputs) -> np.ndarray:
         """(B, labels) probabilities, as it was trained to give them."""
-        return probabilities(self.logits(inputs), self.multi)
+        return scores_to_probabilities(self.logits(inputs), self.multi_label)
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """(B, labels) float32 scores before the softmax or sigmoid."""
-        return self._head(self.fed(inputs))[0]
+        return self._head(self.select_inputs(inputs))[0]
 
-    def fed(self, inputs: Inputs) -> Inputs:
+    def select_inputs(self, inputs: Inputs) -> Inputs:
         """Of the prepared inputs, those that the network takes."""
         return inputs
 
@@ -73,14 +73,14 @@ class Classifying(Transformer):
         """Transformers' classifier, fitted as the encoder is."""
         from . import _modules
 
-        settings = self.called_with
-        model = _modules.pretrained(self.head, self.checkpoint.folder, needed=("pooler.",))
-        self.fit(model)
-        return _modules.Call(model, lambda m, first: m(first, **settings).logits, self.first)
+        settings = self.call_kwargs
+        model = _modules.load_pretrained(self.head, self.checkpoint.folder, needed=("pooler.",))
+        self.fit_window(model)
+        return _modules.WrappedModel(model, lambda m, first: m(first, **settings).logits, self.first)
 
-    def fit(self, model: Any) -> None:
+    def fit_window(self, model: Any) -> None:
         """Change the classifier where the window is not the one it was trained on."""
 
     @cached_property
-    def _head(self) -> Deferred:
-        return self._deferred("labels", self.build_head, self.example, ("scores",), self.free)
+    def _head(self) -> DeferredRunner:
+        return self._defer_network("labels", self.build_head, self.example, ("scores",), self.dynamic_axes)

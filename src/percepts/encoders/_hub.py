@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import UnknownModel
 from ..types import Spec
-from ._checkpoint import Checkpoint, digest, located, present
-from ._named import NAMED
+from ._checkpoint import Checkpoint, hash_checkpoint, is_present, resolve_name
+from ._named import CATALOG
 
 FAMILIES: Mapping[str, str] = {
     "vit": ".vit:Vit",
@@ -44,44 +44,44 @@ FAMILIES: Mapping[str, str] = {
 """model_type as config.json says it → the class that encodes it; its `describe(checkpoint)` gives a Spec's fields."""
 
 
-def resolve(name: str) -> Spec | None:
+def describe_name(name: str) -> Spec | None:
     """The Spec of a hub id ("owner/name", "owner/name@revision") or folder; None where it is neither.
 
     A folder's encoder is called by the folder's name and eight digits of its contents' digest, so that two folders of
     one name can stand beside each other, and a folder that is moved keeps its name.
     Raises UnknownModel for a model_type of no family, WeightsError where there is nothing to read.
     """
-    if name in NAMED:
-        return _pinned(NAMED[name])
-    where = located(name)
+    if name in CATALOG:
+        return _pin_revision(CATALOG[name])
+    where = resolve_name(name)
     if where is None:
         return None
-    checkpoint = Checkpoint.named(where)
-    target = _family(checkpoint, name)
+    checkpoint = Checkpoint.open(where)
+    target = _find_family(checkpoint, name)
     module, _, attribute = target.partition(":")
     facts: dict[str, Any] = getattr(import_module(module, __package__), attribute).describe(checkpoint)
-    called = f"{Path(where).name}@{digest(where)[:8]}" if Path(where).is_absolute() else name
+    called = f"{Path(where).name}@{hash_checkpoint(where)[:8]}" if Path(where).is_absolute() else name
     summary = f"{checkpoint.model_type} checkpoint {name}"
     return Spec(**{"name": called, "target": target, "weights": (where,), "license": checkpoint.license,
                    "summary": summary} | facts)  # fmt: skip
 
 
-def target_of(row: Spec) -> str:
+def find_target(row: Spec) -> str:
     """Return the class of a checkpoint: of its row, or of its family. Errors are those of `resolve`."""
-    if row.name in NAMED:
-        return NAMED[row.name].target
-    return _family(Checkpoint.named(row.weights[0]), row.name)
+    if row.name in CATALOG:
+        return CATALOG[row.name].target
+    return _find_family(Checkpoint.open(row.weights[0]), row.name)
 
 
-def _pinned(row: Spec) -> Spec:
+def _pin_revision(row: Spec) -> Spec:
     """A row of a branch says the commit that is here; nothing is fetched to know of a row."""
     repository, _, revision = row.weights[0].partition("@")
-    if revision != "main" or not present(row.weights[0]):
+    if revision != "main" or not is_present(row.weights[0]):
         return row
-    return replace(row, weights=(located(repository) or row.weights[0],))
+    return replace(row, weights=(resolve_name(repository) or row.weights[0],))
 
 
-def _family(checkpoint: Checkpoint, name: str) -> str:
+def _find_family(checkpoint: Checkpoint, name: str) -> str:
     if checkpoint.model_type not in FAMILIES:
         raise UnknownModel(
             f"{name}: no family for model_type {checkpoint.model_type!r} (config.json); "

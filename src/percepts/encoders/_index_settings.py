@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import platformdirs
 
-from ._download import TIMEOUT, Access
+from ._download import TIMEOUT_S, Access
 
 PYPI = "https://pypi.org/simple"
 
@@ -34,19 +34,19 @@ def read_indexes() -> Indexes:
     Project files (pyproject.toml, uv.toml of a project) are not read: the folder that a user happens to stand in does
     not decide where weights come from.
     """
-    pip, uv = _pip(), _uv()
+    pip, uv = _read_pip_options(), _read_uv_options()
     no_index = _is_true(pip.get("no-index")) or _is_true(uv.get("no-index"))
-    defaults = [*_words(pip.get("index-url"))[:1], *uv.get("default", [])]
-    extras = [*_words(pip.get("extra-index-url")), *uv.get("extra", [])]
+    defaults = [*_split_words(pip.get("index-url"))[:1], *uv.get("default", [])]
+    extras = [*_split_words(pip.get("extra-index-url")), *uv.get("extra", [])]
     indexes = [] if no_index else [*(defaults or [PYPI]), *extras]
     return Indexes(
         tuple(dict.fromkeys(sorted(indexes, key=_is_remote))),
-        tuple(dict.fromkeys([*_words(pip.get("find-links")), *uv.get("links", [])])),
+        tuple(dict.fromkeys([*_split_words(pip.get("find-links")), *uv.get("links", [])])),
         Access(
             certificates=pip.get("cert", ""),
             proxy=pip.get("proxy", ""),
-            trusted=tuple(host.partition(":")[0] for host in _words(pip.get("trusted-host"))),
-            timeout=_seconds(pip.get("default-timeout") or pip.get("timeout")),
+            trusted=tuple(host.partition(":")[0] for host in _split_words(pip.get("trusted-host"))),
+            timeout=_parse_seconds(pip.get("default-timeout") or pip.get("timeout")),
         ),
     )
 
@@ -56,7 +56,7 @@ def _is_remote(place: str) -> bool:
     return urlsplit(place).scheme in ("http", "https")
 
 
-def _words(value: str | None) -> list[str]:
+def _split_words(value: str | None) -> list[str]:
     return (value or "").split()
 
 
@@ -64,20 +64,20 @@ def _is_true(value: Any) -> bool:
     return str(value).lower() in ("1", "true", "yes", "on", "y", "t")
 
 
-def _seconds(value: str | None) -> float:
+def _parse_seconds(value: str | None) -> float:
     try:
-        return max(1.0, float(value)) if value else TIMEOUT
+        return max(1.0, float(value)) if value else TIMEOUT_S
     except ValueError:
-        return TIMEOUT
+        return TIMEOUT_S
 
 
 # pip
 
 
-def _pip() -> dict[str, str]:
+def _read_pip_options() -> dict[str, str]:
     """The options of `pip download`: files from the most general to the most special, then the environment."""
     found: dict[str, str] = {}
-    for path in _pip_files():
+    for path in _list_pip_files():
         parser = configparser.RawConfigParser()
         try:
             parser.read(path, encoding="utf-8")
@@ -93,13 +93,13 @@ def _pip() -> dict[str, str]:
     return found
 
 
-def _pip_files() -> Iterator[Path]:
+def _list_pip_files() -> Iterator[Path]:
     """https://pip.pypa.io/en/stable/topics/configuration/#location ."""
     special = os.environ.get("PIP_CONFIG_FILE")
     if special == os.devnull:
         return
     name = "pip.ini" if os.name == "nt" else "pip.conf"
-    yield from (folder / "pip" / name for folder in _system_folders())
+    yield from (folder / "pip" / name for folder in _list_system_folders())
     if os.name != "nt":
         yield Path("/etc/pip.conf")
     home = Path.home()
@@ -112,7 +112,7 @@ def _pip_files() -> Iterator[Path]:
         yield Path(special)
 
 
-def _system_folders() -> list[Path]:
+def _list_system_folders() -> list[Path]:
     if os.name == "nt":
         return [Path(os.environ.get("PROGRAMDATA", "C:/ProgramData"))]
     if sys.platform == "darwin":
@@ -124,73 +124,75 @@ def _system_folders() -> list[Path]:
 # uv
 
 
-def _uv() -> dict[str, Any]:
+def _read_uv_options() -> dict[str, Any]:
     """{"default", "extra", "links", "no-index"} of uv's environment, else of its configuration for this user."""
-    environment, files = _uv_environment(), _uv_file()
+    environment, files = _read_uv_environment(), _read_uv_file()
     return {key: environment.get(key) or files.get(key) or [] for key in ("default", "extra", "links", "no-index")}
 
 
-def _uv_environment() -> dict[str, Any]:
+def _read_uv_environment() -> dict[str, Any]:
     get = os.environ.get
     return {
-        "default": [_named(url) for url in (get("UV_DEFAULT_INDEX") or get("UV_INDEX_URL"),) if url],
-        "extra": [_named(url) for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL") for url in _words(get(name))],
+        "default": [_parse_named_index(url) for url in (get("UV_DEFAULT_INDEX") or get("UV_INDEX_URL"),) if url],
+        "extra": [
+            _parse_named_index(url) for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL") for url in _split_words(get(name))
+        ],
         "links": [link for link in (get("UV_FIND_LINKS") or "").replace(",", " ").split() if link],
         "no-index": get("UV_NO_INDEX"),
     }
 
 
-def _uv_file() -> dict[str, Any]:
+def _read_uv_file() -> dict[str, Any]:
     """https://docs.astral.sh/uv/concepts/configuration-files/ ."""
     if _is_true(os.environ.get("UV_NO_CONFIG")):
         return {}
-    for path in _uv_files():
+    for path in _list_uv_files():
         try:
             row = tomllib.loads(path.read_text("utf-8"))
         except (OSError, ValueError):
             continue
-        return _uv_row(row)
+        return _parse_uv_settings(row)
     return {}
 
 
-def _uv_files() -> Iterable[Path]:
+def _list_uv_files() -> Iterable[Path]:
     if special := os.environ.get("UV_CONFIG_FILE"):
         return [Path(special)]
     user = platformdirs.user_config_path("uv", appauthor=False, roaming=True)
     return [
         user / "uv.toml",
         Path.home() / ".config" / "uv" / "uv.toml",
-        *(folder / "uv" / "uv.toml" for folder in _system_folders()),
+        *(folder / "uv" / "uv.toml" for folder in _list_system_folders()),
         Path("/etc/uv/uv.toml"),
     ]
 
 
-def _uv_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_uv_settings(row: Mapping[str, Any]) -> dict[str, Any]:
     pip = row.get("pip") if isinstance(row.get("pip"), dict) else {}
     both = [row, pip or {}]
-    indexes = [index for index in _listed(row.get("index")) if isinstance(index, dict) and index.get("url")]
+    indexes = [index for index in _as_list(row.get("index")) if isinstance(index, dict) and index.get("url")]
     urls = {True: [], False: []}  # type: dict[bool, list[str]]
     for index in indexes:
-        urls[bool(index.get("default"))].append(_authorised(str(index.get("name") or ""), str(index["url"])))
+        urls[bool(index.get("default"))].append(_add_credentials(str(index.get("name") or ""), str(index["url"])))
     return {
         "default": urls[True] or [str(part["index-url"]) for part in both if part.get("index-url")],
-        "extra": urls[False] + [str(url) for part in both for url in _listed(part.get("extra-index-url"))],
-        "links": [str(link) for part in both for link in _listed(part.get("find-links"))],
+        "extra": urls[False] + [str(url) for part in both for url in _as_list(part.get("extra-index-url"))],
+        "links": [str(link) for part in both for link in _as_list(part.get("find-links"))],
         "no-index": any(part.get("no-index") is True for part in both),
     }
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _named(text: str) -> str:
+def _parse_named_index(text: str) -> str:
     """An index as UV_INDEX names it: URL, or NAME=URL."""
     name, equals, url = text.partition("=")
-    return _authorised(name, url) if equals and name.replace("-", "").replace("_", "").isalnum() else text
+    return _add_credentials(name, url) if equals and name.replace("-", "").replace("_", "").isalnum() else text
 
 
-def _authorised(name: str, url: str) -> str:
+def _add_credentials(name: str, url: str) -> str:
     """The URL with the user and password that uv takes for an index of this name from the environment."""
     key = "".join(letter if letter.isalnum() else "_" for letter in name.upper())
     user = os.environ.get(f"UV_INDEX_{key}_USERNAME", "")

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..runtimes import Deferred
+from ..runtimes import DeferredRunner
 from ..types import Inputs
-from ._head import Classifying
+from ._head import WithClassifier
 from .pooling import pool
 
 if TYPE_CHECKING:
     import torch
 
 
-class Leading(Classifying):
+class ClassTokenModel(WithClassifier):
     """A family with a class token. With pool="cls" its vectors come by a network of their own."""
 
-    leading: ClassVar[int] = 1
+    vector_steps: ClassVar[int] = 1
     """How many steps the vector is the mean of; 0 where the last layer cannot be asked for some of its steps."""
 
     @property
@@ -30,29 +30,29 @@ class Leading(Classifying):
 
     def vectors(self, inputs: Inputs) -> np.ndarray:
         """(B, D): what pooling what `encode` gives would give; with pool="cls" for a fifteenth less."""
-        if self.spec.pool != "cls" or not self.leading:
+        if self.spec.pool != "cls" or not self.vector_steps:
             return pool(self.encode(inputs), self.spec.pool)
-        return np.asarray(self._leading(self.fed(inputs))[0].mean(axis=1), np.float32)
+        return np.asarray(self._leading(self.select_inputs(inputs))[0].mean(axis=1), np.float32)
 
     def build(self) -> torch.nn.Module:
         """Inputs to states of all steps."""
-        return self.called(self.network())
+        return self.wrap(self.load_model())
 
-    def build_leading(self) -> torch.nn.Module:
+    def build_vectors(self) -> torch.nn.Module:
         """Inputs to states of the first steps."""
         from . import _modules
 
-        network = self.network()
+        network = self.load_model()
         layers = self.layers(network)
-        layers[-1] = _modules.FirstSteps(layers[-1], self.leading)
-        return self.called(network)
+        layers[-1] = _modules.FirstSteps(layers[-1], self.vector_steps)
+        return self.wrap(network)
 
     @abstractmethod
-    def network(self) -> Any:
+    def load_model(self) -> Any:
         """Transformers' model."""
 
     @abstractmethod
-    def called(self, network: Any) -> torch.nn.Module:
+    def wrap(self, network: Any) -> torch.nn.Module:
         """It, called as its family says."""
 
     def layers(self, network: Any) -> torch.nn.ModuleList:
@@ -60,5 +60,5 @@ class Leading(Classifying):
         return network.layers  # type: ignore[no-any-return]
 
     @cached_property
-    def _leading(self) -> Deferred:
-        return self._deferred("leading", self.build_leading, self.example, ("states",), self.free)
+    def _leading(self) -> DeferredRunner:
+        return self._defer_network("leading", self.build_vectors, self.example, ("states",), self.dynamic_axes)

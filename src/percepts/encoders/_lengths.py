@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..types import Frames, Inputs
+from ..types import Features, Inputs
 
 
-def states_of(run: Callable[[Inputs], tuple[np.ndarray, ...]], inputs: Inputs, dim: int) -> Frames:
+def encode_by_length(run: Callable[[Inputs], tuple[np.ndarray, ...]], inputs: Inputs, dim: int) -> Features:
     """(B, T, dim) states of {"ids": (B, T), "lengths": (B,)}; the mask is False behind the end of each text.
 
     Texts of one length share a call, so what a text is padded to, and beside whom, changes nothing.
@@ -19,4 +19,4 @@ def states_of(run: Callable[[Inputs], tuple[np.ndarray, ...]], inputs: Inputs, d
     for length in np.unique(lengths):
         same = np.flatnonzero(lengths == length)
         data[same, :length] = run({"ids": ids[same, :length]})[0]
-    return Frames(data, np.arange(ids.shape[1]) < lengths[:, None], 0.0)
+    return Features(data, np.arange(ids.shape[1]) < lengths[:, None], 0.0)

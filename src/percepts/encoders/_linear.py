@@ -11,7 +11,7 @@ from torch import nn
 from ..errors import WeightsError
 
 
-class Scaled(nn.Module):
+class ScaledLinear(nn.Module):
     """(B, N, P) uint8 times a factor plus a shift, through a linear layer, to (B, N, D)."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, factor: float, shift: float) -> None:
@@ -26,7 +26,7 @@ class Scaled(nn.Module):
         return found
 
 
-def from_safetensors(folder: Path, name: str, factor: float, shift: float) -> Scaled:
+def load_linear(folder: Path, name: str, factor: float, shift: float) -> ScaledLinear:
     """The layer whose parameters end in `name`.weight and .bias. WeightsError where they are not there."""
     found: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
@@ -36,4 +36,4 @@ def from_safetensors(folder: Path, name: str, factor: float, shift: float) -> Sc
                     found[key.rpartition(".")[2]] = file.get_tensor(key)
     if set(found) != {"weight", "bias"}:
         raise WeightsError(f"{folder}: expected {name}.weight and .bias among the weights, found {sorted(found)}")
-    return Scaled(found["weight"], found["bias"], factor, shift).requires_grad_(False)
+    return ScaledLinear(found["weight"], found["bias"], factor, shift).requires_grad_(False)

@@ -13,15 +13,23 @@ import transformers
 from torch import nn
 
 from ..errors import WeightsError
-from ..support.machine import out_of_memory
+from ..support.machine import is_out_of_memory
 from ._checkpoint import Checkpoint
-from ._picture import Pixels
+from ._picture import ImageProcessor
 
-SPARE = ("pooler.", "masked_spec_embed", "mask_token", "position_ids", "logit_scale", "logit_bias", "lm_head")
+UNUSED_PARAMETERS = (
+    "pooler.",
+    "masked_spec_embed",
+    "mask_token",
+    "position_ids",
+    "logit_scale",
+    "logit_bias",
+    "lm_head",
+)
 """Parameters that no output here depends on: a checkpoint may lack them."""
 
 
-def pretrained(
+def load_pretrained(
     kind: str,
     folder: Path,
     *,
@@ -37,9 +45,9 @@ def pretrained(
     """
     Checkpoint(folder).check_size()
     settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    with quiet(), as_weights_error(folder, kind):
+    with silence_transformers(), raise_weights_error(folder, kind):
         model, found = getattr(transformers, kind).from_pretrained(folder, dtype=getattr(torch, precision), **settings)
-    idle = [part for part in (*SPARE, *spare) if part not in needed]
+    idle = [part for part in (*UNUSED_PARAMETERS, *spare) if part not in needed]
     missing = [key for key in found["missing_keys"] if not any(part in key for part in idle)]
     wrong = sorted(missing) + sorted(str(key[0]) for key in found["mismatched_keys"])
     if wrong:
@@ -50,14 +58,14 @@ def pretrained(
     return model.eval().requires_grad_(False)
 
 
-def tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of the checkpoint."""
-    with quiet(), as_weights_error(folder, "the tokenizer"):
+    with silence_transformers(), raise_weights_error(folder, "the tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 @contextmanager
-def as_weights_error(folder: Path, what: str) -> Iterator[None]:
+def raise_weights_error(folder: Path, what: str) -> Iterator[None]:
     """Turn what transformers raises while it reads a checkpoint into a WeightsError that names the folder.
 
     Settings that do not go together, weights that are cut and tokenizers of other formats end in whatever its code runs
@@ -68,7 +76,7 @@ def as_weights_error(folder: Path, what: str) -> Iterator[None]:
     except (WeightsError, ImportError):
         raise
     except Exception as error:
-        if out_of_memory(error):  # of the machine
+        if is_out_of_memory(error):  # of the machine
             raise
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(
@@ -77,7 +85,7 @@ def as_weights_error(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """No progress bars and nothing below an error from transformers while this lasts; what it was set to comes back."""
     logs: Any = transformers.utils.logging
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
@@ -93,10 +101,10 @@ def quiet() -> Iterator[None]:
                 logs.enable_progress_bar()
 
 
-class Normalise(nn.Module):
+class NormalisePixels(nn.Module):
     """(B, ..., H, W, 3) uint8 to (B, ..., 3, H, W) float32, (x * scale - mean) / std."""
 
-    def __init__(self, pixels: Pixels) -> None:
+    def __init__(self, pixels: ImageProcessor) -> None:
         super().__init__()
         mean, std = torch.tensor(pixels.mean, dtype=torch.float64), torch.tensor(pixels.std, dtype=torch.float64)
         self.register_buffer("factor", (pixels.scale / std).float())
@@ -107,7 +115,7 @@ class Normalise(nn.Module):
         return (pixels.float() * self.factor - self.shift).movedim(-1, -3)  # type: ignore[operator]
 
 
-class Call(nn.Module):
+class WrappedModel(nn.Module):
     """A model called as its family says: `call(model, *inputs)` gives a tensor or a tuple of them."""
 
     def __init__(self, model: nn.Module, call: Callable[..., Any], first: nn.Module | None = None) -> None:
@@ -132,11 +140,11 @@ class FirstSteps(nn.Module):
     def __init__(self, layer: nn.Module, count: int = 1) -> None:
         super().__init__()
         self.count = count
-        self.before = _part(layer, "layernorm_before", "layer_norm1", "norm1")
-        self.attention = _part(layer, "attention", "self_attn")
-        self.out = _part(self.attention, "o_proj", "out_proj")
-        self.after = _part(layer, "layernorm_after", "layer_norm2", "norm2")
-        self.mlp = _part(layer, "mlp")
+        self.before = _find_part(layer, "layernorm_before", "layer_norm1", "norm1")
+        self.attention = _find_part(layer, "attention", "self_attn")
+        self.out = _find_part(self.attention, "o_proj", "out_proj")
+        self.after = _find_part(layer, "layernorm_after", "layer_norm2", "norm2")
+        self.mlp = _find_part(layer, "mlp")
         self.scale1, self.scale2 = (getattr(layer, f"layer_scale{n}", nn.Identity()) for n in (1, 2))
 
     def forward(self, states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
@@ -153,6 +161,6 @@ class FirstSteps(nn.Module):
         return first + self.scale2(self.mlp(self.after(first)))  # type: ignore[no-any-return]
 
 
-def _part(module: nn.Module, *names: str) -> Any:
+def _find_part(module: nn.Module, *names: str) -> Any:
     """The part that goes by one of these names."""
     return getattr(module, next(name for name in names if hasattr(module, name)))

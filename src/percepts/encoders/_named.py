@@ -41,7 +41,7 @@ def _text(name: str, dim: int, pool: str, weights: str, license: str, summary: s
     return Spec(name, ".sentence:Sentence", "text", 0.0, 0.0, dim, pool, (weights,), license, summary=summary)
 
 
-NAMED: Mapping[str, Spec] = {
+CATALOG: Mapping[str, Spec] = {
     row.name: row
     for row in (
         # Pictures

@@ -10,27 +10,27 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..features.mel import mel_filters
-from ..features.openl3 import FLOOR, FRAMES, RANGE, RATE, STRIDE, WINDOW, Frames
+from ..features.openl3 import FLOOR, FRAMES, RANGE, RATE, STRIDE, WINDOW, FrameLayout
 from ._openl3_plan import (
     CHANNELS,
-    SHAPES,
-    SIDE,
+    IMAGE_SIDE,
+    INPUT_SHAPES,
     Conv,
+    OpenL3Weights,
     Pool,
     Relu,
     Scale,
     Step,
-    Weights,
-    fold,
-    grid_pool,
-    sizes,
-    steps,
+    build_steps,
+    embedding_sizes,
+    fold_steps,
+    last_pool_size,
 )
 
 OPSET = 17
 
 
-class _Graph:
+class _OnnxGraph:
     """Nodes and their constants, each node reading what the one before it wrote."""
 
     def __init__(self, last: str) -> None:
@@ -38,7 +38,7 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
         self.last = last
 
-    def constant(self, array: np.ndarray) -> str:
+    def add_constant(self, array: np.ndarray) -> str:
         name = f"w{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
@@ -49,18 +49,18 @@ class _Graph:
         return self.last
 
 
-def _per_channel(values: np.ndarray) -> np.ndarray:
+def _reshape_channels(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
 
 
-def _add(graph: _Graph, step: Step) -> None:
+def _add_step(graph: _OnnxGraph, step: Step) -> None:
     match step:
         case Scale():
-            graph.add("Mul", graph.last, graph.constant(_per_channel(step.scale)))
-            graph.add("Add", graph.last, graph.constant(_per_channel(step.shift)))
+            graph.add("Mul", graph.last, graph.add_constant(_reshape_channels(step.scale)))
+            graph.add("Add", graph.last, graph.add_constant(_reshape_channels(step.shift)))
         case Conv():
-            kernel = graph.constant(step.kernel.transpose(3, 2, 0, 1).astype(np.float32))
-            bias = graph.constant(step.bias.astype(np.float32))
+            kernel = graph.add_constant(step.kernel.transpose(3, 2, 0, 1).astype(np.float32))
+            bias = graph.add_constant(step.bias.astype(np.float32))
             graph.add("Conv", graph.last, kernel, bias, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
             if step.relu:
                 graph.add("Relu", graph.last)
@@ -71,69 +71,73 @@ def _add(graph: _Graph, step: Step) -> None:
             graph.add("MaxPool", graph.last, kernel_shape=size, strides=size)
 
 
-def model(plan: Sequence[Step], shape: tuple[int, int, int | None]) -> onnx.ModelProto:
+def build_model(plan: Sequence[Step], shape: tuple[int, int, int | None]) -> onnx.ModelProto:
     """A model from `x` (B, C, H, W) float32, None where the length may vary, to `grid` (B, rows x columns, 512)."""
-    graph = _Graph("x")
+    graph = _OnnxGraph("x")
     for step in plan:
-        _add(graph, step)
-    graph.add("Reshape", graph.last, graph.constant(np.array([0, 512, -1])))
+        _add_step(graph, step)
+    graph.add("Reshape", graph.last, graph.add_constant(np.array([0, 512, -1])))
     graph.add("Transpose", graph.last, output="grid", perm=[0, 2, 1])
-    return _finish(graph, ("x", ["batch", *shape]), ("grid", ["batch", None, 512]))
+    return _finish_model(graph, ("x", ["batch", *shape]), ("grid", ["batch", None, 512]))
 
 
-def embedding_model(weights: Weights, input_repr: str | None, size: int, frontend: str = "") -> onnx.ModelProto:
+def build_embedding_model(
+    weights: OpenL3Weights, input_repr: str | None, size: int, frontend: str = ""
+) -> onnx.ModelProto:
     """A whole model for other runtimes, from sound, spectrogram or picture to `embedding` (B, size).
 
     frontend  kapre, librosa or trained: the input is `audio` (B, 48000), a second at 48 kHz. "": the input is
               `spectrogram` (B, F, T, 1) in decibels, or for pictures `image` (B, 224, 224, 3), as openl3's models take
     """
-    shape = SHAPES[input_repr] if weights.modality == "audio" else (SIDE, SIDE)  # type: ignore[index]
-    graph = _Graph("audio" if frontend else _NAMES[weights.modality])
+    shape = INPUT_SHAPES[input_repr] if weights.modality == "audio" else (IMAGE_SIDE, IMAGE_SIDE)  # type: ignore[index]
+    graph = _OnnxGraph("audio" if frontend else _INPUT_NAMES[weights.modality])
     first = graph.last, ["batch", WINDOW] if frontend else ["batch", *shape, CHANNELS[weights.modality]]
     if frontend:
-        _spectrogram(graph, FRAMES[frontend, str(input_repr)])
+        _add_spectrogram(graph, FRAMES[frontend, str(input_repr)])
     else:
         graph.add("Transpose", graph.last, perm=[0, 3, 1, 2])
-    large, _ = sizes(weights.modality)
-    pool = grid_pool(weights.modality, shape) if size == large else (shape[0] // 8, shape[1] // 8)
-    for step in fold(steps(weights, pool)):
-        _add(graph, step)
+    large, _ = embedding_sizes(weights.modality)
+    pool = last_pool_size(weights.modality, shape) if size == large else (shape[0] // 8, shape[1] // 8)
+    for step in fold_steps(build_steps(weights, pool)):
+        _add_step(graph, step)
     graph.add("Transpose", graph.last, perm=[0, 2, 3, 1])
-    graph.add("Reshape", graph.last, graph.constant(np.array([0, size])), output="embedding")
-    return _finish(graph, first, ("embedding", ["batch", size]))
+    graph.add("Reshape", graph.last, graph.add_constant(np.array([0, size])), output="embedding")
+    return _finish_model(graph, first, ("embedding", ["batch", size]))
 
 
-_NAMES = {"audio": "spectrogram", "image": "image"}
+_INPUT_NAMES = {"audio": "spectrogram", "image": "image"}
 
 
-def _spectrogram(graph: _Graph, frames: Frames) -> None:
+def _add_spectrogram(graph: _OnnxGraph, frames: FrameLayout) -> None:
     """The frontend in float32: (B, 48000) to (B, 1, F, T)."""
-    after = max(frames.padded - frames.left - WINDOW, 0)
-    graph.add("Pad", graph.last, graph.constant(np.array([0, frames.left, 0, after])))
-    graph.add("Unsqueeze", graph.last, graph.constant(np.array([2])))
-    step, length = graph.constant(np.array(STRIDE)), graph.constant(np.array(frames.n_fft))
-    hann = graph.constant((0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frames.n_fft) / frames.n_fft)).astype(np.float32))
+    after = max(frames.padded_samples - frames.left - WINDOW, 0)
+    graph.add("Pad", graph.last, graph.add_constant(np.array([0, frames.left, 0, after])))
+    graph.add("Unsqueeze", graph.last, graph.add_constant(np.array([2])))
+    step, length = graph.add_constant(np.array(STRIDE)), graph.add_constant(np.array(frames.n_fft))
+    hann = graph.add_constant(
+        (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frames.n_fft) / frames.n_fft)).astype(np.float32)
+    )
     graph.add("STFT", graph.last, step, hann, length, onesided=1)  # (B, T, F, 2)
     graph.add("ReduceSumSquare", graph.last, axes=[3], keepdims=0)
     if frames.power == 1.0:
         graph.add("Sqrt", graph.last)
     if frames.bands:
         filters = mel_filters(RATE, frames.n_fft, frames.bands, scale=frames.scale)
-        graph.add("MatMul", graph.last, graph.constant(filters.T.astype(np.float32)))
+        graph.add("MatMul", graph.last, graph.add_constant(filters.T.astype(np.float32)))
     if frames.power == 2.0:
         graph.add("Sqrt", graph.last)
     graph.add("Transpose", graph.last, perm=[0, 2, 1])
-    graph.add("Max", graph.last, graph.constant(np.array(FLOOR, np.float32)))
+    graph.add("Max", graph.last, graph.add_constant(np.array(FLOOR, np.float32)))
     graph.add("Log", graph.last)
-    level = graph.add("Mul", graph.last, graph.constant(np.array(10 / np.log(10), np.float32)))
+    level = graph.add("Mul", graph.last, graph.add_constant(np.array(10 / np.log(10), np.float32)))
     loudest = graph.add("ReduceMax", level, axes=[1, 2], keepdims=1)
     graph.add("Sub", level, loudest)
-    graph.add("Max", graph.last, graph.constant(np.array(-RANGE, np.float32)))
-    graph.add("Unsqueeze", graph.last, graph.constant(np.array([1])))
+    graph.add("Max", graph.last, graph.add_constant(np.array(-RANGE, np.float32)))
+    graph.add("Unsqueeze", graph.last, graph.add_constant(np.array([1])))
 
 
-def _finish(
-    graph: _Graph, source: tuple[str, list[Any]], target: tuple[str, list[Any]], name: str = "openl3"
+def _finish_model(
+    graph: _OnnxGraph, source: tuple[str, list[Any]], target: tuple[str, list[Any]], name: str = "openl3"
 ) -> onnx.ModelProto:
     """The graph as a checked model; `source` and `target` are a name and a shape each."""
     body = helper.make_graph(

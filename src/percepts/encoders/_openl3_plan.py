@@ -17,15 +17,15 @@ Content = Literal["music", "env"]
 REPRS: tuple[Repr, ...] = get_args(Repr)
 CONTENTS: tuple[Content, ...] = get_args(Content)
 EPSILON = 1e-3  # Keras' default for batch normalisation
-WIDTHS = ((64, 64), (128, 128), (256, 256), (512, 512))  # two convolutions a block
+BLOCK_WIDTHS = ((64, 64), (128, 128), (256, 256), (512, 512))  # two convolutions a block
 CHANNELS = {"audio": 1, "image": 3}
-GRID = {"audio": (4, 3), "image": (4, 4)}  # what the last pooling leaves of height and width
-SHAPES: dict[Repr, tuple[int, int]] = {"linear": (257, 197), "mel128": (128, 199), "mel256": (256, 199)}
-SIDE = 224
+GRID_SHAPES = {"audio": (4, 3), "image": (4, 4)}  # what the last pooling leaves of height and width
+INPUT_SHAPES: dict[Repr, tuple[int, int]] = {"linear": (257, 197), "mel128": (128, 199), "mel256": (256, 199)}
+IMAGE_SIDE = 224
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedModel:
     """One of the twelve published networks; a picture network was trained beside the sound network of its name."""
 
     modality: Modality
@@ -46,10 +46,10 @@ class Published:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of what the network takes."""
-        return SHAPES[self.input_repr] if self.modality == "audio" else (SIDE, SIDE)
+        return INPUT_SHAPES[self.input_repr] if self.modality == "audio" else (IMAGE_SIDE, IMAGE_SIDE)
 
 
-PUBLISHED = tuple(Published(m, r, c) for m in get_args(Modality) for r in REPRS for c in CONTENTS)
+PUBLISHED = tuple(PublishedModel(m, r, c) for m in get_args(Modality) for r in REPRS for c in CONTENTS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +86,7 @@ Step = Scale | Conv | Relu | Pool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Weights:
+class OpenL3Weights:
     """The 48 arrays of one network, in Keras' order: 16 layers, normalisation first and convolution last."""
 
     modality: Modality
@@ -94,7 +94,7 @@ class Weights:
 
     def __post_init__(self) -> None:
         shapes = [array.shape for array in self.arrays]
-        expected = [shape for _, shape in layout(self.modality)]
+        expected = [shape for _, shape in list_arrays(self.modality)]
         if shapes != expected:
             at = next((i for i, (a, b) in enumerate(zip(shapes, expected, strict=False)) if a != b), len(shapes))
             found = f"array {at} is {shapes[at]}" if at < min(len(shapes), len(expected)) else f"{len(shapes)} arrays"
@@ -104,49 +104,49 @@ class Weights:
             raise ValueError(f"no OpenL3 {self.modality} network: some of its numbers are not finite")
 
 
-def layout(modality: Modality) -> list[tuple[str, tuple[int, ...]]]:
+def list_arrays(modality: Modality) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of each of the 48 arrays, in order. The names are ours; Keras' differ from file to file."""
     rows: list[tuple[str, tuple[int, ...]]] = []
     channels, layer = CHANNELS[modality], 0
-    rows += _norm_layout(layer, channels)
-    for width in (w for block in WIDTHS for w in block):
+    rows += _list_norm_arrays(layer, channels)
+    for width in (w for block in BLOCK_WIDTHS for w in block):
         layer += 1
         rows += [(f"conv{layer}.kernel", (3, 3, channels, width)), (f"conv{layer}.bias", (width,))]
         channels = width
         if layer < 8:
-            rows += _norm_layout(layer, channels)
+            rows += _list_norm_arrays(layer, channels)
     return rows
 
 
-def _norm_layout(layer: int, channels: int) -> list[tuple[str, tuple[int, ...]]]:
+def _list_norm_arrays(layer: int, channels: int) -> list[tuple[str, tuple[int, ...]]]:
     return [(f"norm{layer}.{part}", (channels,)) for part in ("gamma", "beta", "mean", "variance")]
 
 
-def steps(weights: Weights, pool: tuple[int, int]) -> list[Step]:
+def build_steps(weights: OpenL3Weights, pool: tuple[int, int]) -> list[Step]:
     """The network as it was trained, up to the (4, 3) or (4, 4) grid of 512 channels that `pool` leaves."""
     arrays = iter(weights.arrays)
-    out: list[Step] = [_norm(arrays)]
+    out: list[Step] = [_read_norm(arrays)]
     for block in range(4):
         for half in range(2):
             conv = Conv(next(arrays), next(arrays))
             if (block, half) == (3, 1):
                 out += [conv, Pool(*pool)]
             elif weights.modality == "image" and (block, half) == (0, 1):
-                out += [conv, Relu(), _norm(arrays)]  # this one place is the other way round upstream
+                out += [conv, Relu(), _read_norm(arrays)]  # this one place is the other way round upstream
             else:
-                out += [conv, _norm(arrays), Relu()]
+                out += [conv, _read_norm(arrays), Relu()]
         if block < 3:
             out.append(Pool(2, 2))
     return out
 
 
-def _norm(arrays: Iterator[np.ndarray]) -> Scale:
+def _read_norm(arrays: Iterator[np.ndarray]) -> Scale:
     gamma, beta, mean, variance = (np.asarray(next(arrays), np.float64) for _ in range(4))
     scale = gamma / np.sqrt(variance + EPSILON)
     return Scale(scale, beta - mean * scale)
 
 
-def fold(plan: Sequence[Step]) -> list[Step]:
+def fold_steps(plan: Sequence[Step]) -> list[Step]:
     """The same network in fewer steps: a scale behind a convolution joins its kernel, a relu joins the convolution.
 
     The first scale stays: the zeros around the picture come after it, so no kernel can take it in.
@@ -163,14 +163,14 @@ def fold(plan: Sequence[Step]) -> list[Step]:
     return out
 
 
-def grid_pool(modality: Modality, shape: tuple[int, int]) -> tuple[int, int]:
+def last_pool_size(modality: Modality, shape: tuple[int, int]) -> tuple[int, int]:
     """Tile of the last pooling for an input of `shape`, three halvings later."""
     height, width = (side // 8 for side in shape)
-    rows, columns = GRID[modality]
+    rows, columns = GRID_SHAPES[modality]
     return height // rows, width // columns
 
 
-def sizes(modality: Modality) -> tuple[int, int]:
+def embedding_sizes(modality: Modality) -> tuple[int, int]:
     """The two published sizes: the grid laid out flat, and its maximum."""
-    rows, columns = GRID[modality]
+    rows, columns = GRID_SHAPES[modality]
     return rows * columns * 512, 512

@@ -12,48 +12,48 @@ from ..types import Inputs
 from ._openl3_plan import Conv, Pool, Relu, Scale, Step
 
 
-class _Scale(nn.Module):
+class _ScaleLayer(nn.Module):
     scale: Tensor
     shift: Tensor
 
     def __init__(self, step: Scale) -> None:
         super().__init__()
-        self.register_buffer("scale", _tensor(step.scale).view(1, -1, 1, 1))
-        self.register_buffer("shift", _tensor(step.shift).view(1, -1, 1, 1))
+        self.register_buffer("scale", _to_tensor(step.scale).view(1, -1, 1, 1))
+        self.register_buffer("shift", _to_tensor(step.shift).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale + self.shift
 
 
-def _tensor(array: np.ndarray) -> Tensor:
+def _to_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
-def _conv(step: Conv) -> nn.Sequential:
+def _build_conv(step: Conv) -> nn.Sequential:
     layer = nn.Conv2d(step.kernel.shape[2], step.kernel.shape[3], 3, padding=1)
-    layer.weight = nn.Parameter(_tensor(step.kernel.transpose(3, 2, 0, 1)))
-    layer.bias = nn.Parameter(_tensor(step.bias))
+    layer.weight = nn.Parameter(_to_tensor(step.kernel.transpose(3, 2, 0, 1)))
+    layer.bias = nn.Parameter(_to_tensor(step.bias))
     return nn.Sequential(layer, *([nn.ReLU()] if step.relu else []))
 
 
-def _layer(step: Step) -> nn.Module:
+def _build_layer(step: Step) -> nn.Module:
     match step:
         case Scale():
-            return _Scale(step)
+            return _ScaleLayer(step)
         case Conv():
-            return _conv(step)
+            return _build_conv(step)
         case Relu():
             return nn.ReLU()
         case Pool():
             return nn.MaxPool2d((step.height, step.width))
 
 
-class Network(nn.Module):
+class OpenL3Module(nn.Module):
     """(B, C, H, W) float32 to (B, rows x columns, 512): the grid, row by row."""
 
     def __init__(self, plan: Sequence[Step]) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*map(_layer, plan)).eval().requires_grad_(False)
+        self.layers = nn.Sequential(*map(_build_layer, plan)).eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         grid: Tensor = self.layers(x)
@@ -71,7 +71,7 @@ class TorchGrid:
         if half and self._device.type != "cuda":
             raise ValueError("torch-bf16 needs a GPU: bfloat16 on a CPU is slower than float32; use runtime='torch'")
         self._kind = torch.bfloat16 if half else torch.float32
-        module = Network(plan).to(self._device, self._kind)
+        module = OpenL3Module(plan).to(self._device, self._kind)
         self._module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()

@@ -20,7 +20,7 @@ _FILTERS: Mapping[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3
 
 
 @dataclass(frozen=True, slots=True)
-class Pixels:
+class ImageProcessor:
     """(H, W, 3) uint8 → (h, w, 3) uint8: resize, then cut the middle out. Normalising is left to the network.
 
     size     (h, w) to stretch to, or (n,) for the shorter side; None: pictures come in their own size
@@ -36,7 +36,7 @@ class Pixels:
     scale: float = 1 / 255
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], usual: str) -> Pixels:
+    def from_settings(cls, settings: Mapping[str, Any], usual: str) -> ImageProcessor:
         """From preprocessor_config.json; what it leaves out is what its class, or else `usual`, has by default."""
         named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "")
         named = named.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
@@ -44,11 +44,11 @@ class Pixels:
         row |= {key: value for key, value in settings.items() if value is not None}
         normal = row["do_normalize"]
         return cls(
-            _size(row["size"], row["default_to_square"]) if row["do_resize"] else None,
-            _crop(row["crop_size"]) if row["do_center_crop"] else None,
-            _filter(row["resample"]),
-            _colours(row["image_mean"], "image_mean") if normal else (0.0, 0.0, 0.0),
-            _colours(row["image_std"], "image_std") if normal else (1.0, 1.0, 1.0),
+            _parse_size(row["size"], row["default_to_square"]) if row["do_resize"] else None,
+            _parse_crop(row["crop_size"]) if row["do_center_crop"] else None,
+            _parse_filter(row["resample"]),
+            _parse_channels(row["image_mean"], "image_mean") if normal else (0.0, 0.0, 0.0),
+            _parse_channels(row["image_std"], "image_std") if normal else (1.0, 1.0, 1.0),
             float(row["rescale_factor"]) if row["do_rescale"] else 1.0,
         )
 
@@ -66,7 +66,7 @@ class Pixels:
             raise WeightsError(f"the checkpoint's settings give pictures no one size ({self}): expected a crop")
         return self.size[0], self.size[1]
 
-    def sized(self, side: int) -> Pixels:
+    def with_size(self, side: int) -> ImageProcessor:
         """The same at another shortest side; the crop keeps its share."""
         if not self.size or side == self.side:
             return self
@@ -77,11 +77,11 @@ class Pixels:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """One picture."""
         if self.size:
-            image = resize(image, *_target(image.shape[0], image.shape[1], self.size), self.resample)
-        return _cut(image, self.crop) if self.crop else image
+            image = resize(image, *_resize_target(image.shape[0], image.shape[1], self.size), self.resample)
+        return _crop_middle(image, self.crop) if self.crop else image
 
 
-def _target(height: int, width: int, size: tuple[int, ...]) -> tuple[int, int]:
+def _resize_target(height: int, width: int, size: tuple[int, ...]) -> tuple[int, int]:
     if len(size) == 2:
         return size[0], size[1]
     short, long = min(height, width), max(height, width)
@@ -89,7 +89,7 @@ def _target(height: int, width: int, size: tuple[int, ...]) -> tuple[int, int]:
     return new if height <= width else (new[1], new[0])
 
 
-def _cut(image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+def _crop_middle(image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
     """The middle, its corner rounded down; a picture that is smaller gets black around it, as in transformers."""
     height, width = image.shape[:2]
     if height < crop[0] or width < crop[1]:
@@ -101,38 +101,38 @@ def _cut(image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
     return image[top : top + crop[0], left : left + crop[1]]
 
 
-def _size(size: Any, to_square: bool) -> tuple[int, ...]:
+def _parse_size(size: Any, to_square: bool) -> tuple[int, ...]:
     if isinstance(size, int):
-        return _within((size, size) if to_square else (size,), "size", size)
+        return _check_sides((size, size) if to_square else (size,), "size", size)
     if isinstance(size, dict) and size.get("shortest_edge") and not (size.get("longest_edge") or size.get("height")):
-        return _within((size["shortest_edge"],), "size", size)
-    return _both(size, "size")
+        return _check_sides((size["shortest_edge"],), "size", size)
+    return _parse_sides(size, "size")
 
 
-def _crop(size: Any) -> tuple[int, int]:
-    return _within((size, size), "crop_size", size) if isinstance(size, int) else _both(size, "crop_size")
+def _parse_crop(size: Any) -> tuple[int, int]:
+    return _check_sides((size, size), "crop_size", size) if isinstance(size, int) else _parse_sides(size, "crop_size")
 
 
-def _both(size: Any, key: str) -> tuple[int, int]:
+def _parse_sides(size: Any, key: str) -> tuple[int, int]:
     height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (None, None)
     if not (isinstance(height, int) and isinstance(width, int)):
         raise WeightsError(
             f"expected {key} in preprocessor_config.json as height and width or shortest_edge, got {size!r}"
         )
-    return _within((height, width), key, size)
+    return _check_sides((height, width), key, size)
 
 
 T = TypeVar("T", bound=tuple[int, ...])
 
 
-def _within(sides: T, key: str, said: Any) -> T:
+def _check_sides(sides: T, key: str, said: Any) -> T:
     """Refuse a side that no network reads: settings that no reader of a file has checked come here, too."""
     if not all(1 <= side <= MAX_SIDE for side in sides):
         raise WeightsError(f"expected {key} in preprocessor_config.json to be from 1 to {MAX_SIDE:,}, got {said!r}")
     return sides
 
 
-def _colours(values: Any, key: str) -> tuple[float, float, float]:
+def _parse_channels(values: Any, key: str) -> tuple[float, float, float]:
     """Mean or deviation of the three channels."""
     found = tuple(values) if isinstance(values, list | tuple) else (values,) * 3
     if len(found) != 3 or (key == "image_std" and not all(found)):
@@ -140,7 +140,7 @@ def _colours(values: Any, key: str) -> tuple[float, float, float]:
     return found
 
 
-def _filter(number: int) -> Resample:
+def _parse_filter(number: int) -> Resample:
     if number not in _FILTERS:
         raise WeightsError(f"expected resample in preprocessor_config.json to be one of {list(_FILTERS)}, got {number}")
     return _FILTERS[number]

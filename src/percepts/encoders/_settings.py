@@ -23,12 +23,12 @@ MAX_DEPTH = 32
 """Objects and lists within each other; checkpoints of the hub go eight deep."""
 MAX_SIDE = 8192
 """Pixels along a side of what a network reads; the largest published is 2,560."""
-TABLES = frozenset(
+FREE_TABLES = frozenset(
     {"id2label", "label2id", "lang_to_id", "task_to_id", "added_tokens_decoder", "aggregation_labels", "vocab",
      "task_specific_params", "prompts", "about", "auto_map"}
 )  # fmt: skip
 """Keys whose value is a table with keys of the checkpoint's own: no rule holds below them."""
-WORDS = frozenset({"vocab.json", "added_tokens.json", "vocabulary.json"})
+WORD_FILES = frozenset({"vocab.json", "added_tokens.json", "vocabulary.json"})
 """Files whose keys are words: no rule holds in them."""
 
 
@@ -55,7 +55,7 @@ def read_settings(path: Path) -> Settings:
     found = read_json(path)
     if not isinstance(found, dict):
         raise WeightsError(f"{path}: expected a JSON object, got {describe_type(found)}")
-    if path.name not in WORDS:
+    if path.name not in WORD_FILES:
         check_values(found, path)
     return Settings(found, path)
 
@@ -76,7 +76,10 @@ def parse_json(data: bytes, path: Path | str) -> Any:
     """Parse JSON with no key twice, no NaN or infinity, and at most MAX_DEPTH levels. WeightsError otherwise."""
     try:
         found = json.loads(
-            data.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+            data.decode("utf-8-sig"),
+            object_pairs_hook=_check_unique,
+            parse_constant=_refuse_number,
+            parse_float=_parse_finite,
         )
         _check_depth(found)
     except RecursionError as error:
@@ -88,21 +91,21 @@ def parse_json(data: bytes, path: Path | str) -> Any:
     return found
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _check_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {_shown(twice)} stands twice in one object")
+        raise ValueError(f"the key {_shorten_value(twice)} stands twice in one object")
     return found
 
 
-def _no_number(text: str) -> NoReturn:
+def _refuse_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number that JSON has")
 
 
-def _finite(text: str) -> float:
-    return float(text) if math.isfinite(float(text)) else _no_number(text)
+def _parse_finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _refuse_number(text)
 
 
 def _check_depth(found: Any) -> None:
@@ -125,7 +128,7 @@ class Rule:
     words: str
 
 
-def whole(low: int, high: int) -> Rule:
+def whole_number(low: int, high: int) -> Rule:
     """Return the rule of a whole number from `low` to `high`."""
     return Rule(lambda x: type(x) is int and low <= x <= high, f"a whole number from {low:,} to {high:,}")
 
@@ -168,19 +171,19 @@ FLAG = Rule(lambda x: isinstance(x, bool), "true or false")
 TEXT = Rule(lambda x: isinstance(x, str) and len(x) <= 4096, "a text")
 OBJECT = Rule(lambda x: isinstance(x, dict), "an object")
 ANYTHING = Rule(lambda x: True, "anything")
-_TOKEN = whole(-1, 1 << 31)
-_SIDE = whole(1, MAX_SIDE)
+_TOKEN = whole_number(-1, 1 << 31)
+_SIDE = whole_number(1, MAX_SIDE)
 _SIDES = Rule(
     either(_SIDE, list_of(_SIDE, 8), table_of(_SIDE)).allows,
     f"a side from 1 to {MAX_SIDE:,}, or a list or object of such",
 )
 _COLOUR, _SPREAD = number(-1000, 1000), positive(1000)
-_EDGE = whole(1, 1 << 26)  # families after Qwen2-VL write numbers of pixels in these keys
+_EDGE = whole_number(1, 1 << 26)  # families after Qwen2-VL write numbers of pixels in these keys
 
 
-def _few(high: int) -> Rule:
+def _one_or_list(high: int) -> Rule:
     """Return the rule of a whole number from 1, or of one for each layer."""
-    one = whole(1, high)
+    one = whole_number(1, high)
     return Rule(either(one, list_of(one, 1000)).allows, f"{one.words}, or a list of such")
 
 
@@ -200,7 +203,7 @@ _SIZE = either(
 )
 
 
-def _rows() -> Iterator[tuple[str, Rule]]:
+def _list_rules() -> Iterator[tuple[str, Rule]]:
     widths = (
         "hidden_size d_model dim n_embd embed_dim embedding_size projection_dim hidden_dim intermediate_size n_inner "
         "ffn_dim encoder_ffn_dim decoder_ffn_dim output_hidden_size"
@@ -220,23 +223,23 @@ def _rows() -> Iterator[tuple[str, Rule]]:
         "pooling_mode_mean_tokens pooling_mode_cls_token"
     )
     for names, rule in (
-        (widths, _few(1 << 18)),
-        (layers, whole(1, 1000)),
-        (heads, _few(4096)),
-        (lengths, whole(1, 1 << 25)),
-        (small, _few(1 << 16)),
+        (widths, _one_or_list(1 << 18)),
+        (layers, whole_number(1, 1000)),
+        (heads, _one_or_list(4096)),
+        (lengths, whole_number(1, 1 << 25)),
+        (small, _one_or_list(1 << 16)),
         (flags, FLAG),
         ("image_size patch_size", _SIDES),
         ("size crop_size", _SIZE),
-        ("num_register_tokens", whole(0, 1024)),
+        ("num_register_tokens", whole_number(0, 1024)),
         ("sampling_rate", number(1, 3_072_000)),
-        ("n_fft fft_window_size hop_length", whole(1, 1 << 20)),
+        ("n_fft fft_window_size hop_length", whole_number(1, 1 << 20)),
         ("rescale_factor", positive(1000)),
         ("image_mean", either(_COLOUR, list_of(_COLOUR, 4))),
         ("image_std", either(_SPREAD, list_of(_SPREAD, 4))),
         ("mean", number(-1e6, 1e6)),
         ("std", positive(1e6)),
-        ("resample", whole(0, 5)),
+        ("resample", whole_number(0, 5)),
         ("layer_norm_eps rms_norm_eps", number(0, 1)),
         ("hidden_dropout_prob attention_probs_dropout_prob dropout attention_dropout", number(0, 1)),
         ("model_type target_lang problem_type image_processor_type feature_extractor_type", TEXT),
@@ -245,10 +248,10 @@ def _rows() -> Iterator[tuple[str, Rule]]:
         ("lang_to_id task_to_id", table_of(_TOKEN)),
         ("prompts", table_of(TEXT)),
         ("suppress_tokens begin_suppress_tokens suppress_ids suppress_ids_begin", list_of(_TOKEN)),
-        ("lang_ids", list_of(whole(0, 1 << 31))),
+        ("lang_ids", list_of(whole_number(0, 1 << 31))),
         (
             "alignment_heads",
-            list_of(Rule(lambda x: list_of(whole(0, 4096), 2).allows(x) and len(x) == 2, "two numbers")),
+            list_of(Rule(lambda x: list_of(whole_number(0, 4096), 2).allows(x) and len(x) == 2, "two numbers")),
         ),
         ("clusters", list_of(Rule(lambda x: list_of(_COLOUR, 3).allows(x) and len(x) == 3, "three colours"))),
         ("vision_config text_config audio_config", OBJECT),
@@ -257,7 +260,7 @@ def _rows() -> Iterator[tuple[str, Rule]]:
         yield from ((name, rule) for name in names.split())
 
 
-RULES: Mapping[str, Rule] = dict(_rows())
+RULES: Mapping[str, Rule] = dict(_list_rules())
 """What a key may hold wherever it stands in a file of settings; null stands for a key that is not there."""
 
 
@@ -268,8 +271,8 @@ def check_values(
     for key, value in found.items():
         rule = rules.get(key, ANYTHING)
         if value is not None and not rule.allows(value):
-            raise WeightsError(f"{path}: expected {above}{key} to be {rule.words}, got {_shown(value)}")
-        if isinstance(value, dict) and key not in TABLES:
+            raise WeightsError(f"{path}: expected {above}{key} to be {rule.words}, got {_shorten_value(value)}")
+        if isinstance(value, dict) and key not in FREE_TABLES:
             check_values(value, path, f"{above}{key}.", rules=rules)
 
 
@@ -279,7 +282,7 @@ def describe_type(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _shown(value: Any) -> str:
+def _shorten_value(value: Any) -> str:
     if isinstance(value, dict | list) and len(value) > 8:
         return f"{describe_type(value)} of {len(value):,}"
     if isinstance(value, int) and abs(value) >= 1 << 64:

@@ -21,13 +21,13 @@ PLACES = ([[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]], [[0, 1, 2], [2, 3, 4]], 
 """The steps of time, one of zeros before and after included, under each place of the first three convolutions."""
 
 
-def faster(path: Path) -> bytes:
+def build_fast_graph(path: Path) -> bytes:
     """The bytes of the model: `input` (n, 576), `h` and `c` (1, 1, 128) to n probabilities and the next `h` and `c`."""
     model = onnx.load(path)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    front = _Front(weights)
+    front = _FrontEnd(weights)
     front.build()
-    tail = _tail(model.graph)
+    tail = _take_recurrent_nodes(model.graph)
     needed = {name for node in tail for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in needed]
     graph = helper.make_graph(
@@ -37,7 +37,7 @@ def faster(path: Path) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def _tail(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+def _take_recurrent_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """From the recurrent layer on, as it is, with the constants that it needs."""
     nodes = list(graph.node)
     first = next(i for i, node in enumerate(nodes) if node.op_type == "LSTM")
@@ -46,7 +46,7 @@ def _tail(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [node for node in nodes if node.op_type == "Constant" and node.output[0] in needed] + tail
 
 
-class _Front:
+class _FrontEnd:
     """From samples to what the recurrent layer takes, (n, 1, 128)."""
 
     def __init__(self, weights: dict[str, np.ndarray]) -> None:
@@ -56,46 +56,46 @@ class _Front:
 
     def build(self) -> None:
         """Magnitudes of the spectrum, then four convolutions."""
-        values = self._magnitudes()  # (n, 4, 129)
+        values = self._add_magnitudes()  # (n, 4, 129)
         for layer, places in enumerate(PLACES):
-            values = self._convolution(layer, places, values)  # (n, 4, 128), (n, 2, 64), (n, 1, 64)
+            values = self._add_convolution(layer, places, values)  # (n, 4, 128), (n, 2, 64), (n, 1, 64)
         # One step of time is left: the last convolution sees zeros on both sides of it.
         middle = self.weights["encoder.3.weight"][:, :, 1].T
-        self._linear(3, middle, values, "/Transpose_output_0")
+        self._add_linear(3, middle, values, "/Transpose_output_0")
 
-    def _magnitudes(self) -> str:
+    def _add_magnitudes(self) -> str:
         mirrored = np.arange(FRAME - 2, 2 * FRAME - PADDED - 2, -1)
-        mirror = self._node("Gather", ["input", self._tensor("mirror", mirrored)], axis=1)
-        whole = self._node("Concat", ["input", mirror], axis=1)
+        mirror = self._add_node("Gather", ["input", self._add_tensor("mirror", mirrored)], axis=1)
+        whole = self._add_node("Concat", ["input", mirror], axis=1)
         where = np.arange(STEPS)[:, None] * SHIFT + np.arange(SIZE)
-        windows = self._node("Gather", [whole, self._tensor("windows", where)], axis=1)  # (n, 4, 256)
-        basis = self._tensor("basis", self.weights["stft.forward_basis_buffer"][:, 0].T)
-        spectrum = self._node("MatMul", [windows, basis])
+        windows = self._add_node("Gather", [whole, self._add_tensor("windows", where)], axis=1)  # (n, 4, 256)
+        basis = self._add_tensor("basis", self.weights["stft.forward_basis_buffer"][:, 0].T)
+        spectrum = self._add_node("MatMul", [windows, basis])
         halves = [f"{spectrum}_{part}" for part in ("real", "imaginary")]
-        sizes = self._tensor("halves", np.array([BINS, BINS]))
+        sizes = self._add_tensor("halves", np.array([BINS, BINS]))
         self.nodes.append(helper.make_node("Split", [spectrum, sizes], halves, axis=2))
-        squares = [self._node("Mul", [half, half]) for half in halves]
-        return self._node("Sqrt", [self._node("Add", squares)])
+        squares = [self._add_node("Mul", [half, half]) for half in halves]
+        return self._add_node("Sqrt", [self._add_node("Add", squares)])
 
-    def _convolution(self, layer: int, places: list[list[int]], values: str) -> str:
+    def _add_convolution(self, layer: int, places: list[list[int]], values: str) -> str:
         """(n, T, C) to (n, places, C'): kernels of three steps, laid out as rows of one product."""
-        around = self._node("Pad", [values, self._tensor(f"around{layer}", np.array([0, 1, 0, 0, 1, 0]))])
-        taken = self._node("Gather", [around, self._tensor(f"places{layer}", np.array(places))], axis=1)
-        rows = self._node("Reshape", [taken, self._tensor(f"rows{layer}", np.array([0, len(places), -1]))])
+        around = self._add_node("Pad", [values, self._add_tensor(f"around{layer}", np.array([0, 1, 0, 0, 1, 0]))])
+        taken = self._add_node("Gather", [around, self._add_tensor(f"places{layer}", np.array(places))], axis=1)
+        rows = self._add_node("Reshape", [taken, self._add_tensor(f"rows{layer}", np.array([0, len(places), -1]))])
         kernel = self.weights[f"encoder.{layer}.weight"]  # (C', C, 3)
-        return self._linear(layer, kernel.transpose(2, 1, 0).reshape(-1, len(kernel)), rows, f"layer{layer}")
+        return self._add_linear(layer, kernel.transpose(2, 1, 0).reshape(-1, len(kernel)), rows, f"layer{layer}")
 
-    def _linear(self, layer: int, matrix: np.ndarray, values: str, name: str) -> str:
-        product = self._node("MatMul", [values, self._tensor(f"matrix{layer}", matrix)])
-        bias = self._tensor(f"bias{layer}", self.weights[f"encoder.{layer}.bias"])
-        self.nodes.append(helper.make_node("Relu", [self._node("Add", [product, bias])], [name]))
+    def _add_linear(self, layer: int, matrix: np.ndarray, values: str, name: str) -> str:
+        product = self._add_node("MatMul", [values, self._add_tensor(f"matrix{layer}", matrix)])
+        bias = self._add_tensor(f"bias{layer}", self.weights[f"encoder.{layer}.bias"])
+        self.nodes.append(helper.make_node("Relu", [self._add_node("Add", [product, bias])], [name]))
         return name
 
-    def _tensor(self, name: str, values: np.ndarray) -> str:
+    def _add_tensor(self, name: str, values: np.ndarray) -> str:
         self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def _node(self, kind: str, inputs: list[str], **settings: Any) -> str:
+    def _add_node(self, kind: str, inputs: list[str], **settings: Any) -> str:
         name = f"front{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], **settings))
         return name

@@ -12,7 +12,7 @@ from ..types import Clip
 from ._checkpoint import Checkpoint
 
 
-def rows(clips: Sequence[Clip], longest: int) -> tuple[np.ndarray, np.ndarray]:
+def stack_samples(clips: Sequence[Clip], longest: int) -> tuple[np.ndarray, np.ndarray]:
     """Checked clips to (B, N) float32, zeros after each one's media, and (B,) lengths. ValueError beyond `longest`."""
     lengths = np.array([clip.length if clip.valid is None else clip.valid for clip in clips], np.int64)
     if lengths.max() > longest:
@@ -28,12 +28,12 @@ def rows(clips: Sequence[Clip], longest: int) -> tuple[np.ndarray, np.ndarray]:
     return samples, lengths
 
 
-def rate(checkpoint: Checkpoint, usual: float) -> float:
+def read_rate(checkpoint: Checkpoint, usual: float) -> float:
     """Hz, from the settings of preprocessing."""
     return float(checkpoint.processor.get("sampling_rate") or usual)
 
 
-def same(checkpoint: Checkpoint, what: str, made: Any, taken: Any) -> None:
+def check_equal(checkpoint: Checkpoint, what: str, made: Any, taken: Any) -> None:
     """WeightsError unless the features and the network agree on a number."""
     if made != taken:
         raise WeightsError(

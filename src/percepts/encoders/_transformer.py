@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..runtimes import Deferred, Network
-from ..types import Clip, Frames, Inputs, Spec
+from ..runtimes import DeferredRunner, Network
+from ..types import Clip, Features, Inputs, Spec
 from . import _weights
-from ._canary import UNCHECKED, check
+from ._canary import INT8_UNCHECKED, check_int8
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._picture import Pixels
+from ._picture import ImageProcessor
 
 if TYPE_CHECKING:
     import torch
 
 REVISION = "2"  # of how networks are called and their outputs taken
-ROWS = 8  # a call: measured, one thread, ViT-B/16: 0.54 s a picture at 8 against 0.61 at 1; more gains nothing
-CANDIDATES = ("torch", "onnx")  # by model and batch now one, now the other is ahead; OpenVINO only if it is asked for
-PRECISIONS = ("float32", "int8", UNCHECKED, "bfloat16")
+ROWS_PER_CALL = 8  # a call: measured, one thread, ViT-B/16: 0.54 s a picture at 8 against 0.61 at 1; more gains nothing
+CANDIDATE_RUNTIMES = (
+    "torch",
+    "onnx",
+)  # by model and batch now one, now the other is ahead; OpenVINO only if it is asked for
+PRECISIONS = ("float32", "int8", INT8_UNCHECKED, "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class TokenGrid:
     """How the steps that count lie: names and lengths of the axes, slowest first, and seconds a step of axis "time"."""
 
     axes: tuple[str, ...]
@@ -51,8 +54,8 @@ class Transformer(ABC):
         if spec.precision not in PRECISIONS:
             raise ValueError(f"{spec.name}: expected precision to be {', '.join(PRECISIONS)}, got {spec.precision!r}")
         self.spec = spec
-        self.asked, self.threads = runtime, threads
-        self._run = self._deferred("media", self.build, self.example, self.outputs)
+        self.requested_runtime, self.threads = runtime, threads
+        self._run = self._defer_network("media", self.build, self.example, self.outputs)
 
     @property
     def runtime(self) -> str:
@@ -62,7 +65,7 @@ class Transformer(ABC):
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """The settings of the weights."""
-        return Checkpoint.named(self.spec.weights[0])
+        return Checkpoint.open(self.spec.weights[0])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -71,7 +74,7 @@ class Transformer(ABC):
 
     @property
     @abstractmethod
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """How the steps that count in `tokens` lie."""
 
     @abstractmethod
@@ -84,7 +87,7 @@ class Transformer(ABC):
         return None
 
     @property
-    def called_with(self) -> dict[str, Any]:
+    def call_kwargs(self) -> dict[str, Any]:
         """Settings of the network's call."""
         return {}
 
@@ -92,24 +95,32 @@ class Transformer(ABC):
     def example(self) -> Inputs:
         """One item for export and measurement."""
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """The tokens; those before the grid stand first and are not counted by the mask."""
         return self.tokens(inputs)
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, T, D) states of the last layer, T the prefix and then the grid."""
         states = self._run(inputs)[0]
         mask = np.ones(states.shape[:2], bool)
         mask[:, : self.prefix] = False
-        return Frames(states, mask, 0.0)
+        return Features(states, mask, 0.0)
 
-    def _deferred(
+    def _defer_network(
         self, part: str, build: Callable[[], Any], example: Callable[[], Inputs], outputs: tuple[str, ...],
         free: Mapping[str, Mapping[int, str]] | None = None,
-    ) -> Deferred:  # fmt: skip
+    ) -> DeferredRunner:  # fmt: skip
         def network() -> Network:
             spec = self.spec
-            facts = (_weights.digest(spec.weights), type(self).__name__, part, REVISION, spec.size, spec.window, free)
+            facts = (
+                _weights.hash_weights(spec.weights),
+                type(self).__name__,
+                part,
+                REVISION,
+                spec.size,
+                spec.window,
+                free,
+            )
             return Network(
                 name=f"{self.checkpoint.model_type}-{part}",
                 key=hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest(),
@@ -117,41 +128,41 @@ class Transformer(ABC):
                 example=example(),
                 outputs=outputs,
                 free=free or {},
-                rows=ROWS,
-                candidates=self._candidates(),
-                precision="int8" if spec.precision == UNCHECKED else spec.precision,
+                rows=ROWS_PER_CALL,
+                candidates=self._choose_candidates(),
+                precision="int8" if spec.precision == INT8_UNCHECKED else spec.precision,
             )
 
-        return Deferred(network, self.asked, self.threads)
+        return DeferredRunner(network, self.requested_runtime, self.threads)
 
-    def _candidates(self) -> tuple[str, ...]:
+    def _choose_candidates(self) -> tuple[str, ...]:
         if self.spec.precision == "int8":
-            return (check(self).runtime,)  # what was judged is what runs
-        return ("torch",) if self.spec.precision == "bfloat16" else CANDIDATES
+            return (check_int8(self).runtime,)  # what was judged is what runs
+        return ("torch",) if self.spec.precision == "bfloat16" else CANDIDATE_RUNTIMES
 
 
-class PictureTransformer(Transformer):
+class ImageTransformer(Transformer):
     """Pictures by patches: pixels leave `prepare` as uint8, a quarter of the bytes; normalising is in the network."""
 
     processor: ClassVar[str] = ""
     """The image processor a checkpoint of this family has where its settings do not say."""
 
     @cached_property
-    def pixels(self) -> Pixels:
+    def pixels(self) -> ImageProcessor:
         """How pictures become pixels, at the size of the spec."""
-        return type(self).pixels_of(self.checkpoint).sized(self.spec.size)
+        return type(self).read_processor(self.checkpoint).with_size(self.spec.size)
 
     @classmethod
-    def pixels_of(cls, checkpoint: Checkpoint) -> Pixels:
+    def read_processor(cls, checkpoint: Checkpoint) -> ImageProcessor:
         """The checkpoint's own preprocessing."""
-        return Pixels.of(checkpoint.processor, cls.processor)
+        return ImageProcessor.from_settings(checkpoint.processor, cls.processor)
 
     @property
     def first(self) -> torch.nn.Module | None:
         """Pixels are normalised in the network."""
         from . import _modules
 
-        return _modules.Normalise(self.pixels)
+        return _modules.NormalisePixels(self.pixels)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures or single frames to {"pixels": (B, H, W, 3) uint8}, H and W as the checkpoint was trained on."""
@@ -166,26 +177,26 @@ class PictureTransformer(Transformer):
     @property
     def patch(self) -> int:
         """Pixels along a patch."""
-        return int(self._vision["patch_size"])
+        return int(self._vision_config["patch_size"])
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Rows and columns of patches."""
         height, width = self.pixels.output
         if height % self.patch or width % self.patch:
             raise ValueError(
                 f"{self.spec.name}: expected a size that is a multiple of the patch, {self.patch}, got {height}x{width}"
             )
-        return Grid(("row", "column"), (height // self.patch, width // self.patch))
+        return TokenGrid(("row", "column"), (height // self.patch, width // self.patch))
 
     @property
-    def resized(self) -> bool:
+    def is_resized(self) -> bool:
         """Whether positions must be interpolated: the size is not the one of the checkpoint."""
-        return self.pixels.output != (trained := square(self._vision["image_size"])) and trained is not None
+        return self.pixels.output != (trained := parse_size(self._vision_config["image_size"])) and trained is not None
 
     @property
-    def _vision(self) -> dict[str, Any]:
-        return self.checkpoint.part("vision_config") or self.config
+    def _vision_config(self) -> dict[str, Any]:
+        return self.checkpoint.section("vision_config") or self.config
 
 
 class TextTower:
@@ -195,14 +206,14 @@ class TextTower:
         self._encoder, self._length, self._pad = encoder, length, pad
         example = {"ids": np.arange(1, (length if pad else 6) + 1, dtype=np.int64)[None]}
         free = None if pad else {"ids": {1: "tokens"}}
-        self._run = encoder._deferred("text", build, lambda: example, ("vectors",), free)
+        self._run = encoder._defer_network("text", build, lambda: example, ("vectors",), free)
 
     @cached_property
     def tokenizer(self) -> Any:
         """The checkpoint's tokenizer as transformers reads it; nothing of the checkpoint is run."""
-        from ._modules import tokenizer
+        from ._modules import load_tokenizer
 
-        return tokenizer(self._encoder.checkpoint.folder)
+        return load_tokenizer(self._encoder.checkpoint.folder)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """(B,) texts to (B, D) float32. What does not fit the model's positions is not read.
@@ -212,10 +223,10 @@ class TextTower:
         check_texts(texts)
         padding: dict[str, Any] = {"padding": "max_length"} if self._pad else {}
         found = self.tokenizer(list(texts), truncation=True, max_length=self._length, **padding)["input_ids"]
-        return by_length([np.asarray(ids, np.int64) for ids in found], lambda ids: self._run({"ids": ids})[0])
+        return run_by_length([np.asarray(ids, np.int64) for ids in found], lambda ids: self._run({"ids": ids})[0])
 
 
-def by_length(items: Sequence[np.ndarray], run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def run_by_length(items: Sequence[np.ndarray], run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Run (N,) items in batches of equal length; the results in the order of the items."""
     lengths = np.array([len(item) for item in items])
     results: list[Any] = [None] * len(items)
@@ -234,7 +245,7 @@ def check_texts(texts: Sequence[str]) -> None:
         raise ValueError("expected at least one text, got none")
 
 
-def square(size: Any) -> tuple[int, int] | None:
+def parse_size(size: Any) -> tuple[int, int] | None:
     """A size of config.json, one number or two, as (height, width)."""
     if size is None:
         return None

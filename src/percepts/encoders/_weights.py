@@ -17,7 +17,7 @@ from ._wheels import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class WeightsKind:
     """Functions of a name, which `knows` says is of this kind.
 
     files     names of its files, [""] where it is one
@@ -36,82 +36,91 @@ class Kind:
 
 
 KINDS = (
-    Kind(_wheels.knows, _wheels.files, _wheels.path, _wheels.present, _wheels.size, _wheels.digests),
-    Kind(
-        knows=lambda name: name in _openl3_weights.NAMES,
-        files=lambda name: ("",),
-        path=lambda name, file, told: _openl3_weights.path(_openl3_weights.NAMES[name], on_progress=told),
-        present=lambda name: _openl3_weights.find(_openl3_weights.NAMES[name]) is not None,
-        size=lambda name: _openl3_weights.SIZE,
-        digests=lambda name: [f"{name}={_openl3_weights.digest_of(name)}"],
+    WeightsKind(
+        _wheels.is_known,
+        _wheels.list_files,
+        _wheels.local_path,
+        _wheels.is_present,
+        _wheels.download_size,
+        _wheels.list_digests,
     ),
-    Kind(
+    WeightsKind(
+        knows=lambda name: name in _openl3_weights.MODELS_BY_NAME,
+        files=lambda name: ("",),
+        path=lambda name, file, told: _openl3_weights.local_path(
+            _openl3_weights.MODELS_BY_NAME[name], on_progress=told
+        ),
+        present=lambda name: _openl3_weights.find_file(_openl3_weights.MODELS_BY_NAME[name]) is not None,
+        size=lambda name: _openl3_weights.FILE_BYTES,
+        digests=lambda name: [f"{name}={_openl3_weights.hash_published(name)}"],
+    ),
+    WeightsKind(
         knows=_checkpoint.is_checkpoint,
         files=lambda name: ("",),
-        path=lambda name, file, told: _checkpoint.folder(name),
-        present=_checkpoint.present,
+        path=lambda name, file, told: _checkpoint.local_path(name),
+        present=_checkpoint.is_present,
         size=lambda name: 0,
-        digests=lambda name: [_checkpoint.digest(name)],
+        digests=lambda name: [_checkpoint.hash_checkpoint(name)],
     ),
 )
 """Asked in this order."""
 
 
-def path(name: str, file: str = "", *, on_progress: Progress | None = None) -> Path:
+def local_path(name: str, file: str = "", *, on_progress: Progress | None = None) -> Path:
     """The path of the weights of that name, fetched if need be; `file` names one of several (default: the first).
 
     Raises WeightsError when it is not to be had, naming the file and what to do.
     """
-    return _kind(name).path(name, file, on_progress)
+    return _find_kind(name).path(name, file, on_progress)
 
 
-def fetch(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[str, tuple[Path, ...]]:
+def fetch_weights(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[str, tuple[Path, ...]]:
     """Every file of these weights, or the folder of a checkpoint, present when this returns."""
     return {
-        name: tuple(path(name, file, on_progress=on_progress) for file in _kind(name).files(name))
+        name: tuple(local_path(name, file, on_progress=on_progress) for file in _find_kind(name).files(name))
         for name in dict.fromkeys(names)
     }
 
 
-def present(name: str) -> bool:
+def is_present(name: str) -> bool:
     """Whether all of these weights is here, whole; nothing is fetched."""
-    return _kind(name).present(name)
+    return _find_kind(name).present(name)
 
 
-def size(name: str) -> int:
+def download_size(name: str) -> int:
     """Bytes to download for these weights; 0 for a checkpoint of the hub, which only the hub knows."""
-    return _kind(name).size(name)
+    return _find_kind(name).size(name)
 
 
 def state(name: str) -> str:
     """Return where these weights lie, and what is wrong with their files as far as that can be seen; for messages."""
-    if not present(name):
+    if not is_present(name):
         return f"{name}, which is not here" if os.path.isabs(name) else f"{name}, which is not here or not whole"
     if not _checkpoint.is_checkpoint(name):
-        return str(path(name))
+        return str(local_path(name))
     found = damage(name)
-    return f"{_checkpoint.folder(name)}" + (f" ({found})" if found else "")
+    return f"{_checkpoint.local_path(name)}" + (f" ({found})" if found else "")
 
 
 def damage(name: str) -> str:
     """Return which files of a checkpoint are cut, and by how much, as their headers tell; "" for none."""
-    if not _checkpoint.is_checkpoint(name) or not present(name):
+    if not _checkpoint.is_checkpoint(name) or not is_present(name):
         return ""
-    files = sorted(_checkpoint.folder(name).glob("*.safetensors"))
+    files = sorted(_checkpoint.local_path(name).glob("*.safetensors"))
     return ", ".join(f"{file.name}: {why}" for file in files if (why := _checkpoint.damage(file)))
 
 
-def digest(names: Iterable[str]) -> str:
+def hash_weights(names: Iterable[str]) -> str:
     """sha256 over the digests of all files of these weights. "" for no weights.
 
     Known without having them, but for OpenL3's and checkpoints of the hub, of which nobody tells a digest: those are
     fetched.
     """
-    sums = [line for name in sorted(set(names)) for line in _kind(name).digests(name)]
+    sums = [line for name in sorted(set(names)) for line in _find_kind(name).digests(name)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
 
 
-def _kind(name: str) -> Kind:
+def _find_kind(name: str) -> WeightsKind:
     for kind in KINDS:
         if kind.knows(name):
             return kind

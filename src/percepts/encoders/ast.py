@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..features.fbank import AST_MEAN, AST_STD, ast_features
-from ..types import Clip, Frames, Inputs
+from ..types import Clip, Features, Inputs
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._leading import Leading
-from ._transformer import Grid
+from ._leading import ClassTokenModel
+from ._transformer import TokenGrid
 
 if TYPE_CHECKING:
     import torch
@@ -22,30 +22,30 @@ RATE = 16_000
 HOP = 0.010  # seconds from a spectrum to the next
 
 
-class Ast(Leading):
+class Ast(ClassTokenModel):
     """Gong et al. 2021 (arXiv 2104.01778). The vector is the mean of the class and the distillation token.
 
     Another window has the positions cut to their middle or stretched, as in the authors' ast_models.py.
     """
 
-    prefix = leading = 2
-    heads: ClassVar[tuple[str, ...]] = ("ASTForAudioClassification",)
+    prefix = vector_steps = 2
+    head_classes: ClassVar[tuple[str, ...]] = ("ASTForAudioClassification",)
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec, from the settings alone."""
         config, processor = checkpoint.config, checkpoint.processor
-        _sound.same(checkpoint, "the number of mels", processor.get("num_mel_bins", 128), config["num_mel_bins"])
-        _sound.same(checkpoint, "the number of frames", processor.get("max_length", 1024), config["max_length"])
-        return {"kind": "audio", "rate": _sound.rate(checkpoint, RATE), "window": config["max_length"] * HOP,
+        _sound.check_equal(checkpoint, "the number of mels", processor.get("num_mel_bins", 128), config["num_mel_bins"])
+        _sound.check_equal(checkpoint, "the number of frames", processor.get("max_length", 1024), config["max_length"])
+        return {"kind": "audio", "rate": _sound.read_rate(checkpoint, RATE), "window": config["max_length"] * HOP,
                 "dim": config["hidden_size"], "pool": "cls"}  # fmt: skip
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Bands, low first, by times."""
         config = self.config
         bands = (config["num_mel_bins"] - config["patch_size"]) // config["frequency_stride"] + 1
-        return Grid(("band", "time"), (bands, self._times(self._frames)), config["time_stride"] * HOP)
+        return TokenGrid(("band", "time"), (bands, self._count_times(self._frame_count)), config["time_stride"] * HOP)
 
     @property
     def norm(self) -> tuple[float, float]:
@@ -58,68 +58,68 @@ class Ast(Leading):
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Sound to {"fbank": (B, T, M) float32, "frames": (B,) of them that hold sound}."""
         check_clips(clips, "audio", self.spec)
-        samples, lengths = _sound.rows(clips, self._frames * int(HOP * RATE))
+        samples, lengths = _sound.stack_samples(clips, self._frame_count * int(HOP * RATE))
         mean, std = self.norm
         fbank, mask = ast_features(
             samples,
             [int(n) for n in lengths],
             n_mels=self.config["num_mel_bins"],
-            max_length=self._frames,
+            max_length=self._frame_count,
             mean=mean,
             std=std,
         )
         return {"fbank": fbank, "frames": mask.sum(axis=1)}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 1 + T, D): the mean of the two tokens that were trained to stand for the whole, then the grid."""
         tokens = self.tokens(inputs)
         whole = (tokens.data[:, :1] + tokens.data[:, 1:2]) / 2
-        return Frames(np.concatenate([whole, tokens.data[:, 2:]], axis=1), tokens.mask[:, 1:], 0.0)
+        return Features(np.concatenate([whole, tokens.data[:, 2:]], axis=1), tokens.mask[:, 1:], 0.0)
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, 2 + T, D): class token, distillation token, and the grid band by band; mask True where there is sound."""
-        states = self._run(self.fed(inputs))[0]
+        states = self._run(self.select_inputs(inputs))[0]
         bands, times = self.grid.shape
         heard = np.arange(times) * self.config["time_stride"] < inputs["frames"][:, None]
         mask = np.concatenate([np.zeros((len(states), 2), bool), np.tile(heard, (1, bands))], axis=1)
-        return Frames(states, mask, 0.0)
+        return Features(states, mask, 0.0)
 
     def example(self) -> Inputs:
         """Noise."""
-        shape = (1, self._frames, self.config["num_mel_bins"])
+        shape = (1, self._frame_count, self.config["num_mel_bins"])
         return {"fbank": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
 
-    def network(self) -> Any:
+    def load_model(self) -> Any:
         """Transformers' model, its positions fitted to the window."""
         from . import _modules
 
-        model = _modules.pretrained("ASTModel", self.checkpoint.folder)
-        self._widen(model)
+        model = _modules.load_pretrained("ASTModel", self.checkpoint.folder)
+        self._fit_model(model)
         return model
 
-    def called(self, network: Any) -> torch.nn.Module:
+    def wrap(self, network: Any) -> torch.nn.Module:
         """It, of the spectrogram alone."""
         from . import _modules
 
-        return _modules.Call(network, lambda m, fbank: m(fbank).last_hidden_state)
+        return _modules.WrappedModel(network, lambda m, fbank: m(fbank).last_hidden_state)
 
-    def fed(self, inputs: Inputs) -> Inputs:
+    def select_inputs(self, inputs: Inputs) -> Inputs:
         """The spectrogram."""
         return {"fbank": inputs["fbank"]}
 
-    def fit(self, model: Any) -> None:
+    def fit_window(self, model: Any) -> None:
         """Its positions to the window."""
-        self._widen(model.audio_spectrogram_transformer)
+        self._fit_model(model.audio_spectrogram_transformer)
 
-    def _widen(self, model: Any) -> None:
+    def _fit_model(self, model: Any) -> None:
         positions = model.embeddings.position_embeddings
-        positions.data = fitted(positions.data, self.grid.shape, self._times(self.config["max_length"]))
+        positions.data = fit_positions(positions.data, self.grid.shape, self._count_times(self.config["max_length"]))
 
     @property
-    def _frames(self) -> int:
+    def _frame_count(self) -> int:
         return round(self.spec.window / HOP)
 
-    def _times(self, frames: int) -> int:
+    def _count_times(self, frames: int) -> int:
         times = (frames - self.config["patch_size"]) // self.config["time_stride"] + 1
         if times < 1:
             raise ValueError(
@@ -129,7 +129,7 @@ class Ast(Leading):
         return int(times)
 
 
-def fitted(positions: torch.Tensor, shape: tuple[int, ...], trained: int) -> torch.Tensor:
+def fit_positions(positions: torch.Tensor, shape: tuple[int, ...], trained: int) -> torch.Tensor:
     """(1, 2 + bands * trained, D) positions for (bands, times): the middle ones, or stretched, as their authors do."""
     import torch
 

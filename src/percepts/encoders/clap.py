@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..features.mel import log_mel
-from ..types import Clip, Frames, Inputs, Spec
+from ..types import Clip, Features, Inputs, Spec
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._scores import Temperature
-from ._transformer import Grid, TextTower, Transformer
+from ._scores import LogitScale
+from ._transformer import TextTower, TokenGrid, Transformer
 
 if TYPE_CHECKING:
     import torch
@@ -42,33 +42,35 @@ class Clap(Transformer):
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec, from the settings alone."""
         processor = {**DEFAULTS, **checkpoint.processor}
-        mels = checkpoint.part("audio_config").get("num_mel_bins", 64)
-        _sound.same(checkpoint, "the number of mels", processor["feature_size"], mels)
-        return {"kind": "audio", "rate": _sound.rate(checkpoint, RATE), "window": float(processor["max_length_s"]),
+        mels = checkpoint.section("audio_config").get("num_mel_bins", 64)
+        _sound.check_equal(checkpoint, "the number of mels", processor["feature_size"], mels)
+        return {"kind": "audio", "rate": _sound.read_rate(checkpoint, RATE), "window": float(processor["max_length_s"]),
                 "dim": int(checkpoint.config.get("projection_dim", 512)), "pool": "l2mean"}  # fmt: skip
 
     @cached_property
-    def temperature(self) -> Temperature:
+    def logit_scale(self) -> LogitScale:
         """What cosines of a sound with texts are multiplied by before a softmax."""
-        return Temperature.of(self.checkpoint, "logit_scale_a")
+        return LogitScale.from_checkpoint(self.checkpoint, "logit_scale_a")
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Bands by times of the last stage."""
-        audio = self.checkpoint.part("audio_config")
+        audio = self.checkpoint.section("audio_config")
         stride = audio.get("patch_stride", 4)
         stride = stride[0] if isinstance(stride, list) else stride
         spec_size, mels = audio.get("spec_size", 256), audio.get("num_mel_bins", 64)
         side = spec_size // stride // 2 ** (len(audio.get("depths", [2, 2, 6, 2])) - 1)
         folds = spec_size // mels  # the spectrogram is folded into a square, this often
-        return Grid(("band", "time"), (side // folds, side * folds), self.spec.window / (side * folds))
+        return TokenGrid(("band", "time"), (side // folds, side * folds), self.spec.window / (side * folds))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Sound to {"mel": (B, 1 or 4, T, M) float32}; short sound is repeated as often as it fits, then zeros."""
         check_clips(clips, "audio", self.spec)
         total = round(self.spec.window * self.spec.rate)
-        samples, lengths = _sound.rows(clips, total)
-        filled = np.stack([self._filled(row[:length], total) for row, length in zip(samples, lengths, strict=True)])
+        samples, lengths = _sound.stack_samples(clips, total)
+        filled = np.stack(
+            [self._fill_window(row[:length], total) for row, length in zip(samples, lengths, strict=True)]
+        )
         settings, fused = self._settings, self._settings["truncation"] == "fusion"
         mel = log_mel(
             filled, self.spec.rate, n_fft=settings["fft_window_size"], hop=settings["hop_length"],
@@ -78,20 +80,20 @@ class Clap(Transformer):
         mel = mel.transpose(0, 2, 1)[:, None]  # (B, 1, T, M)
         return {"mel": np.ascontiguousarray(np.repeat(mel, 4, axis=1) if fused else mel)}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 1, D): the projected vector of each sound."""
         vectors = self._run(inputs)[0]
-        return Frames(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
+        return Features(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, T, D) states of the last stage, band by band. Short sound stands in them several times over."""
         states = self._run(inputs)[1]
-        return Frames(states, np.ones(states.shape[:2], bool), 0.0)
+        return Features(states, np.ones(states.shape[:2], bool), 0.0)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """(B,) texts to (B, D) of length one, in the space of the sounds."""
         if self._text is None:
-            length = self.checkpoint.part("text_config").get("max_position_embeddings", 514)
+            length = self.checkpoint.section("text_config").get("max_position_embeddings", 514)
             self._text = TextTower(self, self.build_text, length - 2)  # RoBERTa counts positions from 2
         return self._text(texts)
 
@@ -106,28 +108,28 @@ class Clap(Transformer):
         """The tower of sound and its projection."""
         from . import _modules
 
-        model = _modules.pretrained("ClapModel", self.checkpoint.folder)
+        model = _modules.load_pretrained("ClapModel", self.checkpoint.folder)
         model.text_model = None
-        return _modules.Call(model, _sounds)
+        return _modules.WrappedModel(model, _encode_audio)
 
     def build_text(self) -> torch.nn.Module:
         """The tower of text and its projection."""
         from . import _modules
 
-        model = _modules.pretrained("ClapModel", self.checkpoint.folder)
+        model = _modules.load_pretrained("ClapModel", self.checkpoint.folder)
         model.audio_model = None
-        return _modules.Call(model, lambda m, ids: m.get_text_features(input_ids=ids).pooler_output)
+        return _modules.WrappedModel(model, lambda m, ids: m.get_text_features(input_ids=ids).pooler_output)
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
         return {**DEFAULTS, **self.checkpoint.processor}
 
-    def _filled(self, sound: np.ndarray, total: int) -> np.ndarray:
+    def _fill_window(self, sound: np.ndarray, total: int) -> np.ndarray:
         times = {"repeat": -(-total // len(sound)), "repeatpad": total // len(sound)}.get(self._settings["padding"], 1)
         repeated = np.tile(sound, times)[:total]
         return np.pad(repeated, (0, total - len(repeated)))
 
 
-def _sounds(model: Any, mel: Any) -> tuple[Any, Any]:
+def _encode_audio(model: Any, mel: Any) -> tuple[Any, Any]:
     found = model.get_audio_features(input_features=mel, is_longer=mel.new_zeros(len(mel), 1, dtype=bool))
     return found.pooler_output, found.last_hidden_state.flatten(2).transpose(1, 2)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..types import Frames, Inputs, Spec
+from ..types import Features, Inputs, Spec
 from ._checkpoint import Checkpoint
-from ._scores import Temperature
-from ._transformer import PictureTransformer, TextTower
+from ._scores import LogitScale
+from ._transformer import ImageTransformer, TextTower
 
 if TYPE_CHECKING:
     import torch
 
 
-class Clip(PictureTransformer):
+class Clip(ImageTransformer):
     """Radford et al. 2021 (arXiv 2103.00020). `encode` gives the projected vector, `tokens` the patches before it."""
 
     pools = ("l2mean", "mean")
@@ -29,14 +29,14 @@ class Clip(PictureTransformer):
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)
-        self._states = self._deferred("states", self.build_states, self.example, ("states",))
+        self._states = self._defer_network("states", self.build_states, self.example, ("states",))
         self._text: TextTower | None = None
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec, from the settings alone."""
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": cls.dim(checkpoint), "pool": "l2mean",
-                "size": cls.pixels_of(checkpoint).side}  # fmt: skip
+                "size": cls.read_processor(checkpoint).side}  # fmt: skip
 
     @classmethod
     def dim(cls, checkpoint: Checkpoint) -> int:
@@ -46,27 +46,27 @@ class Clip(PictureTransformer):
     @property
     def patch(self) -> int:
         """Pixels along a patch."""
-        return int(self._vision.get("patch_size", 32))
+        return int(self._vision_config.get("patch_size", 32))
 
     @property
-    def _vision(self) -> dict[str, Any]:
-        return {"image_size": 224, **self.checkpoint.part("vision_config")}
+    def _vision_config(self) -> dict[str, Any]:
+        return {"image_size": 224, **self.checkpoint.section("vision_config")}
 
     @cached_property
-    def temperature(self) -> Temperature:
+    def logit_scale(self) -> LogitScale:
         """What cosines are multiplied by before a softmax over texts."""
-        return Temperature.of(self.checkpoint, "logit_scale")
+        return LogitScale.from_checkpoint(self.checkpoint, "logit_scale")
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 1, D): the projected vector of each picture."""
         vectors = self._run(inputs)[0]
-        return Frames(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
+        return Features(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, T, D) states of the last layer of the picture tower, its own width."""
         states = self._states(inputs)[0]
         mask = np.arange(states.shape[1]) >= self.prefix
-        return Frames(states, np.tile(mask, (len(states), 1)), 0.0)
+        return Features(states, np.tile(mask, (len(states), 1)), 0.0)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """(B,) texts to (B, D), length one where pictures are, in the space of the pictures."""
@@ -79,13 +79,13 @@ class Clip(PictureTransformer):
     def text(self) -> TextTower:
         """The tower of texts."""
         if self._text is None:
-            self._text = self.text_tower()
+            self._text = self.build_text_tower()
         return self._text
 
-    def text_tower(self) -> TextTower:
+    def build_text_tower(self) -> TextTower:
         """Attention looks back only and the end token gives the vector: no text needs padding."""
         return TextTower(
-            self, self.build_text, int(self.checkpoint.part("text_config").get("max_position_embeddings", 77))
+            self, self.build_text, int(self.checkpoint.section("text_config").get("max_position_embeddings", 77))
         )
 
     def build(self) -> torch.nn.Module:
@@ -95,39 +95,39 @@ class Clip(PictureTransformer):
         """
         from . import _modules
 
-        model = self._tower()
+        model = self._load_tower()
         if self.prefix:
             layers = model.vision_model.encoder.layers
             layers[-1] = _modules.FirstSteps(layers[-1])
-        return self._called(model, "pooler_output")
+        return self._wrap_tower(model, "pooler_output")
 
     def build_states(self) -> torch.nn.Module:
         """Pixels to states of all patches."""
-        return self._called(self._tower(), "last_hidden_state")
+        return self._wrap_tower(self._load_tower(), "last_hidden_state")
 
-    def _tower(self) -> Any:
+    def _load_tower(self) -> Any:
         from . import _modules
 
-        model = _modules.pretrained(self.model, self.checkpoint.folder)
+        model = _modules.load_pretrained(self.model, self.checkpoint.folder)
         model.text_model = None
         return model
 
-    def _called(self, model: Any, wanted: str) -> torch.nn.Module:
+    def _wrap_tower(self, model: Any, wanted: str) -> torch.nn.Module:
         """The picture tower as pixels come."""
         from . import _modules
 
         _ = self.grid  # says so if the size does not divide into patches
-        resized = self.resized
+        resized = self.is_resized
 
         def call(model: Any, pixels: torch.Tensor) -> Any:
             return getattr(model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=resized), wanted)
 
-        return _modules.Call(model, call, _modules.Normalise(self.pixels))
+        return _modules.WrappedModel(model, call, _modules.NormalisePixels(self.pixels))
 
     def build_text(self) -> torch.nn.Module:
         """The text tower and its projection."""
         from . import _modules
 
-        model = _modules.pretrained(self.model, self.checkpoint.folder)
+        model = _modules.load_pretrained(self.model, self.checkpoint.folder)
         model.vision_model = None
-        return _modules.Call(model, lambda m, ids: m.get_text_features(input_ids=ids).pooler_output)
+        return _modules.WrappedModel(model, lambda m, ids: m.get_text_features(input_ids=ids).pooler_output)

@@ -12,11 +12,11 @@ from importlib.resources import files
 
 import numpy as np
 
-from ..runtimes import Deferred
-from ..types import Clip, Frames, Inputs, Spec
+from ..runtimes import DeferredRunner
+from ..types import Clip, Features, Inputs, Spec
 from ._clips import check_clips
-from ._scores import Temperature
-from .effnet import label_rows, network, pixels
+from ._scores import LogitScale
+from .effnet import make_network, read_label_rows, resize_clips
 from .minilm import MiniLM
 from .pooling import normalise
 
@@ -31,12 +31,12 @@ class Conse:
     cosines times by default: probabilities are good for an order, and for no more.
     """
 
-    temperature = Temperature(20.0)
+    logit_scale = LogitScale(20.0)
     template = "{}"
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
-        self._run = Deferred(partial(network, spec.weights[0]), runtime, threads)
+        self._run = DeferredRunner(partial(make_network, spec.weights[0]), runtime, threads)
         self._text = MiniLM(spec, runtime=runtime, threads=threads)
 
     @property
@@ -47,39 +47,39 @@ class Conse:
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
         check_clips(clips, "image", self.spec)
-        return {"pixels": pixels(clips)}
+        return {"pixels": resize_clips(clips)}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 1, 384), length one."""
         _, scores = self._run(inputs)
-        vectors = normalise(np.stack([_blend(row) for row in scores]))
-        return Frames(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
+        vectors = normalise(np.stack([_blend_labels(row) for row in scores]))
+        return Features(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """(B,) texts to (B, 384), length one: minilm's, less the mean of the labels."""
-        return normalise(self._text.encode_text(texts) - _label_space()[0])
+        return normalise(self._text.encode_text(texts) - _load_label_space()[0])
 
 
-def label_texts() -> list[str]:
+def list_label_texts() -> list[str]:
     """What stands for each class: its first name and its definition.
 
     >>> label_texts()[283]
     'Persian cat: a long-haired breed of cat'
     """
-    return [f"{names.partition(',')[0]}: {definition}" for _, names, definition in label_rows()]
+    return [f"{names.partition(',')[0]}: {definition}" for _, names, definition in read_label_rows()]
 
 
-def _blend(scores: np.ndarray) -> np.ndarray:
+def _blend_labels(scores: np.ndarray) -> np.ndarray:
     """(1000,) scores to (384,): the probability-weighted sum of the TOP labels, float64."""
     top = np.argsort(-scores, kind="stable")[:TOP]
     wide = scores[top].astype(np.float64) * SHARPNESS
     weights = np.exp(wide - wide[0])
-    blended: np.ndarray = weights @ _label_space()[1][top]
+    blended: np.ndarray = weights @ _load_label_space()[1][top]
     return blended
 
 
 @cache
-def _label_space() -> tuple[np.ndarray, np.ndarray]:
+def _load_label_space() -> tuple[np.ndarray, np.ndarray]:
     """The mean (384,) float32 of the labels' text vectors, and (1000, 384) float64 of length one around it.
 
     data/conse_labels.npy holds minilm's vectors of `label_texts()` as float16, made by tests/make_reference_conse.py:

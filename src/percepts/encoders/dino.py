@@ -14,12 +14,12 @@ class Dino2(Vit):
     """Oquab et al. 2023 (arXiv 2304.07193). Its positions are interpolated by the model itself."""
 
     model = "Dinov2Model"
-    heads: ClassVar[tuple[str, ...]] = ("Dinov2ForImageClassification",)
+    head_classes: ClassVar[tuple[str, ...]] = ("Dinov2ForImageClassification",)
     processor = "BitImageProcessor"
     interpolates: ClassVar[bool] = False
 
     @property
-    def without_pooler(self) -> dict[str, Any]:
+    def pooler_kwargs(self) -> dict[str, Any]:
         """It has none: its pooled output is the class token."""
         return {}
 
@@ -32,7 +32,7 @@ class Dino2Registers(Dino2):
     """Darcet et al. 2023 (arXiv 2309.16588): registers between the class token and the patches."""
 
     model = "Dinov2WithRegistersModel"
-    heads: ClassVar[tuple[str, ...]] = ("Dinov2WithRegistersForImageClassification",)
+    head_classes: ClassVar[tuple[str, ...]] = ("Dinov2WithRegistersForImageClassification",)
 
     @property
     def prefix(self) -> int:  # type: ignore[override]
@@ -47,9 +47,9 @@ class Dino3(Dino2):
     """
 
     model = "DINOv3ViTModel"
-    heads: ClassVar[tuple[str, ...]] = ()
+    head_classes: ClassVar[tuple[str, ...]] = ()
     processor = "DINOv3ViTImageProcessor"
-    leading = 0
+    vector_steps = 0
 
     @property
     def prefix(self) -> int:  # type: ignore[override]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..features.pixels import shorter_side_crop
-from ..runtimes import Deferred, Network
-from ..types import Clip, Frames, Inputs, Spec
+from ..features.pixels import resize_and_crop
+from ..runtimes import DeferredRunner, Network
+from ..types import Clip, Features, Inputs, Spec
 from . import _weights
 from ._clips import check_clips
 from ._scores import softmax
@@ -29,29 +29,29 @@ class EffNet:
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
-        self._run = Deferred(partial(network, spec.weights[0]), runtime, threads)
+        self._run = DeferredRunner(partial(make_network, spec.weights[0]), runtime, threads)
 
     @property
     def runtime(self) -> str:
         """What runs it; chosen, and its weights loaded, now if they were not yet."""
         return self._run.runtime
 
-    multi = False
+    multi_label = False
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The 1000 classes of ImageNet-1k, each as WordNet's names for it."""
-        return labels()
+        return list_labels()
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
         check_clips(clips, "image", self.spec)
-        return {"pixels": pixels(clips)}
+        return {"pixels": resize_clips(clips)}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 49, 1280): the 7 x 7 patches, row by row."""
         patches, _ = self._run(inputs)
-        return Frames(patches, np.ones(patches.shape[:2], bool), 0.0)
+        return Features(patches, np.ones(patches.shape[:2], bool), 0.0)
 
     def classify(self, inputs: Inputs) -> np.ndarray:
         """(B, 1000) probabilities."""
@@ -62,36 +62,36 @@ class EffNet:
         return self._run(inputs)[1]
 
 
-def pixels(clips: Sequence[Clip]) -> np.ndarray:
+def resize_clips(clips: Sequence[Clip]) -> np.ndarray:
     """Clips of one frame to (B, 224, 224, 3) uint8."""
-    return np.stack([shorter_side_crop(clip.data[0], RESIZE, CROP) for clip in clips])
+    return np.stack([resize_and_crop(clip.data[0], RESIZE, CROP) for clip in clips])
 
 
-def network(weights: str) -> Network:
+def make_network(weights: str) -> Network:
     """The network on the weights of that name."""
     return Network(
         name=weights,
-        key=hashlib.sha256(f"{_weights.digest([weights])}|effnet|{REVISION}".encode()).hexdigest(),
-        build=partial(_build, weights),
+        key=hashlib.sha256(f"{_weights.hash_weights([weights])}|effnet|{REVISION}".encode()).hexdigest(),
+        build=partial(_build_network, weights),
         example={"pixels": np.random.default_rng(0).integers(0, 256, (1, CROP, CROP, 3), np.uint8)},
         outputs=("patches", "scores"),
     )
 
 
-def _build(weights: str) -> torch.nn.Module:
+def _build_network(weights: str) -> torch.nn.Module:
     from . import _efficientnet
 
-    return _efficientnet.load(_weights.path(weights))
+    return _efficientnet.load_network(_weights.local_path(weights))
 
 
 @cache
-def labels() -> tuple[str, ...]:
+def list_labels() -> tuple[str, ...]:
     """The names of the classes, in the order of the scores."""
-    return tuple(row[1] for row in label_rows())
+    return tuple(row[1] for row in read_label_rows())
 
 
 @cache
-def label_rows() -> tuple[tuple[str, str, str], ...]:
+def read_label_rows() -> tuple[tuple[str, str, str], ...]:
     """Per class its WordNet synset, its names and its definition: data/imagenet_labels.tsv says where from."""
     text = files(__package__).joinpath("data/imagenet_labels.tsv").read_text("utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..types import Clip, Frames, Inputs, Spec
+from ..types import Clip, Features, Inputs, Spec
 from ._clips import check_clips
-from ._scores import Temperature
+from ._scores import LogitScale
 from .pooling import normalise
 
 COLOURS = ("black", "blue", "green", "cyan", "red", "magenta", "yellow", "white")
@@ -32,31 +32,31 @@ class _Fake:
     def check(self, item: np.ndarray) -> None:
         """Called with the inputs of each item before it is encoded; raise here to play a model that fails on it."""
 
-    def _frames(self, items: np.ndarray, one: np.ndarray) -> Frames:
-        return Frames(one[:, None], np.ones((len(items), 1), bool), 0.0)
+    def _make_features(self, items: np.ndarray, one: np.ndarray) -> Features:
+        return Features(one[:, None], np.ones((len(items), 1), bool), 0.0)
 
 
 class FakeImage(_Fake):
     """Pictures to (B, 1, 8): the share of each of COLOURS, each pixel a blend of the cube's corners around it."""
 
-    temperature = Temperature(10.0)
+    logit_scale = LogitScale(10.0)
     template = "{}"
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """The mean blend of every pixel, (B, 8) float32."""
         check_clips(clips, "image", self.spec)
-        return {"colours": np.stack([_blend(clip.data[0]) for clip in clips])}
+        return {"colours": np.stack([_blend_corners(clip.data[0]) for clip in clips])}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """The blends, as they came."""
         items = inputs["colours"]
         for item in items:
             self.check(item)
-        return self._frames(items, items)
+        return self._make_features(items, items)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """The colours a text names, in equal shares; without any, all eight."""
-        return normalise(np.stack([_named(text) for text in texts]))
+        return normalise(np.stack([_find_colours(text) for text in texts]))
 
 
 class FakeAudio(_Fake):
@@ -65,17 +65,17 @@ class FakeAudio(_Fake):
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Loudness of the eighths, (B, 8) float32."""
         check_clips(clips, "audio", self.spec)
-        return {"loudness": np.stack([_loudness(clip) for clip in clips])}
+        return {"loudness": np.stack([_measure_loudness(clip) for clip in clips])}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """The loudness, as it came."""
         items = inputs["loudness"]
         for item in items:
             self.check(item)
-        return self._frames(items, items)
+        return self._make_features(items, items)
 
 
-def _blend(pixels: np.ndarray) -> np.ndarray:
+def _blend_corners(pixels: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 to the mean trilinear weights of the eight corners."""
     red, green, blue = (pixels[..., channel].astype(np.float64) / 255 for channel in range(3))
     weights = [
@@ -84,13 +84,13 @@ def _blend(pixels: np.ndarray) -> np.ndarray:
     return np.array([weight.mean() for weight in weights], np.float32)
 
 
-def _loudness(clip: Clip) -> np.ndarray:
+def _measure_loudness(clip: Clip) -> np.ndarray:
     samples = clip.data[:, clip.mask].astype(np.float64)
     parts = np.array_split(samples, 8, axis=1)
     return np.array([np.sqrt((part * part).mean()) if part.size else 0.0 for part in parts], np.float32)
 
 
-def _named(text: str) -> np.ndarray:
+def _find_colours(text: str) -> np.ndarray:
     words = set(re.findall(r"[a-z]+", text.lower()))
     found = np.array([colour in words for colour in COLOURS], np.float32)
     return found if found.any() else np.ones(8, np.float32)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..features.pixels import resize
-from ..runtimes import Deferred
-from ..types import Clip, Frames, Inputs, Spec
+from ..runtimes import DeferredRunner
+from ..types import Clip, Features, Inputs, Spec
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._transformer import Grid, Transformer
+from ._transformer import TokenGrid, Transformer
 
 if TYPE_CHECKING:
     import torch
@@ -28,14 +28,14 @@ class Fuyu(Transformer):
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)
-        self._run: Deferred = self._deferred(
+        self._run: DeferredRunner = self._defer_network(
             "media", self.build, self.example, self.outputs, {"patches": {1: "patches"}}
         )
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec; size 0, for pictures come as they are."""
-        text = checkpoint.part("text_config") or checkpoint.config
+        text = checkpoint.section("text_config") or checkpoint.config
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": int(text.get("hidden_size", 4096)), "pool": "mean",
                 "size": 0}  # fmt: skip
 
@@ -45,10 +45,10 @@ class Fuyu(Transformer):
         return int(self.config.get("patch_size", 30))
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Of the largest picture; the shape of each is in its inputs."""
-        height, width = self._largest
-        return Grid(("row", "column"), (height // self.patch, width // self.patch))
+        height, width = self._max_size
+        return TokenGrid(("row", "column"), (height // self.patch, width // self.patch))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures to {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2) int64}: row by row, zeros after the last.
@@ -56,16 +56,16 @@ class Fuyu(Transformer):
         A picture larger than the processor's size is shrunk into it; the last row and column are padded to a patch.
         """
         check_clips(clips, "image", self.spec)
-        found = [self._patches(clip.data[0]) for clip in clips]
+        found = [self._cut_patches(clip.data[0]) for clip in clips]
         patches = np.zeros((len(found), max(len(p) for p, _ in found), self.patch**2 * 3), np.uint8)
         for row, (cut, _) in zip(patches, found, strict=True):
             row[: len(cut)] = cut
         return {"patches": patches, "shape": np.array([shape for _, shape in found], np.int64)}
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, N, D) embedded patches; the mask is False after a picture's own."""
         states = self._run({"patches": inputs["patches"]})[0]
-        return Frames(states, np.arange(states.shape[1]) < inputs["shape"].prod(axis=1)[:, None], 0.0)
+        return Features(states, np.arange(states.shape[1]) < inputs["shape"].prod(axis=1)[:, None], 0.0)
 
     def example(self) -> Inputs:
         """Two patches."""
@@ -73,26 +73,26 @@ class Fuyu(Transformer):
 
     def build(self) -> torch.nn.Module:
         """Its one linear layer, behind the scaling."""
-        from ._linear import from_safetensors
+        from ._linear import load_linear
 
         mean, std, scale = self.scaling
-        return from_safetensors(self.checkpoint.folder, "vision_embed_tokens", scale / std, -mean / std)
+        return load_linear(self.checkpoint.folder, "vision_embed_tokens", scale / std, -mean / std)
 
     @property
     def scaling(self) -> tuple[float, float, float]:
         """Mean, deviation and scale: the network sees (pixel * scale - mean) / std."""
         processor = self.checkpoint.processor
-        mean, std = _one(processor.get("image_mean", 0.5)), _one(processor.get("image_std", 0.5))
+        mean, std = _first_number(processor.get("image_mean", 0.5)), _first_number(processor.get("image_std", 0.5))
         return mean, std, float(processor.get("rescale_factor", 1 / 255))
 
     @property
-    def _largest(self) -> tuple[int, int]:
+    def _max_size(self) -> tuple[int, int]:
         size = self.checkpoint.processor.get("size") or {"height": 1080, "width": 1920}
         return int(size["height"]), int(size["width"])
 
-    def _patches(self, picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    def _cut_patches(self, picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         height, width = picture.shape[:2]
-        factor = min(self._largest[0] / height, self._largest[1] / width)
+        factor = min(self._max_size[0] / height, self._max_size[1] / width)
         if factor < 1:
             height, width = max(1, int(height * factor)), max(1, int(width * factor))
             picture = resize(picture, height, width, "bilinear")
@@ -103,7 +103,7 @@ class Fuyu(Transformer):
         return cut, (rows, columns)
 
 
-def stream(rows: int, columns: int) -> np.ndarray:
+def patch_order(rows: int, columns: int) -> np.ndarray:
     """The order in which Fuyu's language model reads a picture: patch numbers, with NEWLINE after each row.
 
     >>> stream(2, 2).tolist()
@@ -113,6 +113,6 @@ def stream(rows: int, columns: int) -> np.ndarray:
     return np.pad(numbers, ((0, 0), (0, 1)), constant_values=NEWLINE).ravel()
 
 
-def _one(value: Any) -> float:
+def _first_number(value: Any) -> float:
     """A number for all channels, however it is written."""
     return float(value[0] if isinstance(value, list) else value)

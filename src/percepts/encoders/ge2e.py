@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..features.mel import mel_spectrogram
-from ..runtimes import Deferred, Network
-from ..types import Clip, Frames, Inputs, Spec
+from ..runtimes import DeferredRunner, Network
+from ..types import Clip, Features, Inputs, Spec
 from . import _weights
 from ._clips import check_clips
 
@@ -34,7 +34,7 @@ class Ge2e:
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
-        self._run = Deferred(partial(network, spec.weights[0]), runtime, threads)
+        self._run = DeferredRunner(partial(make_network, spec.weights[0]), runtime, threads)
 
     @property
     def runtime(self) -> str:
@@ -44,23 +44,23 @@ class Ge2e:
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Mono clips at 16 kHz to {"mel": (B, P, 160, 40) float32, "count": (B,) int64}, P the highest count."""
         check_clips(clips, "audio", self.spec)
-        found = [_partials(clip) for clip in clips]
+        found = [_cut_partials(clip) for clip in clips]
         count = np.array([len(partials) for partials in found], np.int64)
         mel = np.zeros((len(found), count.max(), PARTIAL, BANDS), np.float32)
         for row, partials in zip(mel, found, strict=True):
             row[: len(partials)] = partials
         return {"mel": mel, "count": count}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, P, 256), a step of 0.77 s. Silence has a vector too, of nobody."""
         mel, count = inputs["mel"], inputs["count"]
         mask = np.arange(mel.shape[1]) < count[:, None]
         data = np.zeros((*mask.shape, self.spec.dim), np.float32)
         data[mask] = self._run({"mel": mel[mask]})[0]
-        return Frames(data, mask, STRIDE * HOP / self.spec.rate)
+        return Features(data, mask, STRIDE * HOP / self.spec.rate)
 
 
-def starts(samples: int) -> list[int]:
+def partial_starts(samples: int) -> list[int]:
     """The first frame of each partial of so many samples at 16 kHz.
 
     >>> starts(25_600), starts(48_000)
@@ -72,34 +72,34 @@ def starts(samples: int) -> list[int]:
     return found[:-1] if len(found) > 1 and covered < COVERAGE else found
 
 
-def _partials(clip: Clip) -> np.ndarray:
+def _cut_partials(clip: Clip) -> np.ndarray:
     """One clip to (P, 160, 40)."""
-    samples = _raised(clip.data[0, : clip.valid])
-    first = starts(len(samples))
+    samples = _raise_loudness(clip.data[0, : clip.valid])
+    first = partial_starts(len(samples))
     end = (first[-1] + PARTIAL) * HOP
     padded = np.pad(samples, (0, max(end - len(samples), 0)))
     mel = mel_spectrogram(padded, clip.rate, n_fft=FRAME, hop=HOP, n_mels=BANDS)  # (40, T)
     return np.stack([mel[:, i : i + PARTIAL].T for i in first])
 
 
-def _raised(samples: np.ndarray) -> np.ndarray:
+def _raise_loudness(samples: np.ndarray) -> np.ndarray:
     """At least at LOUDNESS; digital silence stays silent."""
     loudness = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) if len(samples) else 0.0
     return samples * np.float32(LOUDNESS / loudness) if 0 < loudness < LOUDNESS else samples
 
 
-def network(weights: str) -> Network:
+def make_network(weights: str) -> Network:
     """The network on the weights of that name."""
     return Network(
         name=weights,
-        key=hashlib.sha256(f"{_weights.digest([weights])}|dvector|{REVISION}".encode()).hexdigest(),
-        build=partial(_build, weights),
+        key=hashlib.sha256(f"{_weights.hash_weights([weights])}|dvector|{REVISION}".encode()).hexdigest(),
+        build=partial(_build_network, weights),
         example={"mel": np.random.default_rng(0).random((1, PARTIAL, BANDS), np.float32)},
         outputs=("vectors",),
     )
 
 
-def _build(weights: str) -> torch.nn.Module:
+def _build_network(weights: str) -> torch.nn.Module:
     from . import _dvector
 
-    return _dvector.load(_weights.path(weights))
+    return _dvector.load_network(_weights.local_path(weights))

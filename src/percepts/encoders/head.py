@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import WeightsError
-from ..types import Clip, Encoder, Frames, Inputs, Spec
-from ._checkpoint import Checkpoint, is_checkpoint, present
-from ._scores import probabilities
-from ._settings import MAX_SIDE, OBJECT, TEXT, Rule, check_values, list_of, number, whole
-from .pooling import vectors
+from ..types import Clip, Encoder, Features, Inputs, Spec
+from ._checkpoint import Checkpoint, is_checkpoint, is_present
+from ._scores import scores_to_probabilities
+from ._settings import MAX_SIDE, OBJECT, TEXT, Rule, check_values, list_of, number, whole_number
+from .pooling import encode_vectors
 
 MODEL_TYPE = "percepts-head"
 WEIGHTS = "head.safetensors"
@@ -26,14 +26,14 @@ class Head:
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
-        self._checkpoint = Checkpoint.named(spec.weights[0])
-        self._asked = {"runtime": runtime, "threads": threads}
+        self._checkpoint = Checkpoint.open(spec.weights[0])
+        self._options = {"runtime": runtime, "threads": threads}
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec: those of its encoder, and what both are made of."""
         check_values(checkpoint.config, checkpoint.config.path, rules=_RULES)
-        inner = _encoder(checkpoint)
+        inner = _find_encoder_spec(checkpoint)
         kept = {name: getattr(inner, name) for name in ("kind", "rate", "window", "dim", "pool", "size", "extra")}
         names = checkpoint.config["labels"]
         return {**kept, "weights": (str(checkpoint.folder), *inner.weights), "license": inner.license,
@@ -47,9 +47,9 @@ class Head:
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder whose vectors it was trained on."""
-        from . import load
+        from . import load_encoder
 
-        return load(_encoder(self._checkpoint), runtime=str(self._asked["runtime"]))
+        return load_encoder(_find_encoder_spec(self._checkpoint), runtime=str(self._options["runtime"]))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -60,22 +60,22 @@ class Head:
         """As its encoder does."""
         return self.encoder.prepare(clips)
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """As its encoder does."""
         return self.encoder.encode(inputs)
 
     @property
-    def multi(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether several labels may be right."""
         return bool(self._checkpoint.config["task"] == "multi")
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """(B, len(labels)) float32 scores."""
-        return forward(self._weights, vectors(self.encoder, inputs)).astype(np.float32)
+        return forward(self._weights, encode_vectors(self.encoder, inputs)).astype(np.float32)
 
     def classify(self, inputs: Inputs) -> np.ndarray:
         """(B, len(labels)) float32; they sum to one where one label holds, and are each their own where several may."""
-        return probabilities(self.logits(inputs), self.multi)
+        return scores_to_probabilities(self.logits(inputs), self.multi_label)
 
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
@@ -121,22 +121,22 @@ _RULES: Mapping[str, Rule] = {
     "asked": OBJECT,
     "pool": TEXT,
     "precision": TEXT,
-    "size": whole(0, MAX_SIDE),
+    "size": whole_number(0, MAX_SIDE),
     "window": number(0, 3600),
 }
 """What the config.json of a head may say."""
 
 
-def _encoder(checkpoint: Checkpoint) -> Spec:
+def _find_encoder_spec(checkpoint: Checkpoint) -> Spec:
     """The encoder that a head names, which must be ours, or be here: a head fetches nothing that it names itself."""
-    from . import spec
+    from . import model_spec
 
     asked = checkpoint.config.get("asked") or {}
     if unknown := set(asked) - {"pool", "size", "window", "precision"}:
         raise WeightsError(f"{checkpoint.config.path}: expected asked to hold pool, size, window or precision, "
                            f"got {', '.join(sorted(unknown))[:80]}")  # fmt: skip
     try:
-        found = spec(_trusted(checkpoint), **asked)
+        found = model_spec(_read_encoder_name(checkpoint), **asked)
     except ValueError as error:
         raise WeightsError(f"{checkpoint.config.path}: {error}") from error
     if found.target.endswith(".head:Head"):
@@ -144,16 +144,16 @@ def _encoder(checkpoint: Checkpoint) -> Spec:
     return found
 
 
-def _trusted(checkpoint: Checkpoint) -> str:
+def _read_encoder_name(checkpoint: Checkpoint) -> str:
     """The name of the encoder, as `spec` takes it. WeightsError where it would have to be fetched.
 
     The folder of a head may come from anybody, and a name in it must not decide what is downloaded: the encoders that
     percepts knows by name are fetched, since their rows are ours; a folder or a repository must be on this machine.
     """
-    from . import hub_names, names
+    from . import list_hub_models, list_models
 
     said = str(checkpoint.config["encoder"])
-    if said in hub_names() or said in names():
+    if said in list_hub_models() or said in list_models():
         return said
     inside = checkpoint.folder / said
     path = inside.resolve() if not os.path.isabs(said) and inside.is_dir() else Path(said)
@@ -162,10 +162,10 @@ def _trusted(checkpoint: Checkpoint) -> str:
             raise WeightsError(f"{checkpoint.config.path}: expected an encoder, {said} is a head itself")
         return str(path)
     repository, _, revision = said.partition("@")
-    if is_checkpoint(said) and not path.is_absolute() and present(f"{repository}@{revision or 'main'}"):
+    if is_checkpoint(said) and not path.is_absolute() and is_present(f"{repository}@{revision or 'main'}"):
         return said
     cure = f"fetch it first, if you trust it: percepts models --fetch {said}" if is_checkpoint(said) else (
-        f"there is no encoder of that name; there are {', '.join(names())}"
+        f"there is no encoder of that name; there are {', '.join(list_models())}"
     )  # fmt: skip
     cure = "put that folder back, or train the head again" if path.is_absolute() else cure
     raise WeightsError(f"{checkpoint.folder}: this head is for the vectors of {said!r}, which is not here: {cure}")

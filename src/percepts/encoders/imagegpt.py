@@ -12,19 +12,19 @@ from ..errors import WeightsError
 from ..types import Clip, Inputs
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._head import Classifying
-from ._picture import Pixels
-from ._transformer import Grid
+from ._head import WithClassifier
+from ._picture import ImageProcessor
+from ._transformer import TokenGrid
 
 if TYPE_CHECKING:
     import torch
 
 
-class ImageGpt(Classifying):
+class ImageGpt(WithClassifier):
     """Chen et al. 2020 (Generative Pretraining from Pixels). The vector is the mean of the last states."""
 
     pools = ("mean",)
-    heads: ClassVar[tuple[str, ...]] = ("ImageGPTForImageClassification",)
+    head_classes: ClassVar[tuple[str, ...]] = ("ImageGPTForImageClassification",)
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class ImageGpt(Classifying):
         if not checkpoint.processor.get("clusters"):
             raise WeightsError(f"{checkpoint.folder}: expected clusters, the colours, in preprocessor_config.json")
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": checkpoint.config["n_embd"], "pool": "mean",
-                "size": Pixels.of(checkpoint.processor, "ViTImageProcessor").side}  # fmt: skip
+                "size": ImageProcessor.from_settings(checkpoint.processor, "ViTImageProcessor").side}  # fmt: skip
 
     @cached_property
     def clusters(self) -> np.ndarray:
@@ -40,16 +40,16 @@ class ImageGpt(Classifying):
         return np.asarray(self.checkpoint.processor["clusters"], np.float64)
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Rows and columns of pixels."""
-        return Grid(("row", "column"), self._pixels.output)
+        return TokenGrid(("row", "column"), self._pixels.output)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures to {"ids": (B, H * W) int64}: the nearest colour of each pixel, row by row."""
         check_clips(clips, "image", self.spec)
-        return {"ids": np.stack([self._nearest(self._pixels(clip.data[0])) for clip in clips])}
+        return {"ids": np.stack([self._find_nearest(self._pixels(clip.data[0])) for clip in clips])}
 
-    def colours(self, ids: np.ndarray) -> np.ndarray:
+    def decode_colours(self, ids: np.ndarray) -> np.ndarray:
         """(B, H * W) ids back to (B, H, W, 3) uint8 pictures."""
         height, width = self._pixels.output
         levels: np.ndarray = np.rint(self.clusters[ids] * 127.5 + 127.5).clip(0, 255)
@@ -63,14 +63,16 @@ class ImageGpt(Classifying):
         """Transformers' model."""
         from . import _modules
 
-        model = _modules.pretrained("ImageGPTModel", self.checkpoint.folder, spare=("attn.bias", "attn.masked_bias"))
-        return _modules.Call(model, lambda m, ids: m(input_ids=ids, use_cache=False).last_hidden_state)
+        model = _modules.load_pretrained(
+            "ImageGPTModel", self.checkpoint.folder, spare=("attn.bias", "attn.masked_bias")
+        )
+        return _modules.WrappedModel(model, lambda m, ids: m(input_ids=ids, use_cache=False).last_hidden_state)
 
     @cached_property
-    def _pixels(self) -> Pixels:
-        return Pixels.of(self.checkpoint.processor, "ViTImageProcessor").sized(self.spec.size)
+    def _pixels(self) -> ImageProcessor:
+        return ImageProcessor.from_settings(self.checkpoint.processor, "ViTImageProcessor").with_size(self.spec.size)
 
-    def _nearest(self, picture: np.ndarray) -> np.ndarray:
+    def _find_nearest(self, picture: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 to (H * W,) ids."""
         colours = picture.reshape(-1, 3) / 127.5 - 1
         distances = (self.clusters**2).sum(axis=1) - 2 * colours @ self.clusters.T

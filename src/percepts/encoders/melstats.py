@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..features.mel import log_mel
-from ..types import Clip, Frames, Inputs, Spec
+from ..types import Clip, Features, Inputs, Spec
 from ._clips import check_clips
 
 SEGMENTS, BANDS = 8, 32
@@ -37,30 +37,30 @@ class MelStats:
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Mono clips of any length at 16 kHz to {"stats": (B, 8, 64) float32}; padding is not looked at."""
         check_clips(clips, "audio", self.spec)
-        return {"stats": np.stack([_stats(clip) for clip in clips])}
+        return {"stats": np.stack([_compute_stats(clip) for clip in clips])}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 8, 64): per stretch the 32 means, then the 32 deviations.
 
         The stretches divide what the clip holds, padding apart, so their length differs and `step` is 0.
         """
         stats = inputs["stats"]
-        return Frames(stats, np.ones(stats.shape[:2], bool), 0.0)
+        return Features(stats, np.ones(stats.shape[:2], bool), 0.0)
 
 
-def _stats(clip: Clip) -> np.ndarray:
+def _compute_stats(clip: Clip) -> np.ndarray:
     """One clip to (8, 64). The clip's mean level is taken off: the same sound, louder, is the same sound."""
     samples = clip.data[0, : clip.valid]
     if not len(samples):
         raise ValueError(f"melstats: expected samples, got only padding ({clip.source})")
     mel = log_mel(samples, clip.rate, n_fft=FRAME, hop=HOP, n_mels=BANDS, log="ln", floor=FLOOR)  # (32, T)
-    stretches = [mel[:, first:last] for first, last in _bounds(mel.shape[1])]
+    stretches = [mel[:, first:last] for first, last in _segment_bounds(mel.shape[1])]
     means = np.stack([stretch.mean(axis=1, dtype=np.float64) for stretch in stretches])
     deviations = np.stack([stretch.std(axis=1, dtype=np.float64) for stretch in stretches])
     return np.concatenate([means - means.mean(), deviations - TYPICAL], axis=1).astype(np.float32)
 
 
-def _bounds(count: int) -> list[tuple[int, int]]:
+def _segment_bounds(count: int) -> list[tuple[int, int]]:
     """First and last of `count` frames in each stretch; fewer frames than stretches are used more than once."""
     edges = [i * count // SEGMENTS for i in range(SEGMENTS + 1)]
     return [(first, max(first + 1, last)) for first, last in pairwise(edges)]

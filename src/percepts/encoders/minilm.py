@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..runtimes import Deferred, Network
-from ..types import Clip, Frames, Inputs, Spec
+from ..runtimes import DeferredRunner, Network
+from ..types import Clip, Features, Inputs, Spec
 from . import _weights
-from ._lengths import states_of
+from ._lengths import encode_by_length
 from .pooling import pool
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class MiniLM:
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
         self._weights = spec.weights[-1]
-        self._run = Deferred(partial(network, self._weights), runtime, threads)
+        self._run = DeferredRunner(partial(make_network, self._weights), runtime, threads)
         self._lock = threading.Lock()
         self._tokenizer: tokenizers.Tokenizer | None = None
 
@@ -55,12 +55,12 @@ class MiniLM:
             row[: len(tokens)] = tokens
         return {"ids": ids, "lengths": np.array([len(tokens) for tokens in found], np.int64)}
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, T, 384) token vectors; the mask is False behind the end of each text.
 
         Each text runs at its own length, so what it is padded to, and beside whom, changes nothing.
         """
-        return states_of(self._run, inputs, self.spec.dim)
+        return encode_by_length(self._run, inputs, self.spec.dim)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """(B,) texts to (B, 384) float32 of length one."""
@@ -71,26 +71,26 @@ class MiniLM:
             if self._tokenizer is None:
                 import tokenizers
 
-                loaded = tokenizers.Tokenizer.from_file(str(_weights.path(self._weights, "tokenizer.json")))
+                loaded = tokenizers.Tokenizer.from_file(str(_weights.local_path(self._weights, "tokenizer.json")))
                 loaded.no_padding()
                 loaded.enable_truncation(TOKENS)
                 self._tokenizer = loaded
             return self._tokenizer
 
 
-def network(weights: str) -> Network:
+def make_network(weights: str) -> Network:
     """The network on the weights of that name."""
     return Network(
         name=weights,
-        key=hashlib.sha256(f"{_weights.digest([weights])}|bert|{REVISION}".encode()).hexdigest(),
-        build=partial(_build, weights),
+        key=hashlib.sha256(f"{_weights.hash_weights([weights])}|bert|{REVISION}".encode()).hexdigest(),
+        build=partial(_build_network, weights),
         example={"ids": np.arange(1000, 1012, dtype=np.int64)[None]},
         outputs=("states",),
         free={"ids": {1: "tokens"}},
     )
 
 
-def _build(weights: str) -> torch.nn.Module:
+def _build_network(weights: str) -> torch.nn.Module:
     from . import _bert
 
-    return _bert.load(_weights.path(weights))
+    return _bert.load_network(_weights.local_path(weights))

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ..features.openl3 import spectrogram
-from ..features.openl3_pixels import centred, trained_range
-from ..types import Clip, Frames, Inputs, Spec
+from ..features.openl3_pixels import crop_centre, scale_to_trained_range
+from ..types import Clip, Features, Inputs, Spec
 from . import _openl3_weights
 from ._clips import check_clips
-from ._openl3_plan import PUBLISHED, Published, Weights
-from ._openl3_run import Lazy
+from ._openl3_plan import PUBLISHED, OpenL3Weights, PublishedModel
+from ._openl3_run import LazyGrid
 
 
 class _OpenL3:
@@ -24,25 +24,25 @@ class _OpenL3:
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
-        self.model = _published(spec.weights[0])
+        self.model = _find_published(spec.weights[0])
         self.file: Path | None = None  # of weights; None: found by name
-        self._run = Lazy(self._load, self.model.shape, runtime, threads)
+        self._run = LazyGrid(self._load, self.model.shape, runtime, threads)
 
     @property
     def runtime(self) -> str:
         """What runs it."""
         return self._run.runtime
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 12, 512) for sound, four rows of frequency by three columns of time; (B, 16, 512) for pictures."""
         grids = self._run(self._network_input(inputs))
-        return Frames(grids, np.ones(grids.shape[:2], bool), 0.0)
+        return Features(grids, np.ones(grids.shape[:2], bool), 0.0)
 
     def _network_input(self, inputs: Inputs) -> np.ndarray:
         return inputs["x"]
 
-    def _load(self) -> Weights:
-        return _openl3_weights.read(self.file or _openl3_weights.path(self.model), self.model.modality)
+    def _load(self) -> OpenL3Weights:
+        return _openl3_weights.read_weights(self.file or _openl3_weights.local_path(self.model), self.model.modality)
 
 
 class OpenL3Audio(_OpenL3):
@@ -66,11 +66,11 @@ class OpenL3Image(_OpenL3):
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Pictures or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
         check_clips(clips, "image", self.spec)
-        return {"pixels": np.stack([centred(clip.data[0]) for clip in clips])}
+        return {"pixels": np.stack([crop_centre(clip.data[0]) for clip in clips])}
 
     def _network_input(self, inputs: Inputs) -> np.ndarray:
-        return trained_range(inputs["pixels"]).transpose(0, 3, 1, 2)
+        return scale_to_trained_range(inputs["pixels"]).transpose(0, 3, 1, 2)
 
 
-def _published(name: str) -> Published:
+def _find_published(name: str) -> PublishedModel:
     return next(model for model in PUBLISHED if model.name == name)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..types import Encoder, Frames, Inputs, Pooler
+from ..types import Encoder, Features, Inputs, Pooler
 
 
-def mean(frames: Frames) -> np.ndarray:
+def mean(frames: Features) -> np.ndarray:
     """The mean of the steps that count, summed in float64; zeros where none does."""
     if frames.data.shape[1] == 1:  # what most encoders of pictures give; the sum of one is itself
         return np.where(frames.mask, frames.data[:, 0], np.float32(0))
@@ -17,27 +17,27 @@ def mean(frames: Frames) -> np.ndarray:
     return np.asarray(total / np.maximum(frames.mask.sum(axis=1, keepdims=True), 1), dtype=np.float32)
 
 
-def l2mean(frames: Frames) -> np.ndarray:
+def l2mean(frames: Features) -> np.ndarray:
     """The mean, scaled to length one; zeros stay zeros."""
     return normalise(mean(frames))
 
 
-def first(frames: Frames) -> np.ndarray:
+def first(frames: Features) -> np.ndarray:
     """The first step: the class token of models that have one."""
     return np.ascontiguousarray(frames.data[:, 0])
 
 
-def l2first(frames: Frames) -> np.ndarray:
+def l2first(frames: Features) -> np.ndarray:
     """The first step, scaled to length one."""
     return normalise(first(frames))
 
 
-def concat(frames: Frames) -> np.ndarray:
+def concat(frames: Features) -> np.ndarray:
     """All T steps one after the other, (B, T * D); masked steps are zeros."""
     return np.where(frames.mask[..., None], frames.data, np.float32(0)).reshape(len(frames.data), -1)
 
 
-def maximum(frames: Frames) -> np.ndarray:
+def maximum(frames: Features) -> np.ndarray:
     """The largest of the steps that count, number by number; zeros where none does."""
     held = np.where(frames.mask[..., None], frames.data, np.float32(-np.inf)).max(axis=1)
     return np.where(np.isneginf(held), np.float32(0), held)
@@ -48,14 +48,14 @@ POOLERS: Mapping[str, Pooler] = {
 }  # fmt: skip
 
 
-def pool(frames: Frames, name: str) -> np.ndarray:
+def pool(frames: Features, name: str) -> np.ndarray:
     """(B, T, D) to vectors by the pooler of that name, as in `Spec.pool`. Raises ValueError for an unknown one."""
     if name not in POOLERS:
         raise ValueError(f"expected a pooling of {', '.join(POOLERS)}, got {name!r}")
     return POOLERS[name](frames)
 
 
-def vectors(encoder: Encoder, inputs: Inputs) -> np.ndarray:
+def encode_vectors(encoder: Encoder, inputs: Inputs) -> np.ndarray:
     """(B, D) of prepared inputs: `pool(encoder.encode(inputs), encoder.spec.pool)`, for less where the encoder can."""
     short = getattr(encoder, "vectors", None)
     found: np.ndarray = short(inputs) if short else pool(encoder.encode(inputs), encoder.spec.pool)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import WeightsError
-from ..runtimes import Deferred
-from ..types import Clip, Frames, Inputs, Spec
+from ..runtimes import DeferredRunner
+from ..types import Clip, Features, Inputs, Spec
 from ._checkpoint import Checkpoint
-from ._lengths import states_of
+from ._lengths import encode_by_length
 from ._settings import read_json
-from ._transformer import Grid, Transformer, check_texts
+from ._transformer import TokenGrid, Transformer, check_texts
 from .pooling import pool
 
 if TYPE_CHECKING:
@@ -37,34 +37,38 @@ class Sentence(Transformer):
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)
-        self._run: Deferred = self._deferred("media", self.build, self.example, self.outputs, {"ids": {1: "tokens"}})
+        self._run: DeferredRunner = self._defer_network(
+            "media", self.build, self.example, self.outputs, {"ids": {1: "tokens"}}
+        )
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec; pooling and norm from modules.json, the mean where there is none."""
-        kinds = [str(row.get("type", "")).rpartition(".")[2] for row in _modules_of(checkpoint)]
+        kinds = [str(row.get("type", "")).rpartition(".")[2] for row in _read_modules(checkpoint)]
         if foreign := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
             raise WeightsError(f"{checkpoint.folder}: modules.json has {', '.join(foreign)}, which is not read here")
         dim = checkpoint.config.get("hidden_size") or checkpoint.config["dim"]
         return {"kind": "text", "rate": 0.0, "window": 0.0, "dim": dim,
-                "pool": ("l2" if "Normalize" in kinds else "") + _pool(checkpoint)}  # fmt: skip
+                "pool": ("l2" if "Normalize" in kinds else "") + _read_pool(checkpoint)}  # fmt: skip
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Tokens of the longest text it reads."""
-        return Grid(("token",), (self.length,))
+        return TokenGrid(("token",), (self.length,))
 
     @cached_property
     def length(self) -> int:
         """Tokens of a text that are read."""
         positions = self.config.get("max_position_embeddings", 512) - OFFSET.get(self.checkpoint.model_type, 0)
-        said = (self.checkpoint.json("sentence_bert_config.json") or {}).get("max_seq_length")
-        return min(int(said), positions) if said else int(positions)
+        settings: Mapping[str, Any] = self.checkpoint.json("sentence_bert_config.json") or {}
+        limit = settings.get("max_seq_length")
+        return min(int(limit), positions) if limit else int(positions)
 
     @cached_property
     def prompts(self) -> Mapping[str, str]:
         """What is put before a text, by the name of its use ("query", "document"…), as the checkpoint says."""
-        return (self.checkpoint.json("config_sentence_transformers.json") or {}).get("prompts") or {}
+        settings: Mapping[str, Any] = self.checkpoint.json("config_sentence_transformers.json") or {}
+        return settings.get("prompts") or {}
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Raise TypeError: clips are not text."""
@@ -81,9 +85,9 @@ class Sentence(Transformer):
             row[: len(ids)] = ids
         return {"ids": rows, "lengths": lengths}
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, T, D) token states; the mask is False behind the end of each text."""
-        return states_of(self._run, inputs, self.spec.dim)
+        return encode_by_length(self._run, inputs, self.spec.dim)
 
     def encode_text(self, texts: Sequence[str], *, prompt: str = "") -> np.ndarray:
         """(B,) texts to (B, D) float32."""
@@ -92,9 +96,9 @@ class Sentence(Transformer):
     @cached_property
     def tokenizer(self) -> Any:
         """The checkpoint's tokenizer as transformers reads it; nothing of the checkpoint is run."""
-        from ._modules import tokenizer
+        from ._modules import load_tokenizer
 
-        return tokenizer(self.checkpoint.folder)
+        return load_tokenizer(self.checkpoint.folder)
 
     def example(self) -> Inputs:
         """Six tokens."""
@@ -106,11 +110,11 @@ class Sentence(Transformer):
 
         kind = MODELS[self.checkpoint.model_type]
         settings: dict[str, Any] = {} if kind == "DistilBertModel" else {"add_pooling_layer": False}
-        model = _modules.pretrained(kind, self.checkpoint.folder, **settings)
-        return _modules.Call(model, lambda m, ids: m(input_ids=ids).last_hidden_state)
+        model = _modules.load_pretrained(kind, self.checkpoint.folder, **settings)
+        return _modules.WrappedModel(model, lambda m, ids: m(input_ids=ids).last_hidden_state)
 
 
-def _modules_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+def _read_modules(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     path = checkpoint.folder / "modules.json"
     found = read_json(path) if path.is_file() else []
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
@@ -118,8 +122,8 @@ def _modules_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     return found
 
 
-def _pool(checkpoint: Checkpoint) -> str:
-    rows = [row for row in _modules_of(checkpoint) if str(row.get("type", "")).endswith("Pooling")]
+def _read_pool(checkpoint: Checkpoint) -> str:
+    rows = [row for row in _read_modules(checkpoint) if str(row.get("type", "")).endswith("Pooling")]
     folder = str(rows[0].get("path", "")) if rows else ""
     if rows and not re.fullmatch(r"[\w-]+", folder):
         raise WeightsError(f"{checkpoint.folder}: modules.json: expected path to be a folder beside it, got {folder!r}")

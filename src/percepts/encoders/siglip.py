@@ -11,11 +11,11 @@ import numpy as np
 
 from ..features.pixels import resize
 from ..types import Clip as Media
-from ..types import Frames, Inputs
+from ..types import Features, Inputs
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._scores import Temperature
-from ._transformer import Grid, TextTower
+from ._scores import LogitScale
+from ._transformer import TextTower, TokenGrid
 from .clip import Clip
 
 if TYPE_CHECKING:
@@ -36,22 +36,22 @@ class Siglip(Clip):
     @classmethod
     def dim(cls, checkpoint: Checkpoint) -> int:
         """The text tower's projection, or the picture tower's width, which it equals."""
-        text, vision = checkpoint.part("text_config"), checkpoint.part("vision_config")
+        text, vision = checkpoint.section("text_config"), checkpoint.section("vision_config")
         return int(text.get("projection_size") or vision.get("hidden_size") or 768)
 
     @property
     def patch(self) -> int:
         """Pixels along a patch."""
-        return int(self._vision.get("patch_size", 16))
+        return int(self._vision_config.get("patch_size", 16))
 
     @cached_property
-    def temperature(self) -> Temperature:
+    def logit_scale(self) -> LogitScale:
         """sigmoid(scale * cosine + bias) is the chance that text and picture belong together."""
-        return Temperature.of(self.checkpoint, "logit_scale", "logit_bias")
+        return LogitScale.from_checkpoint(self.checkpoint, "logit_scale", "logit_bias")
 
-    def text_tower(self) -> TextTower:
+    def build_text_tower(self) -> TextTower:
         """It was trained on texts padded to 64 tokens, with the padding attended to: so every text is."""
-        length = int(self.checkpoint.part("text_config").get("max_position_embeddings", TEXT))
+        length = int(self.checkpoint.section("text_config").get("max_position_embeddings", TEXT))
         return TextTower(self, self.build_text, length, pad=True)
 
 
@@ -64,7 +64,7 @@ class Siglip2(Siglip):
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec; `size` is the side of a square of as many patches as the model takes."""
-        patches, patch = _limits(checkpoint)
+        patches, patch = _read_limits(checkpoint)
         return {**super().describe(checkpoint), "size": math.isqrt(patches) * patch}
 
     def prepare(self, clips: Sequence[Media]) -> Inputs:
@@ -74,8 +74,8 @@ class Siglip2(Siglip):
         patches = np.zeros((len(clips), limit, patch * patch * 3), np.uint8)
         shapes = np.empty((len(clips), 2), np.int64)
         for i, clip in enumerate(clips):
-            height, width = fitting(clip.data.shape[1], clip.data.shape[2], patch, limit)
-            found = _split(resize(clip.data[0], height, width, self.pixels.resample), patch)
+            height, width = fit_size(clip.data.shape[1], clip.data.shape[2], patch, limit)
+            found = _split_patches(resize(clip.data[0], height, width, self.pixels.resample), patch)
             patches[i, : len(found)], shapes[i] = found, (height // patch, width // patch)
         return {"patches": patches, "shape": shapes}
 
@@ -86,23 +86,23 @@ class Siglip2(Siglip):
         return {"patches": patches, "shape": np.array([[max(1, side // 2), side]])}
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Pictures differ: the shape of each is in its inputs."""
-        return Grid(("patch",), ((self.spec.size // self.patch) ** 2,))
+        return TokenGrid(("patch",), ((self.spec.size // self.patch) ** 2,))
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, N, D) states; the mask is False after a picture's own patches."""
         states = self._states(inputs)[0]
-        return Frames(states, np.arange(states.shape[1]) < inputs["shape"].prod(axis=1)[:, None], 0.0)
+        return Features(states, np.arange(states.shape[1]) < inputs["shape"].prod(axis=1)[:, None], 0.0)
 
-    def _called(self, model: Any, wanted: str) -> torch.nn.Module:
+    def _wrap_tower(self, model: Any, wanted: str) -> torch.nn.Module:
         """The picture tower; patches come in cut, so only their numbers are scaled here."""
         from . import _modules
 
-        return _modules.Call(model, _patches(self.pixels, wanted))
+        return _modules.WrappedModel(model, _make_call(self.pixels, wanted))
 
 
-def fitting(height: int, width: int, patch: int, limit: int) -> tuple[int, int]:
+def fit_size(height: int, width: int, patch: int, limit: int) -> tuple[int, int]:
     """Height and width, in whole patches, of the largest picture of about this shape with at most `limit` patches.
 
     The same bisection as in the authors' code, since its last step decides between two sizes.
@@ -119,18 +119,18 @@ def fitting(height: int, width: int, patch: int, limit: int) -> tuple[int, int]:
     return tall, wide
 
 
-def _split(image: np.ndarray, patch: int) -> np.ndarray:
+def _split_patches(image: np.ndarray, patch: int) -> np.ndarray:
     """(H, W, 3) to (N, patch * patch * 3), row by row."""
     rows, columns = image.shape[0] // patch, image.shape[1] // patch
     return image.reshape(rows, patch, columns, patch, 3).swapaxes(1, 2).reshape(rows * columns, -1)
 
 
-def _limits(checkpoint: Checkpoint) -> tuple[int, int]:
+def _read_limits(checkpoint: Checkpoint) -> tuple[int, int]:
     processor = checkpoint.processor
     return int(processor.get("max_num_patches", PATCHES)), int(processor.get("patch_size", 16))
 
 
-def _patches(pixels: Any, wanted: str) -> Any:
+def _make_call(pixels: Any, wanted: str) -> Any:
     import torch
 
     mean, std = torch.tensor(pixels.mean), torch.tensor(pixels.std)

@@ -19,10 +19,10 @@ from . import _weights
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-FRAMES = {16_000: 512, 8_000: 256}
+FRAME_SAMPLES = {16_000: 512, 8_000: 256}
 """Samples to one probability, by rate."""
 STATE = 128
-PIECE = 256  # frames a call: 3 MB in between, which stays in the cache
+FRAMES_PER_CALL = 256  # frames a call: 3 MB in between, which stays in the cache
 
 
 class Silero:
@@ -32,18 +32,18 @@ class Silero:
     fetched when the first stream begins.
     """
 
-    def listen(self, rate: float) -> Hearing:
+    def listen(self, rate: float) -> SileroStream:
         """Begin a stream.
 
         Raises:
             ValueError: neither 16 kHz nor 8 kHz.
             WeightsError: the weights are not here and not to be had.
         """
-        if rate not in FRAMES:
+        if rate not in FRAME_SAMPLES:
             raise ValueError(
-                f"expected sound at {' or '.join(map(str, FRAMES))} Hz, got {rate:g} Hz: resample it first"
+                f"expected sound at {' or '.join(map(str, FRAME_SAMPLES))} Hz, got {rate:g} Hz: resample it first"
             )
-        return _HEARING[int(rate)]()
+        return _STREAMS[int(rate)]()
 
     def probabilities(self, clips: Sequence[Clip]) -> list[np.ndarray]:
         """Whole clips, one channel each and all at one rate, to (frames,) each; the last frame is filled with zeros.
@@ -56,15 +56,15 @@ class Silero:
         if not clips:
             return []
         hearing = self.listen(clips[0].rate)
-        frames = [_framed(clip.data[0, : clip.valid], hearing.frame) for clip in clips]
-        return hearing.several(frames)
+        frames = [_split_frames(clip.data[0, : clip.valid], hearing.frame) for clip in clips]
+        return hearing.score_streams(frames)
 
 
-class Hearing(ABC):
+class SileroStream(ABC):
     """One stream being heard: the state of the network, and the end of what it heard last."""
 
     def __init__(self, rate: int) -> None:
-        self.rate, self.frame = rate, FRAMES[rate]
+        self.rate, self.frame = rate, FRAME_SAMPLES[rate]
         self._tail = np.zeros((1, self.frame // 8), np.float32)
         self._state = np.zeros((2, 1, STATE), np.float32)
 
@@ -74,12 +74,12 @@ class Hearing(ABC):
             raise ValueError(f"expected (n, {self.frame}) samples at {self.rate} Hz, got {frames.shape}")
         if not len(frames):
             return np.zeros(0, np.float32)
-        inputs, self._tail = _with_context(frames[None], self._tail)
+        inputs, self._tail = _add_context(frames[None], self._tail)
         heard, self._state = self._run(inputs, self._state)
         likely: np.ndarray = heard[0]
         return likely
 
-    def several(self, streams: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def score_streams(self, streams: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Several whole streams (n, frame) at once, each from a fresh state."""
         return [type(self)(self.rate)(frames) for frames in streams]
 
@@ -88,29 +88,29 @@ class Hearing(ABC):
         """(B, n, context + frame) and (2, B, 128) to (B, n) and the next state."""
 
 
-class _Sequence(Hearing):
+class _SequenceStream(SileroStream):
     """16 kHz: one stream a call, all its frames at once."""
 
     def __init__(self, rate: int = 16_000) -> None:
         super().__init__(rate)
-        self._session = _session("silero_vad_16k_sequence.onnx", fast=True)
+        self._session = _load_session("silero_vad_16k_sequence.onnx", fast=True)
 
     def _run(self, inputs: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         heard, (h, c) = [], (state[:1], state[1:])
-        for at in range(0, inputs.shape[1], PIECE):
-            likely, h, c = self._session.run(None, {"input": inputs[0, at : at + PIECE], "h": h, "c": c})
+        for at in range(0, inputs.shape[1], FRAMES_PER_CALL):
+            likely, h, c = self._session.run(None, {"input": inputs[0, at : at + FRAMES_PER_CALL], "h": h, "c": c})
             heard.append(likely)
         return np.concatenate(heard)[None], np.concatenate([h, c])
 
 
-class _Stepwise(Hearing):
+class _StepwiseStream(SileroStream):
     """8 kHz: one frame a call, of all streams at once."""
 
     def __init__(self, rate: int = 8_000) -> None:
         super().__init__(rate)
-        self._session = _session("silero_vad.onnx")
+        self._session = _load_session("silero_vad.onnx")
 
-    def several(self, streams: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def score_streams(self, streams: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The longest first, so that those that have ended are the last rows."""
         order = sorted(range(len(streams)), key=lambda i: -len(streams[i]))
         found = [np.zeros(len(frames), np.float32) for frames in streams]
@@ -119,7 +119,7 @@ class _Stepwise(Hearing):
         for step in range(len(streams[order[0]])):
             going = [i for i in order if len(streams[i]) > step]
             frames = np.stack([streams[i][step] for i in going])[:, None]
-            inputs, tail = _with_context(frames, tail[: len(going)])
+            inputs, tail = _add_context(frames, tail[: len(going)])
             heard, state = self._run(inputs, state[:, : len(going)])
             for i, value in zip(going, heard[:, 0], strict=True):
                 found[i][step] = value
@@ -133,35 +133,37 @@ class _Stepwise(Hearing):
         return np.stack(heard, axis=1), state
 
 
-_HEARING: dict[int, type[_Sequence] | type[_Stepwise]] = {16_000: _Sequence, 8_000: _Stepwise}
+_STREAMS: dict[int, type[_SequenceStream] | type[_StepwiseStream]] = {16_000: _SequenceStream, 8_000: _StepwiseStream}
 
 
-def _with_context(frames: np.ndarray, tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _add_context(frames: np.ndarray, tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(B, n, frame) with the end of the frame before in front of each; and the end of the last."""
     context = tail.shape[1]
     ends = np.concatenate([tail[:, None], frames[:, :, -context:]], axis=1)  # (B, n + 1, context)
     return np.concatenate([ends[:, :-1], frames], axis=2), ends[:, -1]
 
 
-def _framed(samples: np.ndarray, frame: int) -> np.ndarray:
+def _split_frames(samples: np.ndarray, frame: int) -> np.ndarray:
     """(N,) to (frames, frame), zeros after the end."""
     count = -(-len(samples) // frame)
     return np.pad(samples, (0, count * frame - len(samples))).reshape(count, frame)
 
 
 @cache
-def _session(file: str, *, fast: bool = False) -> ort.InferenceSession:
+def _load_session(file: str, *, fast: bool = False) -> ort.InferenceSession:
     """One session a process: it holds no state of a stream, so any number of threads may run it."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # the network is too small to share out
     options.log_severity_level = 3  # it warns of initialisers that its exporter left over
-    path = _weights.path("silero", file)
-    return ort.InferenceSession(_faster(path) if fast else str(path), options, providers=["CPUExecutionProvider"])
+    path = _weights.local_path("silero", file)
+    return ort.InferenceSession(
+        _build_fast_graph(path) if fast else str(path), options, providers=["CPUExecutionProvider"]
+    )
 
 
-def _faster(path: Path) -> bytes:
-    from ._silero_graph import faster
+def _build_fast_graph(path: Path) -> bytes:
+    from ._silero_graph import build_fast_graph
 
-    return faster(path)
+    return build_fast_graph(path)

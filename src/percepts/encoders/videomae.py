@@ -9,20 +9,20 @@ import numpy as np
 
 from ..types import Clip, Inputs
 from ._checkpoint import Checkpoint
-from ._head import Classifying
-from ._transformer import Grid, PictureTransformer
+from ._head import WithClassifier
+from ._transformer import ImageTransformer, TokenGrid
 
 if TYPE_CHECKING:
     import torch
 
 
-class VideoMae(Classifying, PictureTransformer):
+class VideoMae(WithClassifier, ImageTransformer):
     """Tong et al. 2022 (arXiv 2203.12602): 16 frames, every fourth of 30 a second. The mean of all patches."""
 
     pools: ClassVar[tuple[str, ...]] = ("mean",)
     processor = "VideoMAEImageProcessor"
     model: ClassVar[str] = "VideoMAEModel"
-    heads: ClassVar[tuple[str, ...]] = ("VideoMAEForVideoClassification",)
+    head_classes: ClassVar[tuple[str, ...]] = ("VideoMAEForVideoClassification",)
     rate: ClassVar[float] = 7.5
     """Frames a second that its authors sampled; no file of a checkpoint says it."""
 
@@ -31,7 +31,7 @@ class VideoMae(Classifying, PictureTransformer):
         """The fields of a Spec, from the settings alone."""
         return {"kind": "video", "rate": cls.rate, "window": checkpoint.config["num_frames"] / cls.rate,
                 "dim": checkpoint.config["hidden_size"], "pool": cls.pools[0],
-                "size": cls.pixels_of(checkpoint).side}  # fmt: skip
+                "size": cls.read_processor(checkpoint).side}  # fmt: skip
 
     @property
     def frames(self) -> int:
@@ -39,16 +39,16 @@ class VideoMae(Classifying, PictureTransformer):
         return int(self.config["num_frames"])
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Times, rows, columns."""
         depth = int(self.config.get("tubelet_size", 2))
-        return Grid(("time", "row", "column"), (self.frames // depth, *super().grid.shape), depth / self.spec.rate)
+        return TokenGrid(("time", "row", "column"), (self.frames // depth, *super().grid.shape), depth / self.spec.rate)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Windows to {"pixels": (B, F, H, W, 3) uint8}. A short window holds its last frame to the end."""
         if not clips:
             raise ValueError(f"{self.spec.name}: expected at least one clip, got none")
-        return {"pixels": np.stack([self._window(clip) for clip in clips])}
+        return {"pixels": np.stack([self._prepare_window(clip) for clip in clips])}
 
     def example(self) -> Inputs:
         """Noise."""
@@ -59,19 +59,19 @@ class VideoMae(Classifying, PictureTransformer):
         """Transformers' model behind the normalising."""
         from . import _modules
 
-        settings = self.called_with
-        model = _modules.pretrained(self.model, self.checkpoint.folder)
-        return _modules.Call(model, lambda m, pixels: m(pixels, **settings).last_hidden_state, self.first)
+        settings = self.call_kwargs
+        model = _modules.load_pretrained(self.model, self.checkpoint.folder)
+        return _modules.WrappedModel(model, lambda m, pixels: m(pixels, **settings).last_hidden_state, self.first)
 
     @property
-    def called_with(self) -> dict[str, Any]:
+    def call_kwargs(self) -> dict[str, Any]:
         """None; ValueError where pictures are not of the model's own size, to which its positions are bound."""
-        if self.resized:
-            size = self._vision["image_size"]
+        if self.is_resized:
+            size = self._vision_config["image_size"]
             raise ValueError(f"{self.spec.name}: expected pictures of its own size, {size}, got {self.pixels.output}")
         return {}
 
-    def _window(self, clip: Clip) -> np.ndarray:
+    def _prepare_window(self, clip: Clip) -> np.ndarray:
         count = clip.length if clip.valid is None else clip.valid
         if clip.kind != "video" or not 0 < count <= self.frames or abs(clip.rate - self.spec.rate) > 1e-6:
             raise ValueError(
@@ -93,11 +93,11 @@ class TimeSformer(VideoMae):
     pools = ("cls", "mean")
     prefix = 1
     model = "TimesformerModel"
-    heads: ClassVar[tuple[str, ...]] = ("TimesformerForVideoClassification",)
+    head_classes: ClassVar[tuple[str, ...]] = ("TimesformerForVideoClassification",)
     rate = 30 / 32
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Rows, columns, times: time varies fastest."""
         _, rows, columns = super().grid.shape
-        return Grid(("row", "column", "time"), (rows, columns, self.frames), 1 / self.spec.rate)
+        return TokenGrid(("row", "column", "time"), (rows, columns, self.frames), 1 / self.spec.rate)

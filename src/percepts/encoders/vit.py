@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._checkpoint import Checkpoint
-from ._leading import Leading
-from ._transformer import PictureTransformer
+from ._leading import ClassTokenModel
+from ._transformer import ImageTransformer
 
 if TYPE_CHECKING:
     import torch
 
 
-class Vit(Leading, PictureTransformer):
+class Vit(ClassTokenModel, ImageTransformer):
     """Dosovitskiy et al. 2020 (arXiv 2010.11929). The vector is the class token after the last norm.
 
     Never the pooler: in a checkpoint of a classifier, such as google/vit-base-patch16-224, it is not there.
@@ -20,7 +20,7 @@ class Vit(Leading, PictureTransformer):
 
     prefix = 1
     model: ClassVar[str] = "ViTModel"
-    heads: ClassVar[tuple[str, ...]] = ("ViTForImageClassification",)
+    head_classes: ClassVar[tuple[str, ...]] = ("ViTForImageClassification",)
     processor: ClassVar[str] = "ViTImageProcessor"
     interpolates: ClassVar[bool] = True
     """Whether the model has to be told to interpolate its positions."""
@@ -28,38 +28,38 @@ class Vit(Leading, PictureTransformer):
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec, from the settings alone."""
-        side = cls.pixels_of(checkpoint).side
+        side = cls.read_processor(checkpoint).side
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": int(checkpoint.config["hidden_size"]),
-                "pool": cls.usual_pool(checkpoint), "size": side}  # fmt: skip
+                "pool": cls.default_pool(checkpoint), "size": side}  # fmt: skip
 
     @classmethod
-    def usual_pool(cls, checkpoint: Checkpoint) -> str:
+    def default_pool(cls, checkpoint: Checkpoint) -> str:
         """How its authors made one vector."""
         return "cls"
 
-    def network(self) -> Any:
+    def load_model(self) -> Any:
         """Transformers' model."""
         from . import _modules
 
-        return _modules.pretrained(self.model, self.checkpoint.folder, **self.without_pooler)
+        return _modules.load_pretrained(self.model, self.checkpoint.folder, **self.pooler_kwargs)
 
-    def called(self, network: Any) -> torch.nn.Module:
+    def wrap(self, network: Any) -> torch.nn.Module:
         """It behind the normalising."""
         from . import _modules
 
-        settings = self.called_with
-        return _modules.Call(
+        settings = self.call_kwargs
+        return _modules.WrappedModel(
             network, lambda m, pixels: m(pixel_values=pixels, **settings).last_hidden_state, self.first
         )
 
     @property
-    def called_with(self) -> dict[str, Any]:
+    def call_kwargs(self) -> dict[str, Any]:
         """Interpolated positions, where the size asks for them."""
         _ = self.grid  # says so if the size does not divide into patches
-        return {"interpolate_pos_encoding": True} if self.interpolates and self.resized else {}
+        return {"interpolate_pos_encoding": True} if self.interpolates and self.is_resized else {}
 
     @property
-    def without_pooler(self) -> dict[str, Any]:
+    def pooler_kwargs(self) -> dict[str, Any]:
         """The setting that leaves the pooler out."""
         return {"add_pooling_layer": False}
 
@@ -69,7 +69,7 @@ class Deit(Vit):
 
     prefix = 2
     model = "DeiTModel"
-    heads: ClassVar[tuple[str, ...]] = ("DeiTForImageClassification", "DeiTForImageClassificationWithTeacher")
+    head_classes: ClassVar[tuple[str, ...]] = ("DeiTForImageClassification", "DeiTForImageClassificationWithTeacher")
     processor = "DeiTImageProcessor"
 
 
@@ -77,7 +77,7 @@ class Beit(Vit):
     """Bao et al. 2021 (arXiv 2106.08254), and data2vec's pictures. Relative positions; the mean of the patches."""
 
     processor = "BeitImageProcessor"
-    leading = 0
+    vector_steps = 0
 
     @property
     def model(self) -> str:  # type: ignore[override]
@@ -85,11 +85,11 @@ class Beit(Vit):
         return {"beit": "BeitModel", "data2vec-vision": "Data2VecVisionModel"}[self.checkpoint.model_type]
 
     @property
-    def heads(self) -> tuple[str, ...]:  # type: ignore[override]
+    def head_classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """By its config."""
         return (self.model.replace("Model", "ForImageClassification"),)
 
     @classmethod
-    def usual_pool(cls, checkpoint: Checkpoint) -> str:
+    def default_pool(cls, checkpoint: Checkpoint) -> str:
         """What the checkpoint was fine-tuned with."""
         return "mean" if checkpoint.config.get("use_mean_pooling", True) else "cls"

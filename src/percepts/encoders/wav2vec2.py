@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..runtimes import Deferred
-from ..types import Clip, Frames, Inputs, Spec
+from ..runtimes import DeferredRunner
+from ..types import Clip, Features, Inputs, Spec
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._head import Classifying
-from ._transformer import Grid, by_length
+from ._head import WithClassifier
+from ._transformer import TokenGrid, run_by_length
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ WINDOW = 20.0  # seconds: these models take any length, at a cost that grows wit
 MODELS = {"wav2vec2": "Wav2Vec2Model", "hubert": "HubertModel", "wavlm": "WavLMModel"}
 
 
-class Wav2Vec2(Classifying):
+class Wav2Vec2(WithClassifier):
     """Baevski et al. 2020 (arXiv 2006.11477), Hsu et al. 2021 (2106.07447), Chen et al. 2021 (2110.13900).
 
     Each sound runs at its own length, beside others of that length only: some of these networks norm over time and
@@ -33,31 +33,33 @@ class Wav2Vec2(Classifying):
     """
 
     pools = ("mean",)
-    free: ClassVar[Mapping[str, Mapping[int, str]]] = {"samples": {1: "samples"}}
+    dynamic_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {"samples": {1: "samples"}}
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         super().__init__(spec, runtime=runtime, threads=threads)
-        self._run: Deferred = self._deferred("media", self.build, self.example, self.outputs, self.free)
+        self._run: DeferredRunner = self._defer_network(
+            "media", self.build, self.example, self.outputs, self.dynamic_axes
+        )
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec, from the settings alone."""
-        return {"kind": "audio", "rate": _sound.rate(checkpoint, RATE), "window": WINDOW,
+        return {"kind": "audio", "rate": _sound.read_rate(checkpoint, RATE), "window": WINDOW,
                 "dim": checkpoint.config["hidden_size"], "pool": "mean"}  # fmt: skip
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Steps of 20 ms in all published checkpoints."""
-        return Grid(("time",), (self.steps(round(self.spec.window * self.spec.rate)),), self._step)
+        return TokenGrid(("time",), (self.count_steps(round(self.spec.window * self.spec.rate)),), self._step_s)
 
-    def steps(self, samples: int) -> int:
+    def count_steps(self, samples: int) -> int:
         """How many states come of so many samples: the convolutions pad nothing."""
         for kernel, stride in self._convolutions:
             samples = (samples - kernel) // stride + 1
         return max(samples, 0)
 
     @property
-    def shortest(self) -> int:
+    def min_samples(self) -> int:
         """Samples that give one state; less is filled up with zeros to so many."""
         samples = 1
         for kernel, stride in reversed(self._convolutions):
@@ -67,31 +69,31 @@ class Wav2Vec2(Classifying):
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Sound to {"samples": (B, N) float32, "lengths": (B,)}, at mean 0 and deviation 1 if the model was."""
         check_clips(clips, "audio", self.spec)
-        samples, lengths = _sound.rows(clips, round(self.spec.window * self.spec.rate))
-        if samples.shape[1] < self.shortest:
-            samples = np.pad(samples, ((0, 0), (0, self.shortest - samples.shape[1])))
-        lengths = np.maximum(lengths, self.shortest)
+        samples, lengths = _sound.stack_samples(clips, round(self.spec.window * self.spec.rate))
+        if samples.shape[1] < self.min_samples:
+            samples = np.pad(samples, ((0, 0), (0, self.min_samples - samples.shape[1])))
+        lengths = np.maximum(lengths, self.min_samples)
         if self.checkpoint.processor.get("do_normalize", True):
             for row, length in zip(samples, lengths, strict=True):
                 sound = row[:length]
                 row[:length] = (sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)
         return {"samples": samples, "lengths": lengths}
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, T, D); the mask is False after the end of each sound."""
         samples, lengths = inputs["samples"], inputs["lengths"]
-        steps = np.array([self.steps(int(length)) for length in lengths])
+        steps = np.array([self.count_steps(int(length)) for length in lengths])
         data = np.zeros((len(samples), steps.max(), self.spec.dim), np.float32)
         for length in np.unique(lengths):
             same = np.flatnonzero(lengths == length)
             states = self._run({"samples": samples[same, :length]})[0]
             data[same, : states.shape[1]] = states
-        return Frames(data, np.arange(data.shape[1]) < steps[:, None], self._step)
+        return Features(data, np.arange(data.shape[1]) < steps[:, None], self._step_s)
 
     def logits(self, inputs: Inputs) -> np.ndarray:
         """(B, labels) float32 scores, each sound at its own length."""
         sounds = [row[:length] for row, length in zip(inputs["samples"], inputs["lengths"], strict=True)]
-        return by_length(sounds, lambda samples: self._head({"samples": samples})[0])
+        return run_by_length(sounds, lambda samples: self._head({"samples": samples})[0])
 
     @property
     def head(self) -> str:
@@ -106,13 +108,13 @@ class Wav2Vec2(Classifying):
         """Transformers' model."""
         from . import _modules
 
-        model = _modules.pretrained(MODELS[self.checkpoint.model_type], self.checkpoint.folder)
-        return _modules.Call(model, lambda m, samples: m(samples).last_hidden_state)
+        model = _modules.load_pretrained(MODELS[self.checkpoint.model_type], self.checkpoint.folder)
+        return _modules.WrappedModel(model, lambda m, samples: m(samples).last_hidden_state)
 
     @cached_property
     def _convolutions(self) -> list[tuple[int, int]]:
         return list(zip(self.config["conv_kernel"], self.config["conv_stride"], strict=True))
 
     @property
-    def _step(self) -> float:
+    def _step_s(self) -> float:
         return prod(stride for _, stride in self._convolutions) / self.spec.rate

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..features.mel import WHISPER_HOP, whisper_log_mel
-from ..types import Clip, Frames, Inputs
+from ..types import Clip, Features, Inputs
 from . import _sound
 from ._checkpoint import Checkpoint
 from ._clips import check_clips
-from ._head import Classifying
-from ._transformer import Grid
+from ._head import WithClassifier
+from ._transformer import TokenGrid
 
 if TYPE_CHECKING:
     import torch
@@ -22,65 +22,65 @@ RATE = 16_000
 SAMPLES_A_STEP = 2 * WHISPER_HOP
 
 
-class Whisper(Classifying):
+class Whisper(WithClassifier):
     """Radford et al. 2022 (arXiv 2212.04356). A shorter window has the first of the trained positions."""
 
     pools = ("mean",)
-    heads: ClassVar[tuple[str, ...]] = ("WhisperForAudioClassification",)
+    head_classes: ClassVar[tuple[str, ...]] = ("WhisperForAudioClassification",)
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """The fields of a Spec, from the settings alone."""
         config = checkpoint.config
-        _sound.same(
+        _sound.check_equal(
             checkpoint, "the number of mels", checkpoint.processor.get("feature_size", 80), config["num_mel_bins"]
         )
         window = config["max_source_positions"] * SAMPLES_A_STEP / RATE
         return {"kind": "audio", "rate": float(RATE), "window": window, "dim": config["d_model"], "pool": "mean"}
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TokenGrid:
         """Steps of 20 ms."""
-        return Grid(("time",), (self._steps,), SAMPLES_A_STEP / RATE)
+        return TokenGrid(("time",), (self._step_count,), SAMPLES_A_STEP / RATE)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Sound to {"mel": (B, M, T) float32, "lengths": (B,) samples}."""
         check_clips(clips, "audio", self.spec)
-        samples, lengths = _sound.rows(clips, self._steps * SAMPLES_A_STEP)
-        seconds = self._steps * SAMPLES_A_STEP / RATE
+        samples, lengths = _sound.stack_samples(clips, self._step_count * SAMPLES_A_STEP)
+        seconds = self._step_count * SAMPLES_A_STEP / RATE
         return {"mel": whisper_log_mel(samples, self.config["num_mel_bins"], seconds=seconds), "lengths": lengths}
 
-    def tokens(self, inputs: Inputs) -> Frames:
+    def tokens(self, inputs: Inputs) -> Features:
         """(B, T, D), a step every 20 ms; the mask is False after the end of the sound."""
-        states = self._run(self.fed(inputs))[0]
+        states = self._run(self.select_inputs(inputs))[0]
         steps = np.maximum(-(-inputs["lengths"] // SAMPLES_A_STEP), 1)
-        return Frames(states, np.arange(states.shape[1]) < steps[:, None], SAMPLES_A_STEP / RATE)
+        return Features(states, np.arange(states.shape[1]) < steps[:, None], SAMPLES_A_STEP / RATE)
 
     def example(self) -> Inputs:
         """Silence."""
-        return {"mel": np.zeros((1, self.config["num_mel_bins"], 2 * self._steps), np.float32)}
+        return {"mel": np.zeros((1, self.config["num_mel_bins"], 2 * self._step_count), np.float32)}
 
     def build(self) -> torch.nn.Module:
         """The encoder alone, its positions cut to the window."""
         from . import _modules
 
-        model = _modules.pretrained("WhisperModel", self.checkpoint.folder)
-        self.fit(model)
-        return _modules.Call(model.encoder, lambda m, mel: m(mel).last_hidden_state)
+        model = _modules.load_pretrained("WhisperModel", self.checkpoint.folder)
+        self.fit_window(model)
+        return _modules.WrappedModel(model.encoder, lambda m, mel: m(mel).last_hidden_state)
 
-    def fed(self, inputs: Inputs) -> Inputs:
+    def select_inputs(self, inputs: Inputs) -> Inputs:
         """The spectrogram."""
         return {"mel": inputs["mel"]}
 
-    def fit(self, model: Any) -> None:
+    def fit_window(self, model: Any) -> None:
         """The first of its positions, as many as the window has."""
         encoder = model.encoder
-        encoder.config.max_source_positions = self._steps
-        encoder.embed_positions.weight.data = encoder.embed_positions.weight.data[: self._steps].clone()
-        encoder.embed_positions.num_embeddings = self._steps
+        encoder.config.max_source_positions = self._step_count
+        encoder.embed_positions.weight.data = encoder.embed_positions.weight.data[: self._step_count].clone()
+        encoder.embed_positions.num_embeddings = self._step_count
 
     @property
-    def _steps(self) -> int:
+    def _step_count(self) -> int:
         steps, trained = round(self.spec.window * RATE / SAMPLES_A_STEP), self.config["max_source_positions"]
         if not 0 < steps <= trained:
             raise ValueError(

@@ -43,7 +43,7 @@ class Bands:
         return total
 
 
-def bands(filters: np.ndarray, bins: np.ndarray, edges: np.ndarray) -> Bands:
+def build_bands(filters: np.ndarray, bins: np.ndarray, edges: np.ndarray) -> Bands:
     """(M, F) triangles, the (F,) places of the bins and the (M + 2,) edges, on one scale, to Bands."""
     first = np.searchsorted(bins, edges)  # of each stretch, with the end of the last
     lengths = np.diff(first)
@@ -57,7 +57,7 @@ def bands(filters: np.ndarray, bins: np.ndarray, edges: np.ndarray) -> Bands:
     return Bands(tuple(turns), np.argsort(order))
 
 
-def triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def build_triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """(F,) bins and (M + 2,) edges on one scale to (M, F): band m rises from edge m to 1 at edge m + 1, and falls."""
     slopes = edges[:, None] - bins[None]
     widths = np.diff(edges)[:, None]
@@ -108,7 +108,7 @@ def band_power(
     return out
 
 
-def rows_of(samples: np.ndarray) -> np.ndarray:
+def as_rows(samples: np.ndarray) -> np.ndarray:
     """(B, N) or (N,) floats as (B, N) float32; ValueError for anything else."""
     if samples.ndim not in (1, 2) or samples.shape[-1] == 0:
         raise ValueError(f"expected (B, N) or (N,) samples of mono sound, got shape {samples.shape}")

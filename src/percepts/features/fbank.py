@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from .bands import Bands, band_power, bands, rows_of, triangles
+from .bands import Bands, as_rows, band_power, build_bands, build_triangles
 
 Window = Literal["hanning", "povey", "hamming"]
 Pad = Literal["zero", "floor"]
@@ -47,15 +47,15 @@ def kaldi_fbank(
     >>> kaldi_fbank(np.zeros(16_000, np.float32)).shape
     (98, 128)
     """
-    rows = rows_of(samples)
+    rows = as_rows(samples)
     length, step = int(rate * frame), int(rate * hop)
     if step < 1 or length < 2 or n_mels < 1:
         raise ValueError(f"expected frame, hop and n_mels above 0 at {rate:g} Hz, got {frame = } {hop = } {n_mels = }")
     if window not in _WINDOWS:
         raise ValueError(f"expected window to be one of {', '.join(_WINDOWS)}, got {window!r}")
     taper = _WINDOWS[window](length).astype(np.float32)
-    bank = _bank(float(rate), _next_power_of_two(length), n_mels, float(low), high)
-    out = np.stack([_fbank(row, step, taper, bank, preemphasis, floor) for row in rows])
+    bank = _build_kaldi_bands(float(rate), _next_power_of_two(length), n_mels, float(low), high)
+    out = np.stack([_compute_fbank(row, step, taper, bank, preemphasis, floor) for row in rows])
     return out[0] if samples.ndim == 1 else out
 
 
@@ -86,7 +86,7 @@ def ast_features(
     >>> values.shape, mask.sum(axis=1)
     ((2, 1024, 128), array([98, 48]))
     """
-    rows = rows_of(samples)
+    rows = as_rows(samples)
     counts = [rows.shape[1]] * len(rows) if valid is None else list(valid)
     if len(counts) != len(rows) or not all(0 <= count <= rows.shape[1] for count in counts):
         raise ValueError(f"expected valid to hold {len(rows)} counts of 0 to {rows.shape[1]} samples, got {valid}")
@@ -105,7 +105,9 @@ def ast_features(
     return values, mask
 
 
-def _fbank(row: np.ndarray, step: int, taper: np.ndarray, bank: Bands, preemphasis: float, floor: float) -> np.ndarray:
+def _compute_fbank(
+    row: np.ndarray, step: int, taper: np.ndarray, bank: Bands, preemphasis: float, floor: float
+) -> np.ndarray:
     """(N,) to (T, M). The steps of a frame are linear, so the pre-emphasis is made once for the whole row.
 
     With m the mean of a frame and a the pre-emphasis, (x[i] - m) - a (x[i-1] - m) = (x[i] - a x[i-1]) - (1 - a) m;
@@ -133,17 +135,17 @@ def _check_fits(frames: int, max_length: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _bank(rate: float, n_fft: int, n_mels: int, low: float, high: float | None) -> Bands:
+def _build_kaldi_bands(rate: float, n_fft: int, n_mels: int, low: float, high: float | None) -> Bands:
     """Kaldi's triangles, straight on the mel scale and not in Hz."""
     high = rate / 2 if high is None else high
     if not 0 <= low < high <= rate / 2:
         raise ValueError(f"expected 0 <= low < high <= {rate / 2:g} Hz, got {low = } {high = }")
-    first, last = _mel(np.array([low, high]))
-    bins, edges = _mel(np.linspace(0.0, rate / 2, 1 + n_fft // 2)), np.linspace(first, last, n_mels + 2)
-    return bands(triangles(bins, edges), bins, edges)
+    first, last = _hz_to_mel(np.array([low, high]))
+    bins, edges = _hz_to_mel(np.linspace(0.0, rate / 2, 1 + n_fft // 2)), np.linspace(first, last, n_mels + 2)
+    return build_bands(build_triangles(bins, edges), bins, edges)
 
 
-def _mel(hz: np.ndarray) -> np.ndarray:
+def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
     mel: np.ndarray = 1127 * np.log(1 + hz / 700)
     return mel
 

@@ -57,7 +57,7 @@ class Resampler:
         """Take in (N,) samples; give what can be computed without those to come. float64."""
         self._taken += len(samples)
         self._held = np.concatenate([self._held, samples])
-        return self._drain(math.inf)
+        return self._drain_outputs(math.inf)
 
     def finish(self) -> np.ndarray:
         """Give the rest: zeros follow the last sample."""
@@ -65,9 +65,9 @@ class Resampler:
         span = self._filters.span(self._phase)
         blocks = left // self._filters.count + 1
         self._held = np.concatenate([self._held, np.zeros((blocks + 1) * (span + 1) + 2 * self._filters.reach + 2)])
-        return self._drain(left)
+        return self._drain_outputs(left)
 
-    def _drain(self, limit: float) -> np.ndarray:
+    def _drain_outputs(self, limit: float) -> np.ndarray:
         parts, filters = [], self._filters
         while limit > 0:
             bank = filters.bank(self._phase)
@@ -80,7 +80,7 @@ class Resampler:
             parts.append(part)
             limit -= len(part)
             self._given += len(part)
-            self._move(blocks, advance)
+            self._advance(blocks, advance)
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _blocks(self, width: int, advance: int) -> int:
@@ -88,7 +88,7 @@ class Resampler:
         fit = (len(self._held) - width) // advance + 1 if len(self._held) >= width else 0
         return fit if self._filters.periodic else min(fit, 1)
 
-    def _move(self, blocks: int, advance: int) -> None:
+    def _advance(self, blocks: int, advance: int) -> None:
         self._held = self._held[blocks * advance :]
         self._phase = self._filters.next_phase(self._phase)
 
@@ -113,26 +113,26 @@ class _Filters:
         return (phase + self.count * self.down) % self.up
 
     def bank(self, phase: int) -> np.ndarray:
-        return _bank(self.up, self.down, self.scale, self.count, phase)
+        return _build_filters(self.up, self.down, self.scale, self.count, phase)
 
 
 @lru_cache(maxsize=8)
-def _bank(up: int, down: int, scale: float, count: int, phase: int) -> np.ndarray:
+def _build_filters(up: int, down: int, scale: float, count: int, phase: int) -> np.ndarray:
     """(count, inputs): row m weighs the inputs from `reach` before the block's first on, for its output m."""
-    table = _table() * scale if scale < 1 else _table()
+    table = _build_window_table() * scale if scale < 1 else _build_window_table()
     step = int(scale * PRECISION)
     reach = (len(table) - 1) // step
     times = phase + np.arange(count, dtype=np.int64) * down
     at, behind = times // up, (times % up) / up
     bank = np.zeros((count, int(at[-1]) + 2 * reach + 2))
     for side, distance in ((-1, scale * behind), (1, scale - scale * behind)):
-        weights, used = _wing(table, distance, step, reach)
+        weights, used = _filter_wing(table, distance, step, reach)
         columns = at[:, None] + reach + (side > 0) + side * np.arange(reach)
         bank[np.arange(count)[:, None], columns] = np.where(used, weights, 0.0)
     return bank
 
 
-def _wing(table: np.ndarray, distance: np.ndarray, step: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
+def _filter_wing(table: np.ndarray, distance: np.ndarray, step: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
     """(count, reach) weights of the inputs on one side, the nearest `distance` away, and which of them resampy uses."""
     place = distance * PRECISION
     offset = place.astype(np.int64)
@@ -145,7 +145,7 @@ def _wing(table: np.ndarray, distance: np.ndarray, step: int, reach: int) -> tup
 
 
 @lru_cache(maxsize=1)
-def _table() -> np.ndarray:
+def _build_window_table() -> np.ndarray:
     """(32769,): the right half of the windowed sinc."""
     points = CROSSINGS * PRECISION
     sinc = ROLLOFF * np.sinc(ROLLOFF * np.linspace(0, CROSSINGS, points + 1))

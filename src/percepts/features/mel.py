@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from .bands import Bands, band_power, bands, rows_of, triangles
+from .bands import Bands, as_rows, band_power, build_bands, build_triangles
 
 Scale = Literal["slaney", "htk"]
 """Hz to mel: Slaney's Auditory Toolbox (linear to 1 kHz, then logarithmic) or HTK's 2595 log10(1 + f / 700)."""
@@ -52,7 +52,7 @@ def log_mel(
         samples, rate, n_fft=n_fft, hop=hop, n_mels=n_mels, low=low, high=high, scale=scale, norm=norm, power=power,
         center=center, pad=pad,
     )  # fmt: skip
-    return _logarithm(mel, log, floor)
+    return _take_logarithm(mel, log, floor)
 
 
 def mel_spectrogram(
@@ -86,13 +86,15 @@ def mel_spectrogram(
     >>> mel_spectrogram(np.ones((2, 1000), np.float32), 16_000, n_fft=400, hop=160, n_mels=40, center=False).shape
     (2, 40, 4)
     """
-    rows = rows_of(samples)
+    rows = as_rows(samples)
     if min(n_fft, hop, n_mels) < 1:
         raise ValueError(f"expected n_fft, hop and n_mels above 0, got {n_fft = } {hop = } {n_mels = }")
     if pad not in _PADS:
         raise ValueError(f"expected pad to be one of {', '.join(_PADS)}, got {pad!r}")
-    bank = _bank(float(rate), n_fft, n_mels, float(low), high, scale, norm)
-    out = np.stack([_mel(_extend(row, n_fft, center, pad), hop, _hann(n_fft), bank, power) for row in rows])
+    bank = _build_mel_bands(float(rate), n_fft, n_mels, float(low), high, scale, norm)
+    out = np.stack(
+        [_compute_mel(_pad_edges(row, n_fft, center, pad), hop, _hann_window(n_fft), bank, power) for row in rows]
+    )
     return out[0] if samples.ndim == 1 else out
 
 
@@ -111,7 +113,7 @@ def whisper_log_mel(samples: np.ndarray, n_mels: int = 80, *, seconds: float | N
     >>> whisper_log_mel(np.zeros(80_000, np.float32)).shape
     (80, 3000)
     """
-    rows = rows_of(samples)
+    rows = as_rows(samples)
     total = rows.shape[1] if seconds is None else round(seconds * WHISPER_RATE)
     if rows.shape[1] > total:
         raise ValueError(
@@ -120,8 +122,8 @@ def whisper_log_mel(samples: np.ndarray, n_mels: int = 80, *, seconds: float | N
         )
     if total < WHISPER_HOP:
         raise ValueError(f"expected at least {WHISPER_HOP} samples, got {total}")
-    bank = _bank(float(WHISPER_RATE), WHISPER_N_FFT, n_mels, 0.0, WHISPER_RATE / 2, "slaney", "slaney")
-    out = np.stack([_whisper(row, total, bank) for row in rows])
+    bank = _build_mel_bands(float(WHISPER_RATE), WHISPER_N_FFT, n_mels, 0.0, WHISPER_RATE / 2, "slaney", "slaney")
+    out = np.stack([_compute_whisper_mel(row, total, bank) for row in rows])
     return out[0] if samples.ndim == 1 else out
 
 
@@ -147,7 +149,7 @@ def mel_filters(
 
 def mel_bands(rate: float, n_fft: int, n_mels: int, scale: Scale = "slaney") -> Bands:
     """`mel_filters` up to half the rate, as two weights a bin: sums in float32, and the same bits always."""
-    return _bank(float(rate), n_fft, n_mels, 0.0, None, scale, "slaney")
+    return _build_mel_bands(float(rate), n_fft, n_mels, 0.0, None, scale, "slaney")
 
 
 def _triangles(
@@ -162,40 +164,40 @@ def _triangles(
     to_mel, to_hz = _SCALES[scale]
     first, last = to_mel(np.array([low, high]))
     bins, edges = np.linspace(0.0, rate / 2, 1 + n_fft // 2), to_hz(np.linspace(first, last, n_mels + 2))
-    filters = triangles(bins, edges)
+    filters = build_triangles(bins, edges)
     if norm == "slaney":
         filters *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
     return filters, bins, edges
 
 
-def _mel(padded: np.ndarray, hop: int, window: np.ndarray, bank: Bands, power: float) -> np.ndarray:
+def _compute_mel(padded: np.ndarray, hop: int, window: np.ndarray, bank: Bands, power: float) -> np.ndarray:
     """(N,) to (n_mels, T)."""
     frames = np.lib.stride_tricks.sliding_window_view(padded, len(window))[::hop]
     return band_power(frames, window, len(window), bank, power)
 
 
-def _extend(row: np.ndarray, n_fft: int, center: bool, pad: Pad) -> np.ndarray:
+def _pad_edges(row: np.ndarray, n_fft: int, center: bool, pad: Pad) -> np.ndarray:
     if center:
         return np.pad(row, n_fft // 2, mode=_PADS[pad])  # type: ignore[call-overload, no-any-return]
     return np.pad(row, (0, max(n_fft - len(row), 0)))
 
 
-def _whisper(row: np.ndarray, total: int, bank: Bands) -> np.ndarray:
+def _compute_whisper_mel(row: np.ndarray, total: int, bank: Bands) -> np.ndarray:
     """Only the frames that touch sound are computed: zeros have no power in any band."""
     half, n_frames = WHISPER_N_FFT // 2, total // WHISPER_HOP
     filled = np.pad(row, (0, min(total - len(row), WHISPER_N_FFT)))  # no frame that touches sound looks further
     touched = min(n_frames, 1 + (len(row) + half) // WHISPER_HOP)
     padded = np.pad(filled, half, mode="reflect")[: (touched - 1) * WHISPER_HOP + WHISPER_N_FFT]
     out = np.zeros((bank.count, n_frames), np.float32)
-    out[:, :touched] = _mel(padded, WHISPER_HOP, _hann(WHISPER_N_FFT), bank, 2.0)
-    _logarithm(out, "log10", FLOOR)
+    out[:, :touched] = _compute_mel(padded, WHISPER_HOP, _hann_window(WHISPER_N_FFT), bank, 2.0)
+    _take_logarithm(out, "log10", FLOOR)
     np.maximum(out, out.max() - np.float32(8.0), out=out)
     out += np.float32(4.0)
     out *= np.float32(0.25)
     return out
 
 
-def _logarithm(mel: np.ndarray, log: Log, floor: float) -> np.ndarray:
+def _take_logarithm(mel: np.ndarray, log: Log, floor: float) -> np.ndarray:
     """In place: the caller's own array."""
     function, factor = _LOGS[log]
     np.maximum(mel, np.float32(floor), out=mel)
@@ -206,12 +208,14 @@ def _logarithm(mel: np.ndarray, log: Log, floor: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _bank(rate: float, n_fft: int, n_mels: int, low: float, high: float | None, scale: Scale, norm: Norm) -> Bands:
-    return bands(*_triangles(rate, n_fft, n_mels, low, high, scale, norm))
+def _build_mel_bands(
+    rate: float, n_fft: int, n_mels: int, low: float, high: float | None, scale: Scale, norm: Norm
+) -> Bands:
+    return build_bands(*_triangles(rate, n_fft, n_mels, low, high, scale, norm))
 
 
 @lru_cache(maxsize=16)
-def _hann(length: int) -> np.ndarray:
+def _hann_window(length: int) -> np.ndarray:
     """Periodic, as for spectra."""
     return np.hanning(length + 1)[:-1].astype(np.float32)
 

@@ -26,7 +26,7 @@ FLOOR = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class FrameLayout:
     """How a window is cut into frames and summed into bands.
 
     n_fft   samples of a frame and of its transform
@@ -44,17 +44,17 @@ class Frames:
     power: float = 1.0
 
     @property
-    def padded(self) -> int:
+    def padded_samples(self) -> int:
         """Samples that the frames of one window span."""
         return (self.count - 1) * STRIDE + self.n_fft
 
 
-_LINEAR = Frames(512, 0, 197)
-FRAMES: dict[tuple[str, str], Frames] = {
+_LINEAR = FrameLayout(512, 0, 197)
+FRAMES: dict[tuple[str, str], FrameLayout] = {
     **{(frontend, "linear"): _LINEAR for frontend in FRONTENDS},
-    **{("kapre", f"mel{n}"): Frames(2048, 0, 199, n) for n in (128, 256)},
-    **{("librosa", f"mel{n}"): Frames(2048, 1024, 199, n) for n in (128, 256)},
-    **{("trained", f"mel{n}"): Frames(2048, 982, 199, n, "htk", 2.0) for n in (128, 256)},
+    **{("kapre", f"mel{n}"): FrameLayout(2048, 0, 199, n) for n in (128, 256)},
+    **{("librosa", f"mel{n}"): FrameLayout(2048, 1024, 199, n) for n in (128, 256)},
+    **{("trained", f"mel{n}"): FrameLayout(2048, 982, 199, n, "htk", 2.0) for n in (128, 256)},
 }
 
 
@@ -72,17 +72,17 @@ def spectrogram(windows: np.ndarray, input_repr: str, frontend: str = "kapre") -
     >>> spectrogram(np.zeros((2, 48_000), np.float32), "mel128").shape
     (2, 128, 199)
     """
-    frames = _frames(input_repr, frontend)
+    frames = _frame_layout(input_repr, frontend)
     if windows.ndim != 2 or windows.shape[1] != WINDOW or windows.dtype.kind != "f":
         raise ValueError(f"expected (B, {WINDOW}) floats, got {windows.dtype}{list(windows.shape)}")
     kind = np.float64 if frontend == "librosa" and windows.dtype == np.float64 else np.float32
     out = np.empty((len(windows), frames.bands or frames.n_fft // 2 + 1, frames.count), np.float32)
     for window, target in zip(windows, out, strict=True):
-        target[:] = decibels(amplitudes(_padded(window, frames, kind), frames))
+        target[:] = to_decibels(compute_amplitudes(_pad_window(window, frames, kind), frames))
     return out
 
 
-def _frames(input_repr: str, frontend: str) -> Frames:
+def _frame_layout(input_repr: str, frontend: str) -> FrameLayout:
     if frontend not in FRONTENDS or (frontend, input_repr) not in FRAMES:
         raise ValueError(
             f"expected a frontend of {', '.join(FRONTENDS)} and linear, mel128 or mel256, "
@@ -91,18 +91,18 @@ def _frames(input_repr: str, frontend: str) -> Frames:
     return FRAMES[frontend, input_repr]
 
 
-def _padded(window: np.ndarray, frames: Frames, kind: type) -> np.ndarray:
+def _pad_window(window: np.ndarray, frames: FrameLayout, kind: type) -> np.ndarray:
     """The window with its zeros on both sides; a plain spectrum drops a rest that fills no frame."""
-    padded: np.ndarray = np.zeros(frames.padded, kind)
-    taken = min(WINDOW, frames.padded - frames.left)
+    padded: np.ndarray = np.zeros(frames.padded_samples, kind)
+    taken = min(WINDOW, frames.padded_samples - frames.left)
     padded[frames.left : frames.left + taken] = window[:taken]
     return padded
 
 
-def amplitudes(samples: np.ndarray, frames: Frames) -> np.ndarray:
+def compute_amplitudes(samples: np.ndarray, frames: FrameLayout) -> np.ndarray:
     """(N,) samples to (F, T): one frame every STRIDE samples, T as many as fit. In the precision of the samples."""
     cut = np.lib.stride_tricks.sliding_window_view(samples, frames.n_fft)[::STRIDE]
-    spectrum = np.fft.rfft(cut * _hann(frames.n_fft, samples.dtype.char))
+    spectrum = np.fft.rfft(cut * _hann_window(frames.n_fft, samples.dtype.char))
     if not frames.bands:
         return np.abs(spectrum).T
     bank = mel_bands(RATE, frames.n_fft, frames.bands, frames.scale)
@@ -111,7 +111,7 @@ def amplitudes(samples: np.ndarray, frames: Frames) -> np.ndarray:
     return np.asarray(np.sqrt(bank.sum((spectrum.real**2 + spectrum.imag**2).T.astype(np.float32, order="C"))))
 
 
-def decibels(amplitude: np.ndarray) -> np.ndarray:
+def to_decibels(amplitude: np.ndarray) -> np.ndarray:
     """10 log10 of each value, the largest taken as 0, none below -80."""
     logs = np.log(np.maximum(amplitude, FLOOR))
     logs -= logs.max()
@@ -120,6 +120,6 @@ def decibels(amplitude: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _hann(n: int, kind: str) -> np.ndarray:
+def _hann_window(n: int, kind: str) -> np.ndarray:
     """Periodic."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(kind)

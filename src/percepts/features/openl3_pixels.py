@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .pixels import shorter_side_crop
+from .pixels import resize_and_crop
 
 SIDE, RESIZE = 224, 256
 _LARGEST = {"u1": 255, "u2": 65_535, "u4": 2**32 - 1, "i1": 127, "i2": 32_767, "i4": 2**31 - 1}
 
 
-def centred(image: np.ndarray) -> np.ndarray:
+def crop_centre(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 of any size to (224, 224, 3) uint8: shorter side to 256, bilinear, then the middle.
 
     A picture of exactly 224 x 224 stays as it is.
@@ -23,10 +23,10 @@ def centred(image: np.ndarray) -> np.ndarray:
     """
     if image.shape == (SIDE, SIDE, 3):
         return image
-    return shorter_side_crop(image, RESIZE, SIDE, "bilinear")
+    return resize_and_crop(image, RESIZE, SIDE, "bilinear")
 
 
-def trained_range(pixels: np.ndarray) -> np.ndarray:
+def scale_to_trained_range(pixels: np.ndarray) -> np.ndarray:
     """uint8 to float32 in [-1, 1], as in training."""
     return np.asarray(pixels, np.float32) * np.float32(2 / 255) - 1
 
@@ -43,31 +43,31 @@ def as_openl3(images: np.ndarray) -> np.ndarray:
     if min(height, width) < SIDE:
         raise ValueError(f"expected sides of at least {SIDE} pixels, got {height}x{width}")
     if (height, width) == (SIDE, SIDE):
-        batch = _unit(images, np.float32)
+        batch = _scale_to_unit(images, np.float32)
         if images.dtype.kind == "u":
             batch = 2 * batch - 1
     else:
-        batch = np.stack([_middle(image) for image in images]).astype(np.float32)
+        batch = np.stack([_resize_middle(image) for image in images]).astype(np.float32)
     highest = float(np.abs(batch).max())
     return np.asarray(batch / highest if highest > 1 else batch, np.float32)
 
 
-def _middle(image: np.ndarray) -> np.ndarray:
+def _resize_middle(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) to (224, 224, 3) float64; only what stays is computed."""
     height, width = image.shape[:2]
     if min(height, width) <= RESIZE:
         top, left = height // 2 - SIDE // 2, width // 2 - SIDE // 2
         return image[top : top + SIDE, left : left + SIDE].astype(np.float64)
     scale = RESIZE / min(height, width)
-    rows, columns = (_positions(side, int(np.round(side * scale))) for side in (height, width))
+    rows, columns = (_interpolation_positions(side, int(np.round(side * scale))) for side in (height, width))
     (low, high, down), (left_, right, across) = rows, columns
-    kept = _unit(image[:, left_], np.float64), _unit(image[:, right], np.float64)
+    kept = _scale_to_unit(image[:, left_], np.float64), _scale_to_unit(image[:, right], np.float64)
     wide = kept[0] + (kept[1] - kept[0]) * across[None, :, None]
     middle: np.ndarray = wide[low] + (wide[high] - wide[low]) * down[:, None, None]
     return middle
 
 
-def _positions(side: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _interpolation_positions(side: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For the middle 224 of `size` pixels: the two pixels of `side` that each lies between, and how far along."""
     start = size // 2 - SIDE // 2
     place = (np.arange(start, start + SIDE) + 0.5) * (side / size) - 0.5
@@ -75,7 +75,7 @@ def _positions(side: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return low, np.minimum(low + 1, side - 1), place - low
 
 
-def _unit(values: np.ndarray, kind: type) -> np.ndarray:
+def _scale_to_unit(values: np.ndarray, kind: type) -> np.ndarray:
     """Integers by the largest of their type, to [0, 1] or [-1, 1]; floats and truth values as they are."""
     largest = _LARGEST.get(values.dtype.str[1:])
     if largest is None:

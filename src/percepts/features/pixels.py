@@ -13,7 +13,7 @@ Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Fit = Literal["pad", "crop", "stretch"]
 
 
-def shorter_side_crop(
+def resize_and_crop(
     image: np.ndarray, resize: int = 256, crop: int = 224, resample: Resample = "bicubic"
 ) -> np.ndarray:
     """Shrink or grow the shorter side to `resize`, then cut the central square: (H, W, 3) → (crop, crop, 3) uint8.
@@ -25,15 +25,15 @@ def shorter_side_crop(
     >>> shorter_side_crop(np.zeros((480, 640, 3), np.uint8)).shape
     (224, 224, 3)
     """
-    height, width = _check(image)
+    height, width = _check_image(image)
     if not 0 < crop <= resize:
         raise ValueError(f"expected 0 < crop <= resize, got {crop = } {resize = }")
-    new_height, new_width = shorter_side(height, width, resize)
-    rows, columns = _span(height, new_height, crop), _span(width, new_width, crop)
-    return np.asarray(_scale_part(_picture(image), rows, columns, crop, _filter(resample)))
+    new_height, new_width = scale_shorter_side(height, width, resize)
+    rows, columns = _source_span(height, new_height, crop), _source_span(width, new_width, crop)
+    return np.asarray(_scale_part(_to_pillow(image), rows, columns, crop, _find_filter(resample)))
 
 
-def shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
+def scale_shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
     """Height and width with the shorter side at `size`, the longer rounded down.
 
     >>> shorter_side(480, 641, 256)
@@ -50,12 +50,12 @@ def resize(image: np.ndarray, height: int, width: int, resample: Resample = "bic
     >>> resize(np.zeros((480, 640, 3), np.uint8), 224, 224).shape
     (224, 224, 3)
     """
-    _check(image)
+    _check_image(image)
     if min(height, width) < 1:
         raise ValueError(f"expected at least one pixel, got {height = } {width = }")
     if image.shape[:2] == (height, width):
         return image
-    return np.asarray(_picture(image).resize((width, height), _filter(resample)))
+    return np.asarray(_to_pillow(image).resize((width, height), _find_filter(resample)))
 
 
 def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -64,7 +64,7 @@ def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
     >>> center_crop(np.zeros((480, 640, 3), np.uint8), 224, 224).shape
     (224, 224, 3)
     """
-    full = _check(image)
+    full = _check_image(image)
     if not (0 < height <= full[0] and 0 < width <= full[1]):
         raise ValueError(f"expected a crop within {full[0]}x{full[1]}, got {height}x{width}: resize first")
     top, left = round((full[0] - height) / 2), round((full[1] - width) / 2)
@@ -83,12 +83,12 @@ def to_square(
     array([  0, 255, 255,   0], dtype=uint8)
     """
     if fit == "crop":
-        return shorter_side_crop(image, size, size, resample)
+        return resize_and_crop(image, size, size, resample)
     if fit == "stretch":
         return resize(image, size, size, resample)
     if fit != "pad":
         raise ValueError(f"expected fit to be pad, crop or stretch, got {fit!r}")
-    height, width = _check(image)
+    height, width = _check_image(image)
     scale = size / max(height, width)
     inner = resize(image, max(1, round(height * scale)), max(1, round(width * scale)), resample)
     out = np.full((size, size, 3), fill, np.uint8)
@@ -123,7 +123,7 @@ def normalise(
     return out
 
 
-def _span(old: int, new: int, crop: int) -> tuple[float, float]:
+def _source_span(old: int, new: int, crop: int) -> tuple[float, float]:
     """Where the central `crop` of `new` pixels lies on the `old` ones."""
     first = round((new - crop) / 2)
     return first * old / new, (first + crop) * old / new
@@ -146,17 +146,17 @@ def _scale_part(
     return across.resize((size, size), resample, box=(0, rows[0] - top, size, rows[1] - top))
 
 
-def _picture(image: np.ndarray) -> Image.Image:
+def _to_pillow(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image))
 
 
-def _filter(resample: Resample) -> Image.Resampling:
+def _find_filter(resample: Resample) -> Image.Resampling:
     if resample not in _FILTERS:
         raise ValueError(f"expected resample to be one of {', '.join(_FILTERS)}, got {resample!r}")
     return _FILTERS[resample]
 
 
-def _check(image: np.ndarray) -> tuple[int, int]:
+def _check_image(image: np.ndarray) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"expected one picture, (H, W, 3) uint8 of at least 1x1, got {image.dtype} {image.shape}")
     return image.shape[0], image.shape[1]

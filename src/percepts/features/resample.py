@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 
 from ..types import Clip
-from ..windows.contiguous import ToTheBreak, contiguous
+from ..windows.contiguous import TolerateTruncation, check_contiguous
 
 QUALITY = "HQ"  # soxr's 20-bit recipe, what librosa and most training pipelines use
 
@@ -34,7 +34,7 @@ def resample(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
     """
     if not 0 < rate < math.inf:
         raise ValueError(f"expected a rate in Hz above 0, got {rate = }")
-    return _resample(blocks, rate)
+    return _resample_blocks(blocks, rate)
 
 
 def resample_clip(clip: Clip, rate: float) -> Clip:
@@ -50,8 +50,8 @@ def resample_clip(clip: Clip, rate: float) -> Clip:
     return Clip(data, "audio", rate, clip.start, clip.source)
 
 
-def _resample(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
-    source = ToTheBreak(blocks)
+def _resample_blocks(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
+    source = TolerateTruncation(blocks)
     head = next(source, None)
     if head is not None and head.kind != "audio":
         raise ValueError(f"expected audio, got {head}")
@@ -59,11 +59,11 @@ def _resample(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
         yield head
         yield from source
     elif head is not None:
-        yield from _stretch(contiguous(chain([head], source)), head, rate)
+        yield from _stretch_blocks(check_contiguous(chain([head], source)), head, rate)
     source.release()
 
 
-def _stretch(blocks: Iterator[Clip], first: Clip, rate: float) -> Iterator[Clip]:
+def _stretch_blocks(blocks: Iterator[Clip], first: Clip, rate: float) -> Iterator[Clip]:
     engine = soxr.ResampleStream(first.rate, rate, first.data.shape[0], dtype="float32", quality=QUALITY)
     taken = given = 0
 
@@ -77,10 +77,10 @@ def _stretch(blocks: Iterator[Clip], first: Clip, rate: float) -> Iterator[Clip]
     for block in blocks:
         taken += block.length
         yield from placed(engine.resample_chunk(np.ascontiguousarray(block.data.T)))
-    yield from placed(_flush(engine, first, taken, rate))
+    yield from placed(_flush_filter(engine, first, taken, rate))
 
 
-def _flush(engine: soxr.ResampleStream, first: Clip, taken: int, rate: float) -> np.ndarray:
+def _flush_filter(engine: soxr.ResampleStream, first: Clip, taken: int, rate: float) -> np.ndarray:
     """What the filter still holds, (N, C); one sample where there was sound too short for any."""
     channels = first.data.shape[0]
     if taken == 0 or taken * rate / first.rate > 0.5:

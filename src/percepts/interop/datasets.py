@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import media
-from ..encoders import spec as find
-from ..jobs.batches import Batcher, Clipped
-from ..tasks.embed import Embed
-from ..tasks.pooled import whole
-from ..tasks.task import Piece
+from ..encoders import model_spec as find
+from ..jobs.batches import Batcher, ClipResult
+from ..tasks.embed import EmbedTask
+from ..tasks.pooled import pool_windows
+from ..tasks.task import PreparedBatch
 from ..types import Kind, Record, Spec
 from ..windows import Tail
 
@@ -27,7 +27,7 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
 BATCH = 32
 
 
-def transform(
+def datasets_transform(
     encoder: str | Spec,
     *,
     column: str = "",
@@ -38,7 +38,7 @@ def transform(
     tail: Tail = "pad",
     exact: bool = False,
     batch_size: int = BATCH,
-) -> Transform:
+) -> DatasetsTransform:
     """Rows with media in, the same rows with its vector out; one that cannot be decoded costs no other.
 
     Calling it takes a batch, a dictionary of columns, as `Dataset.set_transform(t)` and `Dataset.map(t, batched=True)`
@@ -70,15 +70,15 @@ def transform(
     ((8,), None, 'NotMedia')
     """
     row = encoder if isinstance(encoder, Spec) else find(encoder)
-    task = Embed((row,), fps=fps, hop=hop, tail=tail, exact=exact)
-    return Transform(task, column, output, error, batch_size)
+    task = EmbedTask((row,), fps=fps, hop=hop, tail=tail, exact=exact)
+    return DatasetsTransform(task, column, output, error, batch_size)
 
 
 @dataclass(frozen=True)
-class Transform:
+class DatasetsTransform:
     """What `transform` makes."""
 
-    task: Embed
+    task: EmbedTask
     column: str
     output: str
     error: str
@@ -86,13 +86,13 @@ class Transform:
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """A batch of rows, as a dictionary of columns: the same columns, the vectors and the errors."""
-        results = self._results(batch[self.named(batch)])
+        results = self._results(batch[self.media_column(batch)])
         vectors = [None if isinstance(vector, Exception) else vector for vector, _ in results]
         return {**batch, self.output: vectors, self.error: [told for _, told in results]}
 
     def sample(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """One row."""
-        named = self.named(row)
+        named = self.media_column(row)
         found = self({named: [row[named]]})
         return {**row, self.output: found[self.output][0], self.error: found[self.error][0]}
 
@@ -110,7 +110,7 @@ class Transform:
         more = {self.output: Sequence(Value("float32")), self.error: Value("string")}
         return Features({**features, **more})
 
-    def named(self, row: Mapping[str, Any]) -> str:
+    def media_column(self, row: Mapping[str, Any]) -> str:
         """The column with the media."""
         wanted = (self.column,) if self.column else COLUMNS[self.task.specs[0].kind]
         for name in wanted:
@@ -120,38 +120,38 @@ class Transform:
 
     def _results(self, items: Sequence[Any]) -> list[tuple[np.ndarray | Exception, str]]:
         """The vector of each item, or what is wrong with it, and that in words; batches are shared by all."""
-        batcher, wrong = Batcher(self.task.results, self.batch_size), dict[int, Exception]()
+        batcher, wrong = Batcher(self.task.run_batch, self.batch_size), dict[int, Exception]()
         windows: dict[int, list[Record]] = {key: [] for key in range(len(items))}
         notes: dict[int, list[str]] = {key: [] for key in windows}
         for key, item in enumerate(items):
             try:
                 for piece in self._pieces(item, notes[key]):
-                    _keep(batcher.add(key, piece), windows, wrong)
+                    _keep_result(batcher.add(key, piece), windows, wrong)
             except Exception as error:  # whatever one row holds must not reach another
                 wrong[key] = error
-        _keep(batcher.flush(), windows, wrong)
-        return [_result(windows[key], wrong.get(key), notes[key]) for key in windows]
+        _keep_result(batcher.flush(), windows, wrong)
+        return [_build_result(windows[key], wrong.get(key), notes[key]) for key in windows]
 
-    def _pieces(self, item: Any, notes: list[str]) -> list[Piece]:
-        found = _medium(item)
+    def _pieces(self, item: Any, notes: list[str]) -> list[PreparedBatch]:
+        found = _open_medium(item)
         if isinstance(found, str | Path | bytes):
             medium = media.probe(found)
-            pieces, why = list(self.task.pieces(found, medium, notes)), self.task.why_none(medium)
+            pieces, why = list(self.task.prepare_source(found, medium, notes)), self.task.explain_empty(medium)
         else:
-            pieces, why = list(self.task.of_clip(found)), f"is {found.kind}; expected {self.task.specs[0].kind}"
+            pieces, why = list(self.task.prepare_clip(found)), f"is {found.kind}; expected {self.task.specs[0].kind}"
         if not pieces:
             raise ValueError(notes[0] if notes else why)
         return pieces
 
 
-def _medium(item: Any) -> Any:
+def _open_medium(item: Any) -> Any:
     """What a row holds, as a path, bytes or a clip."""
     if isinstance(item, str | Path | bytes):
         return item
     if isinstance(item, Mapping):
         if "array" in item:
             return media.array_audio(np.asarray(item["array"]), float(item["sampling_rate"]))
-        return _medium(item["bytes"] if item.get("bytes") is not None else item.get("path"))
+        return _open_medium(item["bytes"] if item.get("bytes") is not None else item.get("path"))
     if item is None:
         raise ValueError("expected a picture, sound or film, got None")
     if hasattr(item, "get_all_samples"):  # torchcodec's AudioDecoder, as datasets 4 gives sound
@@ -160,8 +160,8 @@ def _medium(item: Any) -> Any:
     return media.array_image(item)
 
 
-def _keep(found: Any, windows: dict[int, list[Record]], wrong: dict[int, Exception]) -> None:
-    clip: Clipped
+def _keep_result(found: Any, windows: dict[int, list[Record]], wrong: dict[int, Exception]) -> None:
+    clip: ClipResult
     for clip in found:
         if isinstance(clip.result, Exception):
             wrong[clip.key] = clip.result
@@ -169,9 +169,11 @@ def _keep(found: Any, windows: dict[int, list[Record]], wrong: dict[int, Excepti
             windows[clip.key].append(Record("", clip.start, clip.stop, clip.model, clip.kind, **clip.result))
 
 
-def _result(windows: list[Record], wrong: Exception | None, notes: list[str]) -> tuple[np.ndarray | Exception, str]:
+def _build_result(
+    windows: list[Record], wrong: Exception | None, notes: list[str]
+) -> tuple[np.ndarray | Exception, str]:
     if wrong is not None:
         return wrong, f"{type(wrong).__name__}: {wrong}"
-    vector = whole(windows).vector
+    vector = pool_windows(windows).vector
     assert vector is not None
     return vector, notes[0] if notes else ""

@@ -17,14 +17,14 @@ import numpy as np
 from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 
-from ..encoders import load
-from ..encoders.pooling import normalise, vectors
+from ..encoders import load_encoder
+from ..encoders.pooling import encode_vectors, normalise
 from ..features.resample import resample_clip
-from ..media import mono
+from ..media import mix_to_mono
 from ..media.audio import array_audio
-from ..tasks.pooled import whole
+from ..tasks.pooled import pool_windows
 from ..types import Clip, Encoder, Record, Spec, TextEncoder
-from ..windows import fixed
+from ..windows import cut_fixed_windows
 
 
 class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when types are checked
@@ -32,7 +32,7 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when 
 
     def __init__(self, model: str | Spec, revision: str | None = None, **_: Any) -> None:
         name = f"{model}@{revision}" if revision and isinstance(model, str) else model
-        self.model = self.encoder = load(name)
+        self.model = self.encoder = load_encoder(name)
         spec = self.encoder.spec
         kinds = [spec.kind] if spec.kind != "text" else []
         said = spec.name.rpartition("/")[2]
@@ -49,7 +49,7 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when 
 
     def encode(self, inputs: Any, **_: Any) -> np.ndarray:
         """A DataLoader of rows with "text", "image" or "audio" to (N, D) float32 in the order of the rows."""
-        inputs.collate_fn = _columns
+        inputs.collate_fn = _batch_columns
         return np.concatenate([self._batch(batch) for batch in inputs])
 
     def _batch(self, batch: Mapping[str, list[Any]]) -> np.ndarray:
@@ -59,34 +59,38 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when 
         return found[0] if len(found) == 1 else np.asarray(sum(map(normalise, found)))
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def _batch_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _texts(encoder: Encoder, texts: Iterable[str]) -> np.ndarray:
+def _encode_texts(encoder: Encoder, texts: Iterable[str]) -> np.ndarray:
     if not isinstance(encoder, TextEncoder):
         raise TypeError(f"{encoder.spec.name} takes no text")
     return encoder.encode_text([str(text) for text in texts])
 
 
-def _pictures(encoder: Encoder, images: Iterable[Any]) -> np.ndarray:
+def _encode_images(encoder: Encoder, images: Iterable[Any]) -> np.ndarray:
     clips = [Clip(np.asarray(image.convert("RGB"))[None], "image", 0.0) for image in images]
-    return vectors(encoder, encoder.prepare(clips))
+    return encode_vectors(encoder, encoder.prepare(clips))
 
 
-def _sounds(encoder: Encoder, sounds: Iterable[Mapping[str, Any]]) -> np.ndarray:
-    return np.stack([_sound(encoder, np.asarray(s["array"]), s["sampling_rate"]) for s in sounds])
+def _encode_audio_batch(encoder: Encoder, sounds: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    return np.stack([_encode_audio(encoder, np.asarray(s["array"]), s["sampling_rate"]) for s in sounds])
 
 
-def _sound(encoder: Encoder, samples: np.ndarray, rate: float) -> np.ndarray:
+def _encode_audio(encoder: Encoder, samples: np.ndarray, rate: float) -> np.ndarray:
     """All windows of one sound, pooled by their durations."""
     spec = encoder.spec
-    clip = resample_clip(mono(array_audio(np.clip(samples, -1, 1), rate)), spec.rate)
-    windows = list(fixed(spec.window)([clip]))
-    pairs = zip(windows, vectors(encoder, encoder.prepare(windows)), strict=True)
-    one = whole(Record("", w.start, w.stop, spec.name, "audio", vector) for w, vector in pairs)
+    clip = resample_clip(mix_to_mono(array_audio(np.clip(samples, -1, 1), rate)), spec.rate)
+    windows = list(cut_fixed_windows(spec.window)([clip]))
+    pairs = zip(windows, encode_vectors(encoder, encoder.prepare(windows)), strict=True)
+    one = pool_windows(Record("", w.start, w.stop, spec.name, "audio", vector) for w, vector in pairs)
     return np.asarray(one.vector)
 
 
-_READERS: Mapping[str, Callable[[Encoder, Any], np.ndarray]] = {"text": _texts, "image": _pictures, "audio": _sounds}
+_READERS: Mapping[str, Callable[[Encoder, Any], np.ndarray]] = {
+    "text": _encode_texts,
+    "image": _encode_images,
+    "audio": _encode_audio_batch,
+}
 """By the name of a column: what makes vectors of it."""

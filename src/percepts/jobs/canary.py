@@ -6,9 +6,9 @@ import os
 
 from ..encoders._weights import damage, state
 from ..errors import EncodeError, MachineError, MediaError, PerceptsError, WeightsError
-from ..support.machine import machine_fault, out_of_memory
+from ..support.machine import describe_machine_fault, is_out_of_memory
 from ..tasks.task import Rehearsed, Task
-from .batches import flaw
+from .batches import invalid_reason
 
 
 def rehearse(task: Task) -> None:
@@ -24,7 +24,7 @@ def rehearse(task: Task) -> None:
     for model, run in task.rehearsals().items():
         try:
             for fields in run():
-                if why := flaw(**fields):
+                if why := invalid_reason(**fields):
                     raise EncodeError(f"it gave {why} for a made-up item")
         except Exception as error:
             if isinstance(error, WeightsError) and any(map(damage, _weights(task, model))):
@@ -36,10 +36,10 @@ def rehearse(task: Task) -> None:
 
 def _fault(task: Task, model: str, error: Exception) -> PerceptsError:
     """Return the error as what it is: the machine's or the model's."""
-    if why := machine_fault(error):
+    if why := describe_machine_fault(error):
         return MachineError(f"{model} cannot be loaded: {why}")
     said = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-    if out_of_memory(error):
+    if is_out_of_memory(error):
         return MachineError(
             f"{model} does not fit into the memory that is free here ({said}); take a smaller model, or a machine or "
             "container with more memory"

@@ -57,16 +57,16 @@ def holds_sources(path: str) -> bool:
         return False
 
 
-def members(path: str) -> Iterator[str]:
+def list_members(path: str) -> Iterator[str]:
     """Yield the names of all sources in it; at the end, NotMedia where it is damaged and some may be missing."""
-    opened = _opened(path, _mtime(path))
+    opened = _open_container(path, _newest_mtime(path))
     for name in opened.names():
         yield f"{path}{MARK}{name}"
     if opened.wrong:
         raise NotMedia(f"{path}: {opened.wrong}")
 
 
-def split(uri: str) -> tuple[str, str] | None:
+def split_member(uri: str) -> tuple[str, str] | None:
     """Split a name that `members` gave into container and member; return None for any other name.
 
     The member is a name in the container, whatever it looks like: it is never looked for on the disk. Only where there
@@ -83,45 +83,45 @@ def split(uri: str) -> tuple[str, str] | None:
     return path, name
 
 
-def absolute(name: str) -> str:
+def absolute_name(name: str) -> str:
     """Return the absolute path of a file, or of the container of a member, whose own name stays as it is."""
-    found = split(name)
+    found = split_member(name)
     return f"{os.path.abspath(found[0])}{MARK}{found[1]}" if found else os.path.abspath(name)
 
 
-def read(uri: str, folders: Sequence[str] = ()) -> tuple[bytes, int]:
+def read_member(uri: str, folders: Sequence[str] = ()) -> tuple[bytes, int]:
     """Return the bytes of a member, and the time of its container; FileNotFoundError where it is not there.
 
     `folders` are those that the user named, see `Container.read`.
     """
-    found = split(uri)
+    found = split_member(uri)
     if found is None:
         raise FileNotFoundError(f"no such file: {uri}")
     path, name = found
-    when = _mtime(path)
-    opened = _opened(path, when)
+    when = _newest_mtime(path)
+    opened = _open_container(path, when)
     try:
-        with reading(uri):
+        with not_media_errors(uri):
             return opened.read(name, folders), when
     except KeyError as error:
         raise FileNotFoundError(f"no such member: {name} in {path}") from error
 
 
-def stamp(uri: str) -> int | None:
+def container_mtime(uri: str) -> int | None:
     """The time of the container of a member; None where it is no member, or is gone."""
-    found = split(uri)
-    return _mtime(found[0]) if found and os.path.exists(found[0]) else None
+    found = split_member(uri)
+    return _newest_mtime(found[0]) if found and os.path.exists(found[0]) else None
 
 
 @lru_cache(maxsize=2)
-def _opened(path: str, mtime_ns: int) -> Container:
+def _open_container(path: str, mtime_ns: int) -> Container:
     kind = None if os.path.isdir(path) else next((each for each in _KINDS if path.lower().endswith(each)), None)
-    with reading(path):
-        return _KINDS[kind](path) if kind else _Arrow(path)
+    with not_media_errors(path):
+        return _KINDS[kind](path) if kind else _ArrowContainer(path)
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
+def not_media_errors(name: str) -> Iterator[None]:
     """What any of these libraries raises of a file that is damaged becomes NotMedia; the system's errors stay."""
     try:
         yield
@@ -133,14 +133,14 @@ def reading(name: str) -> Iterator[None]:
         raise NotMedia(f"{name}: cannot be read: {error}") from error
 
 
-def _mtime(path: str) -> int:
+def _newest_mtime(path: str) -> int:
     """Of a folder, that of the newest file in it."""
     if os.path.isdir(path):
         return max((entry.stat().st_mtime_ns for entry in os.scandir(path)), default=-1)
     return os.stat(path).st_mtime_ns
 
 
-class _Tar:
+class _TarContainer:
     """Members of a tar that are media by their names: labels and captions beside them are not ours.
 
     A tar that is cut or damaged has the members before the damage.
@@ -203,7 +203,7 @@ def _is_media(name: str) -> bool:
 _MEDIA = frozenset({"image", "audio", "video"})
 
 
-class _Cells(ABC):
+class _TableContainer(ABC):
     """`COLUMN/ROW` of a table, for every column of bytes, or of bytes and path as Hugging Face writes them."""
 
     wrong = ""
@@ -236,7 +236,7 @@ class _Cells(ABC):
         return bytes(data)
 
 
-class _Parquet(_Cells):
+class _ParquetContainer(_TableContainer):
     def __init__(self, path: str):
         self._file = pq.ParquetFile(path, memory_map=True)
         facts = self._file.metadata
@@ -250,7 +250,7 @@ class _Parquet(_Cells):
         return self._read[1]
 
 
-class _Arrow(_Cells):
+class _ArrowContainer(_TableContainer):
     """A folder of `datasets.Dataset.save_to_disk`: its Arrow files are mapped, not read."""
 
     def __init__(self, path: str):
@@ -269,7 +269,7 @@ class _Arrow(_Cells):
 
 _STATE = "state.json"
 _STATE_BYTES = 64 << 20
-_KINDS: Mapping[str, Callable[[str], Container]] = {".tar": _Tar, ".parquet": _Parquet}
+_KINDS: Mapping[str, Callable[[str], Container]] = {".tar": _TarContainer, ".parquet": _ParquetContainer}
 
 
 def _is_bytes(type: pa.DataType) -> bool:

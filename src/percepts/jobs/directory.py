@@ -21,7 +21,7 @@ from ..errors import JobDamaged, JobLocked, SettingsDiffer
 from ..stores.lance_files import erase_indexes
 from ..stores.manifest import MANIFEST, Part, PartInfo
 from ..stores.parquet import Row, read_part, write_part, write_table
-from ..stores.remote import Remote
+from ..stores.remote import RemoteDirectory
 from ..support.files import (
     SUFFIX,
     copy_file,
@@ -35,11 +35,11 @@ from ..support.files import (
 from ..tasks.settings import upgrade_settings
 from ..types import Spec
 from . import mirror
-from .entry import Entry
+from .entry import LedgerEntry
 from .formats import FormatFiles
-from .ledger import Manifest, batches, entries, ledger_table
-from .ledger import differences as setting_differences
-from .marks import Index
+from .ledger import Manifest, all_ledger_batches, ledger_entries, ledger_table
+from .ledger import settings_differences as setting_differences
+from .marks import LedgerIndex
 from .owned import LOCK, STALLED, STATS, refuse_foreign, refuse_occupied, remove_parts
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class JobDirectory:
         specs: Sequence[Spec],
         *,
         overwrite: bool = False,
-        remote: Remote | None = None,
+        remote: RemoteDirectory | None = None,
     ):
         self.path = path
         self._remote = remote
@@ -126,12 +126,14 @@ class JobDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            if self._remote and not self._remote.pulled:
+            if self._remote and not self._remote.is_pulled:
                 self._remote.pull()
             there = (self.path / MANIFEST).exists()
-            self.manifest = self._create() if not there else self._begin_anew() if self._overwrite else self._open()
+            self.manifest = (
+                self._create() if not there else self._erase_own_files() if self._overwrite else self._open()
+            )
             self._up = self.manifest.files
-            self.manifest.versions = versions()
+            self.manifest.versions = library_versions()
             self._sweep()
             if self.manifest.unfinished:
                 self.commit([], [], forget=self.manifest.unfinished)
@@ -143,14 +145,14 @@ class JobDirectory:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def known(self) -> Index:
+    def load_known_sources(self) -> LedgerIndex:
         """What is in the ledger, by `plan.fingerprint` of the uri."""
         columns = ["uri", "size", "mtime_ns", "sha256", "status"]
-        return Index(batches(self.path, self.manifest, columns=columns))
+        return LedgerIndex(all_ledger_batches(self.path, self.manifest, columns=columns))
 
     def failures(self) -> list[str]:
         """The uris whose entry is an error."""
-        rows = entries(self.path, self.manifest, columns=["uri", "status"])
+        rows = ledger_entries(self.path, self.manifest, columns=["uri", "status"])
         return [row["uri"] for row in rows if row["status"] == "error"]
 
     def runtimes(self) -> dict[str, str]:
@@ -160,7 +162,7 @@ class JobDirectory:
     def commit(
         self,
         rows: Sequence[Row],
-        finished: Sequence[Entry],
+        finished: Sequence[LedgerEntry],
         *,
         forget: Collection[str] = (),
         unfinished: Iterable[str] = (),
@@ -169,10 +171,10 @@ class JobDirectory:
     ) -> None:
         """Add rows and entries as one part; everything older of the uris in `forget` goes in the same instant."""
         self._lock.check()
-        parts = self._without(set(forget)) if forget else list(self.manifest.parts)
+        parts = self._parts_without(set(forget)) if forget else list(self.manifest.parts)
         if rows or finished:
             parts.append(self._write(rows, finished))
-        mirror.forget(self.formats, forget, self.specs)
+        mirror.remove_formats(self.formats, forget, self.specs)
         self.manifest.unfinished = sorted(unfinished)
         for model, runtime in (runtimes or {}).items():
             self.manifest.models[model]["runtime"] = runtime
@@ -183,16 +185,18 @@ class JobDirectory:
     def adopt(self, root: Path, parts: Sequence[Part], *, forget: Collection[str]) -> None:
         """Add the parts of another directory as they are; everything here of `forget` goes in the same instant."""
         self._lock.check()
-        kept = self._without(set(forget)) if forget else list(self.manifest.parts)
-        mirror.forget(self.formats, forget, self.specs)
+        kept = self._parts_without(set(forget)) if forget else list(self.manifest.parts)
+        mirror.remove_formats(self.formats, forget, self.specs)
         for part in parts:
             number = self._take_number()
-            data = {model: self._bring(root, info, self._data_path(model, number)) for model, info in part.data.items()}
-            ledger = self._bring(root, part.ledger, self._ledger_path(number)) if part.ledger else None
+            data = {
+                model: self._link_part(root, info, self._data_path(model, number)) for model, info in part.data.items()
+            }
+            ledger = self._link_part(root, part.ledger, self._ledger_path(number)) if part.ledger else None
             kept.append(Part(number, data, ledger))
         self._publish(kept, [], recount=True)
 
-    def _bring(self, root: Path, info: PartInfo, path: Path) -> PartInfo:
+    def _link_part(self, root: Path, info: PartInfo, path: Path) -> PartInfo:
         """Linked where the system can; a file that is in place is never written again, so both may share it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_file(path)
@@ -202,11 +206,11 @@ class JobDirectory:
             copy_file(root / info.name, path)
         return replace(info, name=path.relative_to(self.path).as_posix())
 
-    def _publish(self, parts: list[Part], finished: Sequence[Entry], *, recount: bool) -> None:
+    def _publish(self, parts: list[Part], finished: Sequence[LedgerEntry], *, recount: bool) -> None:
         manifest = self.manifest
         gone = manifest.files - {info.name for part in parts for info in part.files}
         manifest.parts = parts
-        manifest.counts = self._counts(anew=recount, finished=finished)
+        manifest.counts = self._count_entries(anew=recount, finished=finished)
         new = manifest.files - self._up
         self._lock.check()
         manifest.write(self.path)
@@ -222,7 +226,7 @@ class JobDirectory:
         elif os.path.lexists(self.path / name):
             log.warning("%s: is not needed any more; it is a link or a folder, and was left", self.path / name)
 
-    def _begin_anew(self) -> Manifest:
+    def _erase_own_files(self) -> Manifest:
         """Erase what the job made, and nothing else: first what is made from the tables, then the tables."""
         try:
             old = Manifest.read(self.path)
@@ -235,7 +239,7 @@ class JobDirectory:
         erase_indexes(self.path)
         for name in (STATS, STALLED):
             remove_file(self.path / name)
-        manifest = self._written()
+        manifest = self._write_empty_manifest()
         remove_parts(self.path, old.models)
         for model in old.models:
             remove_empty_folder(self._data_path(model, 0).parent)
@@ -268,9 +272,9 @@ class JobDirectory:
 
     def _create(self) -> Manifest:
         refuse_occupied(self.path)
-        return self._written()
+        return self._write_empty_manifest()
 
-    def _written(self) -> Manifest:
+    def _write_empty_manifest(self) -> Manifest:
         """Write a manifest without a part."""
         weights = self._settings.get("models", {})
         models = {
@@ -286,14 +290,14 @@ class JobDirectory:
         remove_parts(self.path, self.manifest.models, keep=listed)
         remove_file(self.path / (MANIFEST + SUFFIX))
         if self._remote:
-            self._remote.sweep(listed)
+            self._remote.delete_orphans(listed)
 
     def _take_number(self) -> int:
         number = self.manifest.next_part
         self.manifest.next_part += 1
         return number
 
-    def _write(self, rows: Sequence[Row], finished: Sequence[Entry]) -> Part:
+    def _write(self, rows: Sequence[Row], finished: Sequence[LedgerEntry]) -> Part:
         number = self._take_number()
         by_model: dict[str, list[Row]] = {}
         for row in rows:
@@ -305,10 +309,10 @@ class JobDirectory:
         ledger = self._write_ledger(number, finished) if finished else None
         return Part(number, data, ledger)
 
-    def _write_ledger(self, number: int, finished: Sequence[Entry]) -> PartInfo:
+    def _write_ledger(self, number: int, finished: Sequence[LedgerEntry]) -> PartInfo:
         return write_table(self._ledger_path(number), ledger_table(finished, self.manifest), root=self.path)
 
-    def _without(self, uris: set[str]) -> list[Part]:
+    def _parts_without(self, uris: set[str]) -> list[Part]:
         """The parts with nothing of these sources; only files that hold some are written again, under new names."""
         wanted = pa.array(sorted(uris), pa.string())
         kept = []
@@ -316,7 +320,7 @@ class JobDirectory:
             number = -1
             files: dict[str, PartInfo | None] = {}
             for model, info in [*part.data.items(), *([("", part.ledger)] if part.ledger else [])]:
-                table = _read(self.path / info.name)
+                table = _read_table(self.path / info.name)
                 column = table.column("source" if model else "uri")
                 keep = pc.invert(pc.is_in(column, value_set=wanted))
                 if pc.all(keep).as_py():
@@ -338,11 +342,11 @@ class JobDirectory:
     def _ledger_path(self, number: int) -> Path:
         return self.path / "ledger" / f"part-{number:06d}.parquet"
 
-    def _counts(self, *, anew: bool, finished: Sequence[Entry]) -> dict[str, int]:
+    def _count_entries(self, *, anew: bool, finished: Sequence[LedgerEntry]) -> dict[str, int]:
         """Entries by status and rows by model; counted anew only where something was taken away."""
         counts = {"ok": 0, "error": 0, "skipped": 0}
         if anew:
-            for row in entries(self.path, self.manifest, columns=["status"]):
+            for row in ledger_entries(self.path, self.manifest, columns=["status"]):
                 counts[row["status"]] += 1
         else:
             counts.update({k: v for k, v in self.manifest.counts.items() if k in counts})
@@ -352,7 +356,7 @@ class JobDirectory:
         return {**counts, "sources": sum(counts.values()), "rows": rows}
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Of what can change a number: percepts, and the libraries under it that are installed."""
     found = {}
     for name in LIBRARIES:
@@ -361,7 +365,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _read(path: Path) -> pa.Table:
+def _read_table(path: Path) -> pa.Table:
     return pa.Table.from_batches(list(read_part(path)))
 
 

@@ -10,7 +10,7 @@ Stage = Literal["", "fetch", "probe", "decode", "prepare", "encode", "write"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One source's line in the ledger.
 
     id         content id: the first 32 hex digits of the sha256; "" where the bytes could not be read

@@ -16,8 +16,8 @@ from typing import IO
 from ..errors import JobError
 from ..support.files import (
     DRAFT,
-    atomic,
-    draft,
+    atomic_file,
+    draft_file,
     draft_folder,
     file_digest,
     is_file,
@@ -62,14 +62,14 @@ class FormatFiles:
     @contextmanager
     def write(self, name: str) -> Iterator[IO[bytes]]:
         """Give a file to write into; at the end it takes its name, unless a file of the user's has that."""
-        with self.anew() as group, group.write(name) as file:
+        with self.begin_group() as group, group.write(name) as file:
             yield file
 
     @contextmanager
-    def anew(self) -> Iterator[Group]:
+    def begin_group(self) -> Iterator[FileGroup]:
         """Give a group of files that take their names together, when all of them are written."""
         with ExitStack() as drafts:
-            group = Group(self, drafts)
+            group = FileGroup(self, drafts)
             yield group
             placed = [self._place(part, name) for part, name in group.drafts]
             if group.closing and all(placed):
@@ -86,13 +86,13 @@ class FormatFiles:
         del self._listed[name]
 
     @contextmanager
-    def folder_anew(self, name: str) -> Iterator[Path | None]:
+    def begin_folder(self, name: str) -> Iterator[Path | None]:
         """Give a folder to fill, which takes the place of the old one at the end.
 
         None where the old one holds anything that percepts did not make, or that was changed since: it is left alone.
         """
         old = self._path(name)
-        held = {path.relative_to(self._directory).as_posix() for path in _files(old)}
+        held = {path.relative_to(self._directory).as_posix() for path in _list_files(old)}
         if any(file_digest(self._directory / each) not in self._listed.get(each, ()) for each in held):
             self._clashes.append(name)
             yield None
@@ -100,7 +100,9 @@ class FormatFiles:
         fresh = draft_folder(old)
         try:
             yield fresh
-            new = {f"{name}/{path.relative_to(fresh).as_posix()}": file_digest(path) or "" for path in _files(fresh)}
+            new = {
+                f"{name}/{path.relative_to(fresh).as_posix()}": file_digest(path) or "" for path in _list_files(fresh)
+            }
             for each, digest in new.items():
                 self._list(each, digest)
             for each in held:
@@ -139,9 +141,11 @@ class FormatFiles:
     def finish(self) -> None:
         """Write the list anew where much of it is out of date, and name the files of the user's that are in the way."""
         if self._read is not None and self._lines > 2 * len(self._read) + 10:
-            with atomic(self._directory / LISTED) as file:
+            with atomic_file(self._directory / LISTED) as file:
                 file.write(HEADER)
-                file.writelines(_line(name, digest) for name, digests in self._read.items() for digest in digests)
+                file.writelines(
+                    _format_line(name, digest) for name, digests in self._read.items() for digest in digests
+                )
             self._lines = len(self._read)
         if self._clashes:
             names = ", ".join(self._clashes[:_SHOWN]) + (" …" if len(self._clashes) > _SHOWN else "")
@@ -158,7 +162,7 @@ class FormatFiles:
     def _listed(self) -> dict[str, tuple[str, ...]]:
         if self._read is None:
             self._read = {}
-            for name, digest in _lines(self._directory / LISTED, self._folders):
+            for name, digest in _read_list(self._directory / LISTED, self._folders):
                 self._lines += 1
                 if digest is None:
                     self._read.pop(name, None)
@@ -194,7 +198,7 @@ class FormatFiles:
         with open_file(path, "ab") as file:
             if not self._begun:
                 file.write(b"\n" if begun else HEADER)  # the last line may be cut short
-            file.write(_line(name, digest))
+            file.write(_format_line(name, digest))
         self._begun = True
         self._lines += 1
 
@@ -210,7 +214,7 @@ class FormatFiles:
         return path
 
 
-class Group:
+class FileGroup:
     """Files of one format that take their names together."""
 
     def __init__(self, files: FormatFiles, stack: ExitStack) -> None:
@@ -233,13 +237,13 @@ class Group:
 
     @contextmanager
     def _draft(self, name: str) -> Iterator[tuple[IO[bytes], Path]]:
-        part = self._stack.enter_context(draft(self._files._path(name)))
+        part = self._stack.enter_context(draft_file(self._files._path(name)))
         with open_file(part, "r+b") as file:
             yield file, part
         sync_file(part)
 
 
-def _lines(path: Path, folders: Collection[str]) -> Iterator[tuple[str, str | None]]:
+def _read_list(path: Path, folders: Collection[str]) -> Iterator[tuple[str, str | None]]:
     """Yield names and digests; a line that is cut short, or names a file elsewhere, is left out."""
     if not is_file(path):
         return
@@ -255,11 +259,11 @@ def _lines(path: Path, folders: Collection[str]) -> Iterator[tuple[str, str | No
                 yield name, None if digest is None else str(digest)
 
 
-def _line(name: str, digest: str | None) -> bytes:
+def _format_line(name: str, digest: str | None) -> bytes:
     return json.dumps({"file": name, "sha256": digest}).encode() + b"\n"
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     """Return everything below a folder that is no folder; links to folders count as files."""
     found = []
     for above, folders, names in os.walk(folder):

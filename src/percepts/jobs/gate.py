@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from .plan import Order
-from .progress import Tally
+from .plan import WorkItem
+from .progress import RunStats
 
 
 class Gate:
@@ -15,13 +15,13 @@ class Gate:
     So a run with nothing new loads no model, and where a model cannot be loaded no source is decoded for nothing.
     """
 
-    def __init__(self, orders: Iterator[Order]):
+    def __init__(self, orders: Iterator[WorkItem]):
         self._orders = orders
         self._waiting, self._ended = threading.Event(), threading.Event()
         self._opened = threading.Event()
         self._closed = False
 
-    def __iter__(self) -> Iterator[Order]:
+    def __iter__(self) -> Iterator[WorkItem]:
         try:
             for order in self._orders:
                 if not self._opened.is_set():
@@ -33,7 +33,7 @@ class Gate:
         finally:
             self._ended.set()
 
-    def reached(self, stop: threading.Event, tally: Tally) -> bool:
+    def reached(self, stop: threading.Event, tally: RunStats) -> bool:
         """Wait for the first order; False where none comes, or someone says stop."""
         while not self._waiting.wait(0.02):
             tally.show()

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import FetchError, NotMedia
-from ..stores.remote import is_remote, system_of
+from ..stores.remote import is_remote, open_filesystem
 from . import containers
 
 COLUMNS = ("uri", "path", "url")
@@ -27,13 +27,13 @@ def is_glob(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
-def expanded(item: str, *, stores: bool = True) -> Iterator[str] | None:
+def expand_input(item: str, *, stores: bool = True) -> Iterator[str] | None:
     """Return the sources of an item that stands for many; None for a file, a folder, or one source by name.
 
     With `stores` off nothing is asked of an object store: the item is one source of it.
     """
     if is_remote(item):
-        return _listed(item) if stores else None
+        return _read_list(item) if stores else None
     if is_glob(item):
         return iter(sorted(glob.iglob(item, recursive=True)) or [item])
     path = os.path.abspath(item)
@@ -41,12 +41,12 @@ def expanded(item: str, *, stores: bool = True) -> Iterator[str] | None:
         return None
     reader = next((read for suffix, read in _LISTS.items() if path.lower().endswith(suffix)), None)
     if reader and os.path.isfile(path) and (names := reader(path)) is not None:
-        return _resolved(path, names)
-    return containers.members(path) if containers.holds_sources(path) else None
+        return _resolve_names(path, names)
+    return containers.list_members(path) if containers.holds_sources(path) else None
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedPlaces:
     """What the user named outright, and what lists and tables may therefore lead to.
 
     folders   among the inputs: a cell of a table may name a file in them
@@ -66,7 +66,7 @@ class Named:
             )
 
 
-def named(inputs: Iterable[str], hosts: Iterable[str]) -> Named:
+def find_named_places(inputs: Iterable[str], hosts: Iterable[str]) -> NamedPlaces:
     """Take the folders and stores out of what the user named: inputs, and hosts that are URLs of stores."""
     inputs = list(inputs)
     folders = tuple(os.path.abspath(item) for item in inputs if not is_remote(item) and os.path.isdir(item))
@@ -74,26 +74,26 @@ def named(inputs: Iterable[str], hosts: Iterable[str]) -> Named:
     for item in (*inputs, *hosts):
         if is_remote(item):
             root = re.split(r"[*?\[]", item)[0].rpartition("/")[0] if glob.has_magic(item) else item
-            system, path = system_of(root)
+            system, path = open_filesystem(root)
             stores |= {root, str(system.unstrip_protocol(path))}  # az:// is called abfs:// by its listing
-    return Named(folders, tuple(sorted(stores)))
+    return NamedPlaces(folders, tuple(sorted(stores)))
 
 
 def read_remote(uri: str) -> bytes:
     """All bytes of one source in an object store."""
-    system, path = system_of(uri)
+    system, path = open_filesystem(uri)
     return bytes(system.cat_file(path))
 
 
-def _listed(item: str) -> Iterator[str]:
-    system, path = system_of(item)
+def _read_list(item: str) -> Iterator[str]:
+    system, path = open_filesystem(item)
     found = system.glob(path) if glob.has_magic(path) else system.find(path)
     return (system.unstrip_protocol(name) for name in sorted(found) or [path])
 
 
-def _resolved(path: str, names: Iterator[str]) -> Iterator[str]:
+def _resolve_names(path: str, names: Iterator[str]) -> Iterator[str]:
     folder = os.path.dirname(path)
-    with containers.reading(path):
+    with containers.not_media_errors(path):
         for name in names:
             yield name if "://" in name else os.path.join(folder, name)
 
@@ -101,18 +101,18 @@ def _resolved(path: str, names: Iterator[str]) -> Iterator[str]:
 # Lists
 
 
-def _csv(path: str, delimiter: str = ",") -> Iterator[str]:
+def _read_csv(path: str, delimiter: str = ",") -> Iterator[str]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, delimiter=delimiter)
-        column = _column(rows.fieldnames or (), path)
+        column = _find_column(rows.fieldnames or (), path)
         yield from (row[column] for row in rows if row[column])
 
 
-def _tsv(path: str) -> Iterator[str]:
-    return _csv(path, "\t")
+def _read_tsv(path: str) -> Iterator[str]:
+    return _read_csv(path, "\t")
 
 
-def _jsonl(path: str) -> Iterator[str]:
+def _read_jsonl(path: str) -> Iterator[str]:
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -123,23 +123,23 @@ def _jsonl(path: str) -> Iterator[str]:
                 raise NotMedia(f"{path}: line {number} is no JSON: {error}") from error
             if not isinstance(row, dict):
                 raise NotMedia(f"{path}: line {number}: expected an object")
-            yield str(row[_column(row, f"{path}: line {number}")])
+            yield str(row[_find_column(row, f"{path}: line {number}")])
 
 
-def _parquet(path: str) -> Iterator[str] | None:
+def _read_parquet(path: str) -> Iterator[str] | None:
     """None where it has no column of names: then it is a container."""
-    with containers.reading(path), pq.ParquetFile(path) as file:
+    with containers.not_media_errors(path), pq.ParquetFile(path) as file:
         names = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-    return _cells(path, _column(names, path)) if set(names) & set(COLUMNS) else None
+    return _read_cells(path, _find_column(names, path)) if set(names) & set(COLUMNS) else None
 
 
-def _cells(path: str, column: str) -> Iterator[str]:
+def _read_cells(path: str, column: str) -> Iterator[str]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=[column]):
             yield from (name for name in batch.column(0).to_pylist() if name)
 
 
-def _column(names: Any, where: str) -> str:
+def _find_column(names: Any, where: str) -> str:
     for name in COLUMNS:
         if name in names:
             return name
@@ -147,8 +147,8 @@ def _column(names: Any, where: str) -> str:
 
 
 _LISTS: Mapping[str, Callable[[str], Iterator[str] | None]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".jsonl": _jsonl,
-    ".parquet": _parquet,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
 }

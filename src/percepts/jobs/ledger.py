@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from ..errors import JobDamaged
 from ..stores.manifest import MANIFEST, SCHEMA, Part, read_manifest
 from ..stores.parquet import read_part
-from ..support.files import atomic
-from .entry import Entry
+from ..support.files import atomic_file
+from .entry import LedgerEntry
 
 COLUMNS = pa.schema(
     [
         pa.field(f.name, {"int": pa.int64(), "float": pa.float64()}.get(str(f.type), pa.string()), nullable=False)
-        for f in fields(Entry)
+        for f in fields(LedgerEntry)
     ]
 )
 
@@ -29,7 +29,7 @@ ABOUT = b"percepts.manifest"
 """Key of the schema's metadata under which a ledger part keeps what a lost manifest cannot be made again without."""
 
 
-def ledger_table(entries: Sequence[Entry], manifest: Manifest) -> pa.Table:
+def ledger_table(entries: Sequence[LedgerEntry], manifest: Manifest) -> pa.Table:
     """Entries as a table, one row a source; the settings of the job are in its metadata."""
     about = json.dumps({"schema": SCHEMA, "fingerprint": manifest.fingerprint, "models": manifest.models})
     columns = {name: [getattr(entry, name) for entry in entries] for name in COLUMNS.names}
@@ -74,7 +74,7 @@ class Manifest:
 
     def write(self, directory: Path) -> None:
         """Atomically: what it lists must be complete on disk already."""
-        with atomic(directory / MANIFEST) as file:
+        with atomic_file(directory / MANIFEST) as file:
             file.write(json.dumps(asdict(self), indent=1, ensure_ascii=False).encode())
 
     @property
@@ -83,7 +83,9 @@ class Manifest:
         return {info.name for part in self.parts for info in part.files}
 
 
-def batches(directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def all_ledger_batches(
+    directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Every committed ledger entry, in order."""
     for part in manifest.parts:
         if part.ledger:
@@ -116,13 +118,15 @@ def _flaw(batch: pa.RecordBatch, columns: Sequence[str]) -> str:
 _TEXTS = {"status": "^(ok|error|skipped)$", "sha256": "^([0-9a-f]{64})?$"}
 
 
-def entries(directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+def ledger_entries(
+    directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
     """The same as dicts."""
-    for batch in batches(directory, manifest, columns=columns):
+    for batch in all_ledger_batches(directory, manifest, columns=columns):
         yield from batch.to_pylist()
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def settings_differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The settings that differ, nested ones with dots: "models.conse.revision: '1' → '2'"."""
     found = []
     for key in sorted(old.keys() | new.keys()):
@@ -132,7 +136,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif key not in old:
             found.append(f"{name}: only asked for now")
         elif isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{name}.")
+            found += settings_differences(a, b, f"{name}.")
         elif a != b:
             found.append(f"{name}: {a!r} → {b!r}")
     return found

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ..stores.parquet import Row
-from ..tasks.task import Batched, Fields, Gatherer, Piece, Placed, Whole, gathering
+from ..tasks.task import BatchedTask, PerSourceTask, Placed, PreparedBatch, RecordFields, Reducer, gathering
 from ..types import Inputs, Record
-from .batches import Batcher, Clipped, Over
-from .entry import Entry
-from .orders import Work
-from .progress import Tally
+from .batches import Batcher, ClipResult, Over
+from .entry import LedgerEntry
+from .orders import PendingSource
+from .progress import RunStats
 from .trial import Trial
 from .watchdog import Watchdog
-from .worker import Begun, Done, Finished, Ran
-from .workers import Again, Buffer
+from .worker import Completed, Decoded, RuntimesUsed, Started
+from .workers import EventQueue, Restarted
 
 ROWS_A_PART = 8192
 BYTES_A_PART = 64 << 20
@@ -27,7 +27,7 @@ IDLE = 0.2
 
 
 @dataclass
-class _Source:
+class _SourceState:
     """A source in work: how many clips of it came, how many are encoded, what is wrong, and how the worker ended."""
 
     id: str
@@ -35,17 +35,17 @@ class _Source:
     encoded: int = 0
     rows: int = 0
     wrong: list[Exception] = field(default_factory=list)
-    entry: Entry | None = None
-    gathered: dict[str, Gatherer] = field(default_factory=dict)
+    entry: LedgerEntry | None = None
+    gathered: dict[str, Reducer] = field(default_factory=dict)
 
     @property
-    def through(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the worker and the encoder are both through with it."""
         return self.entry is not None and self.encoded >= self.clips
 
-    def final(self) -> Entry | None:
+    def build_entry(self) -> LedgerEntry | None:
         """Its ledger entry, once the worker and the encoder are both through."""
-        if self.entry is None or not self.through:
+        if self.entry is None or not self.is_complete:
             return None
         if not self.wrong:
             return replace(self.entry, rows=self.rows)
@@ -56,22 +56,22 @@ class _Source:
         )
 
 
-class Events(Protocol):
+class EventSource(Protocol):
     """Where events come from: a crew of this machine, or a cluster."""
 
-    buffer: Buffer
+    buffer: EventQueue
 
     def close(self) -> None:
         """Stop everything that is at work."""
 
 
-class Sink(Protocol):
+class Committer(Protocol):
     """Where rows and entries go, part by part."""
 
     def commit(
         self,
         rows: Sequence[Row],
-        finished: Sequence[Entry],
+        finished: Sequence[LedgerEntry],
         *,
         forget: Collection[str] = (),
         unfinished: Iterable[str] = (),
@@ -80,29 +80,29 @@ class Sink(Protocol):
         """Keep them."""
 
 
-class Given(Protocol):
+class PendingSources(Protocol):
     """What has been ordered and is not finished."""
 
-    def __getitem__(self, key: int) -> Work: ...
+    def __getitem__(self, key: int) -> PendingSource: ...
 
     def close(self, key: int) -> None:
         """That one is finished."""
 
 
 @dataclass
-class Run:
+class JobLoop:
     """The main loop: what the crew sends is batched, encoded, and committed part by part."""
 
-    task: Batched | Whole
-    sink: Sink
-    orders: Given
-    tally: Tally
+    task: BatchedTask | PerSourceTask
+    sink: Committer
+    orders: PendingSources
+    tally: RunStats
     batcher: Batcher
     alone: frozenset[str] = frozenset()
-    _sources: dict[int, _Source] = field(default_factory=dict)
+    _sources: dict[int, _SourceState] = field(default_factory=dict)
     _rows: list[Row] = field(default_factory=list)
     _bytes: int = 0
-    _finished: list[Entry] = field(default_factory=list)
+    _finished: list[LedgerEntry] = field(default_factory=list)
     _stale: set[str] = field(default_factory=set)
     _committed: float = field(default_factory=time.monotonic)
     decoded: int = 0
@@ -112,20 +112,20 @@ class Run:
     def __post_init__(self) -> None:
         self._gatherer = gathering(self.task)
 
-    def drain(self, crew: Events, stop: threading.Event) -> None:
+    def run_until_done(self, crew: EventSource, stop: threading.Event) -> None:
         """Until the crew is through, fails, or someone says stop; what is finished by then is committed."""
         try:
             while not stop.is_set() and self.step(crew):
                 self.tally.show()
-                if self._due():
+                if self._is_commit_due():
                     self.commit()
         finally:
             self.commit()
 
-    def step(self, crew: Events) -> bool:
+    def step(self, crew: EventSource) -> bool:
         """Take what comes next; False where nothing will."""
         try:
-            with self.tally.clock("decode"):
+            with self.tally.time_block("decode"):
                 events = crew.buffer.get(IDLE)
         except EOFError:
             self.finish()
@@ -152,18 +152,18 @@ class Run:
         """Put what there is on disk; rows of sources still in work are marked as such in the manifest."""
         if not (self._rows or self._finished or self._stale):
             return
-        with self.tally.clock("write"):
+        with self.tally.time_block("write"):
             self.sink.commit(
                 self._rows,
                 self._finished,
                 forget=self._stale,
                 unfinished=[self.orders[key].uri for key, source in self._sources.items() if source.rows],
-                runtimes=self._runtimes | (self.task.used_runtimes() if isinstance(self.task, Placed) else {}),
+                runtimes=self._runtimes | (self.task.runtimes_used() if isinstance(self.task, Placed) else {}),
             )
         self._rows, self._bytes, self._finished, self._stale = [], 0, [], set()
         self._committed = time.monotonic()
 
-    def _due(self) -> bool:
+    def _is_commit_due(self) -> bool:
         """Every 20 s at first, later every twentieth of the time so far, so that parts stay few."""
         patience = min(300.0, max(20.0, self.tally.seconds / 20))
         late = time.monotonic() - self._committed > patience
@@ -171,62 +171,62 @@ class Run:
 
     def _take(self, event: Any) -> None:
         match event:
-            case Begun(key, id):
+            case Started(key, id):
                 self._begin(key, id)
-            case Again(key):
-                self._forget(key)
-            case Done(key, None):
+            case Restarted(key):
+                self._drop_attempt(key)
+            case Decoded(key, None):
                 self.decoded += 1
                 self.tally.counts["unchanged"] += 1
                 self.orders.close(key)
-            case Done(key, Entry() as entry):
+            case Decoded(key, LedgerEntry() as entry):
                 self.decoded += 1
                 if key not in self._sources:  # it failed before it began
                     self._begin(key, "")
-                if isinstance(self.task, Whole):
+                if isinstance(self.task, PerSourceTask):
                     for each in self.trial.take_source(key, entry, self.task):
                         self._end(*each)
                 else:
                     self._end(key, entry)
-            case Finished(key, entry, records):
+            case Completed(key, entry, records):
                 self._finish(key, entry, records)
-            case Ran(runtimes):
+            case RuntimesUsed(runtimes):
                 self._runtimes |= runtimes
-            case (key, Piece() as piece):
+            case (key, PreparedBatch() as piece):
                 self._sources[key].clips += len(piece.spans)
                 self._collect(self.batcher.add(key, piece, alone=self.orders[key].uri in self.alone))
             case (key, Record() as record):
                 self._add(key, replace(record, source=self.orders[key].uri))
 
     def _begin(self, key: int, id: str) -> None:
-        self._sources[key] = _Source(id)
+        self._sources[key] = _SourceState(id)
         if self.orders[key].again:
             self._stale.add(self.orders[key].uri)
 
-    def _end(self, key: int, entry: Entry) -> None:
+    def _end(self, key: int, entry: LedgerEntry) -> None:
         """The worker is through with it."""
         self._sources[key].entry = entry
-        self._settle(key)
+        self._finish_if_complete(key)
 
-    def _collect(self, results: Iterator[Clipped]) -> None:
-        with self.tally.clock("encode"):
+    def _collect(self, results: Iterator[ClipResult]) -> None:
+        with self.tally.time_block("encode"):
             for clip in results:
-                if self.trial.over(clip):
+                if self.trial.watch_batch(clip):
                     self._keep(clip)
                     continue
                 for each in self.trial.take(clip, self.task):
                     self._keep(each)
 
-    def _keep(self, clip: Clipped) -> None:
+    def _keep(self, clip: ClipResult) -> None:
         source, uri = self._sources[clip.key], self.orders[clip.key].uri
         source.encoded += 1
         if isinstance(clip.result, Exception):
             source.wrong.append(clip.result)
         else:
-            self._gather(clip.key, Record(uri, clip.start, clip.stop, clip.model, clip.kind, **clip.result))
-        self._settle(clip.key)
+            self._add_record(clip.key, Record(uri, clip.start, clip.stop, clip.model, clip.kind, **clip.result))
+        self._finish_if_complete(clip.key)
 
-    def _gather(self, key: int, record: Record) -> None:
+    def _add_record(self, key: int, record: Record) -> None:
         """A record of the source, or its share in the one that the source will have."""
         gathered = self._sources[key].gathered
         if record.model not in gathered and (gatherer := self._gatherer()):
@@ -242,18 +242,18 @@ class Run:
         self._bytes += record.nbytes
         source.rows += 1
 
-    def _settle(self, key: int) -> None:
+    def _finish_if_complete(self, key: int) -> None:
         source = self._sources[key]
-        if source.through and not source.wrong:  # the mean of a part is not that of the whole
+        if source.is_complete and not source.wrong:  # the mean of a part is not that of the whole
             for gatherer in source.gathered.values():
                 self._add(key, gatherer.record())
-        if (entry := source.final()) is not None:
+        if (entry := source.build_entry()) is not None:
             self._finished.append(entry)
             self.tally.add(entry)
             self.orders.close(key)
             del self._sources[key]
 
-    def _finish(self, key: int, entry: Entry | None, records: Sequence[Record]) -> None:
+    def _finish(self, key: int, entry: LedgerEntry | None, records: Sequence[Record]) -> None:
         if entry is None:
             self.tally.counts["unchanged"] += 1
             self.orders.close(key)
@@ -262,9 +262,9 @@ class Run:
         for record in records:
             self._add(key, record)
         self._sources[key].entry = entry
-        self._settle(key)
+        self._finish_if_complete(key)
 
-    def _forget(self, key: int) -> None:
+    def _drop_attempt(self, key: int) -> None:
         """A worker died on it: nothing of this attempt may stay."""
         uri = self.orders[key].uri
         self.batcher.drop(key)
@@ -274,15 +274,15 @@ class Run:
             self._stale.add(uri)
 
 
-def results_of(task: Batched | Whole) -> Callable[[str, Inputs], Sequence[Fields]]:
+def batch_runner(task: BatchedTask | PerSourceTask) -> Callable[[str, Inputs], Sequence[RecordFields]]:
     """What turns a batch into results; nothing where a task takes its sources whole."""
-    return _never if isinstance(task, Whole) else task.results
+    return _refuse_batch if isinstance(task, PerSourceTask) else task.run_batch
 
 
-def watched(watchdog: Watchdog, orders: Given) -> Over:
+def watch_sources(watchdog: Watchdog, orders: PendingSources) -> Over:
     """The watchdog, told the names of the sources."""
-    return lambda model, keys: watchdog.over(model, [orders[key].uri for key in keys])
+    return lambda model, keys: watchdog.watch_batch(model, [orders[key].uri for key in keys])
 
 
-def _never(model: str, inputs: Inputs) -> Sequence[Fields]:
+def _refuse_batch(model: str, inputs: Inputs) -> Sequence[RecordFields]:
     raise AssertionError(f"{model} takes its sources whole, yet a piece of one came")

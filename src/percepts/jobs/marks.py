@@ -12,13 +12,13 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from .plan import fingerprint
+from .plan import fingerprint_name
 
 SIZE = 16
 """Bytes of a fingerprint."""
 
 
-class Marks:
+class FingerprintSet:
     """The fingerprints of names, in the order in which they came."""
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Marks:
 
     def add(self, name: str) -> None:
         """One more."""
-        self._bytes += fingerprint(name)
+        self._bytes += fingerprint_name(name)
 
     @property
     def array(self) -> np.ndarray:
         """(N,) of 16 bytes; nothing can be added while somebody holds it."""
         return np.frombuffer(self._bytes, f"S{SIZE}")
 
-    def twice(self) -> set[bytes]:
+    def duplicates(self) -> set[bytes]:
         """Those that came more than once."""
         marks, counts = np.unique(self.array, return_counts=True)
         return as_set(marks[counts > 1])
@@ -45,7 +45,7 @@ def as_set(marks: np.ndarray) -> set[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownSource:
     """What an earlier run says of a source."""
 
     size: int
@@ -54,19 +54,19 @@ class Known:
     failed: bool
 
 
-class Lookup(Protocol):
+class SourceLookup(Protocol):
     """Where `Known` are looked up by fingerprint."""
 
-    def get(self, mark: bytes, /) -> Known | None:
+    def get(self, mark: bytes, /) -> KnownSource | None:
         """What is known of the source with this fingerprint."""
 
 
-class Index:
+class LedgerIndex:
     """`Known` of every source of a ledger, at 86 bytes each: a million fit where as many objects would not."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch]):
         """From batches with the columns uri, size, mtime_ns, sha256 and status."""
-        marks, digests, failed = Marks(), bytearray(), bytearray()
+        marks, digests, failed = FingerprintSet(), bytearray(), bytearray()
         self._size, self._time = array("q"), array("q")
         for batch in batches:
             self._size.frombytes(batch.column("size").to_numpy().tobytes())
@@ -84,7 +84,7 @@ class Index:
     def __len__(self) -> int:
         return len(self._heads)
 
-    def get(self, mark: bytes, /) -> Known | None:
+    def get(self, mark: bytes, /) -> KnownSource | None:
         """What is known of the source with this fingerprint."""
         head, wanted = int.from_bytes(mark[:8], sys.byteorder), mark.rstrip(b"\0")
         at = bisect_left(self._heads, head)
@@ -93,6 +93,6 @@ class Index:
             if self._marks[row] == wanted:
                 digest = bytes(self._digests[row])
                 sha256 = digest.ljust(32, b"\0").hex() if digest else ""
-                return Known(self._size[row], self._time[row], sha256, bool(self._failed[row]))
+                return KnownSource(self._size[row], self._time[row], sha256, bool(self._failed[row]))
             at += 1
         return None

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ..errors import JobError
 from ..stores.manifest import MANIFEST
-from ..stores.parquet import specs
-from ..stores.remote import here, located
+from ..stores.parquet import read_specs
+from ..stores.remote import locate_directory, make_local_copy
 from .directory import JobDirectory
-from .ledger import Manifest, entries
+from .ledger import Manifest, ledger_entries
 from .owned import SHARDS
 
 
@@ -34,23 +34,23 @@ def merge(output: str | Path) -> dict[str, int]:
         JobDamaged: a file of a share is missing or cut.
         JobLocked: a run is writing to `output`.
     """
-    directory, remote = located(output)
+    directory, remote = locate_directory(output)
     if remote:
-        shares = [here(share) for share in remote.under(SHARDS)]
+        shares = [make_local_copy(share) for share in remote.list_jobs(SHARDS)]
     else:
         shares = sorted(path.parent for path in (directory / SHARDS).glob(f"*/{MANIFEST}"))
     if not shares:
         raise JobError(f"{output}: no shares in {SHARDS}/; make them with --shard 1/N to N/N")
     first = Manifest.read(shares[0])
-    tables = tuple(specs(shares[0]).values())
+    tables = tuple(read_specs(shares[0]).values())
     with JobDirectory(directory, first.fingerprint, tables, remote=remote) as job:
         there = {info.sha256 for part in job.manifest.parts for info in part.files}
         for share in shares:
-            with JobDirectory(share, first.fingerprint, tuple(specs(share).values())) as other:  # checks its files
+            with JobDirectory(share, first.fingerprint, tuple(read_specs(share).values())) as other:  # checks its files
                 if not {info.sha256 for part in other.manifest.parts for info in part.files} <= there:
-                    job.adopt(share, other.manifest.parts, forget=_uris(other) & _uris(job))
+                    job.adopt(share, other.manifest.parts, forget=_read_uris(other) & _read_uris(job))
         return dict(job.manifest.counts)
 
 
-def _uris(job: JobDirectory) -> set[str]:
-    return {row["uri"] for row in entries(job.path, job.manifest, columns=["uri"])}
+def _read_uris(job: JobDirectory) -> set[str]:
+    return {row["uri"] for row in ledger_entries(job.path, job.manifest, columns=["uri"])}

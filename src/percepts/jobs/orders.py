@@ -12,21 +12,21 @@ from pathlib import Path
 
 from ..errors import MediaError
 from . import containers
-from .entry import Entry
-from .marks import Lookup
-from .plan import Order, fingerprint, printable, sources
-from .progress import Tally
+from .entry import LedgerEntry
+from .marks import SourceLookup
+from .plan import WorkItem, find_sources, fingerprint_name, printable_name
+from .progress import RunStats
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PendingSource:
     """An order that has been given out; `again`: the ledger has an older entry, which the new one replaces."""
 
     uri: str
     again: bool
 
 
-class Orders:
+class SourceQueue:
     """Iterated by the thread of the crew, while the run looks up and closes what was given out."""
 
     def __init__(
@@ -34,9 +34,9 @@ class Orders:
         inputs: Sequence[str],
         output: Path,
         *,
-        known: Lookup,
+        known: SourceLookup,
         retry: Collection[bytes],
-        tally: Tally,
+        tally: RunStats,
         shard: tuple[int, int] | None = None,
         stores: bool = True,
     ):
@@ -44,16 +44,16 @@ class Orders:
         self._shard = shard
         self._inputs, self._output = inputs, output
         self._known, self._retry, self._tally = known, retry, tally
-        self._open: dict[int, Work] = {}
-        self._outcomes: dict[str, Entry] = {}
+        self._open: dict[int, PendingSource] = {}
+        self._outcomes: dict[str, LedgerEntry] = {}
         threading.Thread(target=self._count, name="percepts-count", daemon=True).start()
 
-    def __iter__(self) -> Iterator[Order]:
+    def __iter__(self) -> Iterator[WorkItem]:
         keys = count()
-        for uri in self._sources():
-            mark = fingerprint(printable(uri))
+        for uri in self._own_sources():
+            mark = fingerprint_name(printable_name(uri))
             known = self._known.get(mark)
-            size, mtime_ns = _stamp(uri)
+            size, mtime_ns = _stat_file(uri)
             outcome = self._outcomes.get(uri)
             mended = outcome is not None and outcome.status == "skipped"
             same = known is not None and (size, mtime_ns) == (known.size, known.mtime_ns)
@@ -62,10 +62,10 @@ class Orders:
                 self._tally.counts["failed before"] += known.failed
                 continue
             key = next(keys)
-            self._open[key] = Work(printable(uri), again=known is not None)
-            yield Order(key, uri, size, known.sha256 if known and mark not in self._retry else None, outcome=outcome)
+            self._open[key] = PendingSource(printable_name(uri), again=known is not None)
+            yield WorkItem(key, uri, size, known.sha256 if known and mark not in self._retry else None, outcome=outcome)
 
-    def __getitem__(self, key: int) -> Work:
+    def __getitem__(self, key: int) -> PendingSource:
         return self._open[key]
 
     def close(self, key: int) -> None:
@@ -74,35 +74,35 @@ class Orders:
 
     def _count(self) -> None:
         with suppress(Exception):  # what is wrong with the inputs is raised where they are worked on
-            self._tally.total = sum(1 for _ in self._sources())
+            self._tally.total = sum(1 for _ in self._own_sources())
 
-    def _sources(self) -> Iterator[str]:
+    def _own_sources(self) -> Iterator[str]:
         """Those of this share: by a digest of the name, so that a source stays in its share when others come."""
-        found = sources(self._inputs, leave_out=self._output, through=self._through, stores=self._stores)
+        found = find_sources(self._inputs, leave_out=self._output, through=self._follow_expansion, stores=self._stores)
         if self._shard is None:
             return found
         number, count = self._shard
-        return (uri for uri in found if int.from_bytes(fingerprint(uri)[:8]) % count == number - 1)
+        return (uri for uri in found if int.from_bytes(fingerprint_name(uri)[:8]) % count == number - 1)
 
-    def _through(self, path: str, wrong: MediaError | OSError | None) -> bool:
+    def _follow_expansion(self, path: str, wrong: MediaError | OSError | None) -> bool:
         """Keep what became of a list or a container: an entry where it is damaged, or was when it was last read."""
-        entry = Entry("", printable(path), "", *_stamp(path), "error", "fetch")
+        entry = LedgerEntry("", printable_name(path), "", *_stat_file(path), "error", "fetch")
         if wrong is not None:
             words = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
             message = words.removeprefix(f"{path}: ") or type(wrong).__name__
             self._outcomes[path] = replace(entry, error=type(wrong).__name__, message=message)
             return True
-        known = self._known.get(fingerprint(printable(path)))
+        known = self._known.get(fingerprint_name(printable_name(path)))
         if known is None or not known.failed:
             return False
         self._outcomes[path] = replace(entry, status="skipped", stage="", message="what it holds are the sources")
         return True
 
 
-def _stamp(uri: str) -> tuple[int, int]:
+def _stat_file(uri: str) -> tuple[int, int]:
     """Size and time of a file, by which it is known to be the one that was read; -1 for what there is not."""
-    if containers.split(uri):
-        return -1, containers.stamp(uri) or -1
+    if containers.split_member(uri):
+        return -1, containers.container_mtime(uri) or -1
     try:
         status = os.stat(uri)
     except (OSError, ValueError):

@@ -16,7 +16,7 @@ from ..errors import JobDamaged, JobError
 from ..stores.lance_files import FOLDER as INDEX
 from ..stores.manifest import MANIFEST
 from ..stores.parquet import OURS
-from ..support.files import SUFFIX, begins, is_file, remove_file, safe_name
+from ..support.files import SUFFIX, file_begins_with, is_file, remove_file, safe_name
 
 LOCK = ".lock"
 STATS = "stats.json"
@@ -54,7 +54,7 @@ def refuse_foreign(directory: Path, formats: Iterable[str]) -> None:
         JobError: a link where percepts keeps its own, or another's file of such a name; the message says what to do.
     """
     names = (*_BEGINNINGS, MANIFEST, STALLED, *OURS, INDEX, SHARDS, *formats)
-    for path in (*(directory / name for name in names), *_entries(directory / "data")):
+    for path in (*(directory / name for name in names), *_list_folder(directory / "data")):
         refuse_link(path)
     for name in (*OURS, *formats):
         if os.path.lexists(directory / name) and not (directory / name).is_dir():
@@ -88,10 +88,10 @@ def refuse_occupied(directory: Path) -> None:
             f"are whole; restore it, or `percepts verify {directory} --repair` makes it again from them"
         )
     for folder in OURS:
-        if names := list(islice(_inside(directory / folder), _SHOWN + 1)):
+        if names := list(islice(_walk_files(directory / folder), _SHOWN + 1)):
             raise JobError(
-                f"{directory / folder}: holds files that no job made ({_several(names)}), and a job would keep its own "
-                "in this folder. Nothing was changed. Choose a directory that is new or empty, "
+                f"{directory / folder}: holds files that no job made ({_format_names(names)}), and a job would keep "
+                "its own in this folder. Nothing was changed. Choose a directory that is new or empty, "
                 f"for example -o {directory / 'percepts'}"
             )
 
@@ -99,7 +99,7 @@ def refuse_occupied(directory: Path) -> None:
 def parts_made(directory: Path, models: Iterable[str]) -> Iterator[str]:
     """Yield the names of the parts that a job of these models made, or could have: also what a killed run left."""
     for folder in (*(f"data/{safe_name(model)}" for model in models), "ledger"):
-        for path in sorted(_entries(directory / folder)):
+        for path in sorted(_list_folder(directory / folder)):
             if _is_part(path) and is_file(path):
                 yield f"{folder}/{path.name}"
 
@@ -125,7 +125,7 @@ def _refuse_other(path: Path) -> None:
     if not os.path.lexists(path):
         return
     cut = path.suffix == SUFFIX or path.name in (LOCK, LISTED)
-    if not begins(path, _BEGINNINGS[path.name], cut=cut):
+    if not file_begins_with(path, _BEGINNINGS[path.name], cut=cut):
         _refuse(path)
 
 
@@ -140,7 +140,7 @@ def _is_part(path: Path) -> bool:
     return _PART.fullmatch(path.name) is not None
 
 
-def _inside(folder: Path) -> Iterator[str]:
+def _walk_files(folder: Path) -> Iterator[str]:
     """Yield the names of all files below a folder, those that begin with a dot left out; follow no link."""
     for above, _, names in os.walk(folder) if not folder.is_symlink() else ():
         for name in sorted(names):
@@ -148,12 +148,12 @@ def _inside(folder: Path) -> Iterator[str]:
                 yield (Path(above) / name).relative_to(folder).as_posix()
 
 
-def _entries(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir()) if not folder.is_symlink() else []
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _several(names: list[str]) -> str:
+def _format_names(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")

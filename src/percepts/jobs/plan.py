@@ -12,13 +12,13 @@ from pathlib import Path
 from ..errors import MediaError
 from ..media import is_url
 from ..stores.remote import is_remote
-from .containers import absolute, split
-from .entry import Entry
-from .inputs import expanded, is_glob
+from .containers import absolute_name, split_member
+from .entry import LedgerEntry
+from .inputs import expand_input, is_glob
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WorkItem:
     """One source for a worker: `key` names it within the run, `known` is the sha256 its rows were made from.
 
     `size` is that of the file in bytes, as far as it is known: small ones travel together. `outcome` is the entry of a
@@ -30,7 +30,7 @@ class Order:
     size: int
     known: str | None = None
     attempts: int = 0
-    outcome: Entry | None = None
+    outcome: LedgerEntry | None = None
 
 
 def check_inputs(inputs: Iterable[str | Path]) -> list[str]:
@@ -38,13 +38,13 @@ def check_inputs(inputs: Iterable[str | Path]) -> list[str]:
     named = [os.fspath(item) for item in inputs]
     if not named:
         raise ValueError("expected at least one file or folder to embed, got none")
-    if not any(is_url(name) or os.path.lexists(name) or _matches(name) for name in named):
+    if not any(is_url(name) or os.path.lexists(name) or _expand_pattern(name) for name in named):
         raise FileNotFoundError(f"no such file or folder: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}")
     return named
 
 
-def _matches(name: str) -> bool:
-    return split(name) is not None or (is_glob(name) and any(glob.iglob(name, recursive=True)))
+def _expand_pattern(name: str) -> bool:
+    return split_member(name) is not None or (is_glob(name) and any(glob.iglob(name, recursive=True)))
 
 
 Through = Callable[[str, MediaError | OSError | None], bool]
@@ -52,7 +52,7 @@ Through = Callable[[str, MediaError | OSError | None], bool]
 is to be a source itself, so that it gets its row in the ledger."""
 
 
-def sources(
+def find_sources(
     inputs: Iterable[str], *, leave_out: Path, through: Through | None = None, stores: bool = True
 ) -> Iterator[str]:
     """Every file below the inputs, as absolute paths, and every URL; `leave_out` (the output) is not walked.
@@ -65,30 +65,30 @@ def sources(
     With `stores` off, object stores are not asked what they hold.
     """
     named = list(inputs)
-    found = _found(named, os.path.realpath(leave_out), through or _raise, stores)
-    if len(named) == 1 and os.path.isdir(named[0]) and expanded(named[0]) is None:
+    found = _find_below(named, os.path.realpath(leave_out), through or _raise_wrong, stores)
+    if len(named) == 1 and os.path.isdir(named[0]) and expand_input(named[0]) is None:
         yield from found  # the walk of one folder meets each path once: no need to remember a million
         return
     seen: set[bytes] = set()
     for uri in found:
-        if (mark := fingerprint(uri)) not in seen:
+        if (mark := fingerprint_name(uri)) not in seen:
             seen.add(mark)
             yield uri
 
 
-def _found(inputs: Iterable[str], out: str, through: Through, stores: bool) -> Iterator[str]:
+def _find_below(inputs: Iterable[str], out: str, through: Through, stores: bool) -> Iterator[str]:
     folders: set[tuple[int, int]] = set()
     for item in inputs:
         several, wrong = None, None
         try:
-            several = expanded(item, stores=stores)
+            several = expand_input(item, stores=stores)
             for name in [item] if several is None else several:
                 if is_url(name):
                     yield name
-                elif split(name):
-                    yield absolute(name)
+                elif split_member(name):
+                    yield absolute_name(name)
                 else:
-                    yield from _below(os.path.abspath(name), folders, out)
+                    yield from _walk_folder(os.path.abspath(name), folders, out)
         except (MediaError, OSError) as error:
             if is_remote(item):
                 raise
@@ -97,37 +97,37 @@ def _found(inputs: Iterable[str], out: str, through: Through, stores: bool) -> I
             yield os.path.abspath(item)
 
 
-def _raise(path: str, wrong: MediaError | OSError | None) -> bool:
+def _raise_wrong(path: str, wrong: MediaError | OSError | None) -> bool:
     if wrong is not None:
         raise wrong
     return False
 
 
-def fingerprint(uri: str) -> bytes:
+def fingerprint_name(uri: str) -> bytes:
     """16 bytes for a name: a million of them fit where the names would not."""
     return blake2b(os.fsencode(uri), digest_size=16).digest()
 
 
-def printable(uri: str) -> str:
+def printable_name(uri: str) -> str:
     r"""The name as valid Unicode: bytes that are none are written \xNN, since Arrow and JSON hold text only."""
     return os.fsencode(uri).decode("utf-8", "backslashreplace")
 
 
-def _below(path: str, folders: set[tuple[int, int]], out: str) -> Iterator[str]:
+def _walk_folder(path: str, folders: set[tuple[int, int]], out: str) -> Iterator[str]:
     if not os.path.isdir(path):
         yield path
     elif os.path.realpath(path) != out:
         try:
-            entries = _listed(path, folders)
+            entries = _list_folder(path, folders)
         except OSError:
             entries = None
         if entries is None:
             yield path
         for entry in entries or ():
-            yield from _below(entry.path, folders, out) if _is_folder(entry) else (entry.path,)
+            yield from _walk_folder(entry.path, folders, out) if _is_folder(entry) else (entry.path,)
 
 
-def _listed(path: str, folders: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+def _list_folder(path: str, folders: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
     """What a folder holds, by name; nothing where a link has led to it before."""
     status = os.stat(path)
     if (place := (status.st_dev, status.st_ino)) in folders:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .entry import Entry
+from .entry import LedgerEntry
 
 SHOWN_FAILURES = 20
 INTERVAL = 0.5
@@ -63,11 +63,11 @@ class Report:
     decode_share: float
     encode_share: float
     interrupted: bool
-    failures: tuple[Entry, ...]
+    failures: tuple[LedgerEntry, ...]
 
 
 @dataclass
-class Tally:
+class RunStats:
     """The counts of a run and its clocks."""
 
     on_progress: Callable[[Progress], None] | None = None
@@ -76,10 +76,10 @@ class Tally:
     clocks: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     total: int | None = None
-    failures: list[Entry] = field(default_factory=list)
+    failures: list[LedgerEntry] = field(default_factory=list)
     _shown: float = 0.0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: LedgerEntry) -> None:
         """One more source is finished."""
         self.counts[entry.status] += 1
         self.rows += entry.rows
@@ -87,7 +87,7 @@ class Tally:
             self.failures.append(entry)
 
     @contextmanager
-    def clock(self, name: str) -> Iterator[None]:
+    def time_block(self, name: str) -> Iterator[None]:
         """Add the time of the block to the clock of that name."""
         began = time.monotonic()
         try:
@@ -122,8 +122,8 @@ class Tally:
             seconds=seconds,
             rate=rate,
             eta=left / rate if rate and left is not None else None,
-            decode_share=self._share("decode"),
-            encode_share=self._share("encode"),
+            decode_share=self._clock_share("decode"),
+            encode_share=self._clock_share("encode"),
         )
 
     def report(self, output: Path, place: str, *, interrupted: bool) -> Report:
@@ -140,11 +140,11 @@ class Tally:
             failed_before=c["failed before"],
             rows=self.rows,
             seconds=self.seconds,
-            decode_share=self._share("decode"),
-            encode_share=self._share("encode"),
+            decode_share=self._clock_share("decode"),
+            encode_share=self._clock_share("encode"),
             interrupted=interrupted,
             failures=tuple(self.failures),
         )
 
-    def _share(self, name: str) -> float:
+    def _clock_share(self, name: str) -> float:
         return self.clocks[name] / (sum(self.clocks.values()) or 1.0)

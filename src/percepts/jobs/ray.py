@@ -21,10 +21,10 @@ from textwrap import shorten
 from typing import Any
 
 from ..errors import JobError, MissingExtra
-from .actor import Actor
-from .plan import Order
-from .worker import Finished, Perform
-from .workers import DEATHS, Buffer, killed
+from .actor import JobActor
+from .plan import WorkItem
+from .worker import Completed, SourceProcessor
+from .workers import DEATHS, EventQueue, killed_entry
 
 log = logging.getLogger(__name__)
 
@@ -56,37 +56,44 @@ class Cluster:
     actors: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def crew(self, perform: Perform, orders: Iterator[Order], workers: int | None, batch_size: int) -> RayCrew:
+    def start_workers(
+        self, perform: SourceProcessor, orders: Iterator[WorkItem], workers: int | None, batch_size: int
+    ) -> RayWorkerPool:
         """The actors at work on `orders`; MissingExtra without Ray, JobError where it cannot be joined."""
-        return RayCrew(self, perform, orders, workers, batch_size)
+        return RayWorkerPool(self, perform, orders, workers, batch_size)
 
 
 @dataclass(eq=False)
-class _Held:
+class _ActorState:
     """An actor, the reference of its word that it has started, and its hands by those of their results."""
 
     actor: Any
     starting: Any
     started: bool = False
-    hands: dict[Any, list[Order]] = field(default_factory=dict)
+    hands: dict[Any, list[WorkItem]] = field(default_factory=dict)
 
 
-class RayCrew:
+class RayWorkerPool:
     """What `Crew` is on one machine; results are in `buffer`."""
 
     def __init__(
-        self, cluster: Cluster, perform: Perform, orders: Iterator[Order], workers: int | None, batch_size: int
+        self,
+        cluster: Cluster,
+        perform: SourceProcessor,
+        orders: Iterator[WorkItem],
+        workers: int | None,
+        batch_size: int,
     ):
-        self.buffer = Buffer()
+        self.buffer = EventQueue()
         self._cluster, self._orders = cluster, orders
         self._make = (perform, 1 if workers is None else workers, batch_size)
-        self._again: deque[list[Order]] = deque()
+        self._again: deque[list[WorkItem]] = deque()
         self._stop = threading.Event()
-        self._ray, self._ours = _connected(cluster.address)
+        self._ray, self._ours = _connect(cluster.address)
         self._wanted = self._count()
         self._unstarted = self._fruitless = 0
         self._until = 0.0
-        self._thread = threading.Thread(target=self._guard, name="percepts-ray", daemon=True)
+        self._thread = threading.Thread(target=self._run_guarded, name="percepts-ray", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -97,12 +104,12 @@ class RayCrew:
         if self._ours:
             self._ray.shutdown()
 
-    def _guard(self) -> None:
-        held: list[_Held] = []
+    def _run_guarded(self) -> None:
+        held: list[_ActorState] = []
         try:
-            held += [self._hire() for _ in range(self._wanted)]
-            while self._hand_out(held) and not self._stop.is_set():
-                self._hear(held)
+            held += [self._start_actor() for _ in range(self._wanted)]
+            while self._send_batches(held) and not self._stop.is_set():
+                self._receive(held)
             self.buffer.close()
         except BaseException as error:
             self.buffer.close(error)
@@ -116,18 +123,18 @@ class RayCrew:
         there = self._ray.cluster_resources()
         return max(1, int(there.get("GPU", 0) or there.get("CPU", 1)))
 
-    def _hire(self) -> _Held:
+    def _start_actor(self) -> _ActorState:
         self._until = time.monotonic() + PATIENCE
-        actor = self._ray.remote(Actor).options(**self._asked()).remote(*self._make)
-        return _Held(actor, actor.ready.remote())
+        actor = self._ray.remote(JobActor).options(**self._wait_for_results()).remote(*self._make)
+        return _ActorState(actor, actor.ready.remote())
 
-    def _asked(self) -> dict[str, Any]:
+    def _wait_for_results(self) -> dict[str, Any]:
         gpus = 1 if self._ray.cluster_resources().get("GPU") else 0
         return {"num_cpus": 1, "num_gpus": gpus} | dict(self._cluster.options)
 
     def _check_room(self) -> None:
         """JobError where no actor will ever start: at once on this machine alone, after a while where more may join."""
-        asked, there = self._asked(), self._ray.cluster_resources()
+        asked, there = self._wait_for_results(), self._ray.cluster_resources()
         needs = {"CPU": asked["num_cpus"], "GPU": asked["num_gpus"], **asked.get("resources", {})}
         small = any((amount or 0) > there.get(name, 0) for name, amount in needs.items())
         if time.monotonic() > self._until or (small and self._cluster.address == "local"):
@@ -137,30 +144,30 @@ class RayCrew:
                 "(--actors, Cluster(options=…)), or add nodes"
             )
 
-    def _hand_out(self, held: Sequence[_Held]) -> bool:
+    def _send_batches(self, held: Sequence[_ActorState]) -> bool:
         """Keep every actor that has started supplied; False when all work is done."""
         for _ in range(AHEAD):
             for each in held:
-                if each.started and len(each.hands) < AHEAD and (hand := self._next_hand()):
+                if each.started and len(each.hands) < AHEAD and (hand := self._next_batch()):
                     each.hands[each.actor.work.remote(hand)] = hand
         if any(each.hands for each in held):
             return True
-        if hand := self._next_hand():  # there is work, and nobody has started yet
+        if hand := self._next_batch():  # there is work, and nobody has started yet
             self._again.appendleft(hand)
             self._check_room()
         return bool(hand)
 
-    def _next_hand(self) -> list[Order]:
+    def _next_batch(self) -> list[WorkItem]:
         if self._again:
             return self._again.popleft()
-        hand: list[Order] = []
+        hand: list[WorkItem] = []
         room = HAND_BYTES
         while len(hand) < HAND and room > 0 and (order := next(self._orders, None)):
             hand.append(order)
             room -= max(order.size, 0)
         return hand
 
-    def _hear(self, held: list[_Held]) -> None:
+    def _receive(self, held: list[_ActorState]) -> None:
         holder = {reference: each for each in held for reference in each.hands}
         holder |= {each.starting: each for each in held if not each.started}
         ready, _ = self._ray.wait(list(holder), num_returns=1, timeout=0.5, fetch_local=True)
@@ -169,25 +176,25 @@ class RayCrew:
             try:
                 said = self._ray.get(reference)
             except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
-                self._bury(each, error)
-                held[held.index(each)] = self._hire()
+                self._replace_dead(each, error)
+                held[held.index(each)] = self._start_actor()
             except self._ray.exceptions.RayTaskError as error:  # no item's fault: a model that cannot be had
                 raise error.cause from error
             else:
                 self._take(each, reference, said)
 
-    def _take(self, each: _Held, reference: Any, said: Any) -> None:
+    def _take(self, each: _ActorState, reference: Any, said: Any) -> None:
         if reference == each.starting:  # equal, not the same: Ray's client makes them anew
             each.started, self._unstarted = True, 0
             return
         del each.hands[reference]
         self._fruitless = 0
-        self.buffer.put(said, sum(r.nbytes for e in said if isinstance(e, Finished) for r in e.records))
+        self.buffer.put(said, sum(r.nbytes for e in said if isinstance(e, Completed) for r in e.records))
 
-    def _bury(self, dead: _Held, error: Exception) -> None:
+    def _replace_dead(self, dead: _ActorState, error: Exception) -> None:
         """What it held goes back: the hand it was at in single orders, so that one that kills actors stands alone."""
         self._ray.kill(dead.actor)  # what cannot be reached may yet be alive
-        why = _reason(error)
+        why = _error_summary(error)
         log.warning("an actor died and is replaced: %s", why)
         self._count_deaths(dead, why)
         for number, hand in enumerate(dead.hands.values()):
@@ -200,9 +207,11 @@ class RayCrew:
                     self._again.append([tried])
                 else:
                     message = f"the actor that held it died, {tried.attempts} times: {why}"
-                    self.buffer.put([Finished(order.key, killed(order.uri, "WorkerDied", message, tried.attempts))])
+                    self.buffer.put(
+                        [Completed(order.key, killed_entry(order.uri, "WorkerDied", message, tried.attempts))]
+                    )
 
-    def _count_deaths(self, dead: _Held, why: str) -> None:
+    def _count_deaths(self, dead: _ActorState, why: str) -> None:
         """JobError where replacing them leads nowhere."""
         self._unstarted += not dead.started
         self._fruitless += dead.started
@@ -212,13 +221,13 @@ class RayCrew:
             raise JobError(f"actors of Ray die, {self._fruitless} one after another that finished nothing: {why}")
 
 
-def _reason(error: Exception) -> str:
+def _error_summary(error: Exception) -> str:
     """The first line of what Ray says, and the last, where the exception of a constructor stands."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return shorten(lines[0] if len(lines) == 1 else f"{lines[0][:120]} … {lines[-1]}", 300, placeholder=" …")
 
 
-def _connected(address: str) -> tuple[Any, bool]:
+def _connect(address: str) -> tuple[Any, bool]:
     """Ray, and whether this call has started or joined it; JobError where it cannot be reached."""
     try:
         import ray
@@ -231,7 +240,7 @@ def _connected(address: str) -> tuple[Any, bool]:
         quiet["runtime_env"] = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
         quiet["include_dashboard"] = False
     try:
-        _knock(address)
+        _check_reachable(address)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # says what the error says
             ray.init(address, **quiet)
@@ -241,7 +250,7 @@ def _connected(address: str) -> tuple[Any, bool]:
     return ray, True
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """OSError where nothing listens: Ray itself would ask for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():

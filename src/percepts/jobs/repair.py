@@ -12,30 +12,30 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ..encoders import load, names
-from ..encoders import spec as find
-from ..encoders._weights import fetch
+from ..encoders import list_models, load_encoder
+from ..encoders import model_spec as find
+from ..encoders._weights import fetch_weights
 from ..errors import JobDamaged, JobError, JobTooNew, PerceptsError
 from ..stores.manifest import MANIFEST, Part, PartInfo, check_settings
-from ..stores.parquet import OURS, specs
-from ..stores.remote import Remote, located
-from ..support.files import is_file, keep_file, safe_name
+from ..stores.parquet import OURS, read_specs
+from ..stores.remote import RemoteDirectory, locate_directory
+from ..support.files import is_file, safe_name, set_aside_file
 from ..tasks.settings import upgrade_settings
-from ..tasks.task import Batched, Checked, Whole
+from ..tasks.task import BatchedTask, Checked, PerSourceTask
 from ..types import Spec
 from .directory import DirectoryLock, JobDirectory
-from .entry import Entry
-from .ledger import ABOUT, Manifest, differences, entries
+from .entry import LedgerEntry
+from .ledger import ABOUT, Manifest, ledger_entries, settings_differences
 from .progress import Report
 from .run import run
 from .tasks import task_classes
-from .verify import Check, Verdict, verify
+from .verify import DirectoryCheck, VerifyReport, verify
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
+class RepairReport:
     """What `repair` did.
 
     files    that were damaged, and were taken out
@@ -48,10 +48,10 @@ class Repair:
     files: tuple[str, ...]
     sources: tuple[str, ...]
     report: Report | None
-    verdict: Verdict
+    verdict: VerifyReport
 
 
-def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence[str] = ()) -> Repair:
+def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence[str] = ()) -> RepairReport:
     """Mend a job directory: files cut, changed or missing, a lost manifest, rows that do not fit the ledger.
 
     Every source with a row or an entry in what is damaged is forgotten and done again, by the task that the settings
@@ -66,25 +66,25 @@ def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence
         JobLocked: a run is writing there.
     """
     output = directory
-    directory, remote = located(output)
-    with _locked(directory, remote):
+    directory, remote = locate_directory(output)
+    with _lock_directory(directory, remote):
         if remote:
             remote.pull(fresh=True)
-        manifest = _manifest(directory)
-        files = {problem.file for problem in Check(directory, manifest).run().problems if problem.file}
-        manifest.parts = list(_sound(manifest.parts, files))
-        found = Check(directory, manifest).run()
+        manifest = _read_or_rebuild_manifest(directory)
+        files = {problem.file for problem in DirectoryCheck(directory, manifest).run().problems if problem.file}
+        manifest.parts = list(_intact_parts(manifest.parts, files))
+        found = DirectoryCheck(directory, manifest).run()
         sources = sorted({problem.source for problem in found.problems if problem.source})
-        tables = tuple(specs(directory).values())
-        task = _task(directory, manifest, tables) if sources else None
+        tables = tuple(read_specs(directory).values())
+        task = _restore_task(directory, manifest, tables) if sources else None
         manifest.write(directory)
     with JobDirectory(directory, manifest.fingerprint, tables, remote=remote) as job:
-        job.commit([], _marked(directory, manifest, sources), forget=sources, recount=True)
-    report = _again(output, task, sources, workers, hosts) if sources else None
-    return Repair(tuple(sorted(files)), tuple(sources), report, verify(output))
+        job.commit([], _mark_for_retry(directory, manifest, sources), forget=sources, recount=True)
+    report = _process_again(output, task, sources, workers, hosts) if sources else None
+    return RepairReport(tuple(sorted(files)), tuple(sources), report, verify(output))
 
 
-def _locked(directory: Path, remote: Remote | None) -> DirectoryLock:
+def _lock_directory(directory: Path, remote: RemoteDirectory | None) -> DirectoryLock:
     if remote:
         directory.mkdir(parents=True, exist_ok=True)
     elif not any((directory / name).exists() for name in (MANIFEST, *OURS)):
@@ -92,7 +92,7 @@ def _locked(directory: Path, remote: Remote | None) -> DirectoryLock:
     return DirectoryLock(directory)
 
 
-def _sound(parts: Sequence[Part], damaged: set[str]) -> Iterator[Part]:
+def _intact_parts(parts: Sequence[Part], damaged: set[str]) -> Iterator[Part]:
     for part in parts:
         data = {model: info for model, info in part.data.items() if info.name not in damaged}
         ledger = part.ledger if part.ledger and part.ledger.name not in damaged else None
@@ -100,19 +100,21 @@ def _sound(parts: Sequence[Part], damaged: set[str]) -> Iterator[Part]:
             yield Part(part.number, data, ledger)
 
 
-def _marked(directory: Path, manifest: Manifest, sources: Sequence[str]) -> list[Entry]:
+def _mark_for_retry(directory: Path, manifest: Manifest, sources: Sequence[str]) -> list[LedgerEntry]:
     """Entries that say what happened, and that hold no digest, so that any later run does these sources again."""
-    lost = Entry("", "", "", -1, -1, "error", "write", "JobDamaged", "its rows were damaged after they were written")
+    lost = LedgerEntry(
+        "", "", "", -1, -1, "error", "write", "JobDamaged", "its rows were damaged after they were written"
+    )
     wanted, attempts = set(sources), dict.fromkeys(sources, 1)
-    for row in entries(directory, manifest, columns=["uri", "attempts"]):
+    for row in ledger_entries(directory, manifest, columns=["uri", "attempts"]):
         if row["uri"] in wanted:
             attempts[row["uri"]] = row["attempts"]
     return [replace(lost, uri=uri, attempts=count) for uri, count in attempts.items()]
 
 
-def _again(
+def _process_again(
     directory: str | Path,
-    task: Batched | Whole | None,
+    task: BatchedTask | PerSourceTask | None,
     sources: list[str],
     workers: int | None,
     hosts: Sequence[str],
@@ -126,7 +128,7 @@ def _again(
         return None
 
 
-def _task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...]) -> Batched | Whole | None:
+def _restore_task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...]) -> BatchedTask | PerSourceTask | None:
     """Make the task of a directory again and check that it gives the same numbers; None for one that is not ours."""
     kind = task_classes().get(str(manifest.fingerprint.get("task")))
     if kind is None:
@@ -137,40 +139,40 @@ def _task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...]) -> Batc
         _check_models(task, settings)
         now = json.loads(json.dumps({"task": task.name} | task.settings()))
     except PerceptsError as error:
-        raise JobError(f"{_refused(directory)}: {error}") from error
+        raise JobError(f"{_refuse_other_settings(directory)}: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise JobDamaged(
-            f"{_refused(directory)}: its settings are not those of {settings['task']}: {error!r}"
+            f"{_refuse_other_settings(directory)}: its settings are not those of {settings['task']}: {error!r}"
         ) from error
-    if changed := differences(settings, now):
+    if changed := settings_differences(settings, now):
         raise JobError(
-            f"{_refused(directory)}: its results can no longer be made as they were ({'; '.join(changed[:4])}); "
-            "do its sources again into another directory"
+            f"{_refuse_other_settings(directory)}: its results can no longer be made as they were "
+            f"({'; '.join(changed[:4])}); do its sources again into another directory"
         )
     return task  # type: ignore[no-any-return]
 
 
-def _check_models(task: Batched | Whole, settings: Mapping[str, Any]) -> None:
+def _check_models(task: BatchedTask | PerSourceTask, settings: Mapping[str, Any]) -> None:
     """Raise what the first source would meet: weights that are not to be had, an extra that is not installed."""
-    known = names()
+    known = list_models()
     for table in task.specs:
-        fetch(table.weights or (find(table.name).weights if table.name in known else ()))
+        fetch_weights(table.weights or (find(table.name).weights if table.name in known else ()))
         if table.target:
-            load(table)
+            load_encoder(table)
     if settings.get("vad") == "silero":
-        fetch(["silero"])
+        fetch_weights(["silero"])
     if isinstance(task, Checked):
         task.check()
 
 
-def _refused(directory: Path) -> str:
+def _refuse_other_settings(directory: Path) -> str:
     return f"{directory} was not repaired, and nothing was removed from it"
 
 
 # A manifest that is lost
 
 
-def _manifest(directory: Path) -> Manifest:
+def _read_or_rebuild_manifest(directory: Path) -> Manifest:
     """As it is; made again where it is lost or cannot be read."""
     try:
         return Manifest.read(directory)
@@ -178,22 +180,22 @@ def _manifest(directory: Path) -> Manifest:
         raise
     except JobError as error:
         log.warning("%s: its manifest is made again from its parts: %s", directory, error)
-    manifest = _made_again(directory)
+    manifest = _rebuild_manifest(directory)
     if is_file(directory / MANIFEST):
-        kept = keep_file(directory / MANIFEST)
+        kept = set_aside_file(directory / MANIFEST)
         log.warning("%s: the manifest that cannot be read is kept as %s", directory, kept.name)
     manifest.write(directory)
     return manifest
 
 
-def _made_again(directory: Path) -> Manifest:
+def _rebuild_manifest(directory: Path) -> Manifest:
     """From the parts that can be read. What a killed run left counts too: rows that come of it twice are a damage."""
     about: dict[str, Any] | None = None
     parts: dict[str, Part] = {}
     for path in sorted((directory / "ledger").glob("part-*.parquet")):
-        if (info := _info(directory, path)) is not None:
+        if (info := _describe_file(directory, path)) is not None:
             about = json.loads((pq.read_schema(path).metadata or {}).get(ABOUT, b"null")) or about
-            parts[path.name] = Part(_number(path), {}, info)
+            parts[path.name] = Part(_part_number(path), {}, info)
     if about is None:
         raise JobDamaged(f"{directory}: {MANIFEST} is lost, and no part of the ledger says what the settings were")
     try:
@@ -204,15 +206,15 @@ def _made_again(directory: Path) -> Manifest:
         raise JobTooNew(f"{directory}: {error}") from error
     for model in models:
         for path in sorted((directory / "data" / safe_name(model)).glob("part-*.parquet")):
-            if (info := _info(directory, path)) is not None:
-                part = parts.get(path.name, Part(_number(path), {}))
+            if (info := _describe_file(directory, path)) is not None:
+                part = parts.get(path.name, Part(_part_number(path), {}))
                 parts[path.name] = replace(part, data={**part.data, model: info})
     last = max(part.number for part in parts.values())
     ordered = sorted(parts.values(), key=lambda part: part.number)
     return Manifest(fingerprint, models, ordered, next_part=last + 1)
 
 
-def _info(directory: Path, path: Path) -> PartInfo | None:
+def _describe_file(directory: Path, path: Path) -> PartInfo | None:
     """What a file is now; None where it is no whole parquet file, by its checksums."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -223,5 +225,5 @@ def _info(directory: Path, path: Path) -> PartInfo | None:
     return PartInfo(path.relative_to(directory).as_posix(), rows, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _number(path: Path) -> int:
+def _part_number(path: Path) -> int:
     return int(path.stem.removeprefix("part-"))

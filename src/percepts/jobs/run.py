@@ -11,30 +11,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..media._limits import chosen_seconds
+from ..media._limits import resolve_max_seconds
 from ..media.fetch import Fetcher
-from ..stores.remote import is_remote, located, place_of, url_of
+from ..stores.remote import display_name, is_remote, locate_directory, remote_url
 from ..support.files import remove_file, write_file
 from ..tasks.embed import embedding
-from ..tasks.task import Batched, Checked, Graphed, Placed, Whole
-from ..timeline.segments import Lines
+from ..tasks.task import BatchedTask, Checked, Graphed, PerSourceTask, Placed
+from ..timeline.segments import SubtitleLayout
 from ..windows import Tail
 from .batches import Batcher
 from .canary import rehearse
 from .directory import JobDirectory
 from .gate import Gate
-from .inputs import named
-from .loop import Events, Run, results_of, watched
+from .inputs import find_named_places
+from .loop import EventSource, JobLoop, batch_runner, watch_sources
 from .merge import shard_directory
-from .mirror import check_formats, mirror
-from .orders import Orders
+from .mirror import check_formats, write_formats
+from .orders import SourceQueue
 from .owned import SHARDS, STALLED, STATS, refuse_link
-from .plan import check_inputs, fingerprint
-from .progress import Progress, Report, Tally
+from .plan import check_inputs, fingerprint_name
+from .progress import Progress, Report, RunStats
 from .signals import stop_on_signals
-from .watchdog import Watchdog, stalled
-from .worker import Perform
-from .workers import Crew, killed
+from .watchdog import Watchdog, read_stalled
+from .worker import SourceProcessor
+from .workers import WorkerPool, killed_entry
 
 if TYPE_CHECKING:
     from .ray import Cluster
@@ -118,7 +118,7 @@ def embed(
 
 
 def run(
-    task: Batched | Whole,
+    task: BatchedTask | PerSourceTask,
     inputs: Iterable[str | Path] | str | Path,
     output: str | Path,
     *,
@@ -126,7 +126,7 @@ def run(
     workers: int | None = None,
     batch_size: int = BATCH,
     hosts: Sequence[str] = (),
-    lines: Lines | None = None,
+    lines: SubtitleLayout | None = None,
     retry_failed: bool = False,
     overwrite: bool = False,
     shard: tuple[int, int] | None = None,
@@ -168,67 +168,71 @@ def run(
     Returns:
         What this run did. A source that fails does not raise: it is in `failures` and in the ledger.
     """
-    wanted = _named(inputs, may_be_empty=retry_failed)
+    wanted = _check_named(inputs, may_be_empty=retry_failed)
     formats = check_formats(formats, task.specs)
-    max_seconds = chosen_seconds(max_seconds)
+    max_seconds = resolve_max_seconds(max_seconds)
     if isinstance(task, Checked):
         task.check()
-    place = place_of(_share(output, *shard) if shard else output)
-    output, remote = located(place)
-    tally = Tally(on_progress)
+    place = display_name(_shard_place(output, *shard) if shard else output)
+    output, remote = locate_directory(place)
+    tally = RunStats(on_progress)
     settings = {"task": task.name} | task.settings()
     with (
         stop_on_signals() as stop,
         JobDirectory(output, settings, task.specs, overwrite=overwrite, remote=remote) as directory,
     ):
         if isinstance(task, Placed):
-            task = task.on(directory.runtimes())
+            task = task.with_runtimes(directory.runtimes())
         if isinstance(task, Graphed):
             directory.used_graphs = task.used_graphs
-        hung = stalled(output)
+        hung = read_stalled(output)
         if len(hung) == 1:  # at nothing but this one
-            directory.commit([], [killed(hung[0], "EncoderHung", "the model never came back from it")], forget=hung)
+            directory.commit(
+                [], [killed_entry(hung[0], "EncoderHung", "the model never came back from it")], forget=hung
+            )
         failed = directory.failures() if retry_failed else []
-        orders = Orders(
+        orders = SourceQueue(
             wanted or failed,
             output,
-            known=directory.known(),
-            retry={fingerprint(uri) for uri in failed},
+            known=directory.load_known_sources(),
+            retry={fingerprint_name(uri) for uri in failed},
             tally=tally,
             shard=shard,
             stores=bool(wanted) and not from_ledger,
         )
-        perform = Perform(task, _fetcher(hosts), max_seconds, named([] if from_ledger else wanted, hosts))
+        perform = SourceProcessor(
+            task, _make_fetcher(hosts), max_seconds, find_named_places([] if from_ledger else wanted, hosts)
+        )
         gate = Gate(iter(orders))
-        crew: Events
+        crew: EventSource
         if cluster is None:
-            crew = Crew(perform, iter(gate), workers)
+            crew = WorkerPool(perform, iter(gate), workers)
         else:
-            crew = cluster.crew(perform, iter(orders), workers, batch_size)
+            crew = cluster.start_workers(perform, iter(orders), workers, batch_size)
         try:
             with Watchdog(output) as watchdog:
                 if cluster is None and gate.reached(stop, tally):
                     _rehearse(task, watchdog)
                 gate.open()
-                batcher = Batcher(results_of(task), batch_size, watched(watchdog, orders))
-                Run(task, directory, orders, tally, batcher, frozenset(hung)).drain(crew, stop)
+                batcher = Batcher(batch_runner(task), batch_size, watch_sources(watchdog, orders))
+                JobLoop(task, directory, orders, tally, batcher, frozenset(hung)).run_until_done(crew, stop)
         finally:
             gate.close()
             crew.close()
         if not stop.is_set():
             remove_file(output / STALLED)
-            mirror(directory.formats, output, formats, lines)
+            write_formats(directory.formats, output, formats, lines)
         report = tally.report(output, place, interrupted=stop.is_set())
         _write_stats(report)
         if remote:
-            remote.push_beside()
+            remote.push_other_files()
     return report
 
 
-def _rehearse(task: Batched | Whole, watchdog: Watchdog) -> None:
+def _rehearse(task: BatchedTask | PerSourceTask, watchdog: Watchdog) -> None:
     """The models that run in this process; a worker that runs one rehearses it there."""
-    if isinstance(task, Batched):
-        with watchdog.over(task.name, ()), _stdout_to_stderr():
+    if isinstance(task, BatchedTask):
+        with watchdog.watch_batch(task.name, ()), _stdout_to_stderr():
             rehearse(task)
 
 
@@ -249,20 +253,20 @@ def _stdout_to_stderr() -> Iterator[None]:
         os.close(before)
 
 
-def _share(output: str | Path, number: int, count: int) -> str | Path:
+def _shard_place(output: str | Path, number: int, count: int) -> str | Path:
     """Where a share lies; `shard_directory` checks that there is such a share."""
-    if url := url_of(output):
+    if url := remote_url(output):
         return f"{url.rstrip('/')}/{shard_directory(Path(), number, count).as_posix()}"
     refuse_link(Path(output, SHARDS))
     return shard_directory(Path(output), number, count)
 
 
-def _named(inputs: Iterable[str | Path] | str | Path, *, may_be_empty: bool) -> list[str]:
+def _check_named(inputs: Iterable[str | Path] | str | Path, *, may_be_empty: bool) -> list[str]:
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     return check_inputs(named) if named or not may_be_empty else []
 
 
-def _fetcher(hosts: Sequence[str]) -> Fetcher | None:
+def _make_fetcher(hosts: Sequence[str]) -> Fetcher | None:
     names = tuple(host for host in hosts if not is_remote(host))
     return Fetcher(names) if names else None
 

@@ -8,12 +8,12 @@ from typing import Any
 def task_classes() -> dict[str, Any]:
     """Return the class of each task that runs as a job, by its name; all of them are `Repairable`."""
     from ..tasks._diarizing import Diarizing
-    from ..tasks.ask import Questions
-    from ..tasks.caption import Captions
-    from ..tasks.classify import Classify
-    from ..tasks.embed import Embed
+    from ..tasks.ask import AskTask
+    from ..tasks.caption import CaptionTask
+    from ..tasks.classify import ClassifyTask
+    from ..tasks.embed import EmbedTask
     from ..tasks.transcribe import Transcribe
-    from ..tasks.zero_shot import ZeroShot
+    from ..tasks.zero_shot import ZeroShotTask
 
-    classes = (Embed, Classify, ZeroShot, Captions, Questions, Transcribe, Diarizing)
+    classes = (EmbedTask, ClassifyTask, ZeroShotTask, CaptionTask, AskTask, Transcribe, Diarizing)
     return {kind.name: kind for kind in classes}

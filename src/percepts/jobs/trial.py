@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from ..errors import WeightsError
 from ..tasks.task import Task
-from .batches import Clipped
+from .batches import ClipResult
 from .canary import model_fault
-from .entry import Entry
+from .entry import LedgerEntry
 
 SOURCES = 16
 """Different sources that must have failed alike, and nothing else have come of the model, before it is to blame."""
@@ -22,7 +22,7 @@ class _Held:
     """Failures of one model, all of one type."""
 
     kind: type[Exception]
-    clips: list[Clipped] = field(default_factory=list)
+    clips: list[ClipResult] = field(default_factory=list)
     sources: set[int] = field(default_factory=set)
     batches: set[int] = field(default_factory=set)
 
@@ -37,13 +37,13 @@ class Trial:
 
     _proved: set[str] = field(default_factory=set)
     _held: dict[str, _Held] = field(default_factory=dict)
-    _entries: list[tuple[int, Entry]] = field(default_factory=list)
+    _entries: list[tuple[int, LedgerEntry]] = field(default_factory=list)
 
-    def over(self, clip: Clipped) -> bool:
+    def watch_batch(self, clip: ClipResult) -> bool:
         """Whether nothing of its model is held back any more."""
         return clip.model in self._proved
 
-    def take(self, clip: Clipped, task: Task) -> Iterable[Clipped]:
+    def take(self, clip: ClipResult, task: Task) -> Iterable[ClipResult]:
         """Return what can be believed now; WeightsError where the model fails on everything."""
         held = self._held.get(clip.model)
         if not isinstance(clip.result, Exception) or (held and type(clip.result) is not held.kind):
@@ -60,7 +60,7 @@ class Trial:
             raise self._blamed(task, clip.model, said, len(held.sources))
         return ()
 
-    def take_source(self, key: int, entry: Entry, task: Task) -> list[tuple[int, Entry]]:
+    def take_source(self, key: int, entry: LedgerEntry, task: Task) -> list[tuple[int, LedgerEntry]]:
         """Return the sources that can be believed now, of a task that takes each whole; WeightsError as above."""
         model = task.specs[0].name
         failed = entry.status == "error" and entry.stage == "encode"
@@ -74,12 +74,12 @@ class Trial:
             raise self._blamed(task, model, f"{entry.error}: {entry.message}", len(self._entries))
         return []
 
-    def release(self) -> list[Clipped]:
+    def release(self) -> list[ClipResult]:
         """Return all that is held back, once nothing more comes."""
         held, self._held = self._held, {}
         return [clip for each in held.values() for clip in each.clips]
 
-    def release_sources(self) -> list[tuple[int, Entry]]:
+    def release_sources(self) -> list[tuple[int, LedgerEntry]]:
         """Return the sources that are held back."""
         held, self._entries = self._entries, []
         return held

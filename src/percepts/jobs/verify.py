@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from ..errors import JobDamaged
 from ..stores.manifest import PartInfo
-from ..stores.parquet import read_part, specs, vectors
-from ..stores.remote import as_stored
+from ..stores.parquet import batch_vectors, read_part, read_specs
+from ..stores.remote import open_stored_copy
 from ..types import Spec
-from .ledger import Manifest, entries, ledger_batches
-from .marks import Marks, as_set
+from .ledger import Manifest, ledger_batches, ledger_entries
+from .marks import FingerprintSet, as_set
 from .owned import parts_made
-from .plan import fingerprint
+from .plan import fingerprint_name
 
 SAID = ("start", "stop", "text", "speaker", "labels")
 """Columns that tell the rows of a source apart."""
@@ -32,7 +32,7 @@ SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyReport:
     """What `verify` found. `problems` are sentences that name a file; `counts` are sources by status, rows, parts."""
 
     directory: Path
@@ -45,7 +45,7 @@ class Verdict:
         return not self.problems
 
 
-def verify(directory: str | Path) -> Verdict:
+def verify(directory: str | Path) -> VerifyReport:
     """Prove a job directory, or list what is wrong with it.
 
     Checked: the manifest is written as percepts writes it, names no file outside the directory, and counts its parts
@@ -58,17 +58,19 @@ def verify(directory: str | Path) -> Verdict:
         JobError: there is no manifest, so this is no job directory.
         JobDamaged: the manifest cannot be read.
     """
-    with as_stored(directory) as directory:
-        return _verdict(directory)
+    with open_stored_copy(directory) as directory:
+        return _verify_local(directory)
 
 
-def _verdict(directory: Path) -> Verdict:
+def _verify_local(directory: Path) -> VerifyReport:
     manifest = Manifest.read(directory)
-    check = Check(directory, manifest).run()
+    check = DirectoryCheck(directory, manifest).run()
     problems = [problem.text for problem in check.problems[:SHOWN]]
     if len(check.problems) > SHOWN:
         problems.append(f"… and {len(check.problems) - SHOWN} more")
-    return Verdict(directory, tuple(problems), {**check.statuses, "rows": check.rows, "parts": len(manifest.parts)})
+    return VerifyReport(
+        directory, tuple(problems), {**check.statuses, "rows": check.rows, "parts": len(manifest.parts)}
+    )
 
 
 _Expected = tuple[np.ndarray, np.ndarray]
@@ -85,7 +87,7 @@ class Problem:
 
 
 @dataclass
-class Check:
+class DirectoryCheck:
     """A directory looked through against its manifest: the problems, and what there is."""
 
     directory: Path
@@ -94,26 +96,26 @@ class Check:
     statuses: Counter[str] = field(default_factory=Counter)
     rows: int = 0
 
-    def run(self) -> Check:
+    def run(self) -> DirectoryCheck:
         """Look at everything."""
-        for problem in self._all():
+        for problem in self._check_all():
             self.problems.append(problem)
         return self
 
-    def _all(self) -> Iterator[Problem]:
+    def _check_all(self) -> Iterator[Problem]:
         whole: set[str] = set()
         for part in self.manifest.parts:
             for info in part.files:
-                if why := self._file(info) or _count_rows(self.directory / info.name, info):
+                if why := self._check_file(info) or _count_rows(self.directory / info.name, info):
                     yield Problem(f"{info.name}: {why}", file=info.name)
                 else:
                     whole.add(info.name)
-        yield from self._orphans()
-        expected = yield from self._ledger(whole)
-        yield from self._tables(whole, expected)
-        yield from self._totals()
+        yield from self._find_orphans()
+        expected = yield from self._check_ledger(whole)
+        yield from self._check_tables(whole, expected)
+        yield from self._check_totals()
 
-    def _file(self, info: PartInfo) -> str:
+    def _check_file(self, info: PartInfo) -> str:
         path = self.directory / info.name
         try:
             if path.exists() and not path.is_file():
@@ -129,43 +131,45 @@ class Check:
             return f"cannot be read: {error}"
         return "" if digest == info.sha256 else "its bytes changed since it was written (sha256 differs)"
 
-    def _orphans(self) -> Iterator[Problem]:
+    def _find_orphans(self) -> Iterator[Problem]:
         listed = self.manifest.files
         for name in parts_made(self.directory, self.manifest.models):
             if name not in listed:
                 yield Problem(f"{name}: an orphan, the manifest does not list it (the next run removes it)")
 
-    def _ledger(self, whole: set[str]) -> Generator[Problem, None, _Expected]:
+    def _check_ledger(self, whole: set[str]) -> Generator[Problem, None, _Expected]:
         """Yields problems; returns how many rows each source should have."""
-        marks, rows = Marks(), array("q")
-        for row in self._entries(whole):
+        marks, rows = FingerprintSet(), array("q")
+        for row in self._read_entries(whole):
             marks.add(row["uri"])
             rows.append(row["rows"])
             self.statuses[row["status"]] += 1
-        if twice := marks.twice():
-            for uri in sorted({row["uri"] for row in self._entries(whole) if fingerprint(row["uri"]) in twice}):
+        if twice := marks.duplicates():
+            for uri in sorted(
+                {row["uri"] for row in self._read_entries(whole) if fingerprint_name(row["uri"]) in twice}
+            ):
                 yield Problem(f"{uri}: has two entries in the ledger", uri)
         found, first = np.unique(marks.array, return_index=True)
         return found, np.frombuffer(rows, np.int64)[first]
 
-    def _entries(self, whole: set[str]) -> Iterator[dict[str, Any]]:
+    def _read_entries(self, whole: set[str]) -> Iterator[dict[str, Any]]:
         readable = [part for part in self.manifest.parts if part.ledger and part.ledger.name in whole]
-        return entries(self.directory, Manifest({}, {}, parts=readable))
+        return ledger_entries(self.directory, Manifest({}, {}, parts=readable))
 
-    def _tables(self, whole: set[str], expected: _Expected) -> Iterator[Problem]:
-        found = Marks()
-        for model, spec in specs(self.directory).items():
-            windows = Marks()
-            for name, batch in self._batches(whole, model):
+    def _check_tables(self, whole: set[str], expected: _Expected) -> Iterator[Problem]:
+        found = FingerprintSet()
+        for model, spec in read_specs(self.directory).items():
+            windows = FingerprintSet()
+            for name, batch in self._read_batches(whole, model):
                 if isinstance(batch, JobDamaged):
                     yield Problem(str(batch), file=name)
                 else:
-                    yield from self._batch(name, batch, spec, windows, found)
-            if twice := windows.twice():
-                yield from self._doubles(whole, model, spec, twice)
-        yield from self._miscounted(whole, found.array, expected)
+                    yield from self._check_batch(name, batch, spec, windows, found)
+            if twice := windows.duplicates():
+                yield from self._find_duplicates(whole, model, spec, twice)
+        yield from self._compare_row_counts(whole, found.array, expected)
 
-    def _batches(self, whole: set[str], model: str) -> Iterator[tuple[str, pa.RecordBatch | JobDamaged]]:
+    def _read_batches(self, whole: set[str], model: str) -> Iterator[tuple[str, pa.RecordBatch | JobDamaged]]:
         """The rows of a model with the file they are in, and what ends a file before its end."""
         for part in self.manifest.parts:
             info = part.data.get(model)
@@ -177,49 +181,51 @@ class Check:
             except JobDamaged as error:
                 yield info.name, error
 
-    def _batch(self, name: str, batch: pa.RecordBatch, spec: Spec, windows: Marks, found: Marks) -> Iterator[Problem]:
+    def _check_batch(
+        self, name: str, batch: pa.RecordBatch, spec: Spec, windows: FingerprintSet, found: FingerprintSet
+    ) -> Iterator[Problem]:
         self.rows += len(batch)
-        for source, start, stop, window in _windows(batch, spec):
+        for source, start, stop, window in _row_windows(batch, spec):
             found.add(source)
             windows.add(window)
             if not 0 <= start <= stop:
                 yield Problem(f"{name}: {source}: a window from {start} s to {stop} s", source)
         sources = batch.column("source")
         if spec.dim:
-            yield from _vector_problems(name, batch, spec, sources)
+            yield from _find_vector_problems(name, batch, spec, sources)
         yield from _score_problems(name, batch, sources)
 
-    def _doubles(self, whole: set[str], model: str, spec: Spec, twice: set[bytes]) -> Iterator[Problem]:
+    def _find_duplicates(self, whole: set[str], model: str, spec: Spec, twice: set[bytes]) -> Iterator[Problem]:
         """Read once more, for the names of those that are there again."""
         seen: set[bytes] = set()
-        for name, batch in self._batches(whole, model):
-            for source, start, _, window in () if isinstance(batch, JobDamaged) else _windows(batch, spec):
-                if (mark := fingerprint(window)) in seen:
+        for name, batch in self._read_batches(whole, model):
+            for source, start, _, window in () if isinstance(batch, JobDamaged) else _row_windows(batch, spec):
+                if (mark := fingerprint_name(window)) in seen:
                     yield Problem(f"{name}: {source} at {start} s appears twice", source)
                 seen |= {mark} & twice
 
-    def _miscounted(self, whole: set[str], found: np.ndarray, expected: _Expected) -> Iterator[Problem]:
+    def _compare_row_counts(self, whole: set[str], found: np.ndarray, expected: _Expected) -> Iterator[Problem]:
         """Sources with more or fewer rows than their entries say, or with no entry at all."""
-        rows = dict.fromkeys(as_set(_differing(np.unique(found, return_counts=True), expected)), 0)
+        rows = dict.fromkeys(as_set(_find_differing(np.unique(found, return_counts=True), expected)), 0)
         if not rows:
             return
         told: dict[bytes, int] = {}
         names: dict[bytes, str] = {}
-        for row in self._entries(whole):
-            if (mark := fingerprint(row["uri"])) in rows:
+        for row in self._read_entries(whole):
+            if (mark := fingerprint_name(row["uri"])) in rows:
                 told[mark], names[mark] = row["rows"], row["uri"]
-        for model in specs(self.directory):
-            for _, batch in self._batches(whole, model):
+        for model in read_specs(self.directory):
+            for _, batch in self._read_batches(whole, model):
                 for source in () if isinstance(batch, JobDamaged) else batch.column("source").to_pylist():
-                    if (mark := fingerprint(source)) in rows:
+                    if (mark := fingerprint_name(source)) in rows:
                         rows[mark] += 1
                         names[mark] = source
-        unfinished = {fingerprint(uri) for uri in self.manifest.unfinished}
+        unfinished = {fingerprint_name(uri) for uri in self.manifest.unfinished}
         for mark in sorted(rows.keys() - unfinished, key=names.__getitem__):
             says = f"{rows[mark]} rows in the tables, {told.get(mark, 'no entry')} in the ledger"
             yield Problem(f"{names[mark]}: {says}", names[mark])
 
-    def _totals(self) -> Iterator[Problem]:
+    def _check_totals(self) -> Iterator[Problem]:
         if self.problems:
             return  # the totals cannot be right where a part is damaged: one cause, one message
         counts = self.manifest.counts
@@ -244,7 +250,7 @@ def _count_rows(path: Path, info: PartInfo) -> str:
     return "" if rows == info.rows else f"{rows} rows, expected {info.rows}"
 
 
-def _windows(batch: pa.RecordBatch, spec: Spec) -> Iterator[tuple[str, float, float, str]]:
+def _row_windows(batch: pa.RecordBatch, spec: Spec) -> Iterator[tuple[str, float, float, str]]:
     """Source, start, stop, and what must not be there twice, of each row."""
     said = [batch.column(column).to_pylist() for column in SAID if column in batch.schema.names]
     for source, start, stop, *rest in zip(batch.column("source").to_pylist(), *said, strict=True):
@@ -252,7 +258,7 @@ def _windows(batch: pa.RecordBatch, spec: Spec) -> Iterator[tuple[str, float, fl
         yield source, start, stop, f"{start!r} {source}{'' if spec.dim else (stop, rest)}"
 
 
-def _differing(found: tuple[np.ndarray, np.ndarray], expected: _Expected) -> np.ndarray:
+def _find_differing(found: tuple[np.ndarray, np.ndarray], expected: _Expected) -> np.ndarray:
     """The fingerprints whose numbers of rows differ; one that is absent has none."""
     marks = np.union1d(found[0], expected[0])
     rows = np.zeros((2, len(marks)), np.int64)
@@ -263,12 +269,12 @@ def _differing(found: tuple[np.ndarray, np.ndarray], expected: _Expected) -> np.
     return differing
 
 
-def _vector_problems(name: str, batch: pa.RecordBatch, spec: Spec, sources: pa.Array) -> Iterator[Problem]:
+def _find_vector_problems(name: str, batch: pa.RecordBatch, spec: Spec, sources: pa.Array) -> Iterator[Problem]:
     column = batch.column("vector")
     if column.type.list_size != spec.dim:
         yield Problem(f"{name}: vectors of {column.type.list_size} numbers, expected {spec.dim}", file=name)
         return
-    values = vectors(batch)
+    values = batch_vectors(batch)
     finite = np.isfinite(values).all(axis=1)
     for row in np.flatnonzero(~finite):
         yield Problem(f"{name}: {sources[int(row)]}: a vector that is not finite", sources[int(row)].as_py())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EncodeError
-from ..support.files import atomic
+from ..support.files import atomic_file
 from .owned import STALLED
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGUSR1"):
-            self._old = signal.signal(signal.SIGUSR1, self._break_off)
+            self._old = signal.signal(signal.SIGUSR1, self._interrupt)
             self._thread = threading.Thread(target=self._watch, name="percepts-watchdog", daemon=True)
             self._thread.start()
         return self
@@ -60,7 +60,7 @@ class Watchdog:
             signal.signal(signal.SIGUSR1, self._old)
 
     @contextmanager
-    def over(self, model: str, sources: Sequence[str]) -> Iterator[None]:
+    def watch_batch(self, model: str, sources: Sequence[str]) -> Iterator[None]:
         """The model is at these sources until the end of the block. Raises EncodeError where it takes too long."""
         self._asked = None
         self._held = model, sources, time.monotonic()
@@ -86,14 +86,14 @@ class Watchdog:
             # At every look: a signal that comes just before a call which waits is heard only after it.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
-    def _break_off(self, number: int, frame: Any) -> None:
+    def _interrupt(self, number: int, frame: Any) -> None:
         if self._held is not None:
             model, _, since = self._held
             raise EncodeError(f"{model} gave no sign for {time.monotonic() - since:.0f} s")
 
     def _give_up(self, model: str, sources: Sequence[str]) -> None:
         if self._file:
-            with atomic(self._file) as file:
+            with atomic_file(self._file) as file:
                 file.write(json.dumps(sorted(set(sources))).encode())
         log.error(
             "%s hangs at %s; the run ends here, start it again to go on",
@@ -105,7 +105,7 @@ class Watchdog:
         os._exit(HUNG)
 
 
-def stalled(directory: Path) -> list[str]:
+def read_stalled(directory: Path) -> list[str]:
     """The sources at which an earlier run hung, and had to be ended."""
     try:
         found: list[str] = json.loads((directory / STALLED).read_bytes())

@@ -22,18 +22,18 @@ from typing import IO, cast
 from .. import media
 from ..errors import EncodeError, MachineError, MediaError, NotMedia, PerceptsError, WeightsError
 from ..media import Probe, Source, is_url, probe
-from ..media._limits import within_limit
+from ..media._limits import iterate_within_limit
 from ..media._source import name_of, open_source
 from ..stores.remote import is_remote
-from ..support.machine import cpu_limit, cpu_used, limit_cpu, limit_data, machine_fault, out_of_memory
-from ..tasks.task import Batched, Piece, Whole, stage
+from ..support.machine import cpu_limit, cpu_used, describe_machine_fault, is_out_of_memory, limit_cpu, limit_data
+from ..tasks.task import BatchedTask, PerSourceTask, PreparedBatch, mark_stage
 from ..types import Record
 from . import containers
-from .batches import flaw
+from .batches import invalid_reason
 from .canary import rehearse
-from .entry import Entry, Stage, Status
-from .inputs import Named, read_remote
-from .plan import Order, printable
+from .entry import LedgerEntry, Stage, Status
+from .inputs import NamedPlaces, read_remote
+from .plan import WorkItem, printable_name
 
 NOWHERE = (-1, -1)
 """Size and time in the entry of a URL: what it gave once is not asked for again."""
@@ -42,7 +42,7 @@ IN_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Started:
     """An order is being worked on; `id` is the content id of its bytes."""
 
     key: int
@@ -50,11 +50,11 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Decoded:
     """An order is finished; `entry` is None where the bytes are those already in the tables."""
 
     key: int
-    entry: Entry | None
+    entry: LedgerEntry | None
     out_of_memory: bool = False
 
 
@@ -66,22 +66,22 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class Completed:
     """All of an order at once, from a machine that runs the model, too; `entry` is None as in Done."""
 
     key: int
-    entry: Entry | None
+    entry: LedgerEntry | None
     records: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RuntimesUsed:
     """Which runtimes a machine elsewhere chose for its models."""
 
     runtimes: dict[str, str]
 
 
-Event = Begun | tuple[int, Piece | Record] | Done | Broken
+Event = Started | tuple[int, PreparedBatch | Record] | Decoded | Broken
 
 PARCEL_BYTES = 1 << 20
 PARCEL_SECONDS = 0.25
@@ -89,131 +89,131 @@ PARCEL_SECONDS = 0.25
 
 
 @dataclass(slots=True)
-class Perform:
+class SourceProcessor:
     """How one order is carried out: a generator of events that never raises for what a source holds."""
 
-    task: Batched | Whole
+    task: BatchedTask | PerSourceTask
     fetcher: media.Fetcher | None = None
     max_seconds: float | None = None
-    named: Named = field(default_factory=Named)
+    named: NamedPlaces = field(default_factory=NamedPlaces)
 
     @property
     def whole(self) -> bool:
         """Whether the model runs here, too."""
-        return isinstance(self.task, Whole)
+        return isinstance(self.task, PerSourceTask)
 
     def rehearse(self) -> None:
         """Run the model on a made-up item where it runs here; its errors are those of `canary.rehearse`."""
         if self.whole:
             rehearse(self.task)
 
-    def __call__(self, order: Order) -> Iterator[Event]:
+    def __call__(self, order: WorkItem) -> Iterator[Event]:
         """Begun, pieces or records, and at last Done.
 
         Raises WeightsError or MachineError where no other source would fare better.
         """
         if order.outcome is not None:
-            yield Done(order.key, order.outcome)
+            yield Decoded(order.key, order.outcome)
             return
         began = time.perf_counter()
-        entry = Entry("", printable(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
+        entry = LedgerEntry("", printable_name(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
         source: Source = order.uri
         notes: list[str] = []
         found, starved = 0, False
         try:
-            with stage("fetch"):
+            with mark_stage("fetch"):
                 source, entry = self._fetch(order.uri, entry)
             if entry.sha256 == order.known:
-                yield Done(order.key, None)
+                yield Decoded(order.key, None)
                 return
-            yield Begun(order.key, entry.id)
-            with stage("probe"):
+            yield Started(order.key, entry.id)
+            with mark_stage("probe"):
                 medium = probe(source)
             if medium.kind != "image" and _is_file(order.uri):
                 source = order.uri
-            for product in within_limit(self._products(source, medium, notes), self.max_seconds):
+            for product in iterate_within_limit(self._process(source, medium, notes), self.max_seconds):
                 found += 1
                 yield order.key, product
             if notes:
                 status: Status = "ok" if found else "error"
-                message = _unnamed(notes[0], source)
+                message = _strip_source_name(notes[0], source)
                 entry = replace(entry, status=status, stage="decode", error="TruncatedMedia", message=message)
-            elif not found and (why := self.task.why_none(medium)):
+            elif not found and (why := self.task.explain_empty(medium)):
                 entry = replace(entry, status="skipped", stage="prepare", message=why)
         except (WeightsError, MachineError):
             raise
         except Exception as error:  # whatever one source does must not reach another
-            if why := machine_fault(error):
+            if why := describe_machine_fault(error):
                 raise MachineError(f"at {entry.uri}: {why}") from error
-            entry, starved = _failed(entry, error, source), out_of_memory(error)
-        yield Done(order.key, replace(entry, seconds=time.perf_counter() - began), starved)
+            entry, starved = _failed_entry(entry, error, source), is_out_of_memory(error)
+        yield Decoded(order.key, replace(entry, seconds=time.perf_counter() - began), starved)
 
-    def _products(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece | Record]:
-        if not isinstance(self.task, Whole):
-            yield from self.task.pieces(source, medium, notes)
+    def _process(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch | Record]:
+        if not isinstance(self.task, PerSourceTask):
+            yield from self.task.prepare_source(source, medium, notes)
             return
-        with stage("encode"):
+        with mark_stage("encode"):
             for record in self.task.records(source, medium, notes):
-                if why := flaw(record.vector, record.labels, record.scores, record.score):
+                if why := invalid_reason(record.vector, record.labels, record.scores, record.score):
                     raise EncodeError(f"{record.model} gave {why} at {record.start} s")
                 yield record
 
-    def _fetch(self, uri: str, entry: Entry) -> tuple[Source, Entry]:
-        if containers.split(uri):
-            data, mtime_ns = containers.read(uri, self.named.folders)
-            return data, _identified(entry, hashlib.sha256(data), -1, mtime_ns)
+    def _fetch(self, uri: str, entry: LedgerEntry) -> tuple[Source, LedgerEntry]:
+        if containers.split_member(uri):
+            data, mtime_ns = containers.read_member(uri, self.named.folders)
+            return data, _with_identity(entry, hashlib.sha256(data), -1, mtime_ns)
         if is_remote(uri):
             self.named.check(uri)
             data = read_remote(uri)
-            return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
+            return data, _with_identity(entry, hashlib.sha256(data), *NOWHERE)
         if is_url(uri) and not os.path.lexists(uri):
             data = (self.fetcher or media.Fetcher(())).get(uri)
-            return data, _identified(entry, hashlib.sha256(data), *NOWHERE)
+            return data, _with_identity(entry, hashlib.sha256(data), *NOWHERE)
         with open_source(uri) as file:
             status = os.fstat(file.fileno())
             if status.st_size <= IN_MEMORY:
                 data = file.read(status.st_size)  # a file of /proc says 0, and may block for ever when it is read
-                return data, _identified(entry, hashlib.sha256(data), len(data), status.st_mtime_ns)
+                return data, _with_identity(entry, hashlib.sha256(data), len(data), status.st_mtime_ns)
             digest = hashlib.file_digest(cast(BufferedReader, file), "sha256")
-        return uri, _identified(entry, digest, status.st_size, status.st_mtime_ns)
+        return uri, _with_identity(entry, digest, status.st_size, status.st_mtime_ns)
 
 
 def _is_file(uri: str) -> bool:
     """Return whether a source is a file of its own: neither a member of one, nor in a store, nor a URL."""
-    return not containers.split(uri) and not is_remote(uri) and os.path.lexists(uri)
+    return not containers.split_member(uri) and not is_remote(uri) and os.path.lexists(uri)
 
 
-def _identified(entry: Entry, digest: hashlib._Hash, size: int, mtime_ns: int) -> Entry:
+def _with_identity(entry: LedgerEntry, digest: hashlib._Hash, size: int, mtime_ns: int) -> LedgerEntry:
     sha256 = digest.hexdigest()
     return replace(entry, id=sha256[:32], sha256=sha256, size=size, mtime_ns=mtime_ns)
 
 
-def _failed(entry: Entry, error: Exception, source: Source) -> Entry:
+def _failed_entry(entry: LedgerEntry, error: Exception, source: Source) -> LedgerEntry:
     where: Stage = getattr(error, "stage", "decode")
     if where == "encode" and isinstance(error, MediaError):  # a task that takes a source whole decodes it, too
         where = "decode"
-    foreign = isinstance(error, NotMedia) and where in ("fetch", "probe") and not _claims_media(entry.uri)
+    foreign = isinstance(error, NotMedia) and where in ("fetch", "probe") and not _looks_like_media(entry.uri)
     status: Status = "skipped" if foreign else "error"
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    message = _unnamed(words or type(error).__name__, source)
+    message = _strip_source_name(words or type(error).__name__, source)
     return replace(entry, status=status, stage=where, error=type(error).__name__, message=message)
 
 
-def _unnamed(message: str, source: Source) -> str:
+def _strip_source_name(message: str, source: Source) -> str:
     """Without the name that begins it: the entry has that in a column of its own."""
     return message.removeprefix(f"{name_of(source)}: ")
 
 
-def _claims_media(uri: str) -> bool:
+def _looks_like_media(uri: str) -> bool:
     """Its name promises a picture, sound or film: then that it is none is an error, not another file lying about."""
-    if containers.split(uri):
+    if containers.split_member(uri):
         return True
     kind = guess_type(Path(uri).name)[0] or ""
     return kind.split("/")[0] in ("image", "audio", "video")
 
 
 @dataclass(slots=True)
-class Outbox:
+class EventBuffer:
     """Events on their way to the supervisor, in parcels."""
 
     send: Callable[[list[Event]], None]
@@ -224,7 +224,7 @@ class Outbox:
     def add(self, event: Event) -> None:
         """Take an event; send what waits where that is much or long."""
         self._events.append(event)
-        self._bytes += size_of(event)
+        self._bytes += event_size(event)
         if self._bytes >= PARCEL_BYTES or time.monotonic() - self._since > PARCEL_SECONDS:
             self.flush()
 
@@ -239,7 +239,7 @@ EVENT_BYTES = 4096
 """What an event costs beside its arrays: a queue of empty ones would hold a whole job otherwise."""
 
 
-def size_of(event: Event) -> int:
+def event_size(event: Event) -> int:
     """Bytes that an event holds while it waits, about."""
     return EVENT_BYTES + event[1].nbytes if isinstance(event, tuple) else EVENT_BYTES
 
@@ -286,12 +286,12 @@ class Marker:
 class _Serving:
     """Carries out orders one by one, until this process had better be replaced by a fresh one."""
 
-    def __init__(self, perform: Perform, outbox: Outbox, marker: Marker):
+    def __init__(self, perform: SourceProcessor, outbox: EventBuffer, marker: Marker):
         self._perform, self._outbox, self._marker = perform, outbox, marker
         self._limited = not perform.whole  # a model has its own measure
         self._fresh = True
 
-    def work(self, orders: Sequence[Order]) -> bool:
+    def work(self, orders: Sequence[WorkItem]) -> bool:
         """Do them; False where this process is to end, and what is left of them is for another."""
         if self._fresh:
             self._perform.rehearse()
@@ -305,7 +305,7 @@ class _Serving:
         self._outbox.flush()
         return True
 
-    def _do(self, order: Order) -> bool:
+    def _do(self, order: WorkItem) -> bool:
         """Do one; False where memory ran out, after which the heap of this process is not to be trusted.
 
         A file is blamed for that only by a process that held no other before.
@@ -313,7 +313,7 @@ class _Serving:
         if self._limited:
             limit_time()
         for event in self._perform(order):
-            spoilt = self._limited and isinstance(event, Done) and event.out_of_memory
+            spoilt = self._limited and isinstance(event, Decoded) and event.out_of_memory
             if not spoilt or self._fresh:
                 self._outbox.add(event)
             if spoilt:
@@ -338,10 +338,10 @@ def main() -> None:
     with Client(sys.argv[1], authkey=key) as connection, open(sys.argv[2], "r+b", buffering=0) as file:
         connection.send(os.getpid())
         sys.path[:] = connection.recv()
-        perform: Perform = connection.recv()
+        perform: SourceProcessor = connection.recv()
         if not perform.whole and (limit := os.environ.get(MEMORY_LIMIT)):
             limit_data(int(limit))
-        serving = _Serving(perform, Outbox(connection.send), Marker(file))
+        serving = _Serving(perform, EventBuffer(connection.send), Marker(file))
         with suppress(EOFError, BrokenPipeError, ConnectionResetError):
             try:
                 while serving.work(connection.recv()):

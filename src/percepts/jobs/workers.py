@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection, Listener, wait
 from typing import IO, Any
 
 from ..errors import MachineError
-from ..runtimes._rows import SHARE, cores
-from ..support.machine import cpu_limit, fitting_workers, memory_kills, memory_limit
-from .entry import Entry, Stage
-from .plan import Order, printable
-from .worker import MEMORY_LIMIT, Broken, Done, Event, Marker, Outbox, Perform, size_of
+from ..runtimes._rows import SHARE, usable_cores
+from ..support.machine import count_fitting_workers, cpu_limit, memory_kills, memory_limit
+from .entry import LedgerEntry, Stage
+from .plan import WorkItem, printable_name
+from .worker import MEMORY_LIMIT, Broken, Decoded, Event, EventBuffer, Marker, SourceProcessor, event_size
 
 HANDS = 2
 """Hands of orders a worker holds: the one it is at, and the next, so that it never waits for us."""
@@ -42,18 +42,18 @@ SILENCE_WHOLE = 3600.0
 that takes sources whole may have nothing to say until it has heard all of a long one."""
 
 
-LATER = Order(-1, "", 0)
+WAIT = WorkItem(-1, "", 0)
 """An order that is none: more of them may come, but not now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Restarted:
     """A worker died on this order, which is begun anew: forget what came of it so far."""
 
     key: int
 
 
-class Buffer:
+class EventQueue:
     """A queue bounded by bytes, with one end for the crew and one for the encoder."""
 
     def __init__(self, limit: int = BUFFERED_BYTES):
@@ -95,24 +95,24 @@ class Buffer:
             self._changed.notify_all()
 
 
-class Crew:
+class WorkerPool:
     """Carries out orders in `count` processes, or with count 0 in a thread of this one; results are in `buffer`.
 
     None: one process a core, as far as memory has room for them, or a single one with all cores where it runs the
     model, too.
     """
 
-    def __init__(self, perform: Perform, orders: Iterator[Order], count: int | None):
-        self.buffer = Buffer()
+    def __init__(self, perform: SourceProcessor, orders: Iterator[WorkItem], count: int | None):
+        self.buffer = EventQueue()
         if count is None:
-            count = 1 if perform.whole else fitting_workers(cores())
+            count = 1 if perform.whole else count_fitting_workers(usable_cores())
         self._stop = threading.Event()
         run: Callable[[], None] = (
             _Supervisor(perform, orders, count, self.buffer, self._stop)
             if count
-            else (lambda: _in_thread(perform, orders, self.buffer, self._stop))
+            else (lambda: _run_in_thread(perform, orders, self.buffer, self._stop))
         )
-        self._thread = threading.Thread(target=self._guard, args=(run,), name="percepts-crew", daemon=True)
+        self._thread = threading.Thread(target=self._run_guarded, args=(run,), name="percepts-crew", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class Crew:
         self.buffer.close()
         self._thread.join(timeout=10)
 
-    def _guard(self, run: Callable[[], None]) -> None:
+    def _run_guarded(self, run: Callable[[], None]) -> None:
         try:
             run()
             self.buffer.close()
@@ -129,11 +129,13 @@ class Crew:
             self.buffer.close(error)
 
 
-def _in_thread(perform: Perform, orders: Iterator[Order], buffer: Buffer, stop: threading.Event) -> None:
-    outbox = Outbox(lambda events: buffer.put(events, sum(map(size_of, events))))
+def _run_in_thread(
+    perform: SourceProcessor, orders: Iterator[WorkItem], buffer: EventQueue, stop: threading.Event
+) -> None:
+    outbox = EventBuffer(lambda events: buffer.put(events, sum(map(event_size, events))))
     rehearsed = False
     for order in orders:
-        if order is LATER:
+        if order is WAIT:
             outbox.flush()
             stop.wait(0.005)
             continue
@@ -148,7 +150,7 @@ def _in_thread(perform: Perform, orders: Iterator[Order], buffer: Buffer, stop: 
 
 
 @dataclass(eq=False)
-class _Worker:
+class _WorkerProcess:
     """One process, its connection, and the orders it holds, the one it is at first."""
 
     process: subprocess.Popen[bytes]
@@ -157,23 +159,23 @@ class _Worker:
     marker: IO[bytes]
     count: int = 0
     heard_of: bool = False
-    orders: dict[int, Order] = field(default_factory=dict)
+    orders: dict[int, WorkItem] = field(default_factory=dict)
     last_of_hand: deque[int] = field(default_factory=deque)
     heard: float = field(default_factory=time.monotonic)
     silent: float = 0.0
 
-    def hand(self, orders: list[Order]) -> None:
+    def send_batch(self, orders: list[WorkItem]) -> None:
         self.orders.update((order.key, order) for order in orders)
         self.last_of_hand.append(orders[-1].key)
         self.connection.send(orders)
 
-    def finished(self, key: int) -> None:
+    def collect_events(self, key: int) -> None:
         del self.orders[key]
         self.count += 1
         if key == self.last_of_hand[0]:
             self.last_of_hand.popleft()
 
-    def culprit(self) -> Order | None:
+    def current_source(self) -> WorkItem | None:
         """The order it was at, by its marker; what it finished before and could not tell us of is done again."""
         return self.orders.get(Marker(self.marker).get())
 
@@ -194,7 +196,7 @@ class _Worker:
         self.process.wait()
         return 0.0
 
-    def epitaph(self) -> str:
+    def exit_reason(self) -> str:
         """How it ended, with the last line it wrote."""
         if self.silent:
             return f"gave no sign for {self.silent:.0f} s"
@@ -204,15 +206,22 @@ class _Worker:
 class _Supervisor:
     """The loop over the crew: hand out orders, pass on what comes, replace who dies."""
 
-    def __init__(self, perform: Perform, orders: Iterator[Order], count: int, buffer: Buffer, stop: threading.Event):
+    def __init__(
+        self,
+        perform: SourceProcessor,
+        orders: Iterator[WorkItem],
+        count: int,
+        buffer: EventQueue,
+        stop: threading.Event,
+    ):
         self._perform, self._orders, self._count = perform, orders, count
         self._buffer, self._stop = buffer, stop
-        self._again: deque[Order] = deque()
-        self._workers: list[_Worker] = []
+        self._again: deque[WorkItem] = deque()
+        self._workers: list[_WorkerProcess] = []
         self._hand = 1 if perform.whole else HAND
         self._awaiting = False
         self._silence = SILENCE_WHOLE if perform.whole else SILENCE
-        self._threads = max(1, cores() // count) if perform.whole else 1
+        self._threads = max(1, usable_cores() // count) if perform.whole else 1
         self._memory = memory_limit(count)
         self._stillborn = 0
         self._kills = memory_kills()
@@ -222,28 +231,28 @@ class _Supervisor:
         key = secrets.token_bytes(16)
         with Listener(authkey=key) as listener:
             try:
-                self._workers = self._hire(listener, key, self._count)
-                while (self._hand_out() or self._awaiting) and not self._stop.is_set():
-                    for worker in self._ready():
-                        self._hear(worker, listener, key)
+                self._workers = self._start_worker(listener, key, self._count)
+                while (self._send_batches() or self._awaiting) and not self._stop.is_set():
+                    for worker in self._wait_for_messages():
+                        self._receive(worker, listener, key)
             finally:
                 for worker in self._workers:
                     worker.end()
 
-    def _hire(self, listener: Listener, key: bytes, count: int) -> list[_Worker]:
+    def _start_worker(self, listener: Listener, key: bytes, count: int) -> list[_WorkerProcess]:
         processes = {}
         for _ in range(count):
-            process, said, marker = _start(listener.address, key, self._threads, self._memory)
+            process, said, marker = _start_process(listener.address, key, self._threads, self._memory)
             processes[process.pid] = process, said, marker
         hired = []
         try:
             for _ in range(count):
-                connection = _accept(listener, [(process, said) for process, said, _ in processes.values()])
+                connection = _accept_connection(listener, [(process, said) for process, said, _ in processes.values()])
                 process, said, marker = processes.pop(connection.recv())
                 with suppress(OSError):  # it died: heard of as a closed connection
                     connection.send(sys.path)
                     connection.send(self._perform)
-                hired.append(_Worker(process, connection, said, marker))
+                hired.append(_WorkerProcess(process, connection, said, marker))
         except EOFError as error:
             raise MachineError(f"workers do not start: {_endings(processes.values())}") from error
         finally:
@@ -254,29 +263,29 @@ class _Supervisor:
                     file.close()
         return hired
 
-    def _hand_out(self) -> bool:
+    def _send_batches(self) -> bool:
         """Keep every worker supplied; False when all work is done."""
         for _ in range(HANDS):
             for worker in self._workers:
-                if len(worker.last_of_hand) < HANDS and (hand := self._next_hand()):
+                if len(worker.last_of_hand) < HANDS and (hand := self._next_batch()):
                     with suppress(OSError):  # it died; the orders are in its list and come back from there
-                        worker.hand(hand)
+                        worker.send_batch(hand)
         return any(worker.orders for worker in self._workers)
 
-    def _next_hand(self) -> list[Order]:
+    def _next_batch(self) -> list[WorkItem]:
         """An order that took down a worker travels alone, so that no other has to come back with it."""
         if self._again:
             return [self._again.popleft()]
-        hand: list[Order] = []
+        hand: list[WorkItem] = []
         while len(hand) < self._hand and sum(max(order.size, 0) for order in hand) < HAND_BYTES:
             order = next(self._orders, None)
-            self._awaiting = order is LATER
-            if order is None or order is LATER:
+            self._awaiting = order is WAIT
+            if order is None or order is WAIT:
                 break
             hand.append(order)
         return hand
 
-    def _ready(self) -> list[_Worker]:
+    def _wait_for_messages(self) -> list[_WorkerProcess]:
         by_connection = {worker.connection: worker for worker in self._workers}
         patience = 0.02 if self._awaiting else 0.5
         ready = [by_connection[c] for c in wait(list(by_connection), timeout=patience)]  # type: ignore[index]
@@ -289,45 +298,45 @@ class _Supervisor:
                 worker.process.kill()  # heard of again as a closed connection
         return ready
 
-    def _hear(self, worker: _Worker, listener: Listener, key: bytes) -> None:
+    def _receive(self, worker: _WorkerProcess, listener: Listener, key: bytes) -> None:
         try:
             parcel: list[Event] = worker.connection.recv()
         except (EOFError, OSError):
-            self._bury(worker)
-            self._workers[self._workers.index(worker)] = self._hire(listener, key, 1)[0]
+            self._replace_dead(worker)
+            self._workers[self._workers.index(worker)] = self._start_worker(listener, key, 1)[0]
             return
         worker.heard_of, self._stillborn = True, 0
         for event in parcel:
-            if isinstance(event, Done):
-                worker.finished(event.key)
+            if isinstance(event, Decoded):
+                worker.collect_events(event.key)
             elif isinstance(event, Broken):
                 raise event.error
         before = time.monotonic()
-        self._buffer.put(parcel, sum(map(size_of, parcel)))
+        self._buffer.put(parcel, sum(map(event_size, parcel)))
         waited = time.monotonic() - before
         for each in self._workers:  # while we waited for room nobody could be heard
             each.heard += waited
 
-    def _bury(self, worker: _Worker) -> None:
+    def _replace_dead(self, worker: _WorkerProcess) -> None:
         """The order it was at is blamed, unless the machine is to blame; the others go back unharmed."""
         used = worker.wait()
-        why, culprit = worker.epitaph(), worker.culprit()
+        why, culprit = worker.exit_reason(), worker.current_source()
         if culprit is None:
             self._count_stillborn(worker, why)
         elif self._innocent(worker, culprit, used):
             culprit = None
         for order in worker.orders.values():
-            self._buffer.put([Again(order.key)])
+            self._buffer.put([Restarted(order.key)])
             if order is culprit:
                 order = replace(order, attempts=order.attempts + 1)
             if order.attempts < DEATHS:
                 self._again.append(order)
             else:
                 message = f"the worker that held it {why}, {order.attempts} times"
-                self._buffer.put([Done(order.key, killed(order.uri, "WorkerDied", message, order.attempts))])
+                self._buffer.put([Decoded(order.key, killed_entry(order.uri, "WorkerDied", message, order.attempts))])
         worker.end()
 
-    def _count_stillborn(self, worker: _Worker, why: str) -> None:
+    def _count_stillborn(self, worker: _WorkerProcess, why: str) -> None:
         """MachineError where one after another dies before it begins with a source: no source is to blame for that."""
         if worker.heard_of:
             return
@@ -338,7 +347,7 @@ class _Supervisor:
                 "Nothing is wrong with the files; `percepts doctor` looks at this machine"
             )
 
-    def _innocent(self, worker: _Worker, order: Order, used: float) -> bool:
+    def _innocent(self, worker: _WorkerProcess, order: WorkItem, used: float) -> bool:
         """Whether the system ended it at a limit that the order alone did not reach; MachineError where it did."""
         code, limit = worker.process.returncode, cpu_limit()
         if worker.silent or code not in (-signal.SIGKILL, -getattr(signal, "SIGXCPU", signal.SIGKILL)):
@@ -347,22 +356,22 @@ class _Supervisor:
             if worker.count:  # files before it used up the most of it
                 return True
             raise MachineError(
-                f"at {printable(order.uri)}: one process may compute for {limit} s here (`ulimit -t`), and this file "
-                "needs longer; raise the limit, or leave the file out. No file was marked for this"
+                f"at {printable_name(order.uri)}: one process may compute for {limit} s here (`ulimit -t`), and this "
+                "file needs longer; raise the limit, or leave the file out. No file was marked for this"
             )
         kills, self._kills = self._kills, memory_kills()
         if code != -signal.SIGKILL or kills == self._kills:
             return False
         if order.key in self._starved:
             raise MachineError(
-                f"at {printable(order.uri)}: the system ended two workers because memory ran out; take fewer "
+                f"at {printable_name(order.uri)}: the system ended two workers because memory ran out; take fewer "
                 "--workers, or give this machine or container more memory. No file was marked for this"
             )
         self._starved.add(order.key)
         return True
 
 
-def killed(uri: str, error: str, message: str, attempts: int = 1) -> Entry:
+def killed_entry(uri: str, error: str, message: str, attempts: int = 1) -> LedgerEntry:
     """The entry of a source that takes down whatever holds it."""
     stage: Stage = "encode" if error == "EncoderHung" else "decode"
     try:
@@ -370,10 +379,12 @@ def killed(uri: str, error: str, message: str, attempts: int = 1) -> Entry:
         size, mtime_ns = status.st_size, status.st_mtime_ns
     except OSError:
         size, mtime_ns = 0, 0
-    return Entry("", printable(uri), "", size, mtime_ns, "error", stage, error, message, attempts=attempts)
+    return LedgerEntry("", printable_name(uri), "", size, mtime_ns, "error", stage, error, message, attempts=attempts)
 
 
-def _start(address: Any, key: bytes, threads: int, memory: int) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+def _start_process(
+    address: Any, key: bytes, threads: int, memory: int
+) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
     """A fresh interpreter, not a fork: it inherits no threads and does not run the user's main module again."""
     said, marker = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115  # live as long as the worker
     Marker(marker).set(Marker.NONE)
@@ -406,7 +417,9 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
     return process.returncode is not None
 
 
-def _accept(listener: Listener, processes: list[tuple[subprocess.Popen[bytes], IO[bytes]]]) -> Connection[Any, Any]:
+def _accept_connection(
+    listener: Listener, processes: list[tuple[subprocess.Popen[bytes], IO[bytes]]]
+) -> Connection[Any, Any]:
     """Wait for one of them to call; an error where one ended before it did."""
     # Listener.accept has no timeout: a closing process cannot call, so wait on it beside the accept.
     caller: list[Connection[Any, Any]] = []

@@ -10,7 +10,7 @@ from ._source import Source, is_url
 from .probe import Probe, probe
 
 if TYPE_CHECKING:
-    from .audio import array_audio, mono, open_audio, stream_audio
+    from .audio import array_audio, mix_to_mono, open_audio, stream_audio
     from .fetch import Fetcher
     from .image import array_image, open_image
     from .video import stream_frames
@@ -21,7 +21,7 @@ _HOMES = {
     "array_image": "image",
     "stream_audio": "audio",
     "open_audio": "audio",
-    "mono": "audio",
+    "mix_to_mono": "audio",
     "array_audio": "audio",
     "stream_frames": "video",
     "Fetcher": "fetch",
@@ -35,7 +35,7 @@ __all__ = [
     "array_image",
     "is_url",
     "limit_seconds",
-    "mono",
+    "mix_to_mono",
     "open_audio",
     "open_image",
     "probe",

@@ -18,7 +18,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from ..errors import DecodeError, TruncatedMedia
-from ..support.machine import machine_fault, out_of_memory
+from ..support.machine import describe_machine_fault, is_out_of_memory
 from ._limits import SecondsLimit
 from ._source import Source, name_of, open_source
 
@@ -51,7 +51,7 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
             _check_memory(error, source)
             if not _is_damage(error):
                 raise
-            reason = _unfinished(source, format) or _said(error)
+            reason = _is_unfinished_mp4(source, format) or _strip_errno(error)
             raise DecodeError(f"{name_of(source)}: damaged {format}: {reason}") from error
         with container:
             try:
@@ -60,29 +60,29 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
                 _check_memory(error, source)
                 if not _is_damage(error):
                     raise
-                raise DecodeError(f"{name_of(source)}: damaged {format}: {_said(error)}") from error
+                raise DecodeError(f"{name_of(source)}: damaged {format}: {_strip_errno(error)}") from error
 
 
 def _is_damage(error: Exception) -> bool:
     """Whether it is the file's fault and not the system's: a place that no file has is a damaged number."""
-    if machine_fault(error):
+    if describe_machine_fault(error):
         return False
     return not isinstance(error, OSError) or isinstance(error, FFmpegError) or error.errno == errno.EINVAL
 
 
 def _check_memory(error: Exception, source: Source) -> None:
     """Raise MemoryError for what FFmpeg says where memory ran out."""
-    if out_of_memory(error):
-        raise MemoryError(f"{name_of(source)}: memory ran out: {_said(error)}") from error
+    if is_out_of_memory(error):
+        raise MemoryError(f"{name_of(source)}: memory ran out: {_strip_errno(error)}") from error
 
 
 def _check_machine(error: FFmpegError) -> None:
     """Raise the error again where no packet can be the cause; "try again" may be a decoder's way to refuse one."""
-    if machine_fault(error) or (out_of_memory(error) and error.errno != errno.EAGAIN):
+    if describe_machine_fault(error) or (is_out_of_memory(error) and error.errno != errno.EAGAIN):
         raise error
 
 
-def _unfinished(source: Source, format: str) -> str | None:
+def _is_unfinished_mp4(source: Source, format: str) -> str | None:
     """MP4 keeps its index in a box called moov, which a recorder writes last."""
     if format not in ("mp4", "m4a", "mov"):
         return None
@@ -98,18 +98,18 @@ def _unfinished(source: Source, format: str) -> str | None:
     return "it has no index (moov): the recording was not finished, or the file is cut"
 
 
-def _said(error: Exception) -> str:
+def _strip_errno(error: Exception) -> str:
     """What FFmpeg says, without the number of its error and the name of its function."""
     return (error.strerror if isinstance(error, FFmpegError) else None) or str(error)
 
 
-def sound_of(container: InputContainer) -> AudioStream | None:
+def find_audio_stream(container: InputContainer) -> AudioStream | None:
     """The sound track FFmpeg would play, if there is one."""
     stream = container.streams.best("audio")
     return stream if isinstance(stream, AudioStream) else None
 
 
-def pictures_of(container: InputContainer) -> VideoStream | None:
+def find_video_stream(container: InputContainer) -> VideoStream | None:
     """The moving pictures FFmpeg would play, if there are any; a cover is none."""
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
@@ -117,9 +117,9 @@ def pictures_of(container: InputContainer) -> VideoStream | None:
     return stream
 
 
-def origin_of(container: InputContainer) -> Fraction:
+def find_origin(container: InputContainer) -> Fraction:
     """Where the clock of the container begins, in seconds: the first of its sound and pictures."""
-    streams = (sound_of(container), pictures_of(container))
+    streams = (find_audio_stream(container), find_video_stream(container))
     starts = [s.start_time * s.time_base for s in streams if s and s.start_time is not None and s.time_base]
     return min(starts, default=Fraction(0))
 
@@ -132,14 +132,14 @@ class Track:
 
     def __init__(self, container: InputContainer, stream: Stream, source: Source, format: str) -> None:
         self.container, self.stream, self.source, self.format = container, stream, source, format
-        self.origin = origin_of(container)
+        self.origin = find_origin(container)
         self.fault: Exception | None = None
         self.decoded = False
         self._ends: dict[int, int] = {}  # ticks to which each stream went; whole numbers, as this runs for every packet
         self._holes = 0
 
     @property
-    def promised(self) -> Fraction:
+    def promised_seconds(self) -> Fraction:
         """Seconds that the header says the file lasts; 0 where the format says nothing that can be trusted."""
         known = self.container.duration if self.format in _PROMISING else 0
         return Fraction(known or 0, av.time_base)
@@ -152,20 +152,20 @@ class Track:
                     self.fault = ValueError("a packet is cut short")
                     continue  # FFmpeg would make up the rest of it
                 if packet.stream.type in ("audio", "video"):
-                    self._note(packet)
+                    self._record_damage(packet)
                 if packet.stream.index == self.stream.index:  # stream_index is 0 on the packet that flushes
                     yield packet
         except FFmpegError as error:
             _check_machine(error)
             self.fault = error
 
-    def _note(self, packet: Packet[Stream]) -> None:
+    def _record_damage(self, packet: Packet[Stream]) -> None:
         at = packet.pts if packet.pts is not None else packet.dts
         if at is not None:
             end = at + (packet.duration or 0)
             self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
 
-    def _reach(self) -> Fraction:
+    def _reached_seconds(self) -> Fraction:
         """Seconds to which the packets of any stream went."""
         streams = self.container.streams
         ends = [end * (streams[index].time_base or 0) for index, end in self._ends.items()]
@@ -205,11 +205,15 @@ class Track:
             TruncatedMedia: the end could not, or there is less than the header promises.
         """
         if not self.decoded:
-            what = f"damaged {self.format}: {_said(self.fault)}" if self.fault else f"{self.format} that holds no frame"
+            what = (
+                f"damaged {self.format}: {_strip_errno(self.fault)}"
+                if self.fault
+                else f"{self.format} that holds no frame"
+            )
             raise DecodeError(f"{name_of(self.source)}: {what}")
-        duration = self.promised
-        if self.fault is not None or self._reach() + _SLACK < duration:
-            reason = _said(self.fault) if self.fault else "the file ends there"
+        duration = self.promised_seconds
+        if self.fault is not None or self._reached_seconds() + _SLACK < duration:
+            reason = _strip_errno(self.fault) if self.fault else "the file ends there"
             whole = f" of {float(duration):.1f} s" if duration else ""
             raise TruncatedMedia(f"{name_of(self.source)}: {float(done):.1f} s{whole} decoded: {reason}")
         if self._holes:
@@ -225,7 +229,7 @@ def check_clock(track: Track, stream: Stream, limit: SecondsLimit) -> None:
     Raises:
         MediaTooLarge: they do.
     """
-    if not limit.is_over(float(track.promised)):
+    if not limit.is_over(float(track.promised_seconds)):
         return
     with open_container(track.source, track.format) as container:
         again = Track(container, container.streams[stream.index], track.source, track.format)
@@ -237,5 +241,5 @@ def check_clock(track: Track, stream: Stream, limit: SecondsLimit) -> None:
             if before is not None and not again.follows(at, before):
                 return
             if limit.is_over(float(at)):
-                limit.check(float(track.promised))
+                limit.check(float(track.promised_seconds))
             before = at

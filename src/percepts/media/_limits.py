@@ -22,7 +22,7 @@ as many; a film of one frame an hour has more, too. So what a file costs is boun
 _SLACK = 1.01  # 48 hours are seldom 172,800 seconds to the sample
 
 T = TypeVar("T")
-_asked: ContextVar[float | None] = ContextVar("max_seconds", default=None)
+_max_seconds: ContextVar[float | None] = ContextVar("max_seconds", default=None)
 
 
 @contextmanager
@@ -38,23 +38,23 @@ def limit_seconds(seconds: float | None) -> Iterator[None]:
     """
     if seconds is not None and not seconds > 0:
         raise ValueError(f"expected max_seconds above 0, got {seconds}")
-    token = _asked.set(None if seconds is None else float(seconds))
+    token = _max_seconds.set(None if seconds is None else float(seconds))
     try:
         yield
     finally:
-        _asked.reset(token)
+        _max_seconds.reset(token)
 
 
-def chosen_seconds(seconds: float | None = None) -> float | None:
+def resolve_max_seconds(seconds: float | None = None) -> float | None:
     """Return `seconds`, checked; where none are said what the context says; None for the default."""
-    with limit_seconds(_asked.get() if seconds is None else seconds):
-        return _asked.get()
+    with limit_seconds(_max_seconds.get() if seconds is None else seconds):
+        return _max_seconds.get()
 
 
-def within_limit(items: Iterable[T], seconds: float | None) -> Iterator[T]:
+def iterate_within_limit(items: Iterable[T], seconds: float | None) -> Iterator[T]:
     """Iterate with `limit_seconds(seconds)` around each step, and around nothing of the caller's in between."""
     context = copy_context()
-    context.run(_asked.set, seconds)
+    context.run(_max_seconds.set, seconds)
     stream = iter(items)
     end = object()
     try:
@@ -76,7 +76,7 @@ class SecondsLimit:
     @classmethod
     def of(cls, source: Source) -> SecondsLimit:
         """Return what the context says, else MAX_SECONDS, or less for a small file."""
-        if (asked := _asked.get()) is not None:
+        if (asked := _max_seconds.get()) is not None:
             return cls(source, asked, "max_seconds")
         size = len(source) if isinstance(source, bytes) else os.stat(source).st_size
         credible = FREE_SECONDS + size / BYTES_A_SECOND

@@ -32,7 +32,7 @@ def name_of(source: Source) -> str:
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
-def path_of(source: Source) -> str:
+def source_path(source: Source) -> str:
     """What `Clip.source` holds: the path as it was given, "" for bytes."""
     return "" if isinstance(source, bytes) else os.fspath(source)
 
@@ -63,7 +63,7 @@ def open_source(source: Source) -> BinaryIO:
                 raise NotMedia(f"{name_of(source)}: is {what}, not a file")
         return open(source, "rb")
     except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, _missing(os.fspath(source)), name_of(source)) from error
+        raise FileNotFoundError(errno.ENOENT, _describe_missing(os.fspath(source)), name_of(source)) from error
     except OSError as error:
         if error.errno in _NOWHERE:
             raise FileNotFoundError(error.errno, _NOWHERE[error.errno], name_of(source)) from error
@@ -74,7 +74,7 @@ def open_source(source: Source) -> BinaryIO:
         raise FileNotFoundError(errno.ENOENT, f"no such file: {error}", repr(source)) from error
 
 
-def _missing(path: str) -> str:
+def _describe_missing(path: str) -> str:
     if path.lower().startswith("file:"):
         return "no such file; a path is given as it is, without file:"
     if is_url(path):

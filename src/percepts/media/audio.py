@@ -14,10 +14,10 @@ from av.audio.frame import AudioFrame
 
 from ..errors import DecodeError, NotMedia, TruncatedMedia
 from ..types import Clip
-from ._container import Track, check_clock, open_container, pictures_of, sound_of
+from ._container import Track, check_clock, find_audio_stream, find_video_stream, open_container
 from ._limits import SecondsLimit
-from ._source import Source, name_of, open_source, path_of
-from .probe import PICTURES, sniff, tag_size
+from ._source import Source, name_of, open_source, source_path
+from .probe import PICTURES, id3_tag_size, sniff_format
 
 # What libsndfile reads; the rest, and what it refuses of these, is FFmpeg's.
 _SNDFILE = frozenset({"wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"})
@@ -65,11 +65,11 @@ def stream_audio(source: Source, *, block: float = 10.0) -> Iterator[Clip]:
     """
     if not 0 < block < math.inf:
         raise ValueError(f"expected a block of more than 0 seconds, got {block}")
-    format = sniff(source)
+    format = sniff_format(source)
     if format in PICTURES or format == "mpegvideo":
         raise NotMedia(f"{name_of(source)}: is {format}, which has no sound")
     limit = SecondsLimit.of(source)
-    for clip in _blocks(_pieces(source, format, block), block, source):
+    for clip in _join_blocks(_decode_pieces(source, format, block), block, source):
         limit.check(clip.start)
         yield clip
 
@@ -86,7 +86,7 @@ def open_audio(source: Source) -> Clip:
     return Clip(np.concatenate([b.data for b in blocks], axis=1), "audio", first.rate, first.start, first.source)
 
 
-def mono(clip: Clip) -> Clip:
+def mix_to_mono(clip: Clip) -> Clip:
     """The mean of the channels, (1, N): the one place where channels are averaged."""
     if clip.kind != "audio":
         raise ValueError(f"expected an audio clip, got {clip.kind}")
@@ -117,18 +117,18 @@ def array_audio(samples: np.ndarray, rate: float, *, channels_first: bool | None
         data = data[None]
     elif data.ndim != 2:
         raise ValueError(f"expected (N,), (C, N) or (N, C) samples, got shape {data.shape}")
-    elif not (_channels_first(data.shape) if channels_first is None else channels_first):
+    elif not (_is_channels_first(data.shape) if channels_first is None else channels_first):
         data = data.T
     if not 0 < rate < math.inf:
         raise ValueError(f"expected a rate above 0 Hz, got {rate}")
     if not data.shape[0]:
         raise ValueError(f"expected at least one channel, got samples of shape {np.shape(samples)}")
-    scaled = np.array(_scaled(data), dtype=np.float32, order="C")
-    _check(scaled, 0, rate, source or "array")
+    scaled = np.array(_scale_integers(data), dtype=np.float32, order="C")
+    _check_samples(scaled, 0, rate, source or "array")
     return Clip(scaled, "audio", float(rate), source=source)
 
 
-def _channels_first(shape: tuple[int, ...]) -> bool:
+def _is_channels_first(shape: tuple[int, ...]) -> bool:
     few = [length <= 8 for length in shape]
     if few[0] == few[1]:
         raise ValueError(
@@ -137,7 +137,7 @@ def _channels_first(shape: tuple[int, ...]) -> bool:
     return few[0]
 
 
-def _scaled(data: np.ndarray) -> np.ndarray:
+def _scale_integers(data: np.ndarray) -> np.ndarray:
     """Integers to [-1, 1) by the range of their type."""
     if data.dtype == np.uint8:
         return (data.astype(np.float32) - 128) / 128
@@ -149,7 +149,7 @@ def _scaled(data: np.ndarray) -> np.ndarray:
     raise ValueError(f"expected samples of a signed integer type, uint8 or a float, got {data.dtype}")
 
 
-def _check(data: np.ndarray, at: int, rate: float, name: str) -> None:
+def _check_samples(data: np.ndarray, at: int, rate: float, name: str) -> None:
     """Clip to [-1, 1] in place; refuse what is no number.
 
     Raises:
@@ -167,7 +167,7 @@ def _check(data: np.ndarray, at: int, rate: float, name: str) -> None:
     np.clip(data, -1, 1, out=data)
 
 
-def _blocks(pieces: Iterable[Piece], block: float, source: Source) -> Iterator[Clip]:
+def _join_blocks(pieces: Iterable[Piece], block: float, source: Source) -> Iterator[Clip]:
     """Pieces of any length to blocks of one length. What is held when a piece fails is delivered before the failure."""
     held: list[np.ndarray] = []
     have, start, rate = 0, 0, 0
@@ -189,24 +189,24 @@ def _blocks(pieces: Iterable[Piece], block: float, source: Source) -> Iterator[C
         size = max(1, round(block * rate))
         while have >= size:
             whole = held[0] if len(held) == 1 else np.concatenate(held, axis=1)
-            yield _clip(whole[:, :size], start, rate, source)
+            yield _make_clip(whole[:, :size], start, rate, source)
             held, have, start = [whole[:, size:]], have - size, start + size
     if have:
-        yield _clip(np.concatenate(held, axis=1), start, rate, source)
+        yield _make_clip(np.concatenate(held, axis=1), start, rate, source)
     if failure is not None:
         raise failure
 
 
-def _clip(data: np.ndarray, start: int, rate: int, source: Source) -> Clip:
+def _make_clip(data: np.ndarray, start: int, rate: int, source: Source) -> Clip:
     data = np.ascontiguousarray(data)
-    _check(data, start, rate, name_of(source))
-    return Clip(data, "audio", float(rate), start / rate, path_of(source))
+    _check_samples(data, start, rate, name_of(source))
+    return Clip(data, "audio", float(rate), start / rate, source_path(source))
 
 
-def _pieces(source: Source, format: str, block: float) -> Iterator[Piece]:
+def _decode_pieces(source: Source, format: str, block: float) -> Iterator[Piece]:
     """From libsndfile where it reads the format, else from FFmpeg, which knows more codecs inside WAV and its like."""
     if format in _SNDFILE and not (format == "mp3" and not _is_whole_mp3(source)):
-        sound = _sndfile(source, format)
+        sound = _decode_with_sndfile(source, format)
         try:
             yield next(sound)
         except TruncatedMedia:
@@ -216,14 +216,14 @@ def _pieces(source: Source, format: str, block: float) -> Iterator[Piece]:
         else:
             yield from sound
             return
-    yield from _ffmpeg(source, format, block)
+    yield from _decode_with_ffmpeg(source, format, block)
 
 
-def _sndfile(source: Source, format: str) -> Iterator[Piece]:
+def _decode_with_sndfile(source: Source, format: str) -> Iterator[Piece]:
     done = rate = frames = 0
     reason, broken = "the file ends there", False
     with open_source(source) as file:
-        stated, present = _data_bytes(file, format)
+        stated, present = _count_data_bytes(file, format)
         try:
             with soundfile.SoundFile(file) as sound:
                 rate, frames = sound.samplerate, sound.frames
@@ -251,7 +251,7 @@ def _is_whole_mp3(source: Source) -> bool:
     behind, or without one to a guess from the first bit rate, which cuts a variable one short by half.
     """
     with open_source(source) as file:
-        begin = tag_size(file.read(10))
+        begin = id3_tag_size(file.read(10))
         file.seek(begin)
         frame = file.read(64)
         tag = max(frame.find(b"Xing"), frame.find(b"Info"))
@@ -260,7 +260,7 @@ def _is_whole_mp3(source: Source) -> bool:
         return file.seek(0, 2) - begin <= int.from_bytes(frame[tag + 12 : tag + 16], "big") + _TAGS
 
 
-def _data_bytes(file: BinaryIO, format: str) -> tuple[int, int]:
+def _count_data_bytes(file: BinaryIO, format: str) -> tuple[int, int]:
     """Bytes of sound that the header states and that the file has; (0, 0) where it states none.
 
     libsndfile cuts the promise of these formats down to the file in silence.
@@ -282,25 +282,25 @@ def _data_bytes(file: BinaryIO, format: str) -> tuple[int, int]:
     return 0, 0
 
 
-def _ffmpeg(source: Source, format: str, block: float) -> Iterator[Piece]:
+def _decode_with_ffmpeg(source: Source, format: str, block: float) -> Iterator[Piece]:
     with open_container(source, format) as container:
-        stream = sound_of(container)
+        stream = find_audio_stream(container)
         if stream is None:
             raise NotMedia(f"{name_of(source)}: {format} that has no sound")
         track = Track(container, stream, source, format)
         check_clock(track, stream, SecondsLimit.of(source))
-        alone = pictures_of(container) is None
-        yield from _timed(track, alone, block)
+        alone = find_video_stream(container) is None
+        yield from _place_in_time(track, alone, block)
 
 
-def _timed(track: Track, alone: bool, block: float) -> Iterator[Piece]:
+def _place_in_time(track: Track, alone: bool, block: float) -> Iterator[Piece]:
     """Frames to pieces that follow each other without a gap: holes become silence, overlaps are cut."""
-    shape: _Shape | None = None
+    shape: _SampleFormat | None = None
     position = 0
     for frame in track.frames():
         at = None if frame.pts is None else frame.pts * frame.time_base - track.origin
         if shape is None:
-            shape = _Shape(frame)
+            shape = _SampleFormat(frame)
             if at is not None and alone:  # nothing else shares the clock: it begins with the sound
                 track.origin, at = track.origin + at, Fraction(0)
             position = max(0, round((at or 0) * shape.rate))
@@ -310,7 +310,7 @@ def _timed(track: Track, alone: bool, block: float) -> Iterator[Piece]:
             if not track.follows(at, at - gap):
                 break
             samples = round(gap * shape.rate)
-            for length in _lengths(samples, max(1, round(block * shape.rate))):
+            for length in _split_length(samples, max(1, round(block * shape.rate))):
                 yield shape.rate, position, np.zeros((shape.channels, length), np.float32)
                 position += length
             data = data[:, max(0, -samples) :]
@@ -319,13 +319,13 @@ def _timed(track: Track, alone: bool, block: float) -> Iterator[Piece]:
     track.finish(Fraction(position, shape.rate) if shape else Fraction(0))
 
 
-def _lengths(total: int, most: int) -> Iterator[int]:
+def _split_length(total: int, most: int) -> Iterator[int]:
     """A total in parts of `most`, so that an hour of silence takes the memory of a block."""
     for done in range(0, total, most):
         yield min(most, total - done)
 
 
-class _Shape:
+class _SampleFormat:
     """Rate and channels of the first frame, and every later frame made to fit: broadcasts change both midway."""
 
     def __init__(self, first: AudioFrame) -> None:
@@ -337,7 +337,7 @@ class _Shape:
     def of(self, frame: AudioFrame) -> np.ndarray:
         """(C, N) float32."""
         if frame.sample_rate == self.rate and len(frame.layout.channels) == self.channels:
-            return _scaled(self._planes(frame))
+            return _scale_integers(self._planes(frame))
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or kind != self._odd:
             self._resampler, self._odd = av.AudioResampler("fltp", self.layout, self.rate), kind

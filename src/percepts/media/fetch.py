@@ -68,8 +68,8 @@ class Fetcher:
         deadline = time.monotonic() + self.seconds
         first = url
         for _ in range(self.redirects + 1):
-            parts = self._allowed(url)
-            body, target = self._ask(parts, url, deadline)
+            parts = self._check_allowed(url)
+            body, target = self._request(parts, url, deadline)
             if target is None:
                 return body
             if parts.scheme == "https" and urlsplit(target).scheme == "http":
@@ -77,7 +77,7 @@ class Fetcher:
             url = target
         raise FetchError(f"{first}: more than {self.redirects} redirects")
 
-    def _allowed(self, url: str) -> SplitResult:
+    def _check_allowed(self, url: str) -> SplitResult:
         """The parts of a URL that may be asked for."""
         try:
             parts = urlsplit(url)
@@ -88,12 +88,12 @@ class Fetcher:
             raise FetchError(f"{url}: expected http or https, got {parts.scheme or 'nothing'!r}")
         if parts.username is not None or parts.password is not None:
             raise FetchError(f"{parts.scheme}://…@{host}: names and passwords in a URL are refused")
-        if not any(_matches(host, port or _PORTS[parts.scheme], parts.scheme, allowed) for allowed in self.hosts):
+        if not any(_matches_host(host, port or _PORTS[parts.scheme], parts.scheme, allowed) for allowed in self.hosts):
             there = ", ".join(self.hosts) or "none"
             raise FetchError(f"{url}: host {parts.netloc!r} is not allowed; allowed are: {there} (hosts)")
         return parts
 
-    def _ask(self, parts: SplitResult, url: str, deadline: float) -> tuple[bytes, str | None]:
+    def _request(self, parts: SplitResult, url: str, deadline: float) -> tuple[bytes, str | None]:
         """One request: the body, or where it redirects to."""
         connection: http.client.HTTPConnection | None = None
         watch: threading.Timer | None = None
@@ -102,15 +102,15 @@ class Fetcher:
             raw = self._connect(parts, url, deadline)
             # A peer that sends a byte a second never trips a timeout on a single read; this ends the whole exchange.
             ours = raw.dup()
-            watch = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, (ours,))
+            watch = threading.Timer(max(0.0, deadline - time.monotonic()), _close_connection, (ours,))
             watch.daemon = True
             watch.start()
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port or _PORTS[parts.scheme])
             connection.auto_open = 0  # never by name: the address was checked
-            connection.sock = _secured(raw, parts)
+            connection.sock = _start_tls(raw, parts)
             path = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
             connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "percepts"})
-            answer = self._answer(connection.getresponse(), url)
+            answer = self._read_response(connection.getresponse(), url)
             if time.monotonic() >= deadline:  # being shut looks like the end of an answer
                 raise TimeoutError
             return answer
@@ -130,7 +130,7 @@ class Fetcher:
             if connection is not None:
                 connection.close()
 
-    def _answer(self, response: http.client.HTTPResponse, url: str) -> tuple[bytes, str | None]:
+    def _read_response(self, response: http.client.HTTPResponse, url: str) -> tuple[bytes, str | None]:
         if response.status in _REDIRECTS:
             target = response.getheader("Location")
             if not target:
@@ -184,14 +184,14 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 
-def _matches(host: str, port: int, scheme: str, allowed: str) -> bool:
+def _matches_host(host: str, port: int, scheme: str, allowed: str) -> bool:
     name, _, stated = allowed.lower().partition(":") if allowed.count(":") == 1 else (allowed.lower(), "", "")
     if port != (int(stated) if stated.isdigit() else _PORTS[scheme]):
         return False
     return host.endswith(name[1:]) and len(host) > len(name) - 1 if name.startswith("*.") else host == name
 
 
-def _secured(raw: socket.socket, parts: SplitResult) -> socket.socket:
+def _start_tls(raw: socket.socket, parts: SplitResult) -> socket.socket:
     if parts.scheme == "http":
         return raw
     try:
@@ -201,7 +201,7 @@ def _secured(raw: socket.socket, parts: SplitResult) -> socket.socket:
         raise
 
 
-def _shut(connection: socket.socket) -> None:
+def _close_connection(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):  # it was closed in the meantime, which is as good
         connection.shutdown(socket.SHUT_RDWR)
 

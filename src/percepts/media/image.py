@@ -21,8 +21,8 @@ from PIL import (
 
 from ..errors import DecodeError, MediaError, MediaTooLarge, MissingExtra, NotMedia
 from ..types import Clip
-from ._source import Source, name_of, open_source, path_of
-from .probe import sniff_file
+from ._source import Source, name_of, open_source, source_path
+from .probe import sniff_open_file
 
 try:
     import resource
@@ -78,17 +78,17 @@ def open_image(source: Source, *, at_least: int | None = None, max_pixels: int |
         MissingExtra: HEIC without pillow-heif.
     """
     with open_source(source) as file:
-        format = sniff_file(file, source)
+        format = sniff_open_file(file, source)
         if format not in _OPENERS:
             raise NotMedia(f"{name_of(source)}: is {format}, no picture")
-        data = source if isinstance(source, bytes) else _read(file)
-    max_pixels = _affordable() if max_pixels is None else max_pixels
+        data = source if isinstance(source, bytes) else _read_image_bytes(file)
+    max_pixels = _affordable_pixels() if max_pixels is None else max_pixels
     if len(data) > MAX_BYTES:
         raise MediaTooLarge(f"{name_of(source)}: a picture file of more than {MAX_BYTES} bytes")
     try:
         with _OPENERS[format](io.BytesIO(data)) as image:
-            _fit(image, max_pixels, source)
-            pixels = _pixels(_rgb(_upright(_loaded(image, at_least))))
+            _check_pixel_count(image, max_pixels, source)
+            pixels = _read_pixels(_convert_to_rgb(_rotate_upright(_decode_image(image, at_least))))
             if getattr(image, "is_animated", False):
                 _check_others(image, format, max_pixels, source)
             if format == "gif":
@@ -96,8 +96,8 @@ def open_image(source: Source, *, at_least: int | None = None, max_pixels: int |
     except (MediaError, MissingExtra):
         raise
     except Exception as error:  # see _damage
-        raise _damage(source, format, error) from error
-    return Clip(pixels, "image", 0.0, source=path_of(source))
+        raise _damaged_media(source, format, error) from error
+    return Clip(pixels, "image", 0.0, source=source_path(source))
 
 
 def array_image(picture: np.ndarray | Image.Image, *, source: str = "") -> Clip:
@@ -111,7 +111,7 @@ def array_image(picture: np.ndarray | Image.Image, *, source: str = "") -> Clip:
         ValueError: another shape or type, channels first, floats outside [0, 1].
     """
     if isinstance(picture, Image.Image):
-        return Clip(_pixels(_rgb(_upright(picture))), "image", 0.0, source=source)
+        return Clip(_read_pixels(_convert_to_rgb(_rotate_upright(picture))), "image", 0.0, source=source)
     data = np.asarray(picture)
     data = data[..., 0] if data.ndim == 3 and data.shape[-1] == 1 else data
     if data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[-1] not in (3, 4)) or not data.size:
@@ -123,10 +123,10 @@ def array_image(picture: np.ndarray | Image.Image, *, source: str = "") -> Clip:
         data = np.rint(data * 255).astype(np.uint8)
     if data.dtype != np.uint8:
         raise ValueError(f"expected uint8, or floats in [0, 1], got {data.dtype}")
-    return Clip(_pixels(_rgb(Image.fromarray(data))), "image", 0.0, source=source)
+    return Clip(_read_pixels(_convert_to_rgb(Image.fromarray(data))), "image", 0.0, source=source)
 
 
-def _damage(source: Source, what: str, error: Exception) -> DecodeError:
+def _damaged_media(source: Source, what: str, error: Exception) -> DecodeError:
     """Pillow's parsers answer damage with whatever they run into.
 
     OSError, SyntaxError, EOFError, struct.error, IndexError, TypeError, ZeroDivisionError, RuntimeError and MemoryError
@@ -141,27 +141,27 @@ def _check_others(image: Image.Image, format: str, max_pixels: int, source: Sour
     for number in range(2, MAX_FRAMES + 1):
         try:
             image.seek(number - 1)
-            _fit(image, max_pixels, source)
+            _check_pixel_count(image, max_pixels, source)
             image.load()
         except EOFError:
             return
         except MediaError:
             raise
         except Exception as error:
-            raise _damage(source, f"{format}, frame {number}", error) from error
+            raise _damaged_media(source, f"{format}, frame {number}", error) from error
         budget -= image.width * image.height
         if budget <= 0:
             return
 
 
-class _Jpeg(JpegImagePlugin.JpegImageFile):
+class _QuietJpegFile(JpegImagePlugin.JpegImageFile):
     """Without the look for dots per inch, which warns at the damaged notes of pictures that are whole."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
-def _avif(file: io.BytesIO) -> Image.Image:
+def _open_avif(file: io.BytesIO) -> Image.Image:
     if not features.check("avif"):
         raise MissingExtra("AVIF pictures need a Pillow that reads them: pip install 'pillow>=11.3'")
     from PIL import AvifImagePlugin
@@ -169,7 +169,7 @@ def _avif(file: io.BytesIO) -> Image.Image:
     return AvifImagePlugin.AvifImageFile(file)
 
 
-def _heic(file: io.BytesIO) -> Image.Image:
+def _open_heic(file: io.BytesIO) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
@@ -180,18 +180,18 @@ def _heic(file: io.BytesIO) -> Image.Image:
 
 # The classes themselves, not Image.open: no format is tried that the first bytes do not show, and the cap is ours.
 _OPENERS: dict[str, Callable[[io.BytesIO], Any]] = {
-    "jpeg": _Jpeg,
+    "jpeg": _QuietJpegFile,
     "png": PngImagePlugin.PngImageFile,
     "gif": GifImagePlugin.GifImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
     "tiff": TiffImagePlugin.TiffImageFile,
     "bmp": BmpImagePlugin.BmpImageFile,
-    "avif": _avif,
-    "heic": _heic,
+    "avif": _open_avif,
+    "heic": _open_heic,
 }
 
 
-def _fit(image: Image.Image, max_pixels: int, source: Source) -> None:
+def _check_pixel_count(image: Image.Image, max_pixels: int, source: Source) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise MediaTooLarge(
@@ -200,14 +200,14 @@ def _fit(image: Image.Image, max_pixels: int, source: Source) -> None:
         )
 
 
-def _read(file: BinaryIO) -> bytes:
+def _read_image_bytes(file: BinaryIO) -> bytes:
     """Read up to MAX_BYTES and one more; asked for so many outright, Python would allocate them all."""
     size = file.seek(0, 2)
     file.seek(0)
     return file.read(min(size, MAX_BYTES) + 1)
 
 
-def _affordable() -> int:
+def _affordable_pixels() -> int:
     """Return how many pixels may be decoded within the memory that this process may have, at most MAX_PIXELS."""
     if resource is not None:
         room = resource.getrlimit(resource.RLIMIT_DATA)[0]
@@ -216,7 +216,7 @@ def _affordable() -> int:
     return MAX_PIXELS
 
 
-def _loaded(image: Image.Image, at_least: int | None) -> Image.Image:
+def _decode_image(image: Image.Image, at_least: int | None) -> Image.Image:
     """Decoded, a JPEG perhaps at a fraction of its size.
 
     Of a side that the fraction does not divide the decoder rounds up, 1535 to 768 where 767.5 are the picture: what is
@@ -231,12 +231,12 @@ def _loaded(image: Image.Image, at_least: int | None) -> Image.Image:
     return image if whole == image.size else image.resize(whole, Image.Resampling.LANCZOS, box=(0, 0, width, height))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image.info.get("exif") or b""))
+def _rotate_upright(image: Image.Image) -> Image.Image:
+    turn = _UPRIGHT.get(_read_orientation(image.info.get("exif") or b""))
     return image if turn is None else image.transpose(turn)
 
 
-def _orientation(exif: bytes) -> int:
+def _read_orientation(exif: bytes) -> int:
     """The orientation that EXIF notes state; 1, as stored, where they are damaged: the picture is whole all the same.
 
     Pillow's reader of the same warns or fails, in ways of its own, at notes that many cameras write. TIFF and AVIF,
@@ -257,7 +257,7 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
@@ -267,19 +267,19 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGB", image.size, (255, 255, 255))
         white.paste(image, mask=image.getchannel("A"))
         return white
-    return _CONVERT.get(image.mode, _plain)(image)
+    return _CONVERT.get(image.mode, _drop_transparency)(image)
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _drop_transparency(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _sixteen(image: Image.Image) -> Image.Image:
+def _convert_16_bit(image: Image.Image) -> Image.Image:
     """The high byte, as Pillow does for 16-bit colour; `convert` would clip at 255 and give white."""
     return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
 
 
-def _stretched(image: Image.Image) -> Image.Image:
+def _stretch_range(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite((low, high)).all():
@@ -295,7 +295,7 @@ def _stretched(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _lab(image: Image.Image) -> Image.Image:
+def _convert_lab(image: Image.Image) -> Image.Image:
     from PIL import ImageCms
 
     to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
@@ -306,17 +306,17 @@ def _lab(image: Image.Image) -> Image.Image:
 
 
 _CONVERT: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "I;16": _sixteen,
-    "I;16L": _sixteen,
-    "I;16B": _sixteen,
-    "I;16N": _sixteen,
-    "I": _stretched,
-    "F": _stretched,
-    "LAB": _lab,
+    "I;16": _convert_16_bit,
+    "I;16L": _convert_16_bit,
+    "I;16B": _convert_16_bit,
+    "I;16N": _convert_16_bit,
+    "I": _stretch_range,
+    "F": _stretch_range,
+    "LAB": _convert_lab,
 }
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
+def _read_pixels(image: Image.Image) -> np.ndarray:
     """(1, H, W, 3) uint8, taken in strips that stay in the cache: at 12 megapixels four times faster than in one go."""
     pixels = np.empty((1, image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP):
@@ -327,7 +327,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 def _check_gif(data: bytes) -> None:
     """Walk the blocks: Pillow takes a frame that does not begin as it should for the end of the file."""
-    at, frame = 13 + _palette(data[10]), 0
+    at, frame = 13 + _convert_palette(data[10]), 0
     while at < len(data) and data[at] != _GIF_END:
         if data[at] == 0 and frame:  # padding that some writers leave between blocks
             at += 1
@@ -335,11 +335,11 @@ def _check_gif(data: bytes) -> None:
         if data[at] not in (_GIF_FRAME, _GIF_NOTE):
             raise ValueError(f"after frame {frame} stands byte {data[at]:#04x}, which begins nothing")
         frame += data[at] == _GIF_FRAME
-        at += 11 + _palette(data[at + 9]) if data[at] == _GIF_FRAME else 2
+        at += 11 + _convert_palette(data[at + 9]) if data[at] == _GIF_FRAME else 2
         while data[at]:  # sub-blocks, each led by its length
             at += data[at] + 1
         at += 1
 
 
-def _palette(flags: int) -> int:
+def _convert_palette(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0

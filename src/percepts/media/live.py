@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import MediaError, MissingExtra, NotMedia
 from ..types import Clip
-from .audio import array_audio, mono
+from .audio import array_audio, mix_to_mono
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _UNKNOWN = 0x7FFF0000
 WAITING = 600  # blocks of a microphone that may wait: a minute
 
 
-def piped(file: BinaryIO, *, rate: int = 16_000, source: str = "-") -> Iterator[Clip]:
+def stream_pipe(file: BinaryIO, *, rate: int = 16_000, source: str = "-") -> Iterator[Clip]:
     """What comes through a pipe: WAV, or raw samples, 16-bit little-endian, one channel.
 
     A WAV may be as long as it likes, whatever its header says, since a program that writes one into a pipe cannot go
@@ -41,19 +41,19 @@ def piped(file: BinaryIO, *, rate: int = 16_000, source: str = "-") -> Iterator[
     Raises:
         NotMedia: another format, which would sound like noise.
     """
-    stream = _Begun(file)
+    stream = _PeekableStream(file)
     head = stream.peek(12)
-    if (format := _file_format(head)) is not None:
+    if (format := _identify_format(head)) is not None:
         raise NotMedia(f"{source}: is {format}; through a pipe come WAV or raw 16-bit samples of one channel")
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        samples, length = _wav_header(stream, source)
+        samples, length = _read_wav_header(stream, source)
     else:
-        samples, length = _Samples("<i2", 1, rate), None
-    yield from _clips(stream, samples, length, source)
+        samples, length = _SampleLayout("<i2", 1, rate), None
+    yield from _read_clips(stream, samples, length, source)
 
 
 @dataclass(frozen=True, slots=True)
-class _Samples:
+class _SampleLayout:
     """How bytes are sound: numpy's name of a sample ("i3" for three bytes), channels, Hz."""
 
     type: str
@@ -81,10 +81,10 @@ _TYPES = {(1, 8): "u1", (1, 16): "<i2", (1, 24): "i3", (1, 32): "<i4", (3, 32): 
 """By WAV's number of the encoding and the bits of a sample."""
 
 
-def _wav_header(stream: _Begun, source: str) -> tuple[_Samples, int | None]:
+def _read_wav_header(stream: _PeekableStream, source: str) -> tuple[_SampleLayout, int | None]:
     """How the samples of a WAV are written, and how many bytes of them there are, if the header knows."""
     stream.read(12)
-    samples: _Samples | None = None
+    samples: _SampleLayout | None = None
     while len(head := stream.read(8)) == 8:
         name, size = struct.unpack("<4sI", head)
         if name == b"data" and samples is not None:
@@ -96,34 +96,34 @@ def _wav_header(stream: _Begun, source: str) -> tuple[_Samples, int | None]:
                 encoding = struct.unpack_from("<H", body, 24)[0]
             if (encoding, bits) not in _TYPES or not channels or not rate:
                 raise NotMedia(f"{source}: WAV of encoding {encoding} with {bits} bits: expected integers or floats")
-            samples = _Samples(_TYPES[encoding, bits], channels, rate)
+            samples = _SampleLayout(_TYPES[encoding, bits], channels, rate)
     raise NotMedia(f"{source}: a WAV that ends in its header")
 
 
-def _clips(stream: _Begun, samples: _Samples, length: int | None, source: str) -> Iterator[Clip]:
+def _read_clips(stream: _PeekableStream, samples: _SampleLayout, length: int | None, source: str) -> Iterator[Clip]:
     at, step = 0, max(1, round(BLOCK * samples.rate)) * samples.size
     left = math.inf if length is None else length
     while left > 0 and (data := stream.read(int(min(step, left)))):
         left -= len(data)
         frames = samples.of(data)
         if frames.size:
-            yield _clip(frames, samples.rate, at, source)
+            yield _make_clip(frames, samples.rate, at, source)
         at += frames.shape[1]
 
 
-def _file_format(head: bytes) -> str | None:
+def _identify_format(head: bytes) -> str | None:
     """What a file that is no WAV says it is; raw samples say nothing."""
     if head[4:8] == b"ftyp":
         return "MP4"
     return next((name for magic, name in _FILES.items() if head.startswith(magic)), None)
 
 
-def _clip(samples: np.ndarray, rate: int, at: int, source: str) -> Clip:
-    clip = mono(array_audio(samples, rate, channels_first=True, source=source))
+def _make_clip(samples: np.ndarray, rate: int, at: int, source: str) -> Clip:
+    clip = mix_to_mono(array_audio(samples, rate, channels_first=True, source=source))
     return Clip(clip.data, "audio", clip.rate, at / rate, source)
 
 
-class _Begun:
+class _PeekableStream:
     """A stream whose first bytes may be looked at before they are read."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -139,18 +139,18 @@ class _Begun:
         parts = [self._head[:size]]
         self._head = self._head[size:]
         left = size - len(parts[0])
-        while left > 0 and (more := self._some(left)):
+        while left > 0 and (more := self._read_some(left)):
             parts.append(more)
             left -= len(more)
         return b"".join(parts)
 
-    def _some(self, count: int) -> bytes:
+    def _read_some(self, count: int) -> bytes:
         read = self._file.read1 if isinstance(self._file, BufferedIOBase) else self._file.read
         found: bytes = read(count)
         return found
 
 
-def microphone(device: str | int | None = None) -> Iterator[Clip]:
+def stream_microphone(device: str | int | None = None) -> Iterator[Clip]:
     """The sound of a microphone, at its own rate, until it is unplugged or the iteration is given up.
 
     What nobody takes for a minute is dropped, oldest last, with a warning. A device that disappears ends the clips.
@@ -163,7 +163,7 @@ def microphone(device: str | int | None = None) -> Iterator[Clip]:
         MissingExtra: sounddevice, or the PortAudio that it needs, is not installed.
         MediaError: there is no such device, or it cannot be opened.
     """
-    sounddevice = _sounddevice()
+    sounddevice = _import_sounddevice()
     ready: Queue[np.ndarray | None] = Queue(WAITING)
 
     def take(data: np.ndarray, frames: int, when: Any, status: Any) -> None:
@@ -182,15 +182,15 @@ def microphone(device: str | int | None = None) -> Iterator[Clip]:
         raise MediaError(f"no microphone to listen to ({error}); `python -m sounddevice` lists the devices") from error
     at = 0
     try:
-        while (data := _next(ready, stream)) is not None:
+        while (data := _next_block(ready, stream)) is not None:
             yield Clip(np.ascontiguousarray(data[None]), "audio", rate, at / rate, "microphone")
             at += len(data)
         log.warning("the microphone is gone after %.1f s", at / rate)
     finally:
-        _closed(stream, sounddevice.PortAudioError)
+        _device_closed(stream, sounddevice.PortAudioError)
 
 
-def _next(ready: Queue[np.ndarray | None], stream: Any) -> np.ndarray | None:
+def _next_block(ready: Queue[np.ndarray | None], stream: Any) -> np.ndarray | None:
     """The next block; None where the device has gone, whether it said so or fell silent."""
     while True:
         try:
@@ -200,14 +200,14 @@ def _next(ready: Queue[np.ndarray | None], stream: Any) -> np.ndarray | None:
                 return None
 
 
-def _closed(stream: Any, error: type[Exception]) -> None:
+def _device_closed(stream: Any, error: type[Exception]) -> None:
     try:
         stream.close()
     except error as failed:  # a device that is gone cannot be closed either
         log.debug("closing the microphone: %s", failed)
 
 
-def _sounddevice() -> Any:
+def _import_sounddevice() -> Any:
     try:
         import sounddevice
     except ImportError as error:

@@ -88,7 +88,7 @@ def probe(source: Source) -> Probe:
         NotMedia: nothing here that percepts reads; the message shows the first bytes.
         DecodeError: a container so damaged that its streams cannot be listed.
     """
-    format = sniff(source)
+    format = sniff_format(source)
     if format in PICTURES:
         return Probe("image", format, audio=False, video=False)
     if format not in CONTAINERS:
@@ -96,47 +96,53 @@ def probe(source: Source) -> Probe:
             "video" if format == "mpegvideo" else "audio", format, format != "mpegvideo", format == "mpegvideo"
         )
     from ._container import (
+        find_audio_stream,
+        find_video_stream,
         open_container,
-        pictures_of,
-        sound_of,
     )  # FFmpeg takes 0.1 s to load; pictures need none of it
 
     with open_container(source, format) as container:
-        audio, video = sound_of(container) is not None, pictures_of(container) is not None
+        audio, video = find_audio_stream(container) is not None, find_video_stream(container) is not None
         if not audio and not video:
             held = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
             raise NotMedia(f"{name_of(source)}: {format} with neither sound nor moving pictures (its streams: {held})")
     return Probe("video" if video else "audio", format, audio, video)
 
 
-def sniff(source: Source) -> str:
+def sniff_format(source: Source) -> str:
     """The format by the first bytes: a name of `PICTURES`, of `CONTAINERS`, or of a kind of recording.
 
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError, NotMedia: as `probe`.
     """
     with open_source(source) as file:
-        return sniff_file(file, source)
+        return sniff_open_file(file, source)
 
 
-def sniff_file(file: BinaryIO, source: Source) -> str:
+def sniff_open_file(file: BinaryIO, source: Source) -> str:
     """As `sniff`, of an open file, which is left at its first byte."""
     head = file.read(_HEAD)
-    format = _format(head) or _tagged(head, file)
+    format = _identify_format(head) or _identify_after_id3(head, file)
     if format is None:
-        raise NotMedia(_stranger(head, file, source))
+        raise NotMedia(_unknown_format(head, file, source))
     file.seek(0)
     return format
 
 
-def _format(head: bytes) -> str | None:
+def _identify_format(head: bytes) -> str | None:
     for offset, magic, format in _MAGIC:
         if head.startswith(magic, offset) and head.startswith(_OUTER.get(format, (b"",))):
             return format
-    return _boxed(head) or _matroska(head) or _bitmap(head) or _transport(head) or _mpeg_audio(head)
+    return (
+        _identify_mp4(head)
+        or _identify_matroska(head)
+        or _identify_bmp(head)
+        or _identify_mpeg_ts(head)
+        or _identify_mpeg_audio(head)
+    )
 
 
-def _boxed(head: bytes) -> str | None:
+def _identify_mp4(head: bytes) -> str | None:
     """MP4 and its family by the brands of the ftyp box."""
     if head[4:8] != b"ftyp":
         return None
@@ -147,19 +153,19 @@ def _boxed(head: bytes) -> str | None:
     return _FTYP.get(brands[0], "mp4")
 
 
-def _matroska(head: bytes) -> str | None:
+def _identify_matroska(head: bytes) -> str | None:
     if not head.startswith(b"\x1a\x45\xdf\xa3"):
         return None
     return "webm" if b"\x42\x82\x84webm" in head[:128] else "mkv"
 
 
-def _bitmap(head: bytes) -> str | None:
+def _identify_bmp(head: bytes) -> str | None:
     """BMP: two letters are no proof, the size of the header that follows is one of seven."""
     known = int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
     return "bmp" if head.startswith(b"BM") and known else None
 
 
-def _transport(head: bytes) -> str | None:
+def _identify_mpeg_ts(head: bytes) -> str | None:
     """MPEG transport stream: a sync byte at the head of each of the first packets."""
     for size in _TS_PACKETS:
         at = range(4 if size == 192 else 0, len(head), size)
@@ -168,7 +174,7 @@ def _transport(head: bytes) -> str | None:
     return None
 
 
-def _mpeg_audio(head: bytes) -> str | None:
+def _identify_mpeg_audio(head: bytes) -> str | None:
     """MP3 (and layers I and II) or AAC in ADTS, by the first frame header."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -181,17 +187,17 @@ def _mpeg_audio(head: bytes) -> str | None:
     return "mp3" if sound else None
 
 
-def _tagged(head: bytes, file: BinaryIO) -> str | None:
+def _identify_after_id3(head: bytes, file: BinaryIO) -> str | None:
     """What follows an ID3 tag, which may hold a cover of megabytes."""
-    size = tag_size(head)
+    size = id3_tag_size(head)
     if not size:
         return None
     file.seek(size)
     rest = file.read(_HEAD).lstrip(b"\x00")  # some taggers pad behind the size they state
-    return _format(rest) or "mp3"
+    return _identify_format(rest) or "mp3"
 
 
-def tag_size(head: bytes) -> int:
+def id3_tag_size(head: bytes) -> int:
     """Bytes of the ID3 tag that a file begins with; 0 for none."""
     if not head.startswith(b"ID3") or len(head) < 10:
         return 0
@@ -201,7 +207,7 @@ def tag_size(head: bytes) -> int:
     return 10 + size
 
 
-def _stranger(head: bytes, file: BinaryIO, source: Source) -> str:
+def _unknown_format(head: bytes, file: BinaryIO, source: Source) -> str:
     size = file.seek(0, 2)
     if size == 0:
         return f"{name_of(source)}: is empty, 0 bytes"

@@ -18,10 +18,10 @@ from av.video.stream import VideoStream
 
 from ..errors import NotMedia
 from ..types import Clip
-from ._container import MAX_JUMP, Track, check_clock, open_container, pictures_of
+from ._container import MAX_JUMP, Track, check_clock, find_video_stream, open_container
 from ._limits import SecondsLimit
-from ._source import Source, name_of, path_of
-from .probe import CONTAINERS, sniff
+from ._source import Source, name_of, source_path
+from .probe import CONTAINERS, sniff_format
 
 # Seconds before the first picture at which it is shown already: sound and picture seldom begin in the same millisecond.
 _LEAD = Fraction(1, 2)
@@ -55,21 +55,21 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
     """
     if not (fps > 0 and math.isfinite(fps)):
         raise ValueError(f"expected more than 0 frames per second, got {fps}")
-    format = sniff(source)
+    format = sniff_format(source)
     if format not in CONTAINERS and format != "mpegvideo":
         raise NotMedia(f"{name_of(source)}: is {format}, which has no moving pictures")
     with open_container(source, format) as container:
-        stream = pictures_of(container)
+        stream = find_video_stream(container)
         if stream is None:
             raise NotMedia(f"{name_of(source)}: {format} that has no moving pictures")
         limit, track = SecondsLimit.of(source), Track(container, stream, source, format)
         check_clock(track, stream, limit)
-        for index, picture in _shown(_Reel(track, stream), fps, at_least):
+        for index, picture in _pick_frames(_FrameReader(track, stream), fps, at_least):
             limit.check(index / fps)
-            yield Clip(picture, "video", float(fps), index / fps, path_of(source))
+            yield Clip(picture, "video", float(fps), index / fps, source_path(source))
 
 
-def _shown(reel: _Reel, fps: float, at_least: int | None) -> Iterator[tuple[int, np.ndarray]]:
+def _pick_frames(reel: _FrameReader, fps: float, at_least: int | None) -> Iterator[tuple[int, np.ndarray]]:
     """The index of each instant with the picture shown at it; damage is reported at the end."""
     index, end = 0, reel.ticks(Fraction(0))
     frame: VideoFrame | None = None
@@ -84,24 +84,24 @@ def _shown(reel: _Reel, fps: float, at_least: int | None) -> Iterator[tuple[int,
             reel.aim = reel.ticks(index / Fraction(fps))
         else:
             while reel.aim < at:
-                picture = _picture(frame, reel.wide, at_least) if picture is None else picture
+                picture = _frame_to_rgb(frame, reel.wide, at_least) if picture is None else picture
                 yield index, picture
                 index += 1
                 reel.aim = reel.ticks(index / Fraction(fps))
-        frame, picture, end = following, None, at + reel.length_of(following)
+        frame, picture, end = following, None, at + reel.frame_ticks(following)
     while frame is not None and reel.aim < end:
-        picture = _picture(frame, reel.wide, at_least) if picture is None else picture
+        picture = _frame_to_rgb(frame, reel.wide, at_least) if picture is None else picture
         yield index, picture
         index += 1
         reel.aim = reel.ticks(index / Fraction(fps))
     reel.track.finish(reel.seconds(end))
 
 
-class _Inexact(Exception):
+class _InexactSeek(Exception):
     """Decoding from a key frame gave less than decoding from the beginning would have."""
 
 
-class _Reel:
+class _FrameReader:
     """Frames of a film with their times in ticks; those that are shown at no instant from `aim` on may be left out.
 
     They are left out by whole groups of pictures: when a key frame at or before `aim` arrives, nothing before it is
@@ -138,7 +138,7 @@ class _Reel:
         """Seconds from the beginning of the film."""
         return ticks * self._base - self.track.origin
 
-    def length_of(self, frame: VideoFrame) -> int:
+    def frame_ticks(self, frame: VideoFrame) -> int:
         """Ticks that a frame is shown, as far as the file says; a damaged one may say years."""
         length = frame.duration or self._length
         return length if length * self._base <= MAX_JUMP else self._length
@@ -147,7 +147,7 @@ class _Reel:
         """Frames in order of presentation, with their time stamps."""
         try:
             yield from self._frames()
-        except _Inexact:
+        except _InexactSeek:
             self._rewind()
             yield from self._frames()
 
@@ -155,7 +155,7 @@ class _Reel:
         waiting: deque[Packet[Stream]] = deque()
         size, sent = 0, None
         for packet in self.track.packets():
-            if packet.is_keyframe and packet.pts is not None and self._starts_at(packet.pts, bool(waiting)):
+            if packet.is_keyframe and packet.pts is not None and self._should_seek(packet.pts, bool(waiting)):
                 waiting.clear()
                 size = 0
             if packet.dts is not None and not self.is_clock_sane(sent, packet.dts):
@@ -171,15 +171,15 @@ class _Reel:
                 waiting.clear()
                 size, sent = 0, None
         if self._landing:
-            raise _Inexact
+            raise _InexactSeek
 
-    def _starts_at(self, at: int, is_waiting: bool) -> bool:
+    def _should_seek(self, at: int, is_waiting: bool) -> bool:
         """Whether to begin anew at the key frame of time `at`, and to forget what waits."""
         if self._last_key is not None:
             self._spacing = max(self._spacing, at - self._last_key)
         self._last_key = at
         if self._landing and at > self.aim:
-            raise _Inexact
+            raise _InexactSeek
         if not self._skips or at > self.aim or not (is_waiting or self._landing):
             return False
         self._stream.codec_context.flush_buffers()
@@ -219,15 +219,15 @@ class _Reel:
         if frames is None and self._stamps:
             self._stamps.pop()
         for frame in frames or ():
-            at = self._time_of(frame)
+            at = self._frame_time(frame)
             if self._key is not None and at > self._key:
-                raise _Inexact
+                raise _InexactSeek
             self._key = None
             if self._delivered is None or at > self._delivered:
                 self._delivered = at
                 yield frame, at
 
-    def _time_of(self, frame: VideoFrame) -> int:
+    def _frame_time(self, frame: VideoFrame) -> int:
         at = frame.pts
         if self._stamps is not None:
             at = self._stamps.popleft() if self._stamps else None
@@ -238,9 +238,9 @@ class _Reel:
         return at
 
 
-def _picture(frame: VideoFrame, wide: Fraction, at_least: int | None) -> np.ndarray:
+def _frame_to_rgb(frame: VideoFrame, wide: Fraction, at_least: int | None) -> np.ndarray:
     """RGB (1, H, W, 3), upright, with square pixels, its shortest side scaled down to `at_least`."""
-    width, height = _size(frame, wide, at_least)
+    width, height = _display_size(frame, wide, at_least)
     rgb = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
@@ -252,7 +252,7 @@ def _picture(frame: VideoFrame, wide: Fraction, at_least: int | None) -> np.ndar
     return np.ascontiguousarray(rgb)[None]
 
 
-def _size(frame: VideoFrame, wide: Fraction, at_least: int | None) -> tuple[int, int]:
+def _display_size(frame: VideoFrame, wide: Fraction, at_least: int | None) -> tuple[int, int]:
     """Width and height to convert a frame to; `wide` is the width of a pixel by its height."""
     width, height = max(1, round(frame.width * wide)), frame.height
     short = min(width, height)

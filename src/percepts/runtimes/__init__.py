@@ -24,11 +24,11 @@ import numpy as np
 
 from ..errors import EncodeError, MissingExtra
 from ..types import Inputs
-from ._cache import cache_dir
-from ._kept import digest_of, made_once, read_record, write_record
-from ._network import Network, Runner, disagreement
+from ._cache import cache_root
+from ._kept import make_once, read_record, verified_digest, write_record
+from ._network import Network, Runner, describe_deviation
 
-__all__ = ["RUNTIMES", "Deferred", "Network", "Runner", "cache_dir", "rehearsal", "start"]
+__all__ = ["RUNTIMES", "DeferredRunner", "Network", "Runner", "cache_root", "defer_choice", "start_runner"]
 
 log = logging.getLogger(__name__)
 
@@ -46,32 +46,32 @@ class Runtime:
     measured: bool = True
 
     @property
-    def installed(self) -> bool:
+    def is_installed(self) -> bool:
         """Whether its module is there; nothing is imported."""
         return find_spec(self.module) is not None
 
 
-def _onnx(network: Network, threads: int | None) -> Runner:
+def _make_onnx_runner(network: Network, threads: int | None) -> Runner:
     from .onnx import OnnxRunner
 
-    path = int8_graph(network) if network.precision == "int8" else graph(network)
+    path = export_int8_graph(network) if network.precision == "int8" else export_graph(network)
     run = OnnxRunner(path, threads)
-    run.graph = digest_of(path)
-    return _faithful("onnx", network, run)
+    run.graph = verified_digest(path)
+    return _check_against_torch("onnx", network, run)
 
 
-def _openvino(network: Network, threads: int | None) -> Runner:
+def _make_openvino_runner(network: Network, threads: int | None) -> Runner:
     from .openvino import OpenVinoRunner
 
     if network.precision != "float32":
         raise ValueError(f"runtime openvino runs float32 only, {network.name} is asked for in {network.precision}")
-    path = graph(network)
+    path = export_graph(network)
     run = OpenVinoRunner(path, threads)
-    run.graph = digest_of(path)
-    return _faithful("openvino", network, run)
+    run.graph = verified_digest(path)
+    return _check_against_torch("openvino", network, run)
 
 
-def _faithful(name: str, network: Network, run: Runner) -> Runner:
+def _check_against_torch(name: str, network: Network, run: Runner) -> Runner:
     """The runner, if it gives what torch gives for the example; asked once a graph, of networks of checkpoints.
 
     Exporters and compilers err in silence: what they make of a network runs all the same. EncodeError says so.
@@ -79,46 +79,46 @@ def _faithful(name: str, network: Network, run: Runner) -> Runner:
     if network.rows == 1 or network.precision != "float32":
         return run
     graph_file = graph_path(network)
-    seen, judged = graph_file.with_suffix(f".{name}.faithful"), {"graph": digest_of(graph_file)}
+    seen, judged = graph_file.with_suffix(f".{name}.faithful"), {"graph": verified_digest(graph_file)}
     if read_record(seen) == judged:
         return run
     log.info("%s by %s is held against torch; this happens once", network.name, name)
-    if why := disagreement(run(network.example), _torch(network, 1)(network.example)):
+    if why := describe_deviation(run(network.example), _make_torch_runner(network, 1)(network.example)):
         raise EncodeError(f"{network.name} by {name} {why}: take another runtime, torch is always right")
     write_record(seen, judged)
     return run
 
 
-def _torch(network: Network, threads: int | None, *, compile: bool = False) -> Runner:
-    from .torch import GPU_ROWS, TorchRunner, compiled, device
+def _make_torch_runner(network: Network, threads: int | None, *, compile: bool = False) -> Runner:
+    from .torch import GPU_ROWS, TorchRunner, choose_device, compile_module
 
-    module = network.built()
+    module = network.build_module()
     if network.precision == "int8":
-        from ._int8 import quantised
+        from ._int8 import quantise_linears
 
-        module = quantised(module)
-    where = device(network)
+        module = quantise_linears(module)
+    where = choose_device(network)
     rows = network.rows if where == "cpu" else max(network.rows, GPU_ROWS)
-    return TorchRunner(compiled(module) if compile else module, rows, where, network.precision, threads)
+    return TorchRunner(compile_module(module) if compile else module, rows, where, network.precision, threads)
 
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "onnx": Runtime("onnxruntime", "", _onnx),
-    "openvino": Runtime("openvino", "openvino", _openvino),
-    "torch": Runtime("torch", "", _torch),
-    "compile": Runtime("torch", "", partial(_torch, compile=True), measured=False),
+    "onnx": Runtime("onnxruntime", "", _make_onnx_runner),
+    "openvino": Runtime("openvino", "openvino", _make_openvino_runner),
+    "torch": Runtime("torch", "", _make_torch_runner),
+    "compile": Runtime("torch", "", partial(_make_torch_runner, compile=True), measured=False),
 }
 """By name; `auto` prefers the earlier ones where they are about equal. `compile` is torch.compile, if asked for."""
-BATCH = 8
+MEASURED_ROWS = 8
 """Items that are measured where it is not known how many will come at a time."""
-WORTH = 30.0
+TUNE_AFTER_S = 30.0
 """Seconds of a network's work by torch after which `auto` looks for better: as long as it may take to export a graph.
 What is done before that is done sooner without one, and what goes on for longer loses no more than these."""
-MOST = 16
+MAX_MEASURED_ROWS = 16
 """Items that are measured at most: more at a time changes nothing."""
 
 
-def start(
+def start_runner(
     network: Network,
     runtime: str = "auto",
     threads: int | None = None,
@@ -133,81 +133,81 @@ def start(
     Raises ValueError for an unknown runtime, MissingExtra for one that is not installed, and whatever `network.build`
     raises (WeightsError).
     """
-    _check(threads)
+    _check_options(threads)
     if runtime != "auto":
-        return runtime, (ready or {}).get(runtime) or _known(runtime).make(network, threads)
-    installed = _installed(network)
+        return runtime, (ready or {}).get(runtime) or _find_runtime(runtime).make(network, threads)
+    installed = _list_installed(network)
 
     def make(name: str) -> Runner:
         return (ready or {}).get(name) or RUNTIMES[name].make(network, threads)
 
     if len(installed) == 1:
         return installed[0], make(installed[0])
-    from ._choose import choose
+    from ._choose import choose_fastest
 
-    batch = _measurable(network, inputs)
-    name, runner = choose(network, installed, make, _choice(network, batch), batch)
+    batch = _measuring_batch(network, inputs)
+    name, runner = choose_fastest(network, installed, make, _choice_path(network, batch), batch)
     return name, runner or make(name)
 
 
-def _installed(network: Network) -> list[str]:
+def _list_installed(network: Network) -> list[str]:
     """Return what `auto` chooses between here."""
     measured = [name for name, row in RUNTIMES.items() if row.measured]
-    return [name for name in network.candidates or measured if RUNTIMES[name].installed]
+    return [name for name in network.candidates or measured if RUNTIMES[name].is_installed]
 
 
-def _likely(network: Network) -> str:
+def _predict_runtime(network: Network) -> str:
     """Return what `auto` will most likely run a network on: what is remembered for full batches, or the first."""
-    from ._choose import remembered
+    from ._choose import read_choice
 
-    batch = {name: np.repeat(value, MOST, axis=0) for name, value in network.example.items()}
-    kept, installed = remembered(_choice(network, _measurable(network, batch))), _installed(network)
+    batch = {name: np.repeat(value, MAX_MEASURED_ROWS, axis=0) for name, value in network.example.items()}
+    kept, installed = read_choice(_choice_path(network, _measuring_batch(network, batch))), _list_installed(network)
     return kept if kept in installed else installed[0]
 
 
-_rehearsing: ContextVar[bool] = ContextVar("_rehearsing", default=False)
+_is_choice_deferred: ContextVar[bool] = ContextVar("_rehearsing", default=False)
 
 
 @contextmanager
-def rehearsal() -> Iterator[None]:
+def defer_choice() -> Iterator[None]:
     """Load and run networks without settling what `auto` runs them on: that is for the first real batch to settle.
 
     What is loaded here is not loaded again, if that is what is chosen.
     """
-    token = _rehearsing.set(True)
+    token = _is_choice_deferred.set(True)
     try:
         yield
     finally:
-        _rehearsing.reset(token)
+        _is_choice_deferred.reset(token)
 
 
-def _choice(network: Network, batch: Inputs) -> Path:
+def _choice_path(network: Network, batch: Inputs) -> Path:
     """Where it is kept what runs this network at batches of this size."""
     count = len(next(iter(batch.values())))
     return graph_path(network).with_suffix(f".{network.precision}.{count}.runtime.json")
 
 
-def _measurable(network: Network, inputs: Inputs | None) -> Inputs:
+def _measuring_batch(network: Network, inputs: Inputs | None) -> Inputs:
     """What to measure on: the next lower power of two of what came, so that sizes remembered are few.
 
     A network that takes a row a call whatever comes has one size.
     """
     if inputs is None or network.rows == 1:
-        return {name: np.repeat(value, BATCH, axis=0) for name, value in network.example.items()}
-    count = min(len(next(iter(inputs.values()))), MOST)
+        return {name: np.repeat(value, MEASURED_ROWS, axis=0) for name, value in network.example.items()}
+    count = min(len(next(iter(inputs.values()))), MAX_MEASURED_ROWS)
     return {name: value[: 1 << count.bit_length() - 1] for name, value in inputs.items()}
 
 
-def _check(threads: int | None) -> None:
+def _check_options(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise ValueError(f"expected threads >= 1 or None for one per core, got {threads}")
 
 
-def _known(runtime: str) -> Runtime:
+def _find_runtime(runtime: str) -> Runtime:
     if runtime not in RUNTIMES:
         raise ValueError(f"expected a runtime of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
     row = RUNTIMES[runtime]
-    if not row.installed:
+    if not row.is_installed:
         cure = f"percepts[{row.extra}]" if row.extra else row.module
         raise MissingExtra(f"runtime {runtime} needs {row.module}: pip install '{cure}'")
     return row
@@ -217,39 +217,39 @@ def graph_path(network: Network) -> Path:
     """Where the graph of this network is kept: by its key and by the versions that wrote it."""
     made_by = "|".join(f"{package}={version(package)}" for package in ("torch", "onnx", "onnxscript"))
     digest = hashlib.sha256(f"{network.key}|{made_by}".encode()).hexdigest()[:16]
-    return cache_dir() / "graphs" / f"{network.name}-{digest}.onnx"
+    return cache_root() / "graphs" / f"{network.name}-{digest}.onnx"
 
 
-def graph(network: Network) -> Path:
+def export_graph(network: Network) -> Path:
     """Return the path of the network's ONNX graph, exported if it is not there, whole, yet."""
     path = graph_path(network)
 
     def make(part: Path) -> None:
         begun = time.perf_counter()
         log.info("exporting %s to %s; this happens once", network.name, path)
-        from .torch import export
+        from .torch import export_onnx
 
-        export(network, part)
+        export_onnx(network, part)
         log.info("exported %s in %.1f s", network.name, time.perf_counter() - begun)
 
-    return made_once(path, make)
+    return make_once(path, make)
 
 
-def int8_graph(network: Network) -> Path:
+def export_int8_graph(network: Network) -> Path:
     """Return the path of the graph with its matrix products in int8, made of the float32 one if it is not there yet."""
     path = graph_path(network).with_suffix(".int8.onnx")
 
     def make(part: Path) -> None:
-        from .onnx import quantise
+        from .onnx import quantise_graph
 
-        full = graph(network)
+        full = export_graph(network)
         log.info("quantising %s to %s; this happens once", network.name, path)
-        quantise(full, part)
+        quantise_graph(full, part)
 
-    return made_once(path, make)
+    return make_once(path, make)
 
 
-class Deferred:
+class DeferredRunner:
     """A runner made at its first call, once, whichever thread calls first.
 
     `auto` is torch for a network that was not measured yet, until that has worked for WORTH seconds; then it is what
@@ -257,14 +257,14 @@ class Deferred:
     """
 
     def __init__(self, network: Callable[[], Network], runtime: str = "auto", threads: int | None = None) -> None:
-        _check(threads)
+        _check_options(threads)
         if runtime != "auto":
-            _known(runtime)
+            _find_runtime(runtime)
         self._network, self._wanted, self._threads = network, runtime, threads
         self._lock = threading.Lock()
         self._started: tuple[str, Runner] | None = None
         self._untried: Network | None = None
-        self._worked = 0.0
+        self._worked_s = 0.0
         self._ready: dict[str, Runner] = {}
 
     def __reduce__(self) -> NoReturn:
@@ -274,11 +274,11 @@ class Deferred:
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output."""
-        if _rehearsing.get():
-            return self._rehearse()(inputs)
+        if _is_choice_deferred.get():
+            return self._make_provisional_runner()(inputs)
         run, begun = self._start(inputs)[1], time.perf_counter()
         outputs = run(inputs)
-        self._worked += time.perf_counter() - begun
+        self._worked_s += time.perf_counter() - begun
         return outputs
 
     @property
@@ -291,38 +291,38 @@ class Deferred:
         """The sha256 of the ONNX graph that runs now; "" where none does: torch needs none, or nothing ran yet."""
         return str(getattr(self._started[1], "graph", "")) if self._started else ""
 
-    def _rehearse(self) -> Runner:
+    def _make_provisional_runner(self) -> Runner:
         """Return a runner of the network; which one the batches to come will have stays open."""
         with self._lock:
             if self._started is not None:
                 return self._started[1]
             if not self._ready:
                 network = self._network()
-                name = _likely(network) if self._wanted == "auto" else self._wanted
-                self._ready[name] = _known(name).make(network, self._threads)
+                name = _predict_runtime(network) if self._wanted == "auto" else self._wanted
+                self._ready[name] = _find_runtime(name).make(network, self._threads)
             return next(iter(self._ready.values()))
 
     def _start(self, inputs: Inputs | None = None) -> tuple[str, Runner]:
         with self._lock:
             if self._started is None:
                 network = self._network()
-                self._untried = network if self._wanted == "auto" and _open(network, inputs) else None
+                self._untried = network if self._wanted == "auto" and _is_choice_open(network, inputs) else None
                 wanted = self._wanted if self._untried is None else "torch"
-                self._started = start(network, wanted, self._threads, inputs, self._ready)
+                self._started = start_runner(network, wanted, self._threads, inputs, self._ready)
                 self._ready = {}
-            elif self._untried is not None and inputs is not None and self._worked >= WORTH:
-                self._started = start(self._untried, "auto", self._threads, inputs, dict([self._started]))
+            elif self._untried is not None and inputs is not None and self._worked_s >= TUNE_AFTER_S:
+                self._started = start_runner(self._untried, "auto", self._threads, inputs, dict([self._started]))
                 self._untried = None
             return self._started
 
 
-def _open(network: Network, inputs: Inputs | None) -> bool:
+def _is_choice_open(network: Network, inputs: Inputs | None) -> bool:
     """Whether torch, which comes first, has others beside it whose graph would have to be exported to be tried.
 
     Not in int8, where the other may be twice as fast and what was judged is what runs.
     """
     if network.precision != "float32" or network.candidates[:1] != ("torch",) or len(network.candidates) == 1:
         return False
-    from ._choose import remembered
+    from ._choose import read_choice
 
-    return remembered(_choice(network, _measurable(network, inputs))) is None
+    return read_choice(_choice_path(network, _measuring_batch(network, inputs))) is None

@@ -20,14 +20,14 @@ from ._trusted import check_folder, is_shared
 ENVIRONMENT = "PERCEPTS_CACHE"
 
 
-def cache_dir() -> Path:
+def cache_root() -> Path:
     """The folder named by PERCEPTS_CACHE, else the platform's cache folder for this user. May not exist yet."""
     named = os.environ.get(ENVIRONMENT)
     return Path(named).expanduser() if named else platformdirs.user_cache_path("percepts", appauthor=False)
 
 
 @cache
-def processor() -> str:
+def processor_id() -> str:
     """Eight digits for the processor and its instructions: what was measured on another may not hold here.
 
     Clusters share the folder between machines, and the name alone says little: one "AMD EPYC" multiplies 8-bit integers
@@ -44,14 +44,14 @@ def processor() -> str:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic_cache_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the name `path` if the body succeeds, else it is removed."""
     make_folder(path.parent)
     with atomic_path(path, permissions=0o640 if is_shared(path.parent) else 0o600) as part:
         yield part
 
 
-def locked(path: Path) -> filelock.BaseFileLock:
+def lock_path(path: Path) -> filelock.BaseFileLock:
     """A lock that processes making the same `path` take in turn; the system frees it when its holder dies."""
     make_folder(path.parent)
     return filelock.FileLock(path.with_name(path.name + ".lock"), mode=0o660 if is_shared(path.parent) else 0o600)
@@ -72,11 +72,11 @@ def make_folder(folder: Path) -> None:
             f"cannot write to the cache folder {folder}: {error}. Set {ENVIRONMENT} to a folder you can write to"
         ) from error
     if _is_in_cache(folder):
-        check_folder(folder, cache_dir())
+        check_folder(folder, cache_root())
 
 
 def _is_in_cache(folder: Path) -> bool:
-    root, named = Path(os.path.abspath(cache_dir())), Path(os.path.abspath(folder))
+    root, named = Path(os.path.abspath(cache_root())), Path(os.path.abspath(folder))
     return named == root or root in named.parents
 
 

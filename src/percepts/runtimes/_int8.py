@@ -43,19 +43,19 @@ class Int8Linear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., N) float32 to (..., M) float32; the first axis of three or more is the batch."""
         if x.dim() < 3 or len(x) == 1:
-            return self._one(x)
-        return torch.stack([self._one(item) for item in x])
+            return self._run_row(x)
+        return torch.stack([self._run_row(item) for item in x])
 
-    def _one(self, x: torch.Tensor) -> torch.Tensor:
+    def _run_row(self, x: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = torch.ops.quantized.linear_dynamic(x, self._packed, self._reduce)
         return found
 
 
-def quantised(module: nn.Module) -> nn.Module:
+def quantise_linears(module: nn.Module) -> nn.Module:
     """The module with every nn.Linear inside it replaced, in place."""
     for name, child in module.named_children():
         if type(child) is nn.Linear:
             setattr(module, name, Int8Linear(child))
         else:
-            quantised(child)
+            quantise_linears(child)
     return module

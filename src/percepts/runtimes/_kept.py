@@ -9,58 +9,58 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ._cache import atomic, locked, make_folder
+from ._cache import atomic_cache_path, lock_path, make_folder
 
 log = logging.getLogger(__name__)
 
 ENDING = ".sha256"
 """What the name of the file with the digest adds to that of the file it is about."""
-_checked: dict[Path, tuple[tuple[int, ...], str]] = {}
+_digests: dict[Path, tuple[tuple[int, ...], str]] = {}
 """What was hashed in this process: state of the file on disk, and its digest."""
 
 
-def made_once(path: Path, make: Callable[[Path], None]) -> Path:
+def make_once(path: Path, make: Callable[[Path], None]) -> Path:
     """Return a file that is made at its first use and checked at each further one.
 
     Where it is absent, cut or changed, or has no digest, it is made again: `make` writes to a temporary path. Processes
     that come at once take turns.
     """
     make_folder(path.parent)
-    if digest_of(path):
+    if verified_digest(path):
         return path
-    with locked(path):
-        if digest_of(path):
+    with lock_path(path):
+        if verified_digest(path):
             return path
         if path.exists():
             log.warning("%s is not what was made (its sha256 differs, or is not known); making it again", path)
-        with atomic(path) as part:
+        with atomic_cache_path(path) as part:
             make(part)
-        with atomic(_beside(path)) as part:
+        with atomic_cache_path(_digest_path(path)) as part:
             part.write_text(file_digest(path))
     return path
 
 
-def digest_of(path: Path) -> str:
+def verified_digest(path: Path) -> str:
     """Return the sha256 of a file that `made_once` made; "" where it is absent or not what was made."""
     try:
-        expected = _beside(path).read_bytes().decode().strip()
-        return expected if expected == _hashed_once(path) else ""
+        expected = _digest_path(path).read_bytes().decode().strip()
+        return expected if expected == _hash_once(path) else ""
     except (OSError, ValueError):
         return ""
 
 
-def digests_in(folder: Path) -> dict[str, str]:
+def hash_folder(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file of a folder, by name."""
-    return {path.name: _hashed_once(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    return {path.name: _hash_once(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def _hashed_once(path: Path) -> str:
+def _hash_once(path: Path) -> str:
     """Return the digest of a file, hashed once in a process as long as nobody touches it."""
     found = path.stat()
     state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    if path not in _checked or _checked[path][0] != state:
-        _checked[path] = state, file_digest(path)
-    return _checked[path][1]
+    if path not in _digests or _digests[path][0] != state:
+        _digests[path] = state, file_digest(path)
+    return _digests[path][1]
 
 
 def file_digest(path: Path) -> str:
@@ -71,8 +71,8 @@ def file_digest(path: Path) -> str:
 
 def write_record(path: Path, facts: Mapping[str, Any]) -> None:
     """Write facts as JSON that holds its own digest."""
-    with atomic(path) as part:
-        part.write_text(json.dumps({**facts, "sha256": _digest(facts)}, indent=1))
+    with atomic_cache_path(path) as part:
+        part.write_text(json.dumps({**facts, "sha256": _digest_facts(facts)}, indent=1))
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -82,12 +82,12 @@ def read_record(path: Path) -> dict[str, Any] | None:
         expected = facts.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return facts if expected == _digest(facts) else None
+    return facts if expected == _digest_facts(facts) else None
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
+def _digest_facts(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _beside(path: Path) -> Path:
+def _digest_path(path: Path) -> Path:
     return path.with_name(path.name + ENDING)

@@ -45,7 +45,7 @@ class Network:
     candidates: tuple[str, ...] = ()
     precision: str = "float32"
 
-    def built(self) -> torch.nn.Module:
+    def build_module(self) -> torch.nn.Module:
         """The module. It draws random weights before its own replace them: the caller's generator does not move."""
         import torch
 
@@ -53,17 +53,17 @@ class Network:
             return self.build()
 
 
-def rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
+def split_rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
     """The batch as batches of one. Raises ValueError for an empty one."""
-    return split(inputs, 1)
+    return split_batch(inputs, 1)
 
 
-def stack(outputs: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+def stack_rows(outputs: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     """Batches of one, back into one batch per output."""
     return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
 
 
-def split(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
+def split_batch(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
     """The batch as batches of at most `size`. Raises ValueError for an empty one."""
     count = len(next(iter(inputs.values())))
     if not count:
@@ -75,7 +75,7 @@ TRUST = 1e-3
 """Of the largest number of an output: other kernels differ by a hundredth of that in float32."""
 
 
-def disagreement(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> str:
+def describe_deviation(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> str:
     """What is wrong with the outputs of a runtime beside those of torch; "" for nothing but rounding."""
     for ours, theirs in zip(found, expected, strict=True):
         largest = max(float(np.abs(theirs).max()), 1e-6)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ..types import Inputs
-from ._network import rows, stack
+from ._network import split_rows, stack_rows
 
 One = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, ...]]
 
@@ -23,7 +23,7 @@ SHARE = "PERCEPTS_CORES"
 """Of the environment: how many cores the job that started a process leaves to it."""
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """The cores this process may use: those it is bound to; in a worker of a job its share of them."""
     if share := os.environ.get(SHARE):
         return int(share)
@@ -34,11 +34,11 @@ class RowPool:
     """Maps a function of one row over a batch on `threads` threads; the order is kept."""
 
     def __init__(self, threads: int | None) -> None:
-        self.threads = threads or cores()
+        self.threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(self.threads, "percepts-rows") if self.threads > 1 else None
 
     def map(self, one: One, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """`one` of each row of `inputs`, stacked."""
-        items = rows(inputs)
+        items = split_rows(inputs)
         each = map if self._pool is None or len(items) == 1 else self._pool.map
-        return stack(list(each(one, items)))
+        return stack_rows(list(each(one, items)))

@@ -19,7 +19,7 @@ class Streams:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._queues = device, _queues(device)
+        self._device, self._queues = device, _make_queues(device)
         self._in, self._out = self._queues.Stream(), self._queues.Stream()
 
     def map(self, call: Call, parts: Sequence[dict[str, np.ndarray]]) -> list[tuple[np.ndarray, ...]]:
@@ -29,7 +29,7 @@ class Streams:
         for following in (*parts[1:], None):
             now = self._queues.current_stream()
             now.wait_stream(self._in)
-            outputs = call(*(_kept(tensor, now) for tensor in ahead))  # returns as soon as it is queued
+            outputs = call(*(_keep_until_used(tensor, now) for tensor in ahead))  # returns as soon as it is queued
             if following is not None:
                 ahead = self._upload(following)
             results.append(self._download(outputs))
@@ -39,26 +39,26 @@ class Streams:
     def _upload(self, part: dict[str, np.ndarray]) -> list[torch.Tensor]:
         with self._queues.stream(self._in):
             tensors = [torch.from_numpy(np.ascontiguousarray(value)) for value in part.values()]
-            return [self._pinned(tensor).to(self._device, non_blocking=True) for tensor in tensors]
+            return [self._pin_memory(tensor).to(self._device, non_blocking=True) for tensor in tensors]
 
     def _download(self, outputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
         self._out.wait_stream(self._queues.current_stream())
         with self._queues.stream(self._out):
-            return [self._host(_kept(output, self._out)) for output in outputs]
+            return [self._copy_to_host(_keep_until_used(output, self._out)) for output in outputs]
 
-    def _host(self, output: torch.Tensor) -> torch.Tensor:
+    def _copy_to_host(self, output: torch.Tensor) -> torch.Tensor:
         pinned = torch.empty(output.shape, dtype=torch.float32, pin_memory=self._device.type == "cuda")
         return pinned.copy_(output, non_blocking=True)  # bfloat16 becomes float32 on the way
 
-    def _pinned(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _pin_memory(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.pin_memory() if self._device.type == "cuda" else tensor
 
 
-def _queues(device: torch.device) -> Any:
+def _make_queues(device: torch.device) -> Any:
     return torch.cuda if device.type == "cuda" else torch.cpu
 
 
-def _kept(tensor: torch.Tensor, stream: Any) -> torch.Tensor:
+def _keep_until_used(tensor: torch.Tensor, stream: Any) -> torch.Tensor:
     """Not freed before `stream`, which did not make it, is through with it."""
     if tensor.is_cuda:
         tensor.record_stream(stream)

@@ -47,13 +47,17 @@ def is_shared(folder: Path) -> bool:
 def _check_itself(folder: Path) -> None:
     found = folder.stat()
     if found.st_mode & stat.S_IWOTH:
-        raise _refusal(folder, f"every user of this machine can write to it (mode {found.st_mode & 0o7777:04o})", True)
+        raise _make_refusal(
+            folder, f"every user of this machine can write to it (mode {found.st_mode & 0o7777:04o})", True
+        )
     if found.st_mode & stat.S_IWGRP and _has_others(found.st_gid):
         if not _in_group(found.st_gid):
-            raise _refusal(folder, f"the group {_group(found.st_gid)} can write to it, and you are not in it", True)
-        _warn(folder, found.st_gid)
+            raise _make_refusal(
+                folder, f"the group {_group_name(found.st_gid)} can write to it, and you are not in it", True
+            )
+        _warn_shared(folder, found.st_gid)
     elif not _is_trusted(found.st_uid):
-        raise _refusal(folder, f"it belongs to {_user(found.st_uid)}, who can write to it", False)
+        raise _make_refusal(folder, f"it belongs to {_user_name(found.st_uid)}, who can write to it", False)
 
 
 def _check_parent(parent: Path, child: Path) -> None:
@@ -62,34 +66,34 @@ def _check_parent(parent: Path, child: Path) -> None:
     if found.st_mode & stat.S_ISVTX and (_is_trusted(child.lstat().st_uid) or is_shared(child)):
         return
     if found.st_mode & stat.S_IWOTH:
-        raise _refusal(child, f"every user of this machine can write to {parent} and rename it", False)
+        raise _make_refusal(child, f"every user of this machine can write to {parent} and rename it", False)
     if found.st_mode & stat.S_IWGRP and _has_others(found.st_gid) and not _in_group(found.st_gid):
-        raise _refusal(child, f"the group {_group(found.st_gid)} can write to {parent} and rename it", False)
+        raise _make_refusal(child, f"the group {_group_name(found.st_gid)} can write to {parent} and rename it", False)
     if not _is_trusted(found.st_uid) and not is_shared(child):
-        raise _refusal(child, f"{parent}, which it lies in, belongs to {_user(found.st_uid)}", False)
+        raise _make_refusal(child, f"{parent}, which it lies in, belongs to {_user_name(found.st_uid)}", False)
 
 
-def _refusal(folder: Path, why: str, can_chmod: bool) -> WeightsError:
+def _make_refusal(folder: Path, why: str, can_chmod: bool) -> WeightsError:
     cure = f"run `chmod go-w {folder}` if what lies there is yours, {_CURE}" if can_chmod else _CURE.removeprefix("or ")
     return WeightsError(f"the cache folder {folder} is not used: {why}, and models are run from it. Cure: {cure}")
 
 
-def _warn(folder: Path, gid: int) -> None:
+def _warn_shared(folder: Path, gid: int) -> None:
     """Say once in a process that a group shares a cache."""
     if gid not in _warned:
         _warned.add(gid)
         log.warning(
-            "the cache %s is shared: everybody in the group %s can change what is run from it", folder, _group(gid)
+            "the cache %s is shared: everybody in the group %s can change what is run from it", folder, _group_name(gid)
         )
 
 
 def _is_trusted(uid: int) -> bool:
     """This user, root, or nobody in a container in which root has no number."""
-    return uid in (os.geteuid(), 0) or (uid == _nobody() and os.geteuid() != uid)
+    return uid in (os.geteuid(), 0) or (uid == _overflow_uid() and os.geteuid() != uid)
 
 
 @cache
-def _nobody() -> int:
+def _overflow_uid() -> int:
     """Return the number that stands for users whom a container does not map; -1 where every user is mapped."""
     try:
         mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
@@ -117,7 +121,7 @@ def _has_others(gid: int) -> bool:
     return not (found.gr_name == me.pw_name and set(found.gr_mem) <= {me.pw_name})
 
 
-def _user(uid: int) -> str:
+def _user_name(uid: int) -> str:
     try:
         import pwd
 
@@ -126,7 +130,7 @@ def _user(uid: int) -> str:
         return f"user {uid}"
 
 
-def _group(gid: int) -> str:
+def _group_name(gid: int) -> str:
     try:
         import grp
 

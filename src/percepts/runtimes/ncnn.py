@@ -33,9 +33,9 @@ class NcnnRunner:
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """Arrays (B, C, H, W) by the names of their blobs, to one (B, C', H', W'). float32 both."""
-        return self._pool.map(self._one, inputs)
+        return self._pool.map(self._run_row, inputs)
 
-    def _one(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    def _run_row(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         extractor = self._net.create_extractor()
         for name, value in row.items():
             held = np.ascontiguousarray(value[0], np.float32)  # a Mat borrows its memory and does not keep it alive
@@ -58,7 +58,7 @@ def _set_options(options: ncnn.Option) -> None:
         setattr(options, f"use_{name}", False)
 
 
-def save(stem: Path, param: str, weights: bytes) -> None:
+def save_ncnn(stem: Path, param: str, weights: bytes) -> None:
     """Write `stem`.param and `stem`.bin, as ncnn's own tools read them."""
     stem.with_name(stem.name + ".param").write_text(param)
     stem.with_name(stem.name + ".bin").write_bytes(weights)

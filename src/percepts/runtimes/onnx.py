@@ -28,13 +28,13 @@ class OnnxRunner:
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output of the graph."""
-        return self._pool.map(self._one, inputs)
+        return self._pool.map(self._run_row, inputs)
 
-    def _one(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    def _run_row(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         return tuple(self._session.run(None, row))
 
 
-def quantise(source: Path, target: Path) -> None:
+def quantise_graph(source: Path, target: Path) -> None:
     """Write the graph with int8 weights per channel, activations scaled as they come.
 
     Without VNNI, u8 times s8 saturates in 16 bits; leaving a bit free (`reduce_range`) is right everywhere.

@@ -9,8 +9,8 @@ import numpy as np
 import openvino
 
 from ..types import Inputs
-from ._network import rows, stack
-from ._rows import cores
+from ._network import split_rows, stack_rows
+from ._rows import usable_cores
 
 _turn = threading.Lock()
 """One call into OpenVINO at a time. Requests that see their first shape side by side can wait for each other for ever,
@@ -27,7 +27,7 @@ class OpenVinoRunner:
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the CPU has it: other numbers on another machine
             "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": cores() if threads is None else threads,
+            "INFERENCE_NUM_THREADS": usable_cores() if threads is None else threads,
         }
         with _turn:
             self._request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
@@ -35,8 +35,8 @@ class OpenVinoRunner:
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
         """A batch in, one array per output of the graph."""
         with _turn:
-            return stack([self._one(row) for row in rows(inputs)])
+            return stack_rows([self._run_row(row) for row in split_rows(inputs)])
 
-    def _one(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    def _run_row(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         results = self._request.infer(row)
         return tuple(np.array(result) for result in results.values())  # copies: the request reuses its memory

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from ..errors import EncodeError
-from ..support.machine import out_of_memory
+from ..support.machine import is_out_of_memory
 from ..types import Inputs
-from ._network import Network, split, stack
-from ._rows import cores
+from ._network import Network, split_batch, stack_rows
+from ._rows import usable_cores
 from ._streams import Streams
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,10 @@ class TorchRunner:
         self._rows, self._device, self._precision = rows, torch.device(device), precision
         self._module = module.eval().to(self._device)
         if device == "cpu":
-            self._threads = threads or cores()
-            self._side = settled_pool(self._threads)
+            self._threads = threads or usable_cores()
+            self._side = make_thread_pool(self._threads)
             inside = rows > 1 and self._threads > 1 and sum(p.numel() for p in module.parameters()) >= LARGE
-            self._alone = settled_pool(1, self._threads) if inside else self._side
+            self._alone = make_thread_pool(1, self._threads) if inside else self._side
         else:
             self._threads, self._streams = 1, Streams(self._device)
             self._module = self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -69,9 +69,9 @@ class TorchRunner:
         while True:
             size = max(1, min(self._rows, -(-count // self._threads)))
             try:
-                return stack(self._map(split(inputs, size)))
+                return stack_rows(self._map(split_batch(inputs, size)))
             except Exception as error:
-                if size == 1 or not out_of_memory(error):
+                if size == 1 or not is_out_of_memory(error):
                     raise
                 self._rows = size // 2
                 log.warning("out of memory at %d rows a call, going on with %d", size, self._rows)
@@ -95,7 +95,7 @@ class TorchRunner:
         return results if isinstance(results, tuple) else (results,)
 
 
-def settled_pool(count: int, threads: int = 1) -> ThreadPoolExecutor:
+def make_thread_pool(count: int, threads: int = 1) -> ThreadPoolExecutor:
     """A pool whose workers compute with so many threads each; the number of threads elsewhere stays what it is.
 
     torch keeps the number per thread once it is set there, and as the start value of threads to come: that one is set
@@ -114,28 +114,28 @@ def settled_pool(count: int, threads: int = 1) -> ThreadPoolExecutor:
     return pool
 
 
-def compiled(module: torch.nn.Module) -> torch.nn.Module:
+def compile_module(module: torch.nn.Module) -> torch.nn.Module:
     """The module behind torch.compile: kernels are generated at the first calls, which takes half a minute."""
     made: Any = torch.compile(module)
     return cast(torch.nn.Module, made)
 
 
-def device(network: Network) -> str:
+def choose_device(network: Network) -> str:
     """Where torch runs it: on a GPU where there is one and the network takes many rows a call, else on the CPU."""
     return "cuda" if network.rows > 1 and network.precision != "int8" and torch.cuda.is_available() else "cpu"
 
 
-def export(network: Network, path: Path) -> None:
+def export_onnx(network: Network, path: Path) -> None:
     """Write the network's graph for one item to `path`, weights inside."""
     tensors = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in network.example.values())
-    module = network.built()
+    module = network.build_module()
     shapes: tuple[object, ...] = tuple(
         {axis: torch.export.Dim(length) for axis, length in network.free.get(name, {}).items()}
         for name in network.example
     )
     if any(p.kind == p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values()):
         shapes = (shapes,)
-    with _exporting(network.name):
+    with _quiet_export(network.name):
         torch.onnx.export(
             module,
             tensors,
@@ -150,10 +150,10 @@ def export(network: Network, path: Path) -> None:
 
 
 @contextmanager
-def _exporting(name: str) -> Iterator[None]:
+def _quiet_export(name: str) -> Iterator[None]:
     """Quietly; what the exporter cannot do is an EncodeError, and the variable that it sets is as it was."""
     before = os.environ.get(_INDUCTOR)
-    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+    with warnings.catch_warnings(), _QuietLoggers("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # of the exporter's own deprecations; nothing a caller can act on
         try:
             yield
@@ -167,7 +167,7 @@ def _exporting(name: str) -> Iterator[None]:
 _INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 
 
-class _quiet:
+class _QuietLoggers:
     """Loggers of these names say errors only while this lasts."""
 
     def __init__(self, *names: str) -> None:

@@ -18,21 +18,21 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from ..errors import JobDamaged, JobError
-from ..support.files import SUFFIX, atomic, is_file, remove_file, write_file
+from ..support.files import SUFFIX, atomic_file, is_file, remove_file, write_file
 from .manifest import MANIFEST, PartInfo, is_part_name, read_manifest
 
 UNCHECKED = ".unchecked"
 """In a copy whose parts may differ from what its manifest says: their digests are looked at before they are used."""
 
 
-class Replaced(Exception):
+class ReplaceConflict(Exception):
     """A file of a copy would have to be replaced, and somebody may be reading it."""
 
 
 # What a copy holds
 
 
-def checked(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
+def find_intact_files(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
     """Return which of the listed files a copy has already, as they should be."""
     old: Mapping[str, PartInfo] = {}
     with suppress(JobError):
@@ -46,29 +46,29 @@ def checked(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
     return good
 
 
-def clear(copy: Path, good: Collection[str], *, keep: bool) -> None:
+def remove_other_parts(copy: Path, good: Collection[str], *, keep: bool) -> None:
     """Remove the parts that are not good, or with `keep` none; a file of another name is left alone."""
     if keep:
         return
-    for name in _parts(copy) - set(good):
-        _check_folders(copy, name)
+    for name in _list_parts(copy) - set(good):
+        _refuse_linked_folders(copy, name)
         remove_file(copy / name)
 
 
 @contextmanager
-def arriving(copy: Path, name: str) -> Iterator[IO[bytes]]:
+def receive_part(copy: Path, name: str) -> Iterator[IO[bytes]]:
     """Give a file to write a part into, which gets its name if the block succeeds. `Replaced` if there is one."""
     if not is_part_name(name):
         raise JobDamaged(f"{name!a}: no part has such a name")
     (copy / name).parent.mkdir(parents=True, exist_ok=True)
-    _check_folders(copy, name)
+    _refuse_linked_folders(copy, name)
     if os.path.lexists(copy / name):
-        raise Replaced(name)
-    with atomic(copy / name) as file:
+        raise ReplaceConflict(name)
+    with atomic_file(copy / name) as file:
         yield file
 
 
-def finish(copy: Path, manifest: bytes | None, *, unchecked: bool) -> None:
+def install_manifest(copy: Path, manifest: bytes | None, *, unchecked: bool) -> None:
     """Put the manifest in its place, now that all it lists is there; or none."""
     if unchecked:
         write_file(copy / UNCHECKED, b"")
@@ -80,14 +80,14 @@ def finish(copy: Path, manifest: bytes | None, *, unchecked: bool) -> None:
         remove_file(copy / UNCHECKED)
 
 
-def _parts(copy: Path) -> set[str]:
+def _list_parts(copy: Path) -> set[str]:
     """Names of the files in a copy that are parts, or were on their way to be."""
     found = (path for pattern in ("data/*/part-*", "ledger/part-*") for path in copy.glob(pattern))
     names = {path.relative_to(copy).as_posix() for path in found if is_file(path)}
     return {name for name in names if is_part_name(name.removesuffix(SUFFIX))}
 
 
-def _check_folders(copy: Path, name: str) -> None:
+def _refuse_linked_folders(copy: Path, name: str) -> None:
     folder = copy / name
     while (folder := folder.parent) != copy:
         if folder.is_symlink():
@@ -112,33 +112,33 @@ class _Slot:
     busy: bool = False
 
 
-_held: dict[tuple[Path, str], list[_Slot]] = {}
-_guard = threading.RLock()
+_slots: dict[tuple[Path, str], list[_Slot]] = {}
+_slots_lock = threading.RLock()
 
 
-def reader(bring: Callable[..., None], root: Path) -> Path:
+def copy_for_reading(bring: Callable[..., None], root: Path) -> Path:
     """Return a copy for reading, brought up to date by `bring`; nothing in one that was returned before is removed.
 
     Args:
         bring: called with a folder, and with `keep=True` where somebody may be reading in it.
         root: the folder of all copies of this directory.
     """
-    with _guard:
-        for slot in _ours(root, "read")[-1:]:
-            with suppress(Replaced):
+    with _slots_lock:
+        for slot in _slots_of_process(root, "read")[-1:]:
+            with suppress(ReplaceConflict):
                 bring(slot.folder, keep=True)
                 return slot.folder
-        slot = _take(root, "read")
+        slot = _lock_free_slot(root, "read")
         bring(slot.folder)
         return slot.folder
 
 
 @contextmanager
-def borrowed(root: Path) -> Iterator[Path]:
+def borrow_copy(root: Path) -> Iterator[Path]:
     """Give a folder for a copy that nobody reads once the block has ended."""
-    with _guard:
-        free = [slot for slot in _ours(root, "verify") if not slot.busy]
-        slot = free[0] if free else _take(root, "verify")
+    with _slots_lock:
+        free = [slot for slot in _slots_of_process(root, "verify") if not slot.busy]
+        slot = free[0] if free else _lock_free_slot(root, "verify")
         slot.busy = True
     try:
         yield slot.folder
@@ -146,22 +146,22 @@ def borrowed(root: Path) -> Iterator[Path]:
         slot.busy = False
 
 
-def _ours(root: Path, use: str) -> list[_Slot]:
+def _slots_of_process(root: Path, use: str) -> list[_Slot]:
     """Those of this process: a child that was forked leaves its parent's alone."""
-    return [slot for slot in _held.get((root, use), ()) if slot.process == os.getpid()]
+    return [slot for slot in _slots.get((root, use), ()) if slot.process == os.getpid()]
 
 
-def _take(root: Path, use: str) -> _Slot:
+def _lock_free_slot(root: Path, use: str) -> _Slot:
     """Lock the first folder that no other process has."""
     root.mkdir(parents=True, exist_ok=True)
     number = 0
     while True:
         lock = FileLock(root / f"{use}-{number}.lock")
-        taken = {slot.folder for slot in _held.get((root, use), ())}
+        taken = {slot.folder for slot in _slots.get((root, use), ())}
         if root / f"{use}-{number}" not in taken:
             with suppress(Timeout):
                 lock.acquire(timeout=0)
                 slot = _Slot(root / f"{use}-{number}", lock, os.getpid())
-                _held.setdefault((root, use), []).append(slot)
+                _slots.setdefault((root, use), []).append(slot)
                 return slot
         number += 1

@@ -8,32 +8,32 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .parquet import read_parts, specs, vectors
-from .ranking import SLACK, Filter, Hits, Metric, best, checked, hits
+from .parquet import batch_vectors, read_parts, read_specs
+from .ranking import SLACK, Hits, Metric, RowFilter, build_hits, check_query, select_best
 
 COLUMNS = ("id", "source", "kind", "start", "stop", "vector", "labels", "text")
 
 
-def search(
+def search_exact(
     directory: str | Path,
     model: str,
     query: np.ndarray,
     k: int = 10,
     *,
     metric: Metric = "cosine",
-    where: Filter | None = None,
+    where: RowFilter | None = None,
 ) -> Hits:
     """The k nearest rows of a job directory, best first; equal scores by source, then start.
 
     Memory is one batch of rows, however many there are. A row without a vector, or with a zero one, is never found.
     """
     batches = read_parts(directory, model, COLUMNS)
-    query = checked(query, specs(directory)[model].dim, k)
-    (found,) = nearest(filtered(batches, where or Filter()), query[None], k, metric)
-    return Hits([] if found is None else hits(*found, model), model)
+    query = check_query(query, read_specs(directory)[model].dim, k)
+    (found,) = find_nearest(filter_batches(batches, where or RowFilter()), query[None], k, metric)
+    return Hits([] if found is None else build_hits(*found, model), model)
 
 
-def filtered(batches: Iterable[pa.RecordBatch], where: Filter) -> Iterator[pa.RecordBatch]:
+def filter_batches(batches: Iterable[pa.RecordBatch], where: RowFilter) -> Iterator[pa.RecordBatch]:
     """Only the rows that count and have a direction; batches without any are left out."""
     for batch in batches:
         mask = where.mask(batch)
@@ -44,7 +44,7 @@ def filtered(batches: Iterable[pa.RecordBatch], where: Filter) -> Iterator[pa.Re
 Best = tuple[pa.RecordBatch, np.ndarray]
 
 
-def nearest(
+def find_nearest(
     batches: Iterable[pa.RecordBatch], queries: np.ndarray, k: int, metric: Metric = "cosine"
 ) -> Sequence[Best | None]:
     """For each of (Q, D) queries, the k best rows of all batches with their scores; None where there are no rows.
@@ -53,15 +53,15 @@ def nearest(
     """
     found: list[Best | None] = [None] * len(queries)
     for batch in batches:
-        rough, slack = _rough(vectors(batch), queries, metric)
+        rough, slack = _score_roughly(batch_vectors(batch), queries, metric)
         for number, query in enumerate(queries):
-            rows = _candidates(rough[number], found[number], k, slack[number])
+            rows = _select_candidates(rough[number], found[number], k, slack[number])
             if len(rows):
-                found[number] = _merged(found[number], batch.take(pa.array(rows)), query, k, metric)
+                found[number] = _merge_best(found[number], batch.take(pa.array(rows)), query, k, metric)
     return found
 
 
-def _rough(rows: np.ndarray, queries: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+def _score_roughly(rows: np.ndarray, queries: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
     """(Q, B) float32 scores, and (Q,) how far each may be off."""
     row_norms, query_norms = np.linalg.norm(rows, axis=1), np.linalg.norm(queries, axis=1)
     if metric == "cosine":
@@ -69,7 +69,7 @@ def _rough(rows: np.ndarray, queries: np.ndarray, metric: Metric) -> tuple[np.nd
     return queries @ rows.T, SLACK * query_norms * row_norms.max(initial=0.0)
 
 
-def _candidates(rough: np.ndarray, so_far: Best | None, k: int, slack: float) -> np.ndarray:
+def _select_candidates(rough: np.ndarray, so_far: Best | None, k: int, slack: float) -> np.ndarray:
     """Rows that could be among the k best: no further below the bar than rounding explains."""
     bar = -np.inf
     if so_far is not None and len(so_far[1]) == k:
@@ -79,7 +79,7 @@ def _candidates(rough: np.ndarray, so_far: Best | None, k: int, slack: float) ->
     return np.flatnonzero(rough >= bar - slack)
 
 
-def _merged(so_far: Best | None, batch: pa.RecordBatch, query: np.ndarray, k: int, metric: Metric) -> Best:
+def _merge_best(so_far: Best | None, batch: pa.RecordBatch, query: np.ndarray, k: int, metric: Metric) -> Best:
     if so_far is not None:
         batch = pa.concat_batches([so_far[0], batch])
-    return best(batch, query, k, metric)
+    return select_best(batch, query, k, metric)

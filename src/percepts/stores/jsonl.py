@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
-from ..support.files import atomic
+from ..support.files import atomic_file
 from ..support.outputs import output_file
 from ..timeline.segments import from_row, to_row
 from ..types import Record
@@ -34,7 +34,7 @@ class JsonlStore:
 
     def write(self, records: Iterable[Record]) -> int:
         """Append records; return how many there were."""
-        return _append(records, self._file)
+        return _append_records(records, self._file)
 
     def close(self) -> None:
         """Put the file in its place."""
@@ -49,19 +49,19 @@ class JsonlStore:
 
 def write_part(path: Path, records: Iterable[Record]) -> int:
     """Write records as one file, atomically; return how many there were."""
-    with atomic(path) as file:
-        return _append(records, file)
+    with atomic_file(path) as file:
+        return _append_records(records, file)
 
 
-def _append(records: Iterable[Record], file: IO[bytes]) -> int:
+def _append_records(records: Iterable[Record], file: IO[bytes]) -> int:
     count = 0
-    for text in map(line, records):
+    for text in map(format_record, records):
         count += 1
         file.write(text)
     return count
 
 
-def line(record: Record) -> bytes:
+def format_record(record: Record) -> bytes:
     r"""One record as a line of JSON, its end of line included.
 
     >>> from percepts.types import Record
@@ -76,12 +76,12 @@ def line(record: Record) -> bytes:
         row["words"] = [to_row(word) for word in record.words]
     text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     if record.vector is not None:
-        text = f'{text[:-1]}, "vector": [{", ".join(_shortest(record.vector))}]}}'
+        text = f'{text[:-1]}, "vector": [{", ".join(_format_vector(record.vector))}]}}'
     # A lone surrogate, from an undecodable file name, is no UTF-8: it is written as the escape that JSON has for it.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def read(path: str | Path) -> Iterator[Record]:
+def read_records(path: str | Path) -> Iterator[Record]:
     """The records of a file of JSON lines."""
     with open(path, encoding="utf-8") as file:
         for text in file:
@@ -93,7 +93,7 @@ def read(path: str | Path) -> Iterator[Record]:
             yield Record(**row | several | {"box": tuple(row["box"]) if "box" in row else None})
 
 
-def _shortest(vector: np.ndarray) -> list[str]:
+def _format_vector(vector: np.ndarray) -> list[str]:
     """The numbers as Arrow prints float32: the fewest digits that read back as the same, 1.5 times as fast as str."""
     if not np.isfinite(vector).all():
         raise ValueError("expected finite numbers: JSON has no others")

@@ -25,7 +25,7 @@ from ..errors import JobDamaged, JobError
 from ..support.files import safe_name, write_file
 from . import exact, parquet
 from .lance_files import FOLDER, erase_table, refuse_foreign_index
-from .ranking import SLACK, Filter, Hits, best, checked, directed, hits
+from .ranking import SLACK, Hits, RowFilter, build_hits, check_query, has_direction, select_best
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ _DAMAGED = (ValueError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class IndexedPart:
     """A part that is in the table: its rows bear `number`."""
 
     number: int
@@ -62,7 +62,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Ann:
+class AnnIndex:
     """An index of approximate neighbours, and what it is worth.
 
     `recall` is the share of the ten nearest rows that it found, against exact search, for `queries` queries: half of
@@ -78,15 +78,15 @@ class Ann:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class IndexLedger:
     """What the table holds at `version`, in how many pieces; `tidied` is how many were left when last put together."""
 
     dim: int
     version: int
-    parts: dict[str, Part]
-    ann: Ann | None = None
+    parts: dict[str, IndexedPart]
+    ann: AnnIndex | None = None
     pieces: int = 0
-    tidied: int = 0
+    compacted_fragments: int = 0
     schema: int = SCHEMA
 
     @property
@@ -99,7 +99,7 @@ class Ledger:
         return {name: part.sha256 for name, part in self.parts.items()} == wanted
 
 
-class Index:
+class VectorIndex:
     """Nearest neighbours among the committed vectors of one model; the files are in DIR/index.
 
     Up to `ann_above` rows the answer is that of `exact.search`, in the same order. Above, an approximate index answers
@@ -120,7 +120,7 @@ class Index:
     ) -> None:
         # Absolute, since LanceDB takes some relative paths for URLs.
         self._directory, self._model = Path(directory).absolute(), model
-        specs = parquet.specs(directory)
+        specs = parquet.read_specs(directory)
         if model not in specs:
             raise JobError(f"{directory}: no vectors of {model!r}; there are: {', '.join(specs) or 'none'}")
         self._dim = specs[model].dim
@@ -130,31 +130,31 @@ class Index:
         self._file = self._folder / f"{self._name}.json"
         self._opened: tuple[int, Any] | None = None
 
-    def sync(self) -> Ledger:
+    def sync(self) -> IndexLedger:
         """Make the table hold what the manifest lists, whatever was interrupted before; cheap when it does already."""
         refuse_foreign_index(self._folder, self._name)
         ledger = self._read()
-        if ledger is not None and self._current(ledger, self._wanted()):
+        if ledger is not None and self._is_current(ledger, self._listed_parts()):
             return ledger
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
             return self._update()
 
-    def search(self, vector: np.ndarray, k: int = 10, *, where: Filter | None = None) -> Hits:
+    def search(self, vector: np.ndarray, k: int = 10, *, where: RowFilter | None = None) -> Hits:
         """The k rows nearest by cosine, best first; equal scores by source, then start. Syncs first.
 
         Raises:
             SearchError: the vector is no direction in this space.
             JobError: something that percepts did not make lies in the place of the index.
         """
-        query, where, ledger = checked(vector, self._dim, k), where or Filter(), self.sync()
+        query, where, ledger = check_query(vector, self._dim, k), where or RowFilter(), self.sync()
         try:
             return self._search(ledger, query, k, where)
         except _DAMAGED as error:
             log.warning("%s: the index of %s cannot be read: %s", self._folder, self._model, error)
         with self._lock():
             if self._read() == ledger:  # nobody else has seen to it since
-                self._save(Ledger(self._dim, _NONE, {}))
+                self._save(IndexLedger(self._dim, _NONE, {}))
             self._opened = None
             ledger = self._update()
         try:
@@ -164,25 +164,25 @@ class Index:
                 f"{self._folder}: the index of {self._model} was made again and still cannot be read: {error}"
             ) from error
 
-    def _search(self, ledger: Ledger, query: np.ndarray, k: int, where: Filter) -> Hits:
+    def _search(self, ledger: IndexLedger, query: np.ndarray, k: int, where: RowFilter) -> Hits:
         if not ledger.rows:
             return Hits([], self._model)
-        table, condition = self._open(ledger), where.sql()
+        table, condition = self._open(ledger), where.to_sql()
         left = table.count_rows(condition) if condition else ledger.rows
         if ledger.ann is None or left <= self._ann_above:
-            found, recall = _exact(table, query, k, condition), None
+            found, recall = _search_exactly(table, query, k, condition), None
         else:
-            found, recall = _approximate(table, query, k, condition, ledger.ann.probes), ledger.ann.recall
-        return Hits([] if found is None else hits(*found, self._model), self._model, recall)
+            found, recall = _search_approximately(table, query, k, condition, ledger.ann.probes), ledger.ann.recall
+        return Hits([] if found is None else build_hits(*found, self._model), self._model, recall)
 
-    def _wanted(self) -> dict[str, str]:
-        return {info.name: info.sha256 for info in parquet.parts(self._directory)[self._model]}
+    def _listed_parts(self) -> dict[str, str]:
+        return {info.name: info.sha256 for info in parquet.list_parts(self._directory)[self._model]}
 
     def _lock(self) -> FileLock:
         # One the system lets go of when its holder dies.
         return FileLock(self._folder / f"{self._name}.lock")
 
-    def _open(self, ledger: Ledger) -> Any:
+    def _open(self, ledger: IndexLedger) -> Any:
         if self._opened is None or self._opened[0] != ledger.version:
             table = lancedb.connect(self._folder).open_table(self._name)
             table.checkout(ledger.version)
@@ -191,46 +191,46 @@ class Index:
             self._opened = ledger.version, table
         return self._opened[1]
 
-    def _update(self) -> Ledger:
+    def _update(self) -> IndexLedger:
         """Under the lock: from the last good version to one that holds what is wanted."""
         while True:
-            wanted = self._wanted()
+            wanted = self._listed_parts()
             try:
-                return self._brought_to(wanted)
+                return self._sync_locked(wanted)
             except JobDamaged:
-                if self._wanted() == wanted:
+                if self._listed_parts() == wanted:
                     raise
                 # A job replaced a part while we read: once more, with the new manifest.
 
-    def _brought_to(self, wanted: dict[str, str]) -> Ledger:
+    def _sync_locked(self, wanted: dict[str, str]) -> IndexLedger:
         ledger = self._read()
-        if ledger is not None and self._current(ledger, wanted):  # another process did it while we waited
+        if ledger is not None and self._is_current(ledger, wanted):  # another process did it while we waited
             return ledger
-        table = self._restored(ledger)
+        table = self._restore_version(ledger)
         if table is not None and ledger is not None:
             try:
-                return self._tended(table, self._followed(table, ledger, wanted))
+                return self._maintain(table, self._apply_changes(table, ledger, wanted))
             except _DAMAGED as error:
                 log.warning("%s: the index of %s is made again: %s", self._folder, self._model, error)
-        table, ledger = self._empty()
+        table, ledger = self._create_table()
         try:
-            return self._tended(table, self._followed(table, ledger, wanted))
+            return self._maintain(table, self._apply_changes(table, ledger, wanted))
         except _DAMAGED as error:
             raise JobDamaged(
                 f"{self._folder}: the index of {self._model} cannot be made: {error}; "
                 f"`percepts verify {self._directory}` checks the rows it is made of"
             ) from error
 
-    def _current(self, ledger: Ledger, wanted: dict[str, str]) -> bool:
-        return ledger.holds(wanted) and not self._scattered(ledger) and not self._outgrown(ledger)
+    def _is_current(self, ledger: IndexLedger, wanted: dict[str, str]) -> bool:
+        return ledger.holds(wanted) and not self._is_fragmented(ledger) and not self._needs_reindex(ledger)
 
-    def _scattered(self, ledger: Ledger) -> bool:
-        return ledger.pieces > ledger.tidied + FRAGMENTS
+    def _is_fragmented(self, ledger: IndexLedger) -> bool:
+        return ledger.pieces > ledger.compacted_fragments + FRAGMENTS
 
-    def _outgrown(self, ledger: Ledger) -> bool:
+    def _needs_reindex(self, ledger: IndexLedger) -> bool:
         return ledger.rows > max(self._ann_above, GROWTH * ledger.ann.rows if ledger.ann else 0)
 
-    def _followed(self, table: Any, ledger: Ledger, wanted: dict[str, str]) -> Ledger:
+    def _apply_changes(self, table: Any, ledger: IndexLedger, wanted: dict[str, str]) -> IndexLedger:
         """Rows of parts that are gone out, rows of new ones in."""
         if ledger.holds(wanted):
             return ledger
@@ -240,11 +240,11 @@ class Index:
             table.delete(f"part IN ({', '.join(map(str, stale))})")
         first = 1 + max((part.number for part in ledger.parts.values()), default=-1)
         missing = {name: number for number, name in enumerate((n for n in wanted if n not in parts), first)}
-        counts = _Feed(self._directory, missing, self._dim).into(table)
-        parts |= {name: Part(number, wanted[name], counts[name]) for name, number in missing.items()}
+        counts = _PartFeed(self._directory, missing, self._dim).add_to(table)
+        parts |= {name: IndexedPart(number, wanted[name], counts[name]) for name, number in missing.items()}
         return self._write(replace(ledger, parts=parts), table)
 
-    def _restored(self, ledger: Ledger | None) -> Any | None:
+    def _restore_version(self, ledger: IndexLedger | None) -> Any | None:
         """The table, as the ledger says it is, ready to be written to; None where that cannot be had."""
         if ledger is None or ledger.version == _NONE:
             return None
@@ -260,78 +260,78 @@ class Index:
         log.warning("%s: the index of %s is made again: %s", self._folder, self._model, wrong)
         return None
 
-    def _empty(self) -> tuple[Any, Ledger]:
-        self._save(Ledger(self._dim, _NONE, {}))  # from here on it is told that the table is percepts' own
+    def _create_table(self) -> tuple[Any, IndexLedger]:
+        self._save(IndexLedger(self._dim, _NONE, {}))  # from here on it is told that the table is percepts' own
         erase_table(self._folder, self._name)
-        table = lancedb.connect(self._folder).create_table(self._name, schema=_schema(self._dim))
-        return table, Ledger(self._dim, table.version, {})
+        table = lancedb.connect(self._folder).create_table(self._name, schema=_table_schema(self._dim))
+        return table, IndexLedger(self._dim, table.version, {})
 
-    def _tended(self, table: Any, ledger: Ledger) -> Ledger:
+    def _maintain(self, table: Any, ledger: IndexLedger) -> IndexLedger:
         """Pieces put together and neighbours indexed, where it is time. What the table says does not change."""
-        if self._scattered(ledger):
+        if self._is_fragmented(ledger):
             table.optimize(cleanup_older_than=self._retention)
-            ledger = self._write(replace(ledger, tidied=_pieces(table)), table)
-        if self._outgrown(ledger):
-            ann = self._indexed(table, ledger.rows)
+            ledger = self._write(replace(ledger, compacted_fragments=_count_fragments(table)), table)
+        if self._needs_reindex(ledger):
+            ann = self._build_ann_index(table, ledger.rows)
             log.info("index of %s: %s over %d rows, recall@10 %.3f", self._model, ann.kind, ann.rows, ann.recall)
             ledger = self._write(replace(ledger, ann=ann), table)
         return ledger
 
-    def _indexed(self, table: Any, rows: int) -> Ann:
+    def _build_ann_index(self, table: Any, rows: int) -> AnnIndex:
         partitions = max(1, rows // ROWS_A_PARTITION)
         table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
-        queries = _sample(table, rows)
+        queries = _sample_queries(table, rows)
         batches = table.search().select(list(exact.COLUMNS)).to_batches(parquet.BATCH)
-        truth = exact.nearest(batches, queries, 10)
+        truth = exact.find_nearest(batches, queries, 10)
         bars = [found[1][-1] for found in truth if found is not None]
         probes = 16
         while True:
             probes = min(probes, partitions)
-            recall = _recall(table, queries, bars, probes)
+            recall = _measure_recall(table, queries, bars, probes)
             if recall >= RECALL or probes == partitions:
-                return Ann("IVF_SQ", rows, partitions, probes, recall, len(queries))
+                return AnnIndex("IVF_SQ", rows, partitions, probes, recall, len(queries))
             probes *= 2
 
-    def _read(self) -> Ledger | None:
+    def _read(self) -> IndexLedger | None:
         """The ledger, None where there is none or it is of another making."""
         try:
-            ledger = _ledger(json.loads(self._file.read_bytes()))
+            ledger = _parse_ledger(json.loads(self._file.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return ledger if (ledger.schema, ledger.dim) == (SCHEMA, self._dim) else None
 
-    def _write(self, ledger: Ledger, table: Any) -> Ledger:
+    def _write(self, ledger: IndexLedger, table: Any) -> IndexLedger:
         """Put down that the table, as it is now, holds what the ledger says; from here on it counts."""
-        ledger = replace(ledger, version=table.version, pieces=_pieces(table))
+        ledger = replace(ledger, version=table.version, pieces=_count_fragments(table))
         self._save(ledger)
         return ledger
 
-    def _save(self, ledger: Ledger) -> None:
+    def _save(self, ledger: IndexLedger) -> None:
         write_file(self._file, json.dumps(asdict(ledger), indent=1))
 
 
-def _ledger(row: dict[str, Any]) -> Ledger:
+def _parse_ledger(row: dict[str, Any]) -> IndexLedger:
     """Read a ledger from JSON. Whatever is not written as `Ledger` is raises one of Python's errors."""
     numbers = [row[name] for name in ("dim", "version", "pieces", "tidied", "schema")]
-    parts = {str(name): Part(**part) for name, part in row["parts"].items()}
+    parts = {str(name): IndexedPart(**part) for name, part in row["parts"].items()}
     numbers += [number for part in parts.values() for number in (part.number, part.rows)]
     if any(type(number) is not int or number < 0 for number in numbers):
         raise ValueError(f"expected whole numbers from 0, got {numbers}")
-    ann = Ann(**row["ann"]) if row["ann"] else None
+    ann = AnnIndex(**row["ann"]) if row["ann"] else None
     if ann and any(type(number) is not int or number < 1 for number in (ann.rows, ann.partitions, ann.probes)):
         raise ValueError(f"expected whole numbers from 1, got {ann}")
-    return Ledger(row["dim"], row["version"], parts, ann, row["pieces"], row["tidied"], row["schema"])
+    return IndexLedger(row["dim"], row["version"], parts, ann, row["pieces"], row["tidied"], row["schema"])
 
 
-class _Feed:
+class _PartFeed:
     """The rows of some parts, numbered, as LanceDB wants them; counts what went through."""
 
     def __init__(self, directory: Path, numbers: dict[str, int], dim: int) -> None:
-        self._directory, self._numbers, self._schema = directory, numbers, _schema(dim)
+        self._directory, self._numbers, self._schema = directory, numbers, _table_schema(dim)
         self._counts = dict.fromkeys(numbers, 0)
         self._error: JobError | None = None
 
-    def into(self, table: Any) -> dict[str, int]:
+    def add_to(self, table: Any) -> dict[str, int]:
         """Add them in one transaction; rows by part."""
         if not self._numbers:
             return self._counts
@@ -347,12 +347,12 @@ class _Feed:
         try:
             for name, number in self._numbers.items():
                 for batch in parquet.read_part(self._directory / name, exact.COLUMNS):
-                    if not np.isfinite(parquet.vectors(batch)).all():
+                    if not np.isfinite(parquet.batch_vectors(batch)).all():
                         raise JobDamaged(
                             f"{self._directory / name}: a vector is not finite; "
                             f"`percepts verify {self._directory} --repair` makes it again"
                         )
-                    batch = batch.filter(pa.array(directed(batch)))
+                    batch = batch.filter(pa.array(has_direction(batch)))
                     self._counts[name] += batch.num_rows
                     columns = [pa.array(np.full(batch.num_rows, number), pa.int64())]
                     columns += [batch[field.name] for field in self._schema if field.name != "part"]
@@ -362,7 +362,7 @@ class _Feed:
             raise
 
 
-def _schema(dim: int) -> pa.Schema:
+def _table_schema(dim: int) -> pa.Schema:
     element = pa.field("element", pa.float32(), nullable=False)
     return pa.schema(
         [
@@ -376,26 +376,28 @@ def _schema(dim: int) -> pa.Schema:
     )
 
 
-def _exact(table: Any, query: np.ndarray, k: int, condition: str | None) -> exact.Best | None:
+def _search_exactly(table: Any, query: np.ndarray, k: int, condition: str | None) -> exact.Best | None:
     """LanceDB's float32 distances propose, ours decide; asked again until no row left out could be among the k."""
     wanted = k + SPARE
     while True:
-        found = _ask(table, query, wanted, condition, bypass=True)
+        found = _query_table(table, query, wanted, condition, bypass=True)
         if found is None:
             return None
         farthest = 1.0 - found["_distance"][-1].as_py()
-        chosen = best(found, query, k)
+        chosen = select_best(found, query, k)
         if found.num_rows < wanted or farthest + SLACK < chosen[1][-1]:
             return chosen
         wanted *= 4
 
 
-def _approximate(table: Any, query: np.ndarray, k: int, condition: str | None, probes: int) -> exact.Best | None:
-    found = _ask(table, query, WIDER * k, condition, probes=probes)
-    return None if found is None else best(found, query, k)
+def _search_approximately(
+    table: Any, query: np.ndarray, k: int, condition: str | None, probes: int
+) -> exact.Best | None:
+    found = _query_table(table, query, WIDER * k, condition, probes=probes)
+    return None if found is None else select_best(found, query, k)
 
 
-def _ask(
+def _query_table(
     table: Any, query: np.ndarray, k: int, condition: str | None, *, bypass: bool = False, probes: int = 0
 ) -> pa.RecordBatch | None:
     """The k rows that LanceDB thinks nearest, nearest first, with their vectors and `_distance`."""
@@ -407,24 +409,24 @@ def _ask(
     return batches[0] if batches else None
 
 
-def _pieces(table: Any) -> int:
+def _count_fragments(table: Any) -> int:
     return int(table.stats()["fragment_stats"]["num_fragments"])
 
 
-def _sample(table: Any, rows: int) -> np.ndarray:
+def _sample_queries(table: Any, rows: int) -> np.ndarray:
     """(SAMPLE, D) queries: stored vectors, and the middles between two."""
     rng = np.random.default_rng(0)
     offsets, drawn = np.unique(rng.integers(0, rows, (3, SAMPLE // 2)), return_inverse=True)
     stored = table.take_offsets(offsets.tolist()).select(["vector"]).to_arrow().combine_chunks().to_batches()[0]
-    vectors = parquet.vectors(stored)
+    vectors = parquet.batch_vectors(stored)
     alone, one, other = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[drawn.reshape(3, -1)]
     return np.concatenate([alone, one + other])
 
 
-def _recall(table: Any, queries: np.ndarray, bars: list[float], probes: int) -> float:
+def _measure_recall(table: Any, queries: np.ndarray, bars: list[float], probes: int) -> float:
     """Mean share of the ten nearest that were found; a row as near as the tenth is as good as it."""
     shares = []
     for query, bar in zip(queries, bars, strict=True):
-        found = _approximate(table, query, 10, None, probes)
+        found = _search_approximately(table, query, 10, None, probes)
         shares.append(0.0 if found is None else float((found[1] >= bar).sum()) / 10)
     return float(np.mean(shares))

@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 
 from ..errors import JobError
-from ..support.files import SUFFIX, begins, is_file, remove_empty_folder, remove_file
+from ..support.files import SUFFIX, file_begins_with, is_file, remove_empty_folder, remove_file
 
 FOLDER = "index"
-BEGINNING = b'{\n "dim"'
+LEDGER_BEGINNING = b'{\n "dim"'
 """How the ledger of a table begins."""
 _UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
-_TABLE = re.compile(
+_TABLE_FILE = re.compile(
     rf"data/[0-9a-f-]+\.lance|_versions/(\d+\.manifest|latest_version_hint\.json)|_transactions/\d+-{_UUID}\.txn"
     rf"|_deletions/[0-9-]+\.(arrow|bin)|_indices/{_UUID}/[\w.-]+"
 )
@@ -35,7 +35,7 @@ def refuse_foreign_index(folder: Path, name: str) -> None:
                 "move it away"
             )
     for path in (ledger, ledger.with_name(ledger.name + SUFFIX)):
-        if os.path.lexists(path) and not begins(path, BEGINNING, cut=path != ledger):
+        if os.path.lexists(path) and not file_begins_with(path, LEDGER_BEGINNING, cut=path != ledger):
             raise JobError(
                 f"{path}: was not made by percepts, and the search index has a file by this name; move it away"
             )
@@ -54,7 +54,7 @@ def erase_table(folder: Path, name: str) -> None:
             return
         for each in names:
             path = Path(above) / each
-            if _TABLE.fullmatch(path.relative_to(table).as_posix()) and is_file(path):
+            if _TABLE_FILE.fullmatch(path.relative_to(table).as_posix()) and is_file(path):
                 remove_file(path)
         remove_empty_folder(Path(above))
 
@@ -65,7 +65,7 @@ def erase_indexes(directory: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".json" and begins(path, BEGINNING):
+        if path.suffix == ".json" and file_begins_with(path, LEDGER_BEGINNING):
             erase_table(folder, path.stem)
             lock = path.with_suffix(".lock")
             if is_file(lock) and not lock.stat().st_size:

@@ -57,7 +57,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ManifestContents:
     """What a manifest says, checked; see `percepts.jobs.ledger.Manifest` for the meaning of each."""
 
     fingerprint: dict[str, Any]
@@ -76,7 +76,7 @@ class Contents:
         return {info.name: info for part in self.parts for info in part.files}
 
 
-def read_manifest(directory: str | Path) -> Contents:
+def read_manifest(directory: str | Path) -> ManifestContents:
     """Read the manifest of a job directory.
 
     Raises:
@@ -87,9 +87,11 @@ def read_manifest(directory: str | Path) -> Contents:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise JobDamaged(f"{path}: is not a regular file; {_cure(directory)}")
+            raise JobDamaged(f"{path}: is not a regular file; {_describe_cure(directory)}")
         if status.st_size > MAX_BYTES:
-            raise JobDamaged(f"{path}: {status.st_size:,} bytes, expected at most {MAX_BYTES:,}; {_cure(directory)}")
+            raise JobDamaged(
+                f"{path}: {status.st_size:,} bytes, expected at most {MAX_BYTES:,}; {_describe_cure(directory)}"
+            )
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise JobError(
@@ -99,19 +101,21 @@ def read_manifest(directory: str | Path) -> Contents:
     return parse_manifest(data, str(directory))
 
 
-def parse_manifest(data: bytes, directory: str) -> Contents:
+def parse_manifest(data: bytes, directory: str) -> ManifestContents:
     """Check the bytes of a manifest; `directory` is what messages call the job directory. JobDamaged as above."""
     where = f"{directory.rstrip('/')}/{MANIFEST}"
     if len(data) > MAX_BYTES:
-        raise JobDamaged(f"{where}: more than the {MAX_BYTES:,} bytes that a manifest may have; {_cure(directory)}")
+        raise JobDamaged(
+            f"{where}: more than the {MAX_BYTES:,} bytes that a manifest may have; {_describe_cure(directory)}"
+        )
     try:
         raw = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise JobDamaged(f"{where}: not JSON: {error}; {_cure(directory)}") from error
+        raise JobDamaged(f"{where}: not JSON: {error}; {_describe_cure(directory)}") from error
     try:
-        return _contents(raw)
-    except _Wrong as error:
-        raise JobDamaged(f"{where}: {error}; {_cure(directory)}") from error
+        return _parse_contents(raw)
+    except _FieldError as error:
+        raise JobDamaged(f"{where}: {error}; {_describe_cure(directory)}") from error
     except JobTooNew as error:
         raise JobTooNew(f"{where}: {error}") from error
 
@@ -127,11 +131,11 @@ def check_settings(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
     ValueError where they are not such, JobTooNew where a newer release wrote them.
     """
-    check_schema(_object("", raw).get("schema", 1))  # the first release did not write it
-    models = _object("models", raw.get("models"))
+    check_schema(_require_object("", raw).get("schema", 1))  # the first release did not write it
+    models = _require_object("models", raw.get("models"))
     for name, model in models.items():
-        _spec(name, model)
-    return _settings(raw.get("fingerprint")), models
+        _parse_spec(name, model)
+    return _parse_settings(raw.get("fingerprint")), models
 
 
 def check_schema(number: Any) -> None:
@@ -142,20 +146,20 @@ def check_schema(number: Any) -> None:
             "update percepts with pip install -U percepts. Nothing was changed"
         )
     if number != SCHEMA or type(number) is not int:
-        _wrong("schema", f"{SCHEMA}", number)
+        _raise_field_error("schema", f"{SCHEMA}", number)
 
 
-def _cure(directory: str | Path) -> str:
+def _describe_cure(directory: str | Path) -> str:
     return f"restore it, or `percepts verify {directory} --repair` makes it again from the parts"
 
 
-class _Wrong(ValueError):
+class _FieldError(ValueError):
     """A field is not what it should be."""
 
 
-def _wrong(field: str, expected: str, got: Any) -> NoReturn:
+def _raise_field_error(field: str, expected: str, got: Any) -> NoReturn:
     shown = "an object" if isinstance(got, dict) else "a list" if isinstance(got, list) else repr(got)
-    raise _Wrong(f"{f'{field}: ' if field else ''}expected {expected}, got {shown[:100]}")
+    raise _FieldError(f"{f'{field}: ' if field else ''}expected {expected}, got {shown[:100]}")
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -165,83 +169,85 @@ def _refuse_constant(text: str) -> NoReturn:
 # Fields
 
 
-def _contents(raw: Any) -> Contents:
-    _object("", raw)
+def _parse_contents(raw: Any) -> ManifestContents:
+    _require_object("", raw)
     check_schema(raw.get("schema"))
-    known = {field.name for field in fields(Contents)} - {"specs"}
+    known = {field.name for field in fields(ManifestContents)} - {"specs"}
     if missing := known - raw.keys():
-        raise _Wrong(f"{', '.join(sorted(missing))} missing")
+        raise _FieldError(f"{', '.join(sorted(missing))} missing")
     if unknown := raw.keys() - known:
-        raise _Wrong(f"{sorted(unknown)[0][:100]!r} is unknown to this version of percepts")
-    models = _object("models", raw["models"])
-    specs = {name: _spec(name, model) for name, model in models.items()}
-    next_part = _whole("next_part", raw["next_part"])
-    return Contents(
-        _settings(raw["fingerprint"]),
+        raise _FieldError(f"{sorted(unknown)[0][:100]!r} is unknown to this version of percepts")
+    models = _require_object("models", raw["models"])
+    specs = {name: _parse_spec(name, model) for name, model in models.items()}
+    next_part = _require_count("next_part", raw["next_part"])
+    return ManifestContents(
+        _parse_settings(raw["fingerprint"]),
         models,
         specs,
-        tuple(_parts(raw["parts"], specs, next_part)),
-        _list("unfinished", raw["unfinished"], _text),
-        _map("counts", raw["counts"], _whole),
-        _map("versions", raw["versions"], _text),
+        tuple(_parse_parts(raw["parts"], specs, next_part)),
+        _parse_list("unfinished", raw["unfinished"], _require_text),
+        _parse_map("counts", raw["counts"], _require_count),
+        _parse_map("versions", raw["versions"], _require_text),
         SCHEMA,
         next_part,
     )
 
 
-def _settings(raw: Any) -> dict[str, Any]:
-    settings = _object("fingerprint", raw)
+def _parse_settings(raw: Any) -> dict[str, Any]:
+    settings = _require_object("fingerprint", raw)
     _check_depth("fingerprint", settings)
-    _map("fingerprint.models", settings.get("models", {}), _object)
+    _parse_map("fingerprint.models", settings.get("models", {}), _require_object)
     return settings
 
 
-def _parts(raw: Any, specs: Mapping[str, Spec], next_part: int) -> Iterator[Part]:
+def _parse_parts(raw: Any, specs: Mapping[str, Spec], next_part: int) -> Iterator[Part]:
     numbers: set[int] = set()
     names: set[str] = set()
-    for part in _list("parts", raw, lambda field, part: _part(field, part, specs)):
-        for number in (part.number, *(_number(info.name) for info in part.files)):
+    for part in _parse_list("parts", raw, lambda field, part: _parse_part(field, part, specs)):
+        for number in (part.number, *(_part_number(info.name) for info in part.files)):
             if number >= next_part:
-                raise _Wrong(f"next_part: expected more than {number}, the number of a part, got {next_part}")
+                raise _FieldError(f"next_part: expected more than {number}, the number of a part, got {next_part}")
         if part.number in numbers:
-            raise _Wrong(f"parts: two have the number {part.number}")
+            raise _FieldError(f"parts: two have the number {part.number}")
         numbers.add(part.number)
         for info in part.files:
             if info.name in names:
-                raise _Wrong(f"parts: {info.name} is listed twice")
+                raise _FieldError(f"parts: {info.name} is listed twice")
             names.add(info.name)
         yield part
 
 
-def _part(field: str, raw: Any, specs: Mapping[str, Spec]) -> Part:
-    _keys(field, raw, {"number", "data", "ledger"})
-    data = _map(f"{field}.data", raw["data"], _info)
+def _parse_part(field: str, raw: Any, specs: Mapping[str, Spec]) -> Part:
+    _require_keys(field, raw, {"number", "data", "ledger"})
+    data = _parse_map(f"{field}.data", raw["data"], _parse_part_info)
     for model, info in data.items():
         if model not in specs:
-            raise _Wrong(f"{field}.data: a table of {model[:100]!r}, which models does not have")
+            raise _FieldError(f"{field}.data: a table of {model[:100]!r}, which models does not have")
         _check_folder(f"{field}.data.{model}.name", info.name, f"data/{safe_name(model)}")
-    ledger = None if raw["ledger"] is None else _info(f"{field}.ledger", raw["ledger"])
+    ledger = None if raw["ledger"] is None else _parse_part_info(f"{field}.ledger", raw["ledger"])
     if ledger:
         _check_folder(f"{field}.ledger.name", ledger.name, "ledger")
-    part = Part(_whole(f"{field}.number", raw["number"]), data, ledger)
+    part = Part(_require_count(f"{field}.number", raw["number"]), data, ledger)
     for info in part.files:  # a part that lost rows has a newer number, while files that lost none keep their names
-        if _number(info.name) > part.number:
-            raise _Wrong(f"{field}.number: expected at least that of {info.name}, got {part.number}")
+        if _part_number(info.name) > part.number:
+            raise _FieldError(f"{field}.number: expected at least that of {info.name}, got {part.number}")
     return part
 
 
-def _info(field: str, raw: Any) -> PartInfo:
-    _keys(field, raw, {each.name for each in fields(PartInfo)})
-    name = _text(f"{field}.name", raw["name"])
+def _parse_part_info(field: str, raw: Any) -> PartInfo:
+    _require_keys(field, raw, {each.name for each in fields(PartInfo)})
+    name = _require_text(f"{field}.name", raw["name"])
     if not is_part_name(name):
-        _wrong(f"{field}.name", "data/MODEL/part-NNNNNN.parquet or ledger/part-NNNNNN.parquet", name)
-    sha256 = _text(f"{field}.sha256", raw["sha256"])
+        _raise_field_error(f"{field}.name", "data/MODEL/part-NNNNNN.parquet or ledger/part-NNNNNN.parquet", name)
+    sha256 = _require_text(f"{field}.sha256", raw["sha256"])
     if not _SHA256.fullmatch(sha256):
-        _wrong(f"{field}.sha256", "64 hexadecimal digits", sha256)
-    return PartInfo(name, _whole(f"{field}.rows", raw["rows"]), _whole(f"{field}.bytes", raw["bytes"]), sha256)
+        _raise_field_error(f"{field}.sha256", "64 hexadecimal digits", sha256)
+    return PartInfo(
+        name, _require_count(f"{field}.rows", raw["rows"]), _require_count(f"{field}.bytes", raw["bytes"]), sha256
+    )
 
 
-def _number(name: str) -> int:
+def _part_number(name: str) -> int:
     found = PART_NAME.fullmatch(name)
     assert found is not None, name
     return int(found["number"])
@@ -249,27 +255,27 @@ def _number(name: str) -> int:
 
 def _check_folder(field: str, name: str, folder: str) -> None:
     if name.rpartition("/")[0] != folder:
-        _wrong(field, f"a file in {folder}/", name)
+        _raise_field_error(field, f"a file in {folder}/", name)
 
 
-def _spec(name: str, raw: Any) -> Spec:
+def _parse_spec(name: str, raw: Any) -> Spec:
     """Check a row of `models`: a later version may have written more of it."""
     field = f"models.{name[:100]}"
-    _text(field, name)
-    model = _object(field, raw)
+    _require_text(field, name)
+    model = _require_object(field, raw)
     _check_depth(field, model)
-    _text(f"{field}.runtime", model.get("runtime", ""))
-    _text(f"{field}.graph", model.get("graph", ""))
-    row = _object(f"{field}.spec", model.get("spec"))
-    spec = Spec(**{each.name: _spec_field(f"{field}.spec.{each.name}", each, row) for each in fields(Spec)})
+    _require_text(f"{field}.runtime", model.get("runtime", ""))
+    _require_text(f"{field}.graph", model.get("graph", ""))
+    row = _require_object(f"{field}.spec", model.get("spec"))
+    spec = Spec(**{each.name: _parse_spec_field(f"{field}.spec.{each.name}", each, row) for each in fields(Spec)})
     if spec.name != name or not name:
-        _wrong(f"{field}.spec.name", repr(name), spec.name)
+        _raise_field_error(f"{field}.spec.name", repr(name), spec.name)
     if spec.kind not in KINDS:
-        _wrong(f"{field}.spec.kind", f"one of {', '.join(KINDS)}", spec.kind)
+        _raise_field_error(f"{field}.spec.kind", f"one of {', '.join(KINDS)}", spec.kind)
     return spec
 
 
-def _spec_field(field: str, each: Field[Any], row: Mapping[str, Any]) -> Any:
+def _parse_spec_field(field: str, each: Field[Any], row: Mapping[str, Any]) -> Any:
     if each.name not in row and each.default is not MISSING:
         return each.default
     return _CHECKS[str(each.type)](field, row.get(each.name))
@@ -278,18 +284,18 @@ def _spec_field(field: str, each: Field[Any], row: Mapping[str, Any]) -> Any:
 # Types
 
 
-def _object(field: str, raw: Any) -> dict[str, Any]:
-    return raw if isinstance(raw, dict) else _wrong(field, "an object", raw)
+def _require_object(field: str, raw: Any) -> dict[str, Any]:
+    return raw if isinstance(raw, dict) else _raise_field_error(field, "an object", raw)
 
 
-def _keys(field: str, raw: Any, keys: set[str]) -> None:
-    if _object(field, raw).keys() != keys:
-        _wrong(field, f"an object of {', '.join(sorted(keys))}", ", ".join(sorted(raw)))
+def _require_keys(field: str, raw: Any, keys: set[str]) -> None:
+    if _require_object(field, raw).keys() != keys:
+        _raise_field_error(field, f"an object of {', '.join(sorted(keys))}", ", ".join(sorted(raw)))
 
 
-def _text(field: str, raw: Any) -> str:
+def _require_text(field: str, raw: Any) -> str:
     if not isinstance(raw, str) or not _is_unicode(raw):
-        _wrong(field, "a text", raw)
+        _raise_field_error(field, "a text", raw)
     return raw
 
 
@@ -300,34 +306,37 @@ def _is_unicode(text: str) -> bool:
         return False
 
 
-def _whole(field: str, raw: Any) -> int:
+def _require_count(field: str, raw: Any) -> int:
     if type(raw) is not int or not 0 <= raw < MAX_NUMBER:
-        _wrong(field, "a whole number of 0 or more", raw)
+        _raise_field_error(field, "a whole number of 0 or more", raw)
     return raw
 
 
-def _number_of(field: str, raw: Any) -> float:
+def _require_number(field: str, raw: Any) -> float:
     if type(raw) not in (int, float) or not 0 <= raw < MAX_NUMBER or not math.isfinite(raw):
-        _wrong(field, "a number of 0 or more", raw)
+        _raise_field_error(field, "a number of 0 or more", raw)
     return float(raw)
 
 
-def _list(field: str, raw: Any, check: Callable[[str, Any], _T]) -> list[_T]:
+def _parse_list(field: str, raw: Any, check: Callable[[str, Any], _T]) -> list[_T]:
     if not isinstance(raw, list):
-        _wrong(field, "a list", raw)
+        _raise_field_error(field, "a list", raw)
     return [check(f"{field}[{number}]", each) for number, each in enumerate(raw)]
 
 
-def _map(field: str, raw: Any, check: Callable[[str, Any], _T]) -> dict[str, _T]:
-    return {_text(field, key): check(f"{field}.{key[:100]}", each) for key, each in _object(field, raw).items()}
+def _parse_map(field: str, raw: Any, check: Callable[[str, Any], _T]) -> dict[str, _T]:
+    return {
+        _require_text(field, key): check(f"{field}.{key[:100]}", each)
+        for key, each in _require_object(field, raw).items()
+    }
 
 
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
-    "str": _text,
-    "Kind": _text,
-    "int": _whole,
-    "float": _number_of,
-    "tuple[str, ...]": lambda field, raw: tuple(_list(field, raw, _text)),
+    "str": _require_text,
+    "Kind": _require_text,
+    "int": _require_count,
+    "float": _require_number,
+    "tuple[str, ...]": lambda field, raw: tuple(_parse_list(field, raw, _require_text)),
 }
 """Types of the fields of `Spec`, as they are written."""
 
@@ -340,13 +349,13 @@ def _check_depth(field: str, raw: Any) -> None:
         for each in level:
             if isinstance(each, dict):
                 for key, value in each.items():
-                    _text(field, key)
+                    _require_text(field, key)
                     inner.append(value)
             elif isinstance(each, list):
                 inner += each
             elif isinstance(each, str):
-                _text(field, each)
+                _require_text(field, each)
         if not inner:
             return
         level = inner
-    raise _Wrong(f"{field}: more than {MAX_DEPTH} objects and lists within each other")
+    raise _FieldError(f"{field}: more than {MAX_DEPTH} objects and lists within each other")

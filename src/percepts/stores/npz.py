@@ -12,7 +12,7 @@ from typing import IO, BinaryIO, cast
 
 import numpy as np
 
-from ..support.files import atomic, plain, safe_name, short_digest
+from ..support.files import atomic_file, plain_name, safe_name, short_digest
 from ..support.outputs import check_output_file
 from ..types import Record
 
@@ -49,7 +49,7 @@ class NpzStore:
         self, folder: str | Path, *, overwrite: bool = False, write: Callable[[Path], Writer] | None = None
     ) -> None:
         self._folder, self._overwrite, self._write = Path(folder), overwrite, write
-        self._open: dict[str, dict[str, _Spill]] = {}
+        self._open: dict[str, dict[str, _SpooledRows]] = {}
 
     def write(self, records: Iterable[Record]) -> int:
         """Take records, of any number of sources; return how many there were."""
@@ -59,9 +59,9 @@ class NpzStore:
             models = self._open.setdefault(record.source, {})
             if record.vector is not None:
                 if record.model not in models:
-                    self._checked(record.source, record.model)
+                    self._check_name(record.source, record.model)
                     self._folder.mkdir(parents=True, exist_ok=True)
-                    models[record.model] = _Spill(self._folder)
+                    models[record.model] = _SpooledRows(self._folder)
                 models[record.model].add(record, record.vector)
         return count
 
@@ -69,13 +69,13 @@ class NpzStore:
         """Write the files of a source, all of whose records have come; none if there were none."""
         paths = []
         for model, spill in self._open.pop(source, {}).items():
-            paths.append(self._checked(source, model))
-            with spill.vectors, (self._write or atomic)(paths[-1]) as file:
+            paths.append(self._check_name(source, model))
+            with spill.vectors, (self._write or atomic_file)(paths[-1]) as file:
                 spill.save(file, source, model)
         return paths
 
-    def _checked(self, source: str, model: str) -> Path:
-        path = self._folder / name(source, model)
+    def _check_name(self, source: str, model: str) -> Path:
+        path = self._folder / npz_name(source, model)
         if self._write is None:
             check_output_file(path, inputs=[source], overwrite=self._overwrite)
         return path
@@ -91,7 +91,7 @@ class NpzStore:
             self.finish(source)
 
 
-def name(source: str, model: str) -> str:
+def npz_name(source: str, model: str) -> str:
     """The file's name: something of the source's for the reader, a digest of all of it, and the model.
 
     Letters, digits and `_ . -` only, 150 bytes at most, another for every source and model.
@@ -99,17 +99,17 @@ def name(source: str, model: str) -> str:
     >>> name("/photos/a cup.jpg", "conse")
     'a_cup-5bd3a6daec13b26c.conse.npz'
     """
-    stem = plain(PurePath(source.replace("\\", "/")).stem)[:80] or "source"
+    stem = plain_name(PurePath(source.replace("\\", "/")).stem)[:80] or "source"
     return f"{stem}-{short_digest(source)}.{safe_name(model, 40)}.npz"
 
 
-def _spool(folder: Path) -> BinaryIO:
+def _open_spool(folder: Path) -> BinaryIO:
     # In the folder, not in /tmp, which may be memory.
     return cast(BinaryIO, SpooledTemporaryFile(IN_MEMORY, dir=str(folder)))
 
 
 @dataclass
-class _Spill:
+class _SpooledRows:
     """The rows of one source and model so far: times here, vectors in a spool."""
 
     folder: Path
@@ -119,7 +119,7 @@ class _Spill:
     vectors: BinaryIO = field(init=False)
 
     def __post_init__(self) -> None:
-        self.vectors = _spool(self.folder)
+        self.vectors = _open_spool(self.folder)
 
     def add(self, record: Record, vector: np.ndarray) -> None:
         if self.start and vector.shape != (self.dim,):
@@ -135,13 +135,13 @@ class _Spill:
         small = {"timestamps": start[order], "start": start[order], "stop": stop[order]}
         small |= {"model": np.array(model), "source": np.array(source)}
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            with archive.open(_entry("embedding"), "w", force_zip64=True) as member:
+            with archive.open(_zip_entry("embedding"), "w", force_zip64=True) as member:
                 header = {"descr": "<f4", "fortran_order": False, "shape": (len(order), self.dim)}
                 np.lib.format.write_array_header_1_0(member, header)
                 for rows in np.array_split(order, range(CHUNK, len(order), CHUNK)):
                     self._copy(rows, member)
             for key, array in small.items():
-                with archive.open(_entry(key), "w") as member:
+                with archive.open(_zip_entry(key), "w") as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
     def _copy(self, rows: np.ndarray, member: IO[bytes]) -> None:
@@ -152,6 +152,6 @@ class _Spill:
             member.write(self.vectors.read(len(run) * width))
 
 
-def _entry(key: str) -> zipfile.ZipInfo:
+def _zip_entry(key: str) -> zipfile.ZipInfo:
     """A member without the time of day, so that the same rows give the same bytes."""
     return zipfile.ZipInfo(f"{key}.npy")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import JobDamaged, JobError
-from ..support.files import atomic
+from ..support.files import atomic_file
 from ..types import Record, Segment, Spec
 from .manifest import PartInfo, read_manifest
 
@@ -35,7 +35,7 @@ class Row:
     record: Record
 
 
-def _element(type: pa.DataType) -> pa.Field:
+def _element_type(type: pa.DataType) -> pa.Field:
     return pa.field("element", type, nullable=False)
 
 
@@ -51,7 +51,7 @@ WORD = pa.struct(
 """A word of a text; times in seconds of the source."""
 
 
-def schema(spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Schema:
+def part_schema(spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Schema:
     """The columns of a part; its provenance is in the schema's metadata, under keys that begin with `percepts.`.
 
     `start` and `stop` are seconds; vectors are float32 of `spec.dim`, null where a record has none; a table whose
@@ -63,15 +63,15 @@ def schema(spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Schema:
         pa.field("kind", pa.string(), nullable=False),
         pa.field("start", pa.float64(), nullable=False),
         pa.field("stop", pa.float64(), nullable=False),
-        *([pa.field("vector", pa.list_(_element(pa.float32()), spec.dim))] if spec.dim else []),
-        pa.field("labels", pa.list_(_element(pa.string())), nullable=False),
+        *([pa.field("vector", pa.list_(_element_type(pa.float32()), spec.dim))] if spec.dim else []),
+        pa.field("labels", pa.list_(_element_type(pa.string())), nullable=False),
         pa.field("text", pa.string()),
-        pa.field("scores", pa.list_(_element(pa.float64())), nullable=False),
+        pa.field("scores", pa.list_(_element_type(pa.float64())), nullable=False),
         pa.field("score", pa.float64()),
         pa.field("speaker", pa.string()),
-        pa.field("words", pa.list_(_element(WORD)), nullable=False),
+        pa.field("words", pa.list_(_element_type(WORD)), nullable=False),
         pa.field("windows", pa.int32(), nullable=False),
-        pa.field("box", pa.list_(_element(pa.float64()))),
+        pa.field("box", pa.list_(_element_type(pa.float64()))),
     ]
     return pa.schema(columns, metadata=_provenance(spec) | dict(metadata or {}))
 
@@ -82,13 +82,13 @@ _COLUMNS = {
     "kind": pa.string(),
     "start": pa.float64(),
     "stop": pa.float64(),
-    "labels": pa.list_(_element(pa.string())),
+    "labels": pa.list_(_element_type(pa.string())),
     "text": pa.string(),
 }
 """Columns of data parts that every release wrote."""
 
 
-def table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Table:
+def build_table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Table:
     """Rows as a table of `schema`. A vector of another length, or one that is not finite, is a `ValueError`."""
     records = [row.record for row in rows]
     columns = {
@@ -97,17 +97,17 @@ def table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = 
         "kind": [r.kind for r in records],
         "start": [r.start for r in records],
         "stop": [r.stop for r in records],
-        **({"vector": _vectors(records, spec.dim)} if spec.dim else {}),
+        **({"vector": _vectors_column(records, spec.dim)} if spec.dim else {}),
         "labels": [list(r.labels) for r in records],
         "text": [r.text for r in records],
         "scores": [list(r.scores) for r in records],
         "score": [r.score for r in records],
         "speaker": [r.speaker for r in records],
-        "words": [[_word(word) for word in r.words] for r in records],
+        "words": [[_parse_word(word) for word in r.words] for r in records],
         "windows": [r.windows for r in records],
         "box": [r.box for r in records],
     }
-    return pa.table(columns, schema=schema(spec, metadata))
+    return pa.table(columns, schema=part_schema(spec, metadata))
 
 
 def write_part(
@@ -122,7 +122,7 @@ def write_part(
         metadata: further provenance, strings by name.
         root: the job directory, that `PartInfo.name` is relative to; the folder of `path` unless told.
     """
-    return write_table(path, table(rows, spec, metadata), root=root)
+    return write_table(path, build_table(rows, spec, metadata), root=root)
 
 
 def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> PartInfo:
@@ -134,13 +134,13 @@ def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> Par
         table, sink, compression="zstd", use_dictionary=repeated, row_group_size=ROW_GROUP, write_page_checksum=True
     )
     data = memoryview(sink.getvalue())
-    with atomic(path) as file:
+    with atomic_file(path) as file:
         file.write(data)
     name = path.relative_to(root or path.parent).as_posix()
     return PartInfo(name, table.num_rows, data.nbytes, hashlib.sha256(data).hexdigest())
 
 
-def parts(directory: str | Path) -> dict[str, list[PartInfo]]:
+def list_parts(directory: str | Path) -> dict[str, list[PartInfo]]:
     """The data parts that the manifest lists, by model, in order; a file that it does not list does not count."""
     manifest = read_manifest(directory)
     found: dict[str, list[PartInfo]] = {name: [] for name in manifest.specs}
@@ -150,12 +150,12 @@ def parts(directory: str | Path) -> dict[str, list[PartInfo]]:
     return found
 
 
-def committed(directory: str | Path) -> dict[str, list[Path]]:
+def committed_files(directory: str | Path) -> dict[str, list[Path]]:
     """The files of `parts`, by model."""
-    return {model: [Path(directory) / info.name for info in infos] for model, infos in parts(directory).items()}
+    return {model: [Path(directory) / info.name for info in infos] for model, infos in list_parts(directory).items()}
 
 
-def specs(directory: str | Path) -> dict[str, Spec]:
+def read_specs(directory: str | Path) -> dict[str, Spec]:
     """What the manifest says of each model, by name, in the order in which they were asked for."""
     return read_manifest(directory).specs
 
@@ -181,7 +181,8 @@ def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = 
     except (OSError, ValueError, pa.ArrowException) as error:  # Arrow's errors are all three
         why = " ".join(str(error).split()).rstrip(".")
         raise JobDamaged(
-            f"{path}: cannot be read: {why}; `percepts verify {_job_of(path)} --repair` does again what is damaged"
+            f"{path}: cannot be read: {why}; `percepts verify {_job_directory(path)} --repair` does again what is "
+            "damaged"
         ) from error
 
 
@@ -211,7 +212,7 @@ def _check_rows(metadata: pq.FileMetaData, rows: int) -> None:
         raise ValueError(f"its footer lists {metadata.num_rows} rows and {groups} in groups, {rows} were read")
 
 
-def _job_of(path: Path) -> Path:
+def _job_directory(path: Path) -> Path:
     """Return the job directory that a part lies in, as far as its path tells."""
     folder = path.parent
     return next((above.parent for above in (folder, *folder.parents) if above.name in OURS), folder)
@@ -221,14 +222,14 @@ def read_parts(
     directory: str | Path, model: str, columns: Sequence[str] | None = None, *, batch: int = BATCH
 ) -> Iterator[pa.RecordBatch]:
     """All committed rows of one model in order, in batches that do not cross parts."""
-    found = committed(directory)
+    found = committed_files(directory)
     if model not in found:
         raise JobError(f"{directory}: no vectors of {model!r}; there are: {', '.join(found) or 'none'}")
     for path in found[model]:
         yield from read_part(path, columns, batch=batch)
 
 
-def vectors(batch: pa.RecordBatch) -> np.ndarray:
+def batch_vectors(batch: pa.RecordBatch) -> np.ndarray:
     """(B, D) float32 of a batch, zeros where there is no vector; a view where Arrow allows."""
     column = batch.column("vector")
     if column.null_count:
@@ -236,28 +237,28 @@ def vectors(batch: pa.RecordBatch) -> np.ndarray:
     return np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
 
 
-def records(batch: pa.RecordBatch, model: str) -> list[Record]:
+def batch_records(batch: pa.RecordBatch, model: str) -> list[Record]:
     """The rows of a batch as records. A column that was not read leaves the default, an id is dropped."""
     names = {field.name for field in fields(Record)} - {"vector"}
     columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name in names}
-    for name, each in (("labels", tuple), ("scores", tuple), ("words", _words), ("box", tuple)):
+    for name, each in (("labels", tuple), ("scores", tuple), ("words", _words_column), ("box", tuple)):
         if name in columns:
             columns[name] = [None if value is None else each(value) for value in columns[name]]
     if "vector" in batch.schema.names:
         there = batch.column("vector").is_valid().to_pylist()
-        columns["vector"] = [v if ok else None for v, ok in zip(np.array(vectors(batch)), there, strict=True)]
+        columns["vector"] = [v if ok else None for v, ok in zip(np.array(batch_vectors(batch)), there, strict=True)]
     return [Record(model=model, **dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
-def _word(word: Segment) -> dict[str, Any]:
+def _parse_word(word: Segment) -> dict[str, Any]:
     return {name: getattr(word, name) for name in WORD.names}
 
 
-def _words(rows: Iterable[Mapping[str, Any]]) -> tuple[Segment, ...]:
+def _words_column(rows: Iterable[Mapping[str, Any]]) -> tuple[Segment, ...]:
     return tuple(Segment(**row) for row in rows)
 
 
-def _vectors(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
+def _vectors_column(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
     found = [record.vector for record in records]
     values = np.zeros((len(found), dim), np.float32)
     for record, vector, row in zip(records, found, values, strict=True):
@@ -270,19 +271,19 @@ def _vectors(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
             )
         row[:] = vector
     absent = pa.array([vector is None for vector in found], pa.bool_())
-    shape = pa.list_(_element(pa.float32()), dim)
+    shape = pa.list_(_element_type(pa.float32()), dim)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=shape, mask=absent)
 
 
 def _provenance(spec: Spec) -> dict[str, str]:
     return {
-        "percepts.version": _version(),
+        "percepts.version": _package_version(),
         "percepts.model": spec.name,
         "percepts.spec": json.dumps(asdict(spec), sort_keys=True),
     }
 
 
-def _version() -> str:
+def _package_version() -> str:
     try:
         return version("percepts")
     except PackageNotFoundError:  # run from a checkout that was never installed

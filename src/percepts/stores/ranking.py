@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from ..errors import SearchError
 from ..types import KINDS, Kind, Record
-from .parquet import records, vectors
+from .parquet import batch_records, batch_vectors
 
 Metric = Literal["cosine", "dot"]
 
@@ -56,7 +56,7 @@ class Hit:
 
     record: Record
     score: float
-    matched: tuple[Match, ...] = ()
+    matches: tuple[Match, ...] = ()
 
 
 class Hits(list[Hit]):
@@ -69,7 +69,7 @@ class Hits(list[Hit]):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class RowFilter:
     """Which rows count.
 
     kind     of the medium the row came from
@@ -92,34 +92,34 @@ class Filter:
 
     def __bool__(self) -> bool:
         """Whether it can leave anything out."""
-        return self != Filter()
+        return self != RowFilter()
 
     def mask(self, batch: pa.RecordBatch) -> np.ndarray:
         """(B,) bool: the rows of a batch that count, among those that have a direction."""
-        return np.asarray(directed(batch) & self.selects(batch))
+        return np.asarray(has_direction(batch) & self.selects(batch))
 
     def selects(self, batch: pa.RecordBatch) -> np.ndarray:
         """(B,) bool: the rows of a batch that count, with a vector or without."""
         keep = np.ones(batch.num_rows, bool)
         if self.kind is not None:
-            keep &= _bools(pc.equal(batch["kind"], self.kind))
+            keep &= _to_bools(pc.equal(batch["kind"], self.kind))
         if self.folder is not None:
-            keep &= self._inside(batch["source"])
+            keep &= self._in_folder(batch["source"])
         if self.after is not None:
-            keep &= _bools(pc.greater_equal(batch["start"], self.after))
+            keep &= _to_bools(pc.greater_equal(batch["start"], self.after))
         if self.before is not None:
-            keep &= _bools(pc.less(batch["start"], self.before))
+            keep &= _to_bools(pc.less(batch["start"], self.before))
         return keep
 
-    def sql(self) -> str | None:
+    def to_sql(self) -> str | None:
         """The same as a condition in SQL, None where everything counts."""
         terms: list[str] = []
         if self.kind is not None:
-            terms.append(f"kind = {quoted(self.kind)}")
+            terms.append(f"kind = {quote_sql(self.kind)}")
         if self.folder is not None:
             # No LIKE: a folder's name may hold its wildcards, and starts_with has none.
-            either = [f"source = {quoted(place)}" for place in self._places()]
-            either += [f"starts_with(source, {quoted(prefix)})" for prefix in self._prefixes()]
+            either = [f"source = {quote_sql(place)}" for place in self._folder_forms()]
+            either += [f"starts_with(source, {quote_sql(prefix)})" for prefix in self._path_prefixes()]
             terms.append(f"({' OR '.join(either)})")
         if self.after is not None:
             terms.append(f"start >= {float(self.after)!r}")
@@ -127,43 +127,43 @@ class Filter:
             terms.append(f"start < {float(self.before)!r}")
         return " AND ".join(terms) or None
 
-    def _inside(self, sources: pa.Array) -> np.ndarray:
-        inside = _bools(pc.is_in(sources, value_set=pa.array(self._places())))
-        for prefix in self._prefixes():
-            inside |= _bools(pc.starts_with(sources, prefix))
+    def _in_folder(self, sources: pa.Array) -> np.ndarray:
+        inside = _to_bools(pc.is_in(sources, value_set=pa.array(self._folder_forms())))
+        for prefix in self._path_prefixes():
+            inside |= _to_bools(pc.starts_with(sources, prefix))
         return inside
 
-    def _places(self) -> list[str]:
+    def _folder_forms(self) -> list[str]:
         """The folder as it was given and, unless it is a URL, as an absolute path; no slash at the end."""
         given = os.fspath(self.folder or ".")
         both = [given] if "://" in given else [given, os.path.abspath(given)]
         return sorted({place.rstrip(_SEPARATORS) or "/" for place in both})
 
-    def _prefixes(self) -> list[str]:
-        return sorted({place.rstrip("/") + separator for place in self._places() for separator in _SEPARATORS})
+    def _path_prefixes(self) -> list[str]:
+        return sorted({place.rstrip("/") + separator for place in self._folder_forms() for separator in _SEPARATORS})
 
 
 _SEPARATORS = "/" if os.sep == "/" else "/" + os.sep
 
 
-def quoted(text: str) -> str:
+def quote_sql(text: str) -> str:
     """A string literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def directed(batch: pa.RecordBatch) -> np.ndarray:
+def has_direction(batch: pa.RecordBatch) -> np.ndarray:
     """(B,) bool: rows that have a vector, and not a zero one, which has no direction and is near nothing."""
-    return np.asarray(vectors(batch).any(axis=1))
+    return np.asarray(batch_vectors(batch).any(axis=1))
 
 
 def dot(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Inner products of (N, D) with (D,): (N,) float64. A row's value does not depend on the other rows."""
-    return np.asarray((_wide(vectors) * _wide(query)).sum(axis=1))
+    return np.asarray((_as_float64(vectors) * _as_float64(query)).sum(axis=1))
 
 
 def cosine(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Cosines of (N, D) with (D,), none of them zero: (N,) float64."""
-    rows, query = _wide(vectors), _wide(query)
+    rows, query = _as_float64(vectors), _as_float64(query)
     norms = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((query * query).sum())
     return np.asarray((rows * query).sum(axis=1) / norms)
 
@@ -171,7 +171,7 @@ def cosine(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
 SCORES: dict[Metric, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"cosine": cosine, "dot": dot}
 
 
-def checked(query: np.ndarray, dim: int, k: int) -> np.ndarray:
+def check_query(query: np.ndarray, dim: int, k: int) -> np.ndarray:
     """The query as (D,) float32. `SearchError` where it is no direction in this space, or k is no number of hits."""
     query = np.asarray(query, np.float32)
     if query.shape != (dim,):
@@ -183,32 +183,32 @@ def checked(query: np.ndarray, dim: int, k: int) -> np.ndarray:
     return query
 
 
-def ranked(batch: pa.RecordBatch, scores: np.ndarray) -> list[int]:
+def rank_rows(batch: pa.RecordBatch, scores: np.ndarray) -> list[int]:
     """Rows of a batch, best first; equal scores by source, then start, stop, id."""
     columns = [batch[name].to_pylist() for name in ("source", "start", "stop", "id")]
     keys = list(zip((-scores).tolist(), *columns, strict=True))
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
-def best(
+def select_best(
     batch: pa.RecordBatch, query: np.ndarray, k: int, metric: Metric = "cosine"
 ) -> tuple[pa.RecordBatch, np.ndarray]:
     """The k best rows of a batch, best first, and their (k,) scores."""
-    scores = SCORES[metric](vectors(batch), query)
-    order = ranked(batch, scores)[:k]
+    scores = SCORES[metric](batch_vectors(batch), query)
+    order = rank_rows(batch, scores)[:k]
     return batch.take(pa.array(order, pa.int64())), scores[order]
 
 
-def hits(batch: pa.RecordBatch, scores: np.ndarray, model: str) -> list[Hit]:
+def build_hits(batch: pa.RecordBatch, scores: np.ndarray, model: str) -> list[Hit]:
     """Rows with their scores, as records."""
-    pairs = zip(records(batch, model), map(float, scores), strict=True)
+    pairs = zip(batch_records(batch, model), map(float, scores), strict=True)
     return [Hit(record, score, (Match("vector", score, model),)) for record, score in pairs]
 
 
-def _wide(array: np.ndarray) -> np.ndarray:
+def _as_float64(array: np.ndarray) -> np.ndarray:
     """As float64, rows contiguous: numpy adds up a row in the same order then, however many there are."""
     return array.astype(np.float64, order="C")
 
 
-def _bools(array: pa.Array) -> np.ndarray:
+def _to_bools(array: pa.Array) -> np.ndarray:
     return np.asarray(array.to_numpy(zero_copy_only=False), dtype=bool)

@@ -38,7 +38,7 @@ def is_remote(uri: str) -> bool:
     return uri.startswith(SCHEMES)
 
 
-def system_of(uri: str) -> tuple[Any, str]:
+def open_filesystem(uri: str) -> tuple[Any, str]:
     """The store of a URL, and the path in it; MissingExtra where its driver is not installed."""
     driver = _DRIVERS.get(uri.partition(":")[0], "fsspec")
     try:
@@ -50,23 +50,23 @@ def system_of(uri: str) -> tuple[Any, str]:
     return system, path
 
 
-class Remote:
+class RemoteDirectory:
     """One job directory of a store, and the copy in which a run works on it."""
 
     def __init__(self, url: str):
         self.url = url.rstrip("/")
-        self._system, path = system_of(url)
+        self._system, path = open_filesystem(url)
         self._path = path.rstrip("/")
         self.copy = user_cache_path("percepts") / "jobs" / safe_name(self.url)
         self.readers = self.copy.with_name(f"{self.copy.name}.copies")
-        self.pulled = False
+        self.is_pulled = False
 
     def pull(self, *, fresh: bool = False) -> None:
         """Bring the copy of a run to what the store holds; whoever calls holds the lock of the copy."""
-        self.bring(self.copy, fresh=fresh)
-        self.pulled = True
+        self.update_copy(self.copy, fresh=fresh)
+        self.is_pulled = True
 
-    def bring(self, copy: Path, *, fresh: bool = False, keep: bool = False) -> None:
+    def update_copy(self, copy: Path, *, fresh: bool = False, keep: bool = False) -> None:
         """Bring a copy to what the store holds. Its manifest comes last, each file under a temporary name first.
 
         Args:
@@ -81,27 +81,27 @@ class Remote:
         """
         for attempt in range(ATTEMPTS):
             try:
-                self._bring(copy, fresh, keep)
+                self._update_once(copy, fresh, keep)
                 return
             except FileNotFoundError as error:  # a run has replaced a part since the manifest was read
                 if attempt == ATTEMPTS - 1:
-                    raise JobDamaged(f"{self.url}: a part is missing: {error}; {self._cure()}") from error
+                    raise JobDamaged(f"{self.url}: a part is missing: {error}; {self._describe_cure()}") from error
 
-    def _bring(self, copy: Path, fresh: bool, keep: bool) -> None:
+    def _update_once(self, copy: Path, fresh: bool, keep: bool) -> None:
         self._system.invalidate_cache()
         copy.mkdir(parents=True, exist_ok=True)
-        data = self._manifest()
-        listed = {} if data is None else self._listed(data, fresh)
-        wanted = self._parts() if fresh else {name: info.bytes for name, info in listed.items()}
-        there = set() if fresh else copies.checked(copy, listed)
-        copies.clear(copy, there, keep=keep)
+        data = self._read_manifest()
+        listed = {} if data is None else self._read_listed_files(data, fresh)
+        wanted = self._list_parts() if fresh else {name: info.bytes for name, info in listed.items()}
+        there = set() if fresh else copies.find_intact_files(copy, listed)
+        copies.remove_other_parts(copy, there, keep=keep)
         for name in sorted(wanted.keys() - there):
-            with copies.arriving(copy, name) as file:
-                if fresh or not _from_beside(self.copy / name, listed[name], file):
+            with copies.receive_part(copy, name) as file:
+                if fresh or not _copy_from_run(self.copy / name, listed[name], file):
                     self._download(name, wanted[name], "" if fresh else listed[name].sha256, file)
-        copies.finish(copy, data, unchecked=fresh)
+        copies.install_manifest(copy, data, unchecked=fresh)
 
-    def _manifest(self) -> bytes | None:
+    def _read_manifest(self) -> bytes | None:
         """The bytes of the manifest; None where there is none."""
         try:
             with self._system.open(f"{self._path}/{MANIFEST}", "rb") as file:
@@ -109,7 +109,7 @@ class Remote:
         except FileNotFoundError:
             return None
 
-    def _listed(self, data: bytes, fresh: bool) -> dict[str, PartInfo]:
+    def _read_listed_files(self, data: bytes, fresh: bool) -> dict[str, PartInfo]:
         try:
             return parse_manifest(data, self.url).files
         except JobDamaged:
@@ -127,39 +127,39 @@ class Remote:
                 file.write(data)
         if got != size:
             more = "more" if got > size else f"{got}"
-            raise JobDamaged(f"{self.url}/{name}: {more} bytes, expected {size}; {self._cure()}")
+            raise JobDamaged(f"{self.url}/{name}: {more} bytes, expected {size}; {self._describe_cure()}")
         if sha256 and digest.hexdigest() != sha256:
-            raise JobDamaged(f"{self.url}/{name}: its bytes are not those that were written; {self._cure()}")
+            raise JobDamaged(f"{self.url}/{name}: its bytes are not those that were written; {self._describe_cure()}")
 
-    def _cure(self) -> str:
+    def _describe_cure(self) -> str:
         return f"`percepts verify {self.url}` lists all damage, with --repair it is mended"
 
-    def under(self, folder: str) -> list[str]:
+    def list_jobs(self, folder: str) -> list[str]:
         """The URLs of the job directories in a folder of this one."""
         found = self._system.glob(f"{self._path}/{folder}/*/{MANIFEST}")
         names = (name.split("/")[-2] for name in sorted(found))
         return [f"{self.url}/{folder}/{name}" for name in names if safe_name(name) == name]
 
-    def sweep(self, listed: Collection[str]) -> None:
+    def delete_orphans(self, listed: Collection[str]) -> None:
         """Take away the parts that no manifest lists: orphans of a run that was killed."""
-        for name in self._parts().keys() - set(listed):
-            self._take_away(name)
+        for name in self._list_parts().keys() - set(listed):
+            self._delete(name)
 
     def push(self, new: Collection[str], gone: Collection[str]) -> None:
         """Put up what is new, then the manifest; only then take away what it lists no more."""
         for name in (*sorted(new), MANIFEST):
-            self._put(name)
+            self._upload(name)
         for name in gone:
-            self._take_away(name)
+            self._delete(name)
 
-    def push_beside(self) -> None:
+    def push_other_files(self) -> None:
         """Put up what lies beside the tables: other formats, and what the run did."""
         for path in sorted(self.copy.rglob("*")):
             name = path.relative_to(self.copy).as_posix()
             if is_file(path) and not name.startswith(("data/", "ledger/", "index/", ".", MANIFEST)):
-                self._put(name)
+                self._upload(name)
 
-    def _parts(self) -> dict[str, int]:
+    def _list_parts(self) -> dict[str, int]:
         """Name and size of every object that may be a part; others are not ours and are left alone."""
         found: dict[str, int] = {}
         for folder in OURS:
@@ -171,15 +171,15 @@ class Remote:
                     log.warning("%s: %s has no name of a part, and is left alone", self.url, ascii(key))
         return found
 
-    def _put(self, name: str) -> None:
+    def _upload(self, name: str) -> None:
         self._system.pipe_file(f"{self._path}/{name}", (self.copy / name).read_bytes())
 
-    def _take_away(self, name: str) -> None:
+    def _delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self._system.rm_file(f"{self._path}/{name}")
 
 
-def _from_beside(path: Path, info: PartInfo, file: IO[bytes]) -> bool:
+def _copy_from_run(path: Path, info: PartInfo, file: IO[bytes]) -> bool:
     """Take a part from the copy of a run on this machine; leave `file` empty where it is not there, or is another."""
     if not is_file(path) or path.stat().st_size != info.bytes:
         return False
@@ -195,45 +195,45 @@ def _from_beside(path: Path, info: PartInfo, file: IO[bytes]) -> bool:
     return False
 
 
-def url_of(directory: str | Path) -> str | None:
+def remote_url(directory: str | Path) -> str | None:
     """The URL of a directory in a store, also where it has been a Path, which takes a slash away; None for others."""
     scheme, mark, rest = str(directory).partition(":/")
     url = f"{scheme}://{rest.lstrip('/')}"
     return url if mark and is_remote(url) else None
 
 
-def place_of(directory: str | Path) -> str:
+def display_name(directory: str | Path) -> str:
     """A directory as a person names it: by its URL or its path."""
-    return url_of(directory) or str(Path(directory))
+    return remote_url(directory) or str(Path(directory))
 
 
-def located(directory: str | Path) -> tuple[Path, Remote | None]:
+def locate_directory(directory: str | Path) -> tuple[Path, RemoteDirectory | None]:
     """Return the folder in which a run works on a directory, and its store; nothing is brought from there yet."""
-    remote = Remote(url) if (url := url_of(directory)) else None
+    remote = RemoteDirectory(url) if (url := remote_url(directory)) else None
     return (remote.copy if remote else Path(directory)), remote
 
 
-def here(directory: str | Path) -> Path:
+def make_local_copy(directory: str | Path) -> Path:
     """Return the directory itself, or a copy for reading of one in a store, brought up to date.
 
     The copy is this process's own until it ends. What an earlier call returned stays whole.
     """
-    remote = Remote(url) if (url := url_of(directory)) else None
-    return copies.reader(remote.bring, remote.readers) if remote else Path(directory)
+    remote = RemoteDirectory(url) if (url := remote_url(directory)) else None
+    return copies.copy_for_reading(remote.update_copy, remote.readers) if remote else Path(directory)
 
 
 @contextmanager
-def as_stored(directory: str | Path) -> Iterator[Path]:
+def open_stored_copy(directory: str | Path) -> Iterator[Path]:
     """Give the directory itself, or a copy of one in a store as it lies there, byte by byte, for `percepts verify`.
 
     The copy is left as it is until the next that this process asks for.
     """
-    remote = Remote(url) if (url := url_of(directory)) else None
+    remote = RemoteDirectory(url) if (url := remote_url(directory)) else None
     if remote is None:
         yield Path(directory)
         return
-    with copies.borrowed(remote.readers) as copy:
-        remote.bring(copy, fresh=True)
+    with copies.borrow_copy(remote.readers) as copy:
+        remote.update_copy(copy, fresh=True)
         if (copy / MANIFEST).exists():
             parse_manifest((copy / MANIFEST).read_bytes(), remote.url)
         yield copy

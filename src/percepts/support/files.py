@@ -29,7 +29,7 @@ _MODES = {"w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to write into; it becomes `path` at the end of the block, and disappears if the block raises.
 
     The temporary name is fixed, so that a writer that was killed leaves nothing that the next one does not replace;
@@ -71,20 +71,20 @@ def atomic_path(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
         FileExistsError: `path` is a link, a folder or a device.
     """
     refuse_unless_file(path)
-    with draft(path, permissions=permissions) as part:
+    with draft_file(path, permissions=permissions) as part:
         yield part
         sync_file(part)
         replace_file(part, path)
 
 
 @contextmanager
-def draft(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
+def draft_file(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
     """Give an empty file beside `path` under a name that nobody can guess; it is removed unless it is renamed.
 
     `DRAFT` matches what a writer that was killed has left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{plain(path.name)[:80]}.{secrets.token_hex(8)}.part")
+    part = path.with_name(f".{plain_name(path.name)[:80]}.{secrets.token_hex(8)}.part")
     open_file(part, "xb", permissions=permissions).close()
     try:
         with name_in_errors(path):
@@ -112,7 +112,7 @@ def name_in_errors(path: Path) -> Iterator[None]:
 
 def write_file(path: Path, data: bytes | str) -> None:
     """Write a whole file atomically; text as UTF-8. Raises as `atomic`."""
-    with atomic(path) as file:
+    with atomic_file(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
@@ -145,7 +145,7 @@ def draft_folder(folder: Path) -> Path:
     return made
 
 
-def keep_file(path: Path) -> Path:
+def set_aside_file(path: Path) -> Path:
     """Give a file that is to be replaced another name, which nothing has yet, and return that: `name.old.json`."""
     for number in itertools.count():
         kept = path.with_suffix(f".old{number or ''}{path.suffix}")
@@ -223,7 +223,7 @@ def refuse_unless_file(path: Path) -> bool:
     return found is not None
 
 
-def begins(path: Path, beginning: bytes, *, cut: bool = False) -> bool:
+def file_begins_with(path: Path, beginning: bytes, *, cut: bool = False) -> bool:
     """Return whether a regular file begins so; with `cut` also where it ends before that, as after a kill."""
     if not is_file(path):
         return False
@@ -272,11 +272,11 @@ def safe_name(text: str, limit: int = 80) -> str:
 
     So no two texts share a name, except that a file system may take upper and lower case for the same.
     """
-    safe = plain(text)
+    safe = plain_name(text)
     return safe if safe == text and 0 < len(safe) <= limit else f"{safe[: limit - 17]}-{short_digest(text)}"
 
 
-def plain(text: str) -> str:
+def plain_name(text: str) -> str:
     """The text with `_` for everything that some file system or shell would take amiss."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".-")
 

@@ -30,7 +30,7 @@ _CURES = {
 """Errors of the system that no input file can cause, and what to do."""
 _NO_MEMORY = (errno.ENOMEM, errno.EAGAIN)
 """EAGAIN is what starting a thread says where there is no room for its stack; FFmpeg passes it on."""
-_SAID = (
+_OUT_OF_MEMORY_TEXTS = (
     "not enough memory",  # torch on a CPU, Windows
     "can't allocate memory",  # torch on a CPU, Linux
     "out of memory",  # CUDA, CTranslate2, OpenVINO on a GPU
@@ -43,7 +43,7 @@ _SAID = (
 )
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, in the words of Python, the system, or a library of models.
 
     >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"))
@@ -51,7 +51,7 @@ def out_of_memory(error: BaseException) -> bool:
     >>> out_of_memory(ValueError("out of memory cards"))  # no allocator raises a ValueError
     False
     """
-    for each in _causes(error):
+    for each in _iterate_causes(error):
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
             return True
         if isinstance(each, OSError):
@@ -60,12 +60,12 @@ def out_of_memory(error: BaseException) -> bool:
         # ONNX Runtime's errors are no RuntimeErrors, and cannot be named without importing it
         elif isinstance(each, RuntimeError) or type(each).__module__.startswith("onnxruntime"):
             said = str(each).lower()
-            if any(words in said for words in _SAID):
+            if any(words in said for words in _OUT_OF_MEMORY_TEXTS):
                 return True
     return False
 
 
-def machine_fault(error: BaseException) -> str:
+def describe_machine_fault(error: BaseException) -> str:
     """Return what failed and what to do where an error is one of the machine, such as a full disk; else "".
 
     Running out of memory is none here: it may be one huge file, in a worker that may only have so much.
@@ -73,14 +73,14 @@ def machine_fault(error: BaseException) -> str:
     >>> machine_fault(OSError(errno.EMFILE, "Too many open files", "a.jpg"))
     'a.jpg: Too many open files: raise the limit of open files (`ulimit -n`), or take fewer --workers'
     """
-    for each in _causes(error):
+    for each in _iterate_causes(error):
         if isinstance(each, OSError) and each.errno in _CURES:
             name = f"{os.fsdecode(each.filename)}: " if isinstance(each.filename, str | bytes) else ""
             return f"{name}{each.strerror or os.strerror(each.errno)}: {_CURES[each.errno]}"
     return ""
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and those that it was raised from."""
     found: BaseException | None = error
     for _ in range(8):
@@ -104,7 +104,7 @@ def memory_limit(workers: int = 1) -> int:
     return min([wanted, *_process_limits()])
 
 
-def fitting_workers(wanted: int) -> int:
+def count_fitting_workers(wanted: int) -> int:
     """Return how many workers of LEAST_MEMORY each the memory has room for, at least 1 and at most `wanted`."""
     return max(1, min(wanted, int(machine_memory() * SHARE) // LEAST_MEMORY))
 
@@ -120,14 +120,14 @@ def limit_data(wanted: int) -> None:
 def machine_memory() -> int:
     """Return the bytes of memory of this machine, or of the container or control group that this process is in."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 62
-    limits = (_number(path) for path in _group_files("memory.max", "memory.limit_in_bytes"))
+    limits = (_read_number(path) for path in _control_group_files("memory.max", "memory.limit_in_bytes"))
     return min([physical, *(limit for limit in limits if limit)])
 
 
 def memory_kills() -> int:
     """Return how many processes the kernel has ended for lack of memory, here and in this control group, so far."""
     counts = 0
-    for path in (*_group_files("memory.events", "memory.oom_control"), Path("/proc/vmstat")):
+    for path in (*_control_group_files("memory.events", "memory.oom_control"), Path("/proc/vmstat")):
         try:
             rows = dict(line.split(None, 1) for line in path.read_text().splitlines())
             counts += int(rows.get("oom_kill", 0))
@@ -142,10 +142,10 @@ def _process_limits() -> Iterator[int]:
             yield from (limit for limit in resource.getrlimit(kind) if limit != resource.RLIM_INFINITY)
 
 
-def _group_files(second: str, first: str) -> list[Path]:
+def _control_group_files(second: str, first: str) -> list[Path]:
     """Return the files of that name in version 2 or 1 of control groups, from this process's group up to the root."""
     found: list[Path] = []
-    for controllers, group in _groups():
+    for controllers, group in _control_groups():
         if controllers and "memory" not in controllers.split(","):
             continue
         root, name = (Path("/sys/fs/cgroup/memory"), first) if controllers else (Path("/sys/fs/cgroup"), second)
@@ -157,7 +157,7 @@ def _group_files(second: str, first: str) -> list[Path]:
 
 
 @cache
-def _groups() -> tuple[tuple[str, str], ...]:
+def _control_groups() -> tuple[tuple[str, str], ...]:
     try:
         rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     except OSError:
@@ -165,7 +165,7 @@ def _groups() -> tuple[tuple[str, str], ...]:
     return tuple((row[1], row[2]) for row in rows if len(row) == 3)
 
 
-def _number(path: Path) -> int:
+def _read_number(path: Path) -> int:
     """Return the number in a file; 0 for "max", or where it cannot be read."""
     try:
         return int(path.read_text())

@@ -42,11 +42,11 @@ def check_output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite
         PermissionError: its folder cannot be written to.
         OSError: it is a disk or a socket, or the system refuses the name.
     """
-    text = _text(path)
+    text = _path_text(path)
     if text.endswith(("/", os.sep)) or os.path.isdir(text):
         raise IsADirectoryError(f"{text} is a folder, and a file is expected: add the name of a file")
-    found = _stat(text)
-    if found is None and _stream(text):
+    found = _stat_target(text)
+    if found is None and _stream_descriptor(text):
         raise FileNotFoundError(f"{text} is not open: nothing can be written to it")
     if found is None or not is_stream(text):
         _check_place(Path(text), found, overwrite, inputs)
@@ -76,13 +76,13 @@ def output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool
     """
     inputs = list(inputs)
     check_output_file(path, inputs=inputs, overwrite=overwrite)
-    text = _text(path)
+    text = _path_text(path)
     if is_stream(path):
-        stream = _stream(text)
+        stream = _stream_descriptor(text)
         with SpooledTemporaryFile(IN_MEMORY) as buffer:
             yield cast(BinaryIO, buffer)
             buffer.seek(0)
-            _send(buffer, os.dup(stream) if stream else os.open(text, os.O_WRONLY))
+            _write_to_descriptor(buffer, os.dup(stream) if stream else os.open(text, os.O_WRONLY))
         return
     with atomic_path(Path(text)) as part:
         with open_file(part, "w+b") as file:
@@ -92,9 +92,9 @@ def output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool
 
 def is_stream(path: str | Path) -> bool:
     """Return whether a path is a pipe, a terminal or the like, which is written to as it is."""
-    text = _text(path)
-    found = _stat(text)
-    return found is not None and (_stream(text) is not None or _is_pipe(found))
+    text = _path_text(path)
+    found = _stat_target(text)
+    return found is not None and (_stream_descriptor(text) is not None or _is_pipe(found))
 
 
 class OutputFolder:
@@ -124,17 +124,17 @@ class OutputFolder:
             raise NotADirectoryError(f"{self.path} is not a folder, and one is expected: choose another name")
         self._check_between(self._list)
         check_output_file(
-            self.path / self._list, inputs=self._inputs, overwrite=self._overwrite or self._record() is not None
+            self.path / self._list, inputs=self._inputs, overwrite=self._overwrite or self._read_record() is not None
         )
         for name in names:
             self._check_between(name)
-            replaced = self._overwrite or self._own(name) is not None
+            replaced = self._overwrite or self._own_digest(name) is not None
             check_output_file(self.path / name, inputs=self._inputs, overwrite=replaced)
 
     @contextmanager
     def file(self, name: str) -> Iterator[BinaryIO]:
         """Give a file to write into; it takes its name at the end of the block, whole."""
-        with self._part(name) as part, open_file(part, "w+b") as file:
+        with self._write_part(name) as part, open_file(part, "w+b") as file:
             yield cast(BinaryIO, file)
 
     @contextmanager
@@ -151,32 +151,32 @@ class OutputFolder:
             found = {os.path.join(below, p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
             self.check(found)
             for name, path in found.items():
-                with self._part(name) as part:
+                with self._write_part(name) as part:
                     replace_file(path, part)
         finally:
             remove_tree(folder)
 
-    def claim(self, name: str) -> bool:
+    def claim_folder(self, name: str) -> bool:
         """Return whether a folder in this one is percepts' own: made by the same command before, or yet to be made.
 
         FileExistsError where it is another's, and `overwrite` is False.
         """
         self.check([])
-        record = self._record() or _Record({}, frozenset())
+        record = self._read_record() or _Record({}, frozenset())
         ours = name in record.folders
         if not (ours or self._overwrite) and os.path.lexists(self.path / name):
             raise FileExistsError(
                 f"{self.path / name} exists already, and this command did not make it: choose another folder"
             )
-        self._write(replace(record, folders=record.folders | {name}))
+        self._write_record(replace(record, folders=record.folders | {name}))
         return ours
 
     @contextmanager
-    def _part(self, name: str) -> Iterator[Path]:
+    def _write_part(self, name: str) -> Iterator[Path]:
         self.check([name])
         with atomic_path(self.path / name) as part:
             yield part
-            self._note(name, part)
+            self._record_file(name, part)
             self.check([name])
 
     def _check_between(self, name: str) -> None:
@@ -189,22 +189,22 @@ class OutputFolder:
                     "move it away, or choose another folder"
                 )
 
-    def _own(self, name: str) -> str | None:
+    def _own_digest(self, name: str) -> str | None:
         """Return the digest of a file that percepts wrote and nobody changed."""
-        record, path = self._record(), self.path / name
+        record, path = self._read_record(), self.path / name
         known = record.files.get(name, ()) if record else ()
         if not known or path.is_symlink() or not path.is_file():
             return None
         digest = _digest(path)
         return digest if digest in known else None
 
-    def _note(self, name: str, part: Path) -> None:
+    def _record_file(self, name: str, part: Path) -> None:
         """List what is about to take its name, and what it replaces: whichever a kill leaves is known again."""
-        record, new, old = self._record() or _Record({}, frozenset()), _digest(part), self._own(name)
+        record, new, old = self._read_record() or _Record({}, frozenset()), _digest(part), self._own_digest(name)
         record.files[name] = (new,) if old in (None, new) else (str(old), new)
-        self._write(record)
+        self._write_record(record)
 
-    def _record(self) -> _Record | None:
+    def _read_record(self) -> _Record | None:
         """Return what is listed; None where there is no list, or a file that is none."""
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             found = json.loads((self.path / self._list).read_text("utf-8"))
@@ -212,7 +212,7 @@ class OutputFolder:
             return _Record(files, frozenset(map(str, found["folders"])))
         return None
 
-    def _write(self, record: _Record) -> None:
+    def _write_record(self, record: _Record) -> None:
         told = {"files": record.files, "folders": sorted(record.folders)}
         write_file(self.path / self._list, json.dumps(told, indent=1) + "\n")
 
@@ -225,14 +225,14 @@ class _Record:
     folders: frozenset[str]
 
 
-def _text(path: str | Path) -> str:
+def _path_text(path: str | Path) -> str:
     text = os.fsdecode(path)
     if "\0" in text:
         raise ValueError(f"expected a path, got one with a zero byte in it: {text!r}")
     return text or "."
 
 
-def _stat(path: str) -> os.stat_result | None:
+def _stat_target(path: str) -> os.stat_result | None:
     """Return what is there, links followed; None where nothing is or a link leads to nothing."""
     try:
         return os.stat(path)
@@ -242,7 +242,7 @@ def _stat(path: str) -> os.stat_result | None:
         raise type(error)(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _stream(path: str) -> int | None:
+def _stream_descriptor(path: str) -> int | None:
     """Return the descriptor that the name of an open file stands for: /dev/stdout, /dev/fd/63."""
     folder, _, number = path.rpartition("/")
     if folder in ("/dev/fd", "/proc/self/fd") and number.isdecimal():
@@ -300,7 +300,7 @@ def _check_folder(path: Path) -> None:
         raise PermissionError(f"{path} cannot be written: the folder {folder} is read-only for this user")
 
 
-def _send(data: IO[bytes], descriptor: int) -> None:
+def _write_to_descriptor(data: IO[bytes], descriptor: int) -> None:
     try:
         while block := data.read(1 << 16):
             while block:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_PATIENCE = 0.1
+_POLL_S = 0.1
 """Seconds between two looks at whether anybody still wants what is ready."""
 
 
-def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
+def prefetch(items: Iterable[T], count: int = 2) -> Iterator[T]:
     """The same items in the same order, made in a thread that keeps up to `count` of them ready.
 
     What `items` raises is raised here, in its turn. When the iteration is given up, `items` is closed and its thread
@@ -24,7 +24,7 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
     given_up = threading.Event()
     context = copy_context()  # limits on what is decoded hold in the thread, too
     thread = threading.Thread(
-        target=context.run, args=(work, items, ready, given_up), name="percepts-ahead", daemon=True
+        target=context.run, args=(fill_queue, items, ready, given_up), name="percepts-ahead", daemon=True
     )
     thread.start()
     try:
@@ -38,36 +38,36 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
     finally:
         given_up.set()
         while thread.is_alive():  # it may wait for room that nobody will make
-            _empty(ready)
-            thread.join(_PATIENCE)
+            _empty_queue(ready)
+            thread.join(_POLL_S)
 
 
-def work(items: Iterable[T], ready: Queue[tuple[bool, Any]], given_up: threading.Event) -> None:
+def fill_queue(items: Iterable[T], ready: Queue[tuple[bool, Any]], given_up: threading.Event) -> None:
     """The body of the thread: (True, item) for each item, at last (False, what was raised or None)."""
     error: BaseException | None = None
     stream = iter(items)
     try:
         for item in stream:
-            if not _put(ready, (True, item), given_up):
+            if not _put_item(ready, (True, item), given_up):
                 break
     except BaseException as raised:  # whatever it is belongs to the one who iterates
         error = raised
     if hasattr(stream, "close"):
         stream.close()
-    _put(ready, (False, error), given_up)
+    _put_item(ready, (False, error), given_up)
 
 
-def _put(ready: Queue[tuple[bool, Any]], value: tuple[bool, Any], given_up: threading.Event) -> bool:
+def _put_item(ready: Queue[tuple[bool, Any]], value: tuple[bool, Any], given_up: threading.Event) -> bool:
     while not given_up.is_set():
         try:
-            ready.put(value, timeout=_PATIENCE)
+            ready.put(value, timeout=_POLL_S)
         except Full:
             continue
         return True
     return False
 
 
-def _empty(ready: Queue[tuple[bool, Any]]) -> None:
+def _empty_queue(ready: Queue[tuple[bool, Any]]) -> None:
     try:
         while True:
             ready.get_nowait()

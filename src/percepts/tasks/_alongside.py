@@ -11,12 +11,12 @@ from typing import Generic, TypeVar, cast
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PATIENCE = 0.1
+_POLL_S = 0.1
 """Seconds between two looks at whether the other still takes what there is."""
 _END = object()
 
 
-class Alongside(Generic[T, R]):
+class StreamTee(Generic[T, R]):
     """Give every item that goes `through` to `consume` as well, and have its `result`.
 
     Neither runs more than `room` items ahead of the other, so memory is that. Leaving the context ends the thread.
@@ -29,49 +29,49 @@ class Alongside(Generic[T, R]):
     def __init__(self, consume: Callable[[Iterator[T]], R], room: int = 4) -> None:
         self._consume = consume
         self._items: Queue[object] = Queue(room)
-        self._found: list[R] = []
+        self._results: list[R] = []
         self._error: BaseException | None = None
-        self._left = False
-        self._thread = threading.Thread(target=self._run, name="percepts-alongside", daemon=True)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run_consumer, name="percepts-alongside", daemon=True)
 
-    def __enter__(self) -> Alongside[T, R]:
+    def __enter__(self) -> StreamTee[T, R]:
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._left = True
-        self._put(_END)
+        self._is_closed = True
+        self._put_item(_END)
         self._thread.join()
 
-    def through(self, items: Iterable[T]) -> Iterator[T]:
+    def tee(self, items: Iterable[T]) -> Iterator[T]:
         """The same items."""
         for item in items:
-            self._put(item)
+            self._put_item(item)
             yield item
 
     def result(self) -> R:
         """What came of the items so far, no more of which follow; raises what `consume` raised."""
-        self._put(_END)
+        self._put_item(_END)
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._found[0]
+        return self._results[0]
 
-    def _put(self, item: object) -> None:
+    def _put_item(self, item: object) -> None:
         while self._thread.is_alive():
             try:
-                return self._items.put(item, timeout=_PATIENCE)
+                return self._items.put(item, timeout=_POLL_S)
             except Full:
                 continue
 
-    def _take(self) -> Iterator[T]:
-        while not self._left and (item := self._items.get()) is not _END:
+    def _take_items(self) -> Iterator[T]:
+        while not self._is_closed and (item := self._items.get()) is not _END:
             yield cast(T, item)
 
-    def _run(self) -> None:
+    def _run_consumer(self) -> None:
         try:
-            self._found.append(self._consume(self._take()))
+            self._results.append(self._consume(self._take_items()))
         except BaseException as error:  # whatever it is belongs to the one who asks for the result
             self._error = error

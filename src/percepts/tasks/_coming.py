@@ -8,32 +8,32 @@ from queue import Empty, Queue
 from threading import Event, Thread
 from typing import Any
 
-from ..decoders.events import joined
+from ..decoders.events import join_blocks
 from ..types import Clip
-from ._ahead import work
+from ._ahead import fill_queue
 
-WAITING = 200
+MAX_WAITING_BLOCKS = 200
 """Blocks that may wait, 20 s of a pipe or a microphone; beyond, a pipe waits with whoever writes into it."""
-_PATIENCE = 0.1
+_POLL_S = 0.1
 """Seconds between two looks at whether somebody said stop."""
 
 
-def coming(blocks: Iterable[Clip], stop: Event | None = None) -> Iterator[Clip]:
+def drain_live(blocks: Iterable[Clip], stop: Event | None = None) -> Iterator[Clip]:
     """The same sound, read in a thread: at each step all of it that is there, as one clip.
 
     What `blocks` raises is raised here, after what came before it. Once `stop` is set, or the iteration is given up,
     nothing more is waited for; the thread ends with the next block.
     """
-    ready: Queue[tuple[bool, Any]] = Queue(WAITING)
+    ready: Queue[tuple[bool, Any]] = Queue(MAX_WAITING_BLOCKS)
     given_up = Event()
     context = copy_context()  # limits on what is decoded hold in the thread, too
-    Thread(target=context.run, args=(work, blocks, ready, given_up), name="percepts-coming", daemon=True).start()
+    Thread(target=context.run, args=(fill_queue, blocks, ready, given_up), name="percepts-coming", daemon=True).start()
     try:
         while stop is None or not stop.is_set():
-            found = _all(ready)
+            found = _take_available(ready)
             come = [item for is_block, item in found if is_block]
             if come:
-                yield joined(come)
+                yield join_blocks(come)
             if found and not found[-1][0]:
                 if (error := found[-1][1]) is not None:
                     raise error
@@ -42,11 +42,11 @@ def coming(blocks: Iterable[Clip], stop: Event | None = None) -> Iterator[Clip]:
         given_up.set()
 
 
-def _all(ready: Queue[tuple[bool, Any]]) -> list[tuple[bool, Any]]:
+def _take_available(ready: Queue[tuple[bool, Any]]) -> list[tuple[bool, Any]]:
     """What is there, up to the end of the stream; after a while nothing."""
     found: list[tuple[bool, Any]] = []
     try:
-        found.append(ready.get(timeout=_PATIENCE))
+        found.append(ready.get(timeout=_POLL_S))
         while found[-1][0]:
             found.append(ready.get_nowait())
     except Empty:

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders import _weights, spec
+from ..encoders import _weights, model_spec
 from ..media import Probe, Source
-from ..timeline.clusters import Count
+from ..timeline.clusters import SpeakerCount
 from ..types import Record, Spec
-from ._pyannote import Pyannote
-from ._recording import RATE, Recording
-from .diarize import Backend, Diarizer, Vad, diarizer
-from .settings import arguments, only
-from .task import Fields
+from ._pyannote import PyannoteDiarizer
+from ._recording import RATE, AudioSource
+from .diarize import Backend, Diarizer, Vad, create_diarizer
+from .settings import get_only, read_arguments
+from .task import RecordFields
 
 
 def diarizing(
-    count: Count,
+    count: SpeakerCount,
     voices: Mapping[str, Source | np.ndarray] | None = None,
     *,
     vad: Vad = "silero",
@@ -28,53 +28,53 @@ def diarizing(
     model: str = "",
 ) -> Diarizing:
     """The task; arguments as `percepts.diarize` has them, and its errors."""
-    return Diarizing(diarizer(count, voices or {}, vad, backend, model))
+    return Diarizing(create_diarizer(count, voices or {}, vad, backend, model))
 
 
 @dataclass(frozen=True, eq=False)
 class Diarizing:
     """The task of `percepts diarize`: who is told apart, and how."""
 
-    diarizer: Diarizer | Pyannote
+    diarizer: Diarizer | PyannoteDiarizer
 
     name = "diarize"
 
     @property
     def specs(self) -> tuple[Spec, ...]:
         """One table, of turns."""
-        license = spec(self.diarizer.name).license if self._ours else "unknown"
+        license = model_spec(self.diarizer.name).license if self._uses_own_backend else "unknown"
         return (Spec(self.diarizer.name, "", "audio", float(RATE), 0.0, 0, "", (), license),)
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a turn, as JSON: the fingerprint of a job."""
-        weights = _weights.digest(spec(self.diarizer.name).weights) if self._ours else ""
+        weights = _weights.hash_weights(model_spec(self.diarizer.name).weights) if self._uses_own_backend else ""
         return {"task": self.name, **self.diarizer.settings(), "models": {self.diarizer.name: {"weights": weights}}}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Diarizing:
         """Make the task that `settings()` speaks of; see `Repairable`. JobError where it was told of known voices."""
         if settings["backend"] == "pyannote":
-            name = only(list(settings["models"]), "model")
-            return cls(Pyannote(name, **arguments(Pyannote, settings, specs)))
-        return cls(Diarizer(**arguments(Diarizer, settings, specs)))
+            name = get_only(list(settings["models"]), "model")
+            return cls(PyannoteDiarizer(name, **read_arguments(PyannoteDiarizer, settings, specs)))
+        return cls(Diarizer(**read_arguments(Diarizer, settings, specs)))
 
     def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
         """The turns of one source; damage at its end goes into `notes`. Nothing of one without sound."""
         if not medium.audio:
             return
-        recording = Recording(source)
-        for turn in self.diarizer.listen(recording.blocks()).turns:
+        recording = AudioSource(source)
+        for turn in self.diarizer.diarize(recording.blocks()).turns:
             yield Record(recording.name, turn.start, turn.stop, self.diarizer.name, "audio", speaker=turn.speaker)
         notes += recording.notes
 
-    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[RecordFields]]]:
         """Return what hears a made-up voice."""
         return self.diarizer.rehearsals()
 
-    def why_none(self, medium: Probe) -> str:
+    def explain_empty(self, medium: Probe) -> str:
         """Why there is no turn; that nobody speaks in it is a result."""
         return "" if medium.audio else f"is {medium.kind} without sound"
 
     @property
-    def _ours(self) -> bool:
+    def _uses_own_backend(self) -> bool:
         return isinstance(self.diarizer, Diarizer)

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
     from .similarity import Similarity
 
-THUMBNAIL = 72
+THUMBNAIL_PIXELS = 72
 """Pixels along the longer side; drawn at half an inch."""
-WRAP = 22
+WRAP_CHARACTERS = 22
 """Characters of a text on one line."""
-NUMBERS = 400
+MAX_NUMBERED_CELLS = 400
 """Cells up to which the numbers are written into them."""
-CELL = 0.85
+CELL_INCHES = 0.85
 """Inches along a cell."""
-LARGEST = 60
+MAX_INCHES = 60
 """Inches that the cells take together, at most: many rows are drawn small, and without thumbnails."""
 
 
-def check_target(to: str | Path, inputs: Iterable[Source], overwrite: bool) -> tuple[Path, str]:
+def check_heatmap_file(to: str | Path, inputs: Iterable[Source], overwrite: bool) -> tuple[Path, str]:
     """Check where a heatmap is to go, before anything is compared; return the file, and its format by its ending.
 
     A name without an ending gets .png. ValueError for another ending, MissingExtra without matplotlib, and what
     `check_output_file` raises.
     """
     path = Path(to)
-    known = sorted(_figure((1, 1)).canvas.get_supported_filetypes())
+    known = sorted(_make_figure((1, 1)).canvas.get_supported_filetypes())
     if not path.suffix and not path.is_dir() and not is_stream(path):
         path = path.with_name(f"{path.name}.png")
     format = path.suffix[1:].lower() or "png"
@@ -57,16 +57,16 @@ def heatmap(
         _draw(found, to, values, title)
         return
     inputs = (*found.sources, *(found.others or ()))
-    path, format = check_target(to, inputs, overwrite)
+    path, format = check_heatmap_file(to, inputs, overwrite)
     rows, columns = values.shape
-    cell = min(CELL, LARGEST / max(rows, columns))
-    figure = _figure((3.4 + cell * columns, 2.4 + cell * rows))
+    cell = min(CELL_INCHES, MAX_INCHES / max(rows, columns))
+    figure = _make_figure((3.4 + cell * columns, 2.4 + cell * rows))
     _draw(found, figure.add_subplot(), values, title)
     with output_file(path, inputs=inputs, overwrite=overwrite) as file:
         figure.savefig(file, dpi=144, format=format)
 
 
-def _figure(size: tuple[float, float]) -> Any:
+def _make_figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -79,36 +79,38 @@ def _draw(found: Similarity, axes: Any, values: np.ndarray, title: str) -> None:
     axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
     axes.set_title(title or f"cosine, {found.model}", fontsize=10)
     axes.set_xticks(
-        range(len(found.columns)), _wrapped(found.columns, found.others), rotation=35, ha="right", fontsize=8
+        range(len(found.columns)), _wrap_names(found.columns, found.others), rotation=35, ha="right", fontsize=8
     )
-    axes.set_yticks(range(len(found.rows)), _wrapped(found.rows, found.sources), fontsize=8)
-    if max(values.shape) * CELL <= LARGEST:
-        _pictures(axes, found.sources, "y")
-        _pictures(axes, found.others or (), "x")
-    if values.size <= NUMBERS:
-        _numbers(axes, values, shown)
+    axes.set_yticks(range(len(found.rows)), _wrap_names(found.rows, found.sources), fontsize=8)
+    if max(values.shape) * CELL_INCHES <= MAX_INCHES:
+        _draw_thumbnails(axes, found.sources, "y")
+        _draw_thumbnails(axes, found.others or (), "x")
+    if values.size <= MAX_NUMBERED_CELLS:
+        _draw_numbers(axes, values, shown)
 
 
-def _wrapped(names: Sequence[str], sources: Sequence[Source] | None) -> list[str]:
+def _wrap_names(names: Sequence[str], sources: Sequence[Source] | None) -> list[str]:
     """Texts as they are, files by their own names, on several lines."""
     plain = names if sources is None else [Path(name).name or f"{i}" for i, name in enumerate(names)]
-    return [textwrap.fill(name.replace("$", r"\$"), WRAP) for name in plain]  # else matplotlib sets it as mathematics
+    return [
+        textwrap.fill(name.replace("$", r"\$"), WRAP_CHARACTERS) for name in plain
+    ]  # else matplotlib sets it as mathematics
 
 
-def _numbers(axes: Any, values: np.ndarray, shown: Any) -> None:
+def _draw_numbers(axes: Any, values: np.ndarray, shown: Any) -> None:
     middle = (float(values.min()) + float(values.max())) / 2
     for (row, column), value in np.ndenumerate(values):
         colour = "black" if value > middle else "white"
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
 
 
-def _pictures(axes: Any, sources: Sequence[Source], axis: Literal["x", "y"]) -> None:
+def _draw_thumbnails(axes: Any, sources: Sequence[Source], axis: Literal["x", "y"]) -> None:
     """Beside each row, or below each column, its picture or the first frame of its film; the names make room for it."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     drawn = False
     for n, source in enumerate(sources):
-        picture = _thumbnail(source)
+        picture = _make_thumbnail(source)
         if picture is None:
             continue
         at, beside = ((0, n), (-24, 0)) if axis == "y" else ((n, 0), (0, -24))
@@ -122,20 +124,22 @@ def _pictures(axes: Any, sources: Sequence[Source], axis: Literal["x", "y"]) -> 
         axes.tick_params(axis=axis, pad=46)
 
 
-def _thumbnail(source: Source) -> np.ndarray | None:
+def _make_thumbnail(source: Source) -> np.ndarray | None:
     """(h, w, 3) uint8; None for what cannot be seen."""
     from PIL import Image
 
     try:
-        frame = next(stream_frames(source, fps=1.0, at_least=THUMBNAIL)) if _moves(source) else open_image(source)
+        frame = (
+            next(stream_frames(source, fps=1.0, at_least=THUMBNAIL_PIXELS)) if _is_video(source) else open_image(source)
+        )
     except (MediaError, StopIteration):
         return None
     image = Image.fromarray(frame.data[0])
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     return np.asarray(image)
 
 
-def _moves(source: Source) -> bool:
+def _is_video(source: Source) -> bool:
     from ..media import probe
 
     return probe(source).kind == "video"

@@ -9,20 +9,20 @@ import numpy as np
 
 from ..errors import TruncatedMedia
 from ..features.resample import resample
-from ..media import Source, mono, stream_audio
+from ..media import Source, mix_to_mono, stream_audio
 from ..types import Clip
 
 RATE = 16_000
 """Hz of all models of speech here."""
 
 
-def noise() -> Clip:
+def make_noise() -> Clip:
     """Return a second of made-up sound, by which it can be seen whether a model of speech runs at all."""
     return Clip(np.random.default_rng(0).uniform(-0.1, 0.1, (1, RATE)).astype(np.float32), "audio", float(RATE))
 
 
 @dataclass(slots=True)
-class Recording:
+class AudioSource:
     """One source, to be read once: `blocks` of any length; the rest is true once they are all taken.
 
     Damage ends the blocks like any end and is told in `notes`. Memory is a block.
@@ -36,14 +36,14 @@ class Recording:
     def blocks(self) -> Iterator[Clip]:
         """Mono at 16 kHz; raises what `percepts.stream_audio` raises, but for damage after a good beginning."""
         try:
-            yield from resample(self._counted(stream_audio(self.source, block=self.block)), RATE)
+            yield from resample(self._track_duration(stream_audio(self.source, block=self.block)), RATE)
         except TruncatedMedia as error:
             self.notes.append(str(error))
 
-    def _counted(self, blocks: Iterable[Clip]) -> Iterator[Clip]:
+    def _track_duration(self, blocks: Iterable[Clip]) -> Iterator[Clip]:
         for block in blocks:
             self.duration = max(self.duration, block.stop)
-            yield mono(block)
+            yield mix_to_mono(block)
 
     @property
     def name(self) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..decoders.alignment import align_text
-from ..decoders.ctc import emissions
+from ..decoders.ctc import compute_emissions
 from ..decoders.engines import CTCEngine, Engine
 from ..decoders.loading import SPHINX, load_engine
 from ..decoders.sphinx import Sphinx
 from ..errors import NotMedia, UnknownModel
 from ..media import Source
 from ..types import Clip, Segment
-from ._recording import Recording
+from ._recording import AudioSource
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ def align(source: Source, text: str, model: str | Engine = SPHINX) -> list[Segme
     3.25
     """
     engine = load_engine(model) if isinstance(model, str) else model
-    recording = Recording(source)
+    recording = AudioSource(source)
     if isinstance(engine, Sphinx):
         found = engine.align(recording.blocks(), text)
     elif isinstance(engine, CTCEngine):
-        found = _laid(engine, recording, text)
+        found = _align_ctc(engine, recording, text)
     else:
         raise UnknownModel(
             f"{engine.name} has no letters to align by: expected a CTC model, such as facebook/wav2vec2-base-960h, or "
@@ -58,16 +58,16 @@ def align(source: Source, text: str, model: str | Engine = SPHINX) -> list[Segme
     return found
 
 
-def _laid(engine: CTCEngine, recording: Recording, text: str) -> list[Segment]:
+def _align_ctc(engine: CTCEngine, recording: AudioSource, text: str) -> list[Segment]:
     start = 0.0
 
-    def begun(blocks: Iterable[Clip]) -> Iterable[Clip]:
+    def note_start(blocks: Iterable[Clip]) -> Iterable[Clip]:
         nonlocal start
         for number, block in enumerate(blocks):
             start = start if number else block.start
             yield block
 
-    frames = list(emissions(engine, begun(recording.blocks())))
+    frames = list(compute_emissions(engine, note_start(recording.blocks())))
     if not frames:
         raise NotMedia(f"{recording.name}: holds no sound to lay a text over")
     return align_text(np.concatenate(frames), text, engine, start=start)

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import media
-from ..decoders._families import ASK, ASK_DOCUMENT, CHAT, current_spec, resolve
-from ..decoders.generation import Generation
+from ..decoders._families import ASK, ASK_DOCUMENT, CHAT_TARGET, refresh_spec, resolve_model
+from ..decoders.generation import GenerationOptions
 from ..decoders.tables import is_table
 from ..errors import QuestionError, TruncatedMedia
 from ..media import Probe, Source, probe
-from ..runtimes import rehearsal
-from ..runtimes._network import split
+from ..runtimes import defer_choice
+from ..runtimes._network import split_batch
 from ..types import Clip, Inputs, Kind, Record, Spec
-from .caption import ROWS, of_one
-from .embed import Embed
-from .settings import arguments, inline, to_settings
-from .task import Fields, Piece, stage
+from .caption import TEXTS_PER_BATCH, of_one
+from .embed import EmbedTask
+from .settings import inline, read_arguments, to_settings
+from .task import PreparedBatch, RecordFields, mark_stage
 
 if TYPE_CHECKING:
     from ..decoders.answerer import Answerer
 
-FRAMES = 8
+CHAT_FRAMES = 8
 """Frames of a film that a chat model is shown where nothing else is asked."""
 MAX_NEW_TOKENS = 128
 
@@ -57,7 +57,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Questions:
+class AskTask:
     """The task of `percepts ask`; `job` makes one that is checked.
 
     cut        how media is cut: pictures whole, films by frames
@@ -65,8 +65,8 @@ class Questions:
     frames     of a film, shown together for one answer; 0: a single frame at a time
     """
 
-    cut: Embed = field(metadata=inline(Embed))
-    options: Generation = field(metadata=inline(Generation))
+    embed_task: EmbedTask = field(metadata=inline(EmbedTask))
+    options: GenerationOptions = field(metadata=inline(GenerationOptions))
     questions: tuple[str, ...]
     frames: int = 0
 
@@ -75,57 +75,57 @@ class Questions:
     @property
     def specs(self) -> tuple[Spec, ...]:
         """One table, without vectors."""
-        return self.cut.specs
+        return self.embed_task.specs
 
     @property
     def model(self) -> Answerer:
         """Made once in this process."""
-        return self.cut.encoder(self.specs[0])  # type: ignore[return-value]  # it answers in words
+        return self.embed_task.encoder(self.specs[0])  # type: ignore[return-value]  # it answers in words
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes an answer, as JSON: the fingerprint of a job."""
         return {"task": self.name, **to_settings(self)}
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Questions:
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> AskTask:
         """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
-        return cls(**arguments(cls, settings, [current_spec(spec, ASK, ASK_DOCUMENT) for spec in specs]))
+        return cls(**read_arguments(cls, settings, [refresh_spec(spec, ASK, ASK_DOCUMENT) for spec in specs]))
 
-    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
         """All of a source, prepared, once for each question."""
         together = self.frames and medium.kind == "video"
-        cut = self._film(source, notes) if together else self.cut.pieces(source, medium, notes)
+        cut = self._prepare_video(source, notes) if together else self.embed_task.prepare_source(source, medium, notes)
         for piece in cut:
             for number in range(len(self.questions)):
                 asked = np.full(len(piece.spans), number, np.int64)
-                yield Piece(piece.model, piece.kind, piece.spans, {**piece.inputs, "question": asked})
+                yield PreparedBatch(piece.model, piece.kind, piece.spans, {**piece.inputs, "question": asked})
 
-    def why_none(self, medium: Probe) -> str:
+    def explain_empty(self, medium: Probe) -> str:
         """Why a sound medium gave no answer."""
-        return f"{self.cut.why_none(medium)}; questions are put to pictures, pages, films and tables"
+        return f"{self.embed_task.explain_empty(medium)}; questions are put to pictures, pages, films and tables"
 
-    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+    def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
         """An answer for each row of a batch."""
         return [
             {"text": answer.text, "score": answer.score, "labels": (self.questions[number],), "box": answer.box}
             for number, answer in self.answers(inputs)
         ]
 
-    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[Fields]]]:
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[RecordFields]]]:
         """Return what writes the first word of an answer on a made-up picture."""
         return {self.specs[0].name: self._rehearse}
 
-    def _rehearse(self) -> Sequence[Fields]:
+    def _rehearse(self) -> Sequence[RecordFields]:
         spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
         from ..decoders.document import LayoutLM, words_of
 
         if isinstance(self.model, LayoutLM):  # a made-up page, since no OCR finds a word in a made-up picture
             page = np.full((32, 32, 3), 255, np.uint8)
-            inputs = self.model.page(page, words_of([("word", (0.0, 0.0, 16.0, 16.0))]))
+            inputs = self.model.prepare_page(page, words_of([("word", (0.0, 0.0, 16.0, 16.0))]))
         else:
-            inputs = self.cut.canary(spec)
-        with rehearsal():
-            return brief.results(spec.name, {**inputs, "question": np.zeros(1, np.int64)})
+            inputs = self.embed_task.canary(spec)
+        with defer_choice():
+            return brief.run_batch(spec.name, {**inputs, "question": np.zeros(1, np.int64)})
 
     def answers(self, inputs: Inputs) -> list[tuple[int, Any]]:
         """(number of the question, Text) of each row."""
@@ -135,20 +135,22 @@ class Questions:
             rows = np.flatnonzero(inputs["question"] == number)
             part = {name: array[rows] for name, array in rest.items()}
             asked = self.questions[int(number)]
-            texts = [t for few in split(part, ROWS) for t in self.model.answer(few, asked, self.options)]
+            texts = [
+                t for few in split_batch(part, TEXTS_PER_BATCH) for t in self.model.answer(few, asked, self.options)
+            ]
             found |= dict(zip(map(int, rows), texts, strict=True))
         return [(int(number), found[row]) for row, number in enumerate(inputs["question"])]
 
-    def _film(self, source: Source, notes: list[str]) -> Iterator[Piece]:
+    def _prepare_video(self, source: Source, notes: list[str]) -> Iterator[PreparedBatch]:
         """One row of frames spread over the whole film."""
-        with stage("decode"):
-            frames = spread(_until_damage(media.stream_frames(source, fps=2.0), notes), self.frames)
+        with mark_stage("decode"):
+            frames = pick_evenly(_stop_at_damage(media.stream_frames(source, fps=2.0), notes), self.frames)
         if frames:
             pixels = np.concatenate([frame.data for frame in frames])[None]
-            yield Piece(self.specs[0].name, "video", ((frames[0].start, frames[-1].stop),), {"pixels": pixels})
+            yield PreparedBatch(self.specs[0].name, "video", ((frames[0].start, frames[-1].stop),), {"pixels": pixels})
 
 
-def spread(frames: Iterable[Clip], count: int) -> list[Clip]:
+def pick_evenly(frames: Iterable[Clip], count: int) -> list[Clip]:
     """`count` frames spread evenly from the first to the last, or all of them where there are fewer.
 
     In one pass and the memory of twice as many: where more have come, every second one is let go and from then on only
@@ -169,7 +171,7 @@ def spread(frames: Iterable[Clip], count: int) -> list[Clip]:
     return [kept[i] for i in chosen]
 
 
-def _until_damage(frames: Iterable[Clip], notes: list[str]) -> Iterator[Clip]:
+def _stop_at_damage(frames: Iterable[Clip], notes: list[str]) -> Iterator[Clip]:
     try:
         yield from frames
     except TruncatedMedia as damage:
@@ -179,23 +181,23 @@ def _until_damage(frames: Iterable[Clip], notes: list[str]) -> Iterator[Clip]:
 def job(
     questions: str | Sequence[str],
     model: str,
-    options: Generation | None = None,
+    options: GenerationOptions | None = None,
     *,
     fps: float | None = None,
     frames: int | None = None,
     precision: str = "float32",
-) -> Questions:
+) -> AskTask:
     """The task that `ask` runs over one source and a job over many; the arguments are those of `ask`."""
-    spec = resolve(model, ASK, ASK_DOCUMENT, precision=precision)
-    chats = spec.target.endswith(CHAT)
+    spec = resolve_model(model, ASK, ASK_DOCUMENT, precision=precision)
+    chats = spec.target.endswith(CHAT_TARGET)
     if fps is not None and frames is not None:
         raise QuestionError("expected fps (an answer a frame) or frames (one answer of them all), got both")
     if frames is not None and (not chats or frames < 1):
         raise QuestionError(f"expected frames of at least 1 and a chat model, got {frames} and {spec.name}")
-    together = (frames or FRAMES) if chats and fps is None else 0
-    cut = Embed((spec,), fps=fps or 1.0, exact=True)
-    options = options or Generation(MAX_NEW_TOKENS)
-    return Questions(cut, options, checked_questions(questions), together)
+    together = (frames or CHAT_FRAMES) if chats and fps is None else 0
+    cut = EmbedTask((spec,), fps=fps or 1.0, exact=True)
+    options = options or GenerationOptions(MAX_NEW_TOKENS)
+    return AskTask(cut, options, checked_questions(questions), together)
 
 
 def checked_questions(questions: str | Sequence[str]) -> tuple[str, ...]:
@@ -254,46 +256,46 @@ def ask(
     '1'
     """
     if is_table(source):
-        return _of_table(source, question, model, fps=fps, frames=frames, words=words)
-    options = Generation(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
+        return _answer_table(source, question, model, fps=fps, frames=frames, words=words)
+    options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
     task = job(question, model, options, fps=fps, frames=frames, precision=precision)
     return answers(task, source, words=words)
 
 
-def answers(task: Questions, source: Source, *, words: Sequence[Any] | None = None) -> list[Answer]:
+def answers(task: AskTask, source: Source, *, words: Sequence[Any] | None = None) -> list[Answer]:
     """What a task says of one picture, page or film; the arguments are those of `ask`."""
     if words is not None:
-        return _of_page(task, source, words)
+        return _answer_page(task, source, words)
     medium, notes, found = probe(source), list[str](), list[Answer]()
-    for piece in task.pieces(source, medium, notes):
-        found += _answers(task, source, piece)
+    for piece in task.prepare_source(source, medium, notes):
+        found += _iter_answers(task, source, piece)
     if notes:
         raise TruncatedMedia(notes[0])
     return found or of_one(task, source)  # type: ignore[return-value]  # which raises
 
 
-def _of_page(task: Questions, source: Source, words: Sequence[Any]) -> list[Answer]:
+def _answer_page(task: AskTask, source: Source, words: Sequence[Any]) -> list[Answer]:
     from ..decoders.document import LayoutLM, words_of
 
     model = task.model
     if not isinstance(model, LayoutLM):
         raise QuestionError(f"{task.specs[0].name} reads the picture and takes no words; leave them out")
-    page = model.page(media.open_image(source).data[0], words_of(words))
+    page = model.prepare_page(media.open_image(source).data[0], words_of(words))
     pieces = (
-        Piece(task.specs[0].name, "image", ((0.0, 0.0),), {**page, "question": np.array([number])})
+        PreparedBatch(task.specs[0].name, "image", ((0.0, 0.0),), {**page, "question": np.array([number])})
         for number in range(len(task.questions))
     )
-    return [answer for piece in pieces for answer in _answers(task, source, piece)]
+    return [answer for piece in pieces for answer in _iter_answers(task, source, piece)]
 
 
-def _answers(task: Questions, source: Source, piece: Piece) -> Iterator[Answer]:
+def _iter_answers(task: AskTask, source: Source, piece: PreparedBatch) -> Iterator[Answer]:
     called = str(source) if isinstance(source, str | Path) else ""
     for (start, stop), (number, text) in zip(piece.spans, task.answers(piece.inputs), strict=True):
         yield Answer(task.questions[number], text.text, text.score, called, start, stop, piece.model, piece.kind,
                      text.box)  # fmt: skip
 
 
-def _of_table(source: Any, question: str | Sequence[str], model: str, **others: Any) -> Sequence[Answer]:
+def _answer_table(source: Any, question: str | Sequence[str], model: str, **others: Any) -> Sequence[Answer]:
     from .ask_table import ask_table
 
     if given := [name for name, value in others.items() if value is not None]:

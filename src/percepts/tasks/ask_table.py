@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from ..decoders._families import ASK_TABLE, load, resolve
+from ..decoders._families import ASK_TABLE, load_model, resolve_model
 from ..decoders.numbers import Aggregation, aggregate
 from ..decoders.tables import Table
 from ..errors import QuestionError
@@ -93,14 +93,14 @@ def ask_table(
     """
     questions = checked_questions(question)
     read = Table.of(table, columns=columns, rows=rows)
-    spec = resolve(model, ASK_TABLE)
-    tapas: Tapas = load(spec)
-    found = [_answer(tapas, read, asked) for asked in questions]
+    spec = resolve_model(model, ASK_TABLE)
+    tapas: Tapas = load_model(spec)
+    found = [_answer_question(tapas, read, asked) for asked in questions]
     return found[0] if isinstance(question, str) else found
 
 
-def _answer(tapas: Tapas, table: Table, question: str) -> TableAnswer:
-    picked = tapas.pick(table, question)
+def _answer_question(tapas: Tapas, table: Table, question: str) -> TableAnswer:
+    picked = tapas.pick_cells(table, question)
     if table.chosen and len(picked.rows) < len(table.rows):
         raise QuestionError(
             f"{tapas.spec.name} has room for {len(picked.rows)} of the {len(table.rows)} rows chosen beside this "

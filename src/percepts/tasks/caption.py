@@ -6,27 +6,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..decoders._families import CAPTION, current_spec, resolve
-from ..decoders.generation import Generation
+from ..decoders._families import CAPTION, refresh_spec, resolve_model
+from ..decoders.generation import GenerationOptions
 from ..errors import WrongMedium
 from ..media import Probe, Source, probe
-from ..runtimes import rehearsal
-from ..runtimes._network import split
+from ..runtimes import defer_choice
+from ..runtimes._network import split_batch
 from ..types import Inputs, Record, Spec
 from . import task as tasks
-from .embed import Embed
-from .settings import arguments, inline, to_settings
-from .task import Fields, Piece
+from .embed import EmbedTask
+from .settings import inline, read_arguments, to_settings
+from .task import PreparedBatch, RecordFields
 
 if TYPE_CHECKING:
     from ..decoders.captioner import Captioner
 
-ROWS = 8
+TEXTS_PER_BATCH = 8
 """Texts written side by side: each step keeps a number for every token of the vocabulary."""
 
 
 @dataclass(frozen=True)
-class Captions:
+class CaptionTask:
     """The task of `percepts caption`; `job` makes one that is checked.
 
     cut      how media is cut: pictures whole, films by frames
@@ -35,8 +35,8 @@ class Captions:
     prompt   what a chat model is asked to do; "" for the others
     """
 
-    cut: Embed = field(metadata=inline(Embed))
-    options: Generation = field(metadata=inline(Generation))
+    embed_task: EmbedTask = field(metadata=inline(EmbedTask))
+    options: GenerationOptions = field(metadata=inline(GenerationOptions))
     prefix: str = ""
     prompt: str = ""
 
@@ -45,57 +45,57 @@ class Captions:
     @property
     def specs(self) -> tuple[Spec, ...]:
         """One table, without vectors."""
-        return self.cut.specs
+        return self.embed_task.specs
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a caption, as JSON: the fingerprint of a job."""
         return {"task": self.name, **to_settings(self)}
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Captions:
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> CaptionTask:
         """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
-        return cls(**arguments(cls, settings, [current_spec(spec, CAPTION) for spec in specs]))
+        return cls(**read_arguments(cls, settings, [refresh_spec(spec, CAPTION) for spec in specs]))
 
-    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
         """All of a source, prepared; damage at its end goes into `notes`."""
-        return self.cut.pieces(source, medium, notes)
+        return self.embed_task.prepare_source(source, medium, notes)
 
-    def why_none(self, medium: Probe) -> str:
+    def explain_empty(self, medium: Probe) -> str:
         """Why a sound medium gave no caption."""
-        return f"{self.cut.why_none(medium)}; captions are of pictures and films"
+        return f"{self.embed_task.explain_empty(medium)}; captions are of pictures and films"
 
-    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+    def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
         """A caption for each row of a batch."""
-        captioner: Captioner = self.cut.encoder(self.specs[0])  # type: ignore[assignment]  # an encoder of text
+        captioner: Captioner = self.embed_task.encoder(self.specs[0])  # type: ignore[assignment]  # an encoder of text
         return [
             {"text": text.text, "score": text.score}
-            for part in split(inputs, ROWS)
+            for part in split_batch(inputs, TEXTS_PER_BATCH)
             for text in captioner.caption(part, self.options, prefix=self.prefix, prompt=self.prompt)
         ]
 
-    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[Fields]]]:
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[RecordFields]]]:
         """Return what writes the first word about a made-up picture."""
         return {self.specs[0].name: self._rehearse}
 
-    def _rehearse(self) -> Sequence[Fields]:
+    def _rehearse(self) -> Sequence[RecordFields]:
         spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
-        inputs = self.cut.canary(spec)
-        with rehearsal():
-            return brief.results(spec.name, inputs)
+        inputs = self.embed_task.canary(spec)
+        with defer_choice():
+            return brief.run_batch(spec.name, inputs)
 
 
 def job(
     model: str,
-    options: Generation | None = None,
+    options: GenerationOptions | None = None,
     *,
     prefix: str = "",
     prompt: str = "",
     fps: float = 1.0,
     precision: str = "float32",
-) -> Captions:
+) -> CaptionTask:
     """The task that `caption` runs over one source and a job over many; the arguments are those of `caption`."""
-    cut = Embed((resolve(model, CAPTION, precision=precision),), fps=fps, exact=True)
-    return Captions(cut, options or Generation(), prefix.strip(), prompt.strip())
+    cut = EmbedTask((resolve_model(model, CAPTION, precision=precision),), fps=fps, exact=True)
+    return CaptionTask(cut, options or GenerationOptions(), prefix.strip(), prompt.strip())
 
 
 def caption(
@@ -142,7 +142,7 @@ def caption(
     >>> percepts.caption("photo.jpg", model="Salesforce/blip-image-captioning-base")[0].text  # doctest: +SKIP
     'a cup of coffee on a wooden table'
     """
-    options = Generation(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
+    options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
     return of_one(job(model, options, prefix=prefix, prompt=prompt, fps=fps, precision=precision), source)
 
 
@@ -150,5 +150,7 @@ def of_one(task: Any, source: Source) -> list[Record]:
     """What a task says of one source; WrongMedium where it says nothing."""
     found = list(tasks.records(task, source))
     if not found:
-        raise WrongMedium(f"{source if not isinstance(source, bytes) else 'the bytes'} {task.why_none(probe(source))}")
+        raise WrongMedium(
+            f"{source if not isinstance(source, bytes) else 'the bytes'} {task.explain_empty(probe(source))}"
+        )
     return found

@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 
 from .. import media
-from ..encoders import spec as find
-from ..encoders._scores import probabilities
+from ..encoders import model_spec as find
+from ..encoders._scores import scores_to_probabilities
 from ..errors import WeightsError
 from ..media import Probe, Source
 from ..types import Classifier, Clip, Inputs
 from ..windows import Tail
-from ._labelling import Judged, Labelled, Labelling
-from .embed import Embed
-from .task import Piece, stage
+from ._labelling import LabelMode, LabelResult, LabelTask
+from .embed import EmbedTask
+from .task import PreparedBatch, mark_stage
 
 DEFAULT_MODEL = "effnet-lite0"
 """1000 labels of ImageNet; needs no hub."""
@@ -29,7 +29,7 @@ takes, spread evenly over the whole film."""
 
 
 @dataclass(frozen=True)
-class Classify(Labelling):
+class ClassifyTask(LabelTask):
     """The task of `percepts classify`; `classification` makes one that is checked."""
 
     sampling: Sampling = "windows"
@@ -42,8 +42,8 @@ class Classify(Labelling):
         encoder = self.encoder
         if not isinstance(encoder, Classifier) or not encoder.labels:
             raise WeightsError(
-                f"{self.cut.specs[0].name} has no labels: its weights hold no classifier. Take a checkpoint whose "
-                "config.json says …ForImageClassification, …ForAudioClassification or the like, or effnet-lite0; "
+                f"{self.embed_task.specs[0].name} has no labels: its weights hold no classifier. Take a checkpoint "
+                "whose config.json says …ForImageClassification, …ForAudioClassification or the like, or effnet-lite0; "
                 "for labels of your own: percepts zero-shot"
             )
         return encoder
@@ -55,31 +55,35 @@ class Classify(Labelling):
 
     def probabilities(self, inputs: Inputs) -> np.ndarray:
         """(B, labels), by softmax or sigmoid."""
-        multi = self.classifier.multi if self.judged is None else self.judged == "multi"
-        return probabilities(self.classifier.logits(inputs), multi)
+        multi = self.classifier.multi_label if self.judged is None else self.judged == "multi"
+        return scores_to_probabilities(self.classifier.logits(inputs), multi)
 
-    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
         """All of a source, prepared; one window of frames, spread evenly, where that was asked."""
-        if self.sampling == "uniform" and medium.kind == "video" and self.cut.specs[0].kind == "video":
-            return self._spread(source)
-        return super().pieces(source, medium, notes)
+        if self.sampling == "uniform" and medium.kind == "video" and self.embed_task.specs[0].kind == "video":
+            return self._prepare_evenly(source)
+        return super().prepare_source(source, medium, notes)
 
-    def _spread(self, source: Source) -> Iterator[Piece]:
-        spec = self.cut.specs[0]
+    def _prepare_evenly(self, source: Source) -> Iterator[PreparedBatch]:
+        spec = self.embed_task.specs[0]
         count = round(spec.window * spec.rate)
-        with stage("decode"):
-            seconds = duration(source)
+        with mark_stage("decode"):
+            seconds = measure_duration(source)
             fps = count / seconds
-            frames = list(islice(media.stream_frames(source, fps=fps, at_least=self.cut.at_least(spec)), count))
+            frames = list(
+                islice(media.stream_frames(source, fps=fps, at_least=self.embed_task.min_decode_size(spec)), count)
+            )
         if not frames:
             return
         data = np.concatenate([frame.data for frame in frames])
-        with stage("prepare"):  # as the rate it was trained on: what it sees is evenly spread, its true times are below
+        with mark_stage(
+            "prepare"
+        ):  # as the rate it was trained on: what it sees is evenly spread, its true times are below
             inputs = self.encoder.prepare([Clip(data, "video", spec.rate, source=frames[0].source)])
-        yield Piece(spec.name, "video", ((frames[0].start, seconds),), inputs)
+        yield PreparedBatch(spec.name, "video", ((frames[0].start, seconds),), inputs)
 
 
-def duration(source: Source) -> float:
+def measure_duration(source: Source) -> float:
     """Seconds of a film, to a tenth, by looking at its frames: what headers say is not always so."""
     return max((frame.stop for frame in media.stream_frames(source, fps=10.0, at_least=16)), default=0.1)
 
@@ -87,7 +91,7 @@ def duration(source: Source) -> float:
 def classification(
     model: str = DEFAULT_MODEL,
     *,
-    task: Judged | None = None,
+    task: LabelMode | None = None,
     top_k: int | None = 5,
     fps: float = 1.0,
     hop: float | None = None,
@@ -96,12 +100,12 @@ def classification(
     frames: Sampling = "windows",
     exact: bool = False,
     precision: str = "float32",
-) -> Classify:
+) -> ClassifyTask:
     """The task that `classify` runs over one source and a job over many; the arguments are those of `classify`."""
     if frames not in ("windows", "uniform"):
         raise ValueError(f"expected frames to be windows or uniform, got {frames!r}")
-    cut = Embed((find(model, window=window, precision=precision),), fps=fps, hop=hop, tail=tail, exact=exact)
-    made = Classify(cut, task, top_k, sampling=frames)
+    cut = EmbedTask((find(model, window=window, precision=precision),), fps=fps, hop=hop, tail=tail, exact=exact)
+    made = ClassifyTask(cut, task, top_k, sampling=frames)
     _ = made.classifier  # says so if it has no labels
     return made
 
@@ -110,7 +114,7 @@ def classify(
     source: Source,
     *,
     model: str = DEFAULT_MODEL,
-    task: Judged | None = None,
+    task: LabelMode | None = None,
     top_k: int | None = 5,
     fps: float = 1.0,
     hop: float | None = None,
@@ -119,7 +123,7 @@ def classify(
     frames: Sampling = "windows",
     exact: bool = False,
     precision: str = "float32",
-) -> Labelled:
+) -> LabelResult:
     """What a classifier calls a picture, the frames of a film, or the windows of a film or a recording.
 
     Args:
@@ -154,4 +158,4 @@ def classify(
         model, task=task, top_k=top_k, fps=fps, hop=hop, window=window, tail=tail, frames=frames, exact=exact,
         precision=precision,
     )  # fmt: skip
-    return made.one(source)
+    return made.run_one(source)

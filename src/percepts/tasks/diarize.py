@@ -12,44 +12,44 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..encoders import load
+from ..encoders import load_encoder
 from ..encoders._canary import canary_clip
-from ..encoders.pooling import vectors
+from ..encoders.pooling import encode_vectors
 from ..encoders.silero import Silero
 from ..errors import JobError, NotMedia
 from ..features.resample import resample
-from ..media import Source, mono
-from ..runtimes import rehearsal
-from ..timeline.assignment import best_pairs
-from ..timeline.clusters import Count, Likeness
-from ..timeline.speakers import merged
+from ..media import Source, mix_to_mono
+from ..runtimes import defer_choice
+from ..timeline.assignment import max_weight_matching
+from ..timeline.clusters import SimilarityThresholds, SpeakerCount
+from ..timeline.speakers import merge_turns
 from ..types import Clip, Encoder, Segment, Spec
-from ..windows.speech import Detector, Energy, Rules, speech
-from ._following import Following, Told
-from ._pyannote import Pyannote
-from ._recording import RATE, Recording, noise
-from ._voices import Found, Region, Voices, blocks, told_apart
-from .settings import COUNT, setting, to_settings
-from .task import Fields
+from ..windows.speech import Detector, Energy, SpeechRules, cut_speech
+from ._following import LabelledRegion, OnlineDiarizer
+from ._pyannote import PyannoteDiarizer
+from ._recording import RATE, AudioSource, make_noise
+from ._voices import ClusteredVoices, DiarizerOutput, SpeechRegion, cluster_blocks, embed_speech
+from .settings import SPEAKERS_SETTING, setting, to_settings
+from .task import RecordFields
 
 log = logging.getLogger(__name__)
 
 Vad = Literal["silero", "energy"]
 Backend = Literal["ge2e", "pyannote"]
-PYANNOTE = "pyannote/speaker-diarization-community-1"
+PYANNOTE_MODEL = "pyannote/speaker-diarization-community-1"
 """Gated: it wants its conditions accepted and a token."""
 _DETECTORS: Mapping[str, Callable[[], Detector]] = {"silero": Silero, "energy": Energy}
 
-MODEL = "ge2e"
-LIKENESS: Mapping[str, Likeness] = {"ge2e": Likeness(apart=0.30, alike=0.80, same=0.88)}
+SPEAKER_MODEL = "ge2e"
+THRESHOLDS: Mapping[str, SimilarityThresholds] = {"ge2e": SimilarityThresholds(apart=0.30, alike=0.80, same=0.88)}
 """By encoder; a new speaker encoder is a row here. ge2e's numbers come from the voices named in docs/diarize.md."""
-KNOWN = 0.85  # cosine from which on a voice in the recording is one that was enrolled
+KNOWN_VOICE_COSINE = 0.85  # cosine from which on a voice in the recording is one that was enrolled
 
-RULES = Rules(min_silence=0.1, pad=0.03, max_speech=30.0)
-STEP = RATE // 20  # samples to a vote
-SMOOTH = 5  # votes of which the middle one decides
-SHORT = 0.25  # seconds; a turn inside speech that is shorter belongs to its neighbour
-GAP = 0.5  # seconds of silence that one speaker may leave inside a turn
+SPEECH_RULES = SpeechRules(min_silence=0.1, pad=0.03, max_speech=30.0)
+VOTE_STEP = RATE // 20  # samples to a vote
+SMOOTHING_VOTES = 5  # votes of which the middle one decides
+MIN_TURN_S = 0.25  # seconds; a turn inside speech that is shorter belongs to its neighbour
+MAX_GAP_S = 0.5  # seconds of silence that one speaker may leave inside a turn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,9 +116,9 @@ def diarize(
     >>> percepts.diarize("meeting.wav").turns[0]  # doctest: +SKIP
     Segment(start=0.48, stop=4.32, text='', words=(), speaker='SPEAKER_00', score=None, kind='speech')
     """
-    recording = Recording(source)
-    count = count_of(speakers, min_speakers, max_speakers)
-    found = diarizer(count, voices or {}, vad, backend, model).listen(recording.blocks())
+    recording = AudioSource(source)
+    count = make_speaker_count(speakers, min_speakers, max_speakers)
+    found = create_diarizer(count, voices or {}, vad, backend, model).diarize(recording.blocks())
     for note in recording.notes:
         log.warning("%s", note)
     return Diarization(
@@ -152,21 +152,21 @@ def diarize_online(
     >>> for turn in percepts.diarize_online("meeting.wav"):  # doctest: +SKIP
     ...     print(turn.start, turn.speaker)
     """
-    count = count_of(speakers, min_speakers, max_speakers)
+    count = make_speaker_count(speakers, min_speakers, max_speakers)
     if isinstance(source, str | PathLike | bytes):
-        recording = Recording(source, block=1.0)
-        yield from Diarizer(count, {}, vad).follow(recording.blocks())
+        recording = AudioSource(source, block=1.0)
+        yield from Diarizer(count, {}, vad).diarize_stream(recording.blocks())
         for note in recording.notes:
             log.warning("%s", note)
     else:
-        yield from Diarizer(count, {}, vad).follow(resample(map(mono, source), RATE))
+        yield from Diarizer(count, {}, vad).diarize_stream(resample(map(mix_to_mono, source), RATE))
 
 
-def _digests(voices: Mapping[str, Source | np.ndarray]) -> dict[str, str]:
-    return {name: _digest(voice) for name, voice in voices.items()}
+def _digest_voices(voices: Mapping[str, Source | np.ndarray]) -> dict[str, str]:
+    return {name: _digest_voice(voice) for name, voice in voices.items()}
 
 
-def _digest(voice: Source | np.ndarray) -> str:
+def _digest_voice(voice: Source | np.ndarray) -> str:
     if isinstance(voice, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(voice, np.float32).tobytes()).hexdigest()
     if isinstance(voice, bytes):
@@ -175,7 +175,7 @@ def _digest(voice: Source | np.ndarray) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _stored_voices(stored: Mapping[str, str], specs: Sequence[Spec]) -> Mapping[str, Source | np.ndarray]:
+def _restore_voices(stored: Mapping[str, str], specs: Sequence[Spec]) -> Mapping[str, Source | np.ndarray]:
     if stored:
         raise JobError(f"the recordings of the known voices ({', '.join(stored)}) are not kept in a job directory")
     return {}
@@ -185,86 +185,88 @@ def _stored_voices(stored: Mapping[str, str], specs: Sequence[Spec]) -> Mapping[
 class Diarizer:
     """How speakers are told apart; the arguments of `diarize`. Weights load when it is first used."""
 
-    count: Count = field(default_factory=Count, metadata=COUNT)
+    count: SpeakerCount = field(default_factory=SpeakerCount, metadata=SPEAKERS_SETTING)
     voices: Mapping[str, Source | np.ndarray] = field(
-        default_factory=dict, metadata=setting("voices", _digests, _stored_voices)
+        default_factory=dict, metadata=setting("voices", _digest_voices, _restore_voices)
     )
     vad: Vad = "silero"
 
-    name = MODEL
+    name = SPEAKER_MODEL
 
     def __post_init__(self) -> None:
-        detector_of(self.vad)
+        make_detector(self.vad)
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a result, as JSON; a known voice by the digest of what it is known by."""
-        return {"backend": MODEL, **to_settings(self)}
+        return {"backend": SPEAKER_MODEL, **to_settings(self)}
 
-    def listen(self, sound: Iterable[Clip]) -> Found:
+    def diarize(self, sound: Iterable[Clip]) -> DiarizerOutput:
         """Blocks of one stream, mono at 16 kHz, to who speaks when in it."""
-        encoder, detector = load(MODEL), detector_of(self.vad)
-        known = {name: _known(name, voice, encoder, detector) for name, voice in self.voices.items()}
-        heard = told_apart(blocks(speech(detector, RULES)(sound), encoder), LIKENESS[MODEL], self.count)
-        names = _names(heard.centres, known)
-        turns = merged(_turns(heard, names), GAP)
+        encoder, detector = load_encoder(SPEAKER_MODEL), make_detector(self.vad)
+        known = {name: _embed_known_voice(name, voice, encoder, detector) for name, voice in self.voices.items()}
+        heard = cluster_blocks(
+            embed_speech(cut_speech(detector, SPEECH_RULES)(sound), encoder), THRESHOLDS[SPEAKER_MODEL], self.count
+        )
+        names = _name_voices(heard.centres, known)
+        turns = merge_turns(_iter_turns(heard, names), MAX_GAP_S)
         spoken = {turn.speaker for turn in turns}
         vectors = {name: centre.astype(np.float32) for name, centre in zip(names, heard.centres, strict=True)}
-        return Found(
+        return DiarizerOutput(
             sum(region.stop - region.start for region in heard.regions) / RATE,
             tuple(turns),
             {name: vector for name, vector in vectors.items() if name in spoken},
         )
 
-    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[RecordFields]]]:
         """Return what hears a made-up voice."""
-        return {MODEL: self._rehearse}
+        return {SPEAKER_MODEL: self._rehearse}
 
-    def _rehearse(self) -> Iterable[Fields]:
-        encoder = load(MODEL)
-        with rehearsal():
-            for _ in speech(detector_of(self.vad), RULES)([noise()]):
+    def _rehearse(self) -> Iterable[RecordFields]:
+        encoder = load_encoder(SPEAKER_MODEL)
+        with defer_choice():
+            for _ in cut_speech(make_detector(self.vad), SPEECH_RULES)([make_noise()]):
                 pass
-            found = vectors(encoder, encoder.prepare([canary_clip(encoder.spec)]))
+            found = encode_vectors(encoder, encoder.prepare([canary_clip(encoder.spec)]))
         return [{"vector": vector} for vector in found]
 
-    def follow(self, sound: Iterable[Clip]) -> Iterator[Segment]:
+    def diarize_stream(self, sound: Iterable[Clip]) -> Iterator[Segment]:
         """Blocks of one stream, mono at 16 kHz, to turns as they are certain; known voices are not looked for."""
-        following = Following(load(MODEL), LIKENESS[MODEL], self.count)
-        for stretch in speech(detector_of(self.vad), RULES)(sound):
-            yield from _told(following.push(stretch))
-        yield from _told(following.finish())
+        following = OnlineDiarizer(load_encoder(SPEAKER_MODEL), THRESHOLDS[SPEAKER_MODEL], self.count)
+        for stretch in cut_speech(make_detector(self.vad), SPEECH_RULES)(sound):
+            yield from _make_turns(following.push(stretch))
+        yield from _make_turns(following.finish())
 
 
-def _told(found: Sequence[Told]) -> list[Segment]:
-    return merged(
+def _make_turns(found: Sequence[LabelledRegion]) -> list[Segment]:
+    return merge_turns(
         (
             Segment(start / RATE, stop / RATE, "", speaker=f"SPEAKER_{voice:02}")
             for region, labels in found
-            for start, stop, voice in runs(region, labels)
+            for start, stop, voice in turns_from_votes(region, labels)
         ),
-        GAP,
+        MAX_GAP_S,
     )
 
 
-def diarizer(
-    count: Count, voices: Mapping[str, Source | np.ndarray], vad: Vad, backend: Backend = "ge2e", model: str = ""
-) -> Diarizer | Pyannote:
+def create_diarizer(
+    count: SpeakerCount, voices: Mapping[str, Source | np.ndarray], vad: Vad, backend: Backend = "ge2e", model: str = ""
+) -> Diarizer | PyannoteDiarizer:
     """The one that was asked for; ValueError for what it cannot do."""
     if backend == "pyannote":
         if voices:
             raise ValueError("pyannote knows no voices by name: use the default backend, ge2e")
-        return Pyannote(model or PYANNOTE, count)
-    if backend != MODEL or model:
+        return PyannoteDiarizer(model or PYANNOTE_MODEL, count)
+    if backend != SPEAKER_MODEL or model:
         raise ValueError(f"expected backend ge2e without a model, or pyannote, got {backend!r} and model {model!r}")
     return Diarizer(count, voices, vad)
 
 
-def count_of(speakers: int | None, least: int, most: int) -> Count:
+def make_speaker_count(speakers: int | None, least: int, most: int) -> SpeakerCount:
     """How many there may be, of what a caller said."""
-    return Count(least, most) if speakers is None else Count(speakers, speakers)
+    return SpeakerCount(least, most) if speakers is None else SpeakerCount(speakers, speakers)
 
 
-def detector_of(vad: str) -> Detector:
+def make_detector(vad: str) -> Detector:
     """The voice detector of that name; ValueError for none."""
     if vad not in _DETECTORS:
         raise ValueError(f"expected a voice detector of {', '.join(_DETECTORS)}, got {vad!r}")
@@ -274,14 +276,14 @@ def detector_of(vad: str) -> Detector:
 # Voices to names
 
 
-def _known(name: str, voice: Source | np.ndarray, encoder: Encoder, detector: Detector) -> np.ndarray:
+def _embed_known_voice(name: str, voice: Source | np.ndarray, encoder: Encoder, detector: Detector) -> np.ndarray:
     """(D,): the direction of an enrolled voice."""
     if isinstance(voice, np.ndarray):
         if voice.shape != (encoder.spec.dim,) or not np.linalg.norm(voice) > 0:
             raise ValueError(f"{name}: expected a vector of {encoder.spec.dim} numbers, got shape {voice.shape}")
         return _unit(voice)
     total = np.zeros(encoder.spec.dim)
-    for block in blocks(speech(detector, RULES)(Recording(voice).blocks()), encoder):
+    for block in embed_speech(cut_speech(detector, SPEECH_RULES)(AudioSource(voice).blocks()), encoder):
         total += block.weights @ block.vectors
     if not total.any():
         raise NotMedia(f"{name}: no speech in the recording of this voice; give one of five seconds or more")
@@ -293,14 +295,14 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return result
 
 
-def _names(centres: np.ndarray, known: Mapping[str, np.ndarray]) -> list[str]:
+def _name_voices(centres: np.ndarray, known: Mapping[str, np.ndarray]) -> list[str]:
     """The name of each voice: that of the enrolled one it is most like, or its number."""
     named: dict[int, str] = {}
     if known and len(centres):
         cosines = centres @ np.stack(list(known.values())).T
         # What is below the bar has no value to the assignment, or two weak likenesses could outbid a strong one.
-        pairs = best_pairs(np.where(cosines >= KNOWN, cosines, 0.0))
-        named = {voice: list(known)[column] for voice, column in pairs if cosines[voice, column] >= KNOWN}
+        pairs = max_weight_matching(np.where(cosines >= KNOWN_VOICE_COSINE, cosines, 0.0))
+        named = {voice: list(known)[column] for voice, column in pairs if cosines[voice, column] >= KNOWN_VOICE_COSINE}
     free = (name for number in range(len(centres) + len(known)) if (name := f"SPEAKER_{number:02}") not in known)
     return [named.get(voice) or next(free) for voice in range(len(centres))]
 
@@ -308,56 +310,59 @@ def _names(centres: np.ndarray, known: Mapping[str, np.ndarray]) -> list[str]:
 # Votes to turns
 
 
-def _turns(voices: Voices, names: Sequence[str]) -> Iterator[Segment]:
+def _iter_turns(voices: ClusteredVoices, names: Sequence[str]) -> Iterator[Segment]:
     """One region after the other, each cut where the voice changes."""
     at = 0
     for region in voices.regions:
         labels = voices.labels[at : at + len(region.windows)]
         at += len(region.windows)
-        for start, stop, voice in runs(region, labels):
+        for start, stop, voice in turns_from_votes(region, labels):
             yield Segment(start / RATE, stop / RATE, "", speaker=names[voice])
 
 
-def runs(region: Region, labels: np.ndarray) -> list[tuple[int, int, int]]:
+def turns_from_votes(region: SpeechRegion, labels: np.ndarray) -> list[tuple[int, int, int]]:
     """First sample, the one after the last, and voice: every window votes, most in its middle, for each 0.05 s."""
-    steps = -(-(region.stop - region.start) // STEP)
-    middle = np.minimum(region.start + (np.arange(steps) + 0.5) * STEP, region.stop - 0.5)  # the last may be cut short
+    steps = -(-(region.stop - region.start) // VOTE_STEP)
+    middle = np.minimum(
+        region.start + (np.arange(steps) + 0.5) * VOTE_STEP, region.stop - 0.5
+    )  # the last may be cut short
     votes = np.zeros((steps, int(labels.max()) + 1))
     for (start, stop), voice in zip(region.windows, labels, strict=True):
         half = (stop - start) / 2
         votes[:, voice] += np.clip(1 - np.abs(middle - start - half) / half, 0, None)
-    chosen = _smooth(votes.argmax(axis=1))
+    chosen = _smooth_votes(votes.argmax(axis=1))
     edges = [0, *(np.flatnonzero(np.diff(chosen)) + 1).tolist(), steps]
     found = [(a, b, int(chosen[a])) for a, b in pairwise(edges)]
     return [
-        (region.start + a * STEP, min(region.start + b * STEP, region.stop), voice) for a, b, voice in _lasting(found)
+        (region.start + a * VOTE_STEP, min(region.start + b * VOTE_STEP, region.stop), voice)
+        for a, b, voice in _drop_short_runs(found)
     ]
 
 
-def _smooth(chosen: np.ndarray) -> np.ndarray:
+def _smooth_votes(chosen: np.ndarray) -> np.ndarray:
     """What most of SMOOTH neighbours say: a vote that stands alone is overruled."""
-    padded = np.pad(chosen, SMOOTH // 2, mode="edge")
-    around = np.lib.stride_tricks.sliding_window_view(padded, SMOOTH)
+    padded = np.pad(chosen, SMOOTHING_VOTES // 2, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(padded, SMOOTHING_VOTES)
     counts = (around[:, :, None] == around[:, None, :]).sum(axis=2)
-    counts[:, SMOOTH // 2] += 1  # in doubt the one in the middle
+    counts[:, SMOOTHING_VOTES // 2] += 1  # in doubt the one in the middle
     result: np.ndarray = np.take_along_axis(around, counts.argmax(axis=1)[:, None], axis=1)[:, 0]
     return result
 
 
-def _lasting(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def _drop_short_runs(found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Runs that are too short go to the longer neighbour; runs of one voice that meet are one."""
     while len(found) > 1:
         at = min(range(len(found)), key=lambda i: found[i][1] - found[i][0])
         start, stop, _ = found[at]
-        if (stop - start) * STEP >= SHORT * RATE:
+        if (stop - start) * VOTE_STEP >= MIN_TURN_S * RATE:
             break
         sides = [i for i in (at - 1, at + 1) if 0 <= i < len(found)]
         heir = found[max(sides, key=lambda i: found[i][1] - found[i][0])][2]
-        found = _met([*found[:at], (start, stop, heir), *found[at + 1 :]])
+        found = _merge_runs([*found[:at], (start, stop, heir), *found[at + 1 :]])
     return found
 
 
-def _met(found: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def _merge_runs(found: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     joined: list[tuple[int, int, int]] = []
     for start, stop, voice in found:
         if joined and joined[-1][2] == voice:

@@ -11,32 +11,32 @@ from typing import Any, Self
 import numpy as np
 
 from .. import media
-from ..encoders import current_spec, judge, load
-from ..encoders import spec as find
+from ..encoders import check_precision, load_encoder, update_spec
+from ..encoders import model_spec as find
 from ..encoders._canary import CANARY_KINDS, canary_clip
-from ..encoders._graph import graph_of
-from ..encoders.pooling import vectors
+from ..encoders._graph import find_graph_digest
+from ..encoders.pooling import encode_vectors
 from ..errors import EncodeError, TruncatedMedia
 from ..features.resample import resample
 from ..media import Probe, Source
-from ..runtimes import rehearsal
+from ..runtimes import defer_choice
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
-from ..windows import Tail, fixed
+from ..windows import Tail, cut_fixed_windows
 from . import task as tasks
-from ._ahead import ahead
-from .pooled import Pooled
-from .settings import NO_SETTING, arguments, identities, setting, stored_specs, to_settings
-from .task import Fields, Piece, stage
+from ._ahead import prefetch
+from .pooled import WindowMean
+from .settings import NO_SETTING, identify_models, read_arguments, restore_specs, setting, to_settings
+from .task import PreparedBatch, RecordFields, mark_stage
 
 DEFAULT_MODELS = ("conse", "melstats")
 """Pictures and film frames, and sound: what runs with no hub and no account."""
 
-CLIPS_A_PIECE = 16
+CLIPS_PER_BATCH = 16
 """How many clips are prepared and sent together: enough to be cheap, few enough to stay small in memory."""
 
 
 @dataclass(frozen=True)
-class Embed:
+class EmbedTask:
     """The task of `percepts embed`: which models look at a source, and how it is cut for them.
 
     specs   the encoders, one per table of vectors
@@ -49,7 +49,7 @@ class Embed:
                within float noise, and a job goes on with the one it began with if none is asked for
     """
 
-    specs: tuple[Spec, ...] = field(metadata=setting("models", identities, stored_specs))
+    specs: tuple[Spec, ...] = field(metadata=setting("models", identify_models, restore_specs))
     fps: float = 1.0
     hop: float | None = None
     tail: Tail = "pad"
@@ -74,50 +74,50 @@ class Embed:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Self:
         """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
-        return cls(**arguments(cls, settings, [current_spec(spec) for spec in specs]))
+        return cls(**read_arguments(cls, settings, [update_spec(spec) for spec in specs]))
 
-    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
         """All of a source, prepared for every encoder that takes its kind; damage at its end goes into `notes`."""
         for spec in self.specs:
             if cut := _CUTTERS.get((medium.kind, spec.kind)):
                 if spec.kind == "audio" and not medium.audio:
                     continue
-                yield from self._prepared(spec, cut(self, source, spec, notes))
+                yield from self._prepare_clips(spec, cut(self, source, spec, notes))
 
-    def of_clip(self, clip: Clip) -> Iterator[Piece]:
+    def prepare_clip(self, clip: Clip) -> Iterator[PreparedBatch]:
         """A picture or a sound in memory, prepared for every encoder that takes its kind."""
         for spec in self.specs:
             if spec.kind == clip.kind:
-                yield from self._prepared(spec, self._windows(clip, spec) if clip.kind == "audio" else [clip])
+                yield from self._prepare_clips(spec, self._cut_windows(clip, spec) if clip.kind == "audio" else [clip])
 
-    def _windows(self, clip: Clip, spec: Spec) -> Iterator[Clip]:
-        return fixed(spec.window, self.hop, self.tail)(resample([media.mono(clip)], int(spec.rate)))
+    def _cut_windows(self, clip: Clip, spec: Spec) -> Iterator[Clip]:
+        return cut_fixed_windows(spec.window, self.hop, self.tail)(resample([media.mix_to_mono(clip)], int(spec.rate)))
 
-    def _prepared(self, spec: Spec, clips: Iterable[Clip]) -> Iterator[Piece]:
+    def _prepare_clips(self, spec: Spec, clips: Iterable[Clip]) -> Iterator[PreparedBatch]:
         encoder = self.encoder(spec)
-        for group in _in_groups(clips, CLIPS_A_PIECE):
-            with stage("prepare"):
+        for group in _group_clips(clips, CLIPS_PER_BATCH):
+            with mark_stage("prepare"):
                 inputs = encoder.prepare(group)
-            yield Piece(spec.name, group[0].kind, tuple((c.start, c.stop) for c in group), inputs)
+            yield PreparedBatch(spec.name, group[0].kind, tuple((c.start, c.stop) for c in group), inputs)
 
-    def why_none(self, medium: Probe) -> str:
+    def explain_empty(self, medium: Probe) -> str:
         """Why a sound medium gave no window at all."""
         takes = ", ".join(f"{spec.name} takes {spec.kind}" for spec in self.specs)
         fits = any((medium.kind, spec.kind) in _CUTTERS for spec in self.specs)
         return f"gave no window: it holds no samples, or tail={self.tail}" if fits else f"is {medium.kind}; {takes}"
 
-    def takes(self, medium: Probe) -> bool:
+    def accepts(self, medium: Probe) -> bool:
         """Whether one of its encoders takes this."""
         kinds = (spec.kind for spec in self.specs if (medium.kind, spec.kind) in _CUTTERS)
         return any(kind != "audio" or medium.audio for kind in kinds)
 
-    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+    def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
         """The vectors of a batch."""
         return [{"vector": vector} for vector in self.vectors(model, inputs)]
 
-    def gatherer(self) -> Pooled | None:
+    def gatherer(self) -> WindowMean | None:
         """What makes one record of many, if that is asked for."""
-        return Pooled() if self.whole else None
+        return WindowMean() if self.whole else None
 
     def vectors(self, model: str, inputs: Inputs) -> np.ndarray:
         """(B, dim) float32 of prepared inputs; EncodeError where the model breaks its own promise."""
@@ -127,43 +127,43 @@ class Embed:
 
     def _vectors(self, model: str, inputs: Inputs) -> np.ndarray:
         encoder = self.encoder(next(spec for spec in self.specs if spec.name == model))
-        found = vectors(encoder, inputs)
+        found = encode_vectors(encoder, inputs)
         if found.shape[1:] != (encoder.spec.dim,):
             raise EncodeError(f"{model} gave vectors of shape {found.shape}, expected (B, {encoder.spec.dim})")
         return found
 
-    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[Fields]]]:
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[RecordFields]]]:
         """Return, by encoder, what gives the vector of a made-up clip."""
         return {spec.name: partial(self._rehearse, spec) for spec in self.specs if spec.kind in CANARY_KINDS}
 
-    def _rehearse(self, spec: Spec) -> Sequence[Fields]:
-        with rehearsal():
+    def _rehearse(self, spec: Spec) -> Sequence[RecordFields]:
+        with defer_choice():
             return [{"vector": vector} for vector in self._vectors(spec.name, self.canary(spec))]
 
     def canary(self, spec: Spec) -> Inputs:
         """Return the inputs of one made-up clip of the kind that an encoder takes."""
         return self.encoder(spec).prepare([canary_clip(spec)])
 
-    def at_least(self, spec: Spec) -> int | None:
+    def min_decode_size(self, spec: Spec) -> int | None:
         """Shortest side in pixels to decode to. Twice the target: at once the target vectors drift (cosine 0.97)."""
         return None if self.exact or not spec.size else 2 * spec.size
 
     def encoder(self, spec: Spec) -> Encoder:
         """The encoder, made once in this process."""
         if spec.name not in self._encoders:
-            self._encoders[spec.name] = load(spec, runtime=self.runtimes.get(spec.name, "auto"))
+            self._encoders[spec.name] = load_encoder(spec, runtime=self.runtimes.get(spec.name, "auto"))
         return self._encoders[spec.name]
 
-    def used_runtimes(self) -> dict[str, str]:
+    def runtimes_used(self) -> dict[str, str]:
         """Which runtime each model that has run so far runs on."""
         ran = ((name, self._encoders[name]) for name in self._ran)
         return {name: runtime for name, encoder in ran if (runtime := getattr(encoder, "runtime", ""))}
 
     def used_graphs(self) -> dict[str, str]:
         """Which graph each model that has run so far runs as; "" for those that need none."""
-        return {name: graph_of(self._encoders[name]) for name in self._ran}
+        return {name: find_graph_digest(self._encoders[name]) for name in self._ran}
 
-    def on(self, runtimes: Mapping[str, str]) -> Embed:
+    def with_runtimes(self, runtimes: Mapping[str, str]) -> EmbedTask:
         """The same with its encoders on these runtimes, where none was asked for."""
         return replace(self, runtimes={**runtimes, **self.runtimes})
 
@@ -182,7 +182,7 @@ def embedding(
     whole: bool = False,
     precision: str = "float32",
     runtime: str = "auto",
-) -> Embed:
+) -> EmbedTask:
     """The task for encoders by name; none: DEFAULT_MODELS.
 
     Raises UnknownModel where there is none of a name, and EncodeError, before any source is looked at, where int8 is
@@ -190,13 +190,13 @@ def embedding(
     """
     specs = tuple(find(name, precision=precision) for name in dict.fromkeys(models or DEFAULT_MODELS))
     asked = {} if runtime == "auto" else {spec.name: runtime for spec in specs}
-    task = Embed(specs, fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, runtimes=asked)
+    task = EmbedTask(specs, fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, runtimes=asked)
     for spec in specs:
-        judge(task.encoder(spec))
+        check_precision(task.encoder(spec))
     return task
 
 
-def records(
+def embed_iter(
     source: Source,
     model: str,
     *,
@@ -215,49 +215,53 @@ def records(
     >>> [r.vector.shape for r in records("photo.jpg", "fake-image")]  # doctest: +SKIP
     [(16,)]
     """
-    return tasks.records(Embed((find(model),), fps=fps, hop=hop, tail=tail, whole=whole), source)
+    return tasks.records(EmbedTask((find(model),), fps=fps, hop=hop, tail=tail, whole=whole), source)
 
 
-def _picture(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    with stage("decode"):
-        yield media.open_image(source, at_least=task.at_least(spec))
+def _decode_image(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
+    with mark_stage("decode"):
+        yield media.open_image(source, at_least=task.min_decode_size(spec))
 
 
-def _frames(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    return ahead(_until_damage(media.stream_frames(source, fps=task.fps, at_least=task.at_least(spec)), notes))
+def _decode_frames(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
+    return prefetch(
+        stop_at_damage(media.stream_frames(source, fps=task.fps, at_least=task.min_decode_size(spec)), notes)
+    )
 
 
-def _sound(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    blocks = map(media.mono, ahead(_until_damage(media.stream_audio(source), notes)))
-    return fixed(spec.window, task.hop, task.tail)(resample(blocks, int(spec.rate)))
+def _cut_audio(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
+    blocks = map(media.mix_to_mono, prefetch(stop_at_damage(media.stream_audio(source), notes)))
+    return cut_fixed_windows(spec.window, task.hop, task.tail)(resample(blocks, int(spec.rate)))
 
 
-def _film(task: Embed, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    frames = ahead(_until_damage(media.stream_frames(source, fps=spec.rate, at_least=task.at_least(spec)), notes))
-    return fixed(spec.window, task.hop, task.tail)(frames)
+def _cut_video(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
+    frames = prefetch(
+        stop_at_damage(media.stream_frames(source, fps=spec.rate, at_least=task.min_decode_size(spec)), notes)
+    )
+    return cut_fixed_windows(spec.window, task.hop, task.tail)(frames)
 
 
-_Cutter = Callable[[Embed, Source, Spec, list[str]], Iterator[Clip]]
+_Cutter = Callable[[EmbedTask, Source, Spec, list[str]], Iterator[Clip]]
 _CUTTERS: dict[tuple[Kind, Kind], _Cutter] = {
-    ("image", "image"): _picture,
-    ("video", "image"): _frames,
-    ("video", "video"): _film,
-    ("video", "audio"): _sound,
-    ("audio", "audio"): _sound,
+    ("image", "image"): _decode_image,
+    ("video", "image"): _decode_frames,
+    ("video", "video"): _cut_video,
+    ("video", "audio"): _cut_audio,
+    ("audio", "audio"): _cut_audio,
 }
 """(what the source is, what the encoder takes) → how to cut one for the other."""
 
 
-def _until_damage(clips: Iterable[Clip], notes: list[str]) -> Iterator[Clip]:
+def stop_at_damage(clips: Iterable[Clip], notes: list[str]) -> Iterator[Clip]:
     """The good part of a damaged medium ends like any other; what is wrong with the rest is noted."""
     try:
-        with stage("decode"):
+        with mark_stage("decode"):
             yield from clips
     except TruncatedMedia as damage:
         notes.append(str(damage))
 
 
-def _in_groups(clips: Iterable[Clip], size: int) -> Iterator[Sequence[Clip]]:
+def _group_clips(clips: Iterable[Clip], size: int) -> Iterator[Sequence[Clip]]:
     stream = iter(clips)
     while group := list(islice(stream, size)):
         yield group

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..support.text import read_text
-from ..timeline.metrics import Errors, der
-from ..timeline.subtitles import FORMATS, read, read_rttm
+from ..timeline.metrics import DiarizationErrors, diarization_errors
+from ..timeline.subtitles import FORMATS, read_rttm, read_segments
 from ..types import Segment
 
 Turns = dict[str, list[Segment]]
 """By recording."""
 
 
-def der_of_files(
+def evaluate_der(
     reference: str | Path, hypothesis: str | Path, *, collar: float = 0.0, skip_overlap: bool = False
-) -> dict[str, Errors]:
+) -> dict[str, DiarizationErrors]:
     """The diarization errors of each recording in two files, by its name in the reference.
 
     An RTTM may hold several recordings, which are matched by name; one on each side match whatever they are called.
@@ -36,7 +36,7 @@ def der_of_files(
     if len(truth) == len(found) == 1:
         found = dict.fromkeys(truth, next(iter(found.values())))
     return {
-        name: der(truth.get(name, []), found.get(name, []), collar=collar, skip_overlap=skip_overlap)
+        name: diarization_errors(truth.get(name, []), found.get(name, []), collar=collar, skip_overlap=skip_overlap)
         for name in dict.fromkeys([*truth, *found])
     }
 
@@ -49,6 +49,6 @@ def read_turns(path: str | Path) -> Turns:
         raise ValueError(f"{path}: expected a file of turns that ends in .rttm, .json, .srt, .vtt or .tsv")
     try:
         text = read_text(path)
-        return read_rttm(text) if format == "rttm" else {path.stem: read(text, format)}
+        return read_rttm(text) if format == "rttm" else {path.stem: read_segments(text, format)}
     except ValueError as error:  # what is no UTF-8 is one as well
         raise ValueError(f"{path}: {error}") from error

@@ -6,25 +6,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..decoders.events import Event, Latency, latency
+from ..decoders.events import Event, LatencyStats, measure_latency
 from ..support.text import parse_json
 from ..support.text import read_text as read_file
 from ..timeline.segments import from_row
-from ..timeline.wer import WordErrors, normal, word_errors
+from ..timeline.wer import WordErrors, count_word_errors, normalise_text
 from ..types import Segment
 from .evaluate import read_turns
 
-SAID = ".txt, .json, .srt, .vtt or .tsv"
+TRANSCRIPT_FORMATS = ".txt, .json, .srt, .vtt or .tsv"
 
 
-def wer_of_files(reference: str | Path, hypothesis: str | Path, *, exact: bool = False) -> WordErrors:
+def evaluate_wer(reference: str | Path, hypothesis: str | Path, *, exact: bool = False) -> WordErrors:
     """The word errors between two transcripts.
 
     Args:
         reference: what was said: plain text, a transcript (.json, .srt, .vtt, .tsv), or the committed words of a
             stream (.jsonl).
         hypothesis: the same, as it was written down.
-        exact: compare words as they are spelled, with case and punctuation; else see `percepts.timeline.wer.normal`.
+        exact: compare words as they are spelled, with case and punctuation; else see
+        `percepts.timeline.wer.normalise_text`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -33,11 +34,11 @@ def wer_of_files(reference: str | Path, hypothesis: str | Path, *, exact: bool =
     """
     said, written = (read_text(path) for path in (reference, hypothesis))
     if not exact:
-        said, written = normal(said), normal(written)
-    return word_errors(said.split(), written.split())
+        said, written = normalise_text(said), normalise_text(written)
+    return count_word_errors(said.split(), written.split())
 
 
-def latency_of_files(events: str | Path, reference: str | Path | None = None) -> Latency:
+def evaluate_latency(events: str | Path, reference: str | Path | None = None) -> LatencyStats:
     """How late the words of a stream were committed, of what `percepts stream --json` or `percepts replay` wrote.
 
     Args:
@@ -50,8 +51,8 @@ def latency_of_files(events: str | Path, reference: str | Path | None = None) ->
     """
     found = read_events(events)
     if reference is None:
-        return latency(found)
-    return latency(list(_timed(found, _words(reference))))
+        return measure_latency(found)
+    return measure_latency(list(_time_words(found, _read_words(reference))))
 
 
 def read_text(path: str | Path) -> str:
@@ -66,7 +67,7 @@ def read_text(path: str | Path) -> str:
         committed = (event for event in read_events(path) if event.type == "committed")
         return " ".join(word.text.strip() for event in committed for word in event.words)
     if path.suffix.lower() == ".rttm":
-        raise ValueError(f"{path}: an RTTM holds no words: expected {SAID}")
+        raise ValueError(f"{path}: an RTTM holds no words: expected {TRANSCRIPT_FORMATS}")
     return " ".join(segment.text for segments in read_turns(path).values() for segment in segments)
 
 
@@ -76,7 +77,7 @@ def read_events(path: str | Path) -> list[Event]:
     for number, line in enumerate(read_file(path).splitlines(), 1):
         if line.strip():
             try:
-                found.append(_event(parse_json(line)))
+                found.append(_parse_event(parse_json(line)))
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"{path}, line {number}: expected an object with time, type and words, got {line[:60]!r}: {error}"
@@ -84,7 +85,7 @@ def read_events(path: str | Path) -> list[Event]:
     return found
 
 
-def _event(row: dict[str, Any]) -> Event:
+def _parse_event(row: dict[str, Any]) -> Event:
     kind = row["type"]
     if kind not in ("committed", "partial"):
         raise ValueError(f"expected type to be committed or partial, got {kind!r}")
@@ -92,7 +93,7 @@ def _event(row: dict[str, Any]) -> Event:
     return Event(kind, tuple(map(from_row, row["words"])), time, float(row.get("received", time)))
 
 
-def _words(path: str | Path) -> list[Segment]:
+def _read_words(path: str | Path) -> list[Segment]:
     segments = [segment for found in read_turns(path).values() for segment in found]
     words = [word for segment in segments for word in segment.words]
     if segments and not words:
@@ -100,17 +101,17 @@ def _words(path: str | Path) -> list[Segment]:
     return words
 
 
-def _timed(events: Sequence[Event], truth: Sequence[Segment]) -> Iterator[Event]:
+def _time_words(events: Sequence[Event], truth: Sequence[Segment]) -> Iterator[Event]:
     """The events with the true times of their committed words; words that were not said are left out."""
-    said = [(word, part) for word in truth for part in normal(word.text).split()]
+    said = [(word, part) for word in truth for part in normalise_text(word.text).split()]
     heard = [
         ((e, w), part)
         for e, event in enumerate(events)
         if event.type == "committed"
         for w, word in enumerate(event.words)
-        for part in normal(word.text).split()
+        for part in normalise_text(word.text).split()
     ]
-    errors = word_errors([part for _, part in said], [part for _, part in heard])
+    errors = count_word_errors([part for _, part in said], [part for _, part in heard])
     true = {heard[j][0]: said[i][0] for i, j in errors.pairs}
     for e, event in enumerate(events):
         if event.type == "committed":

@@ -11,7 +11,7 @@ from ..types import Record
 
 
 @dataclass(slots=True)
-class Pooled:
+class WindowMean:
     """The mean of windows as they come, of one source by one model: memory is two vectors, however many there are.
 
     Vectors of length one give one of length one. Windows without a duration, as pictures are, count alike.
@@ -47,7 +47,7 @@ class Pooled:
         return replace(self._first, vector=mean.astype(np.float32), windows=self._count)
 
 
-def whole(windows: Iterable[Record]) -> Record:
+def pool_windows(windows: Iterable[Record]) -> Record:
     """The record of a whole source from those of its windows. ValueError for none, or for several sources or models.
 
     >>> a = Record("a.wav", 0.0, 10.0, "m", "audio", np.float32([1, 0]))
@@ -55,7 +55,7 @@ def whole(windows: Iterable[Record]) -> Record:
     >>> whole([a, b]).vector, whole([a, b]).windows
     (array([0.6666667, 0.6666667], dtype=float32), 2)
     """
-    pooled = Pooled()
+    pooled = WindowMean()
     for window in windows:
         pooled.add(window)
     return pooled.record()

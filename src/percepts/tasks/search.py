@@ -11,27 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders._registry import reload
+from ..encoders._registry import reload_encoder
 from ..encoders.pooling import normalise
 from ..errors import MissingExtra, SearchError, UnknownModel, WeightsError
 from ..media import Probe, Source, probe
 from ..stores import exact
-from ..stores.fusion import fused
+from ..stores.fusion import reciprocal_rank_fusion
 from ..stores.manifest import read_manifest
-from ..stores.parquet import specs
-from ..stores.ranking import Filter, Hit, Hits, Match
-from ..stores.remote import here, place_of
-from ..stores.words import by_label, by_text
+from ..stores.parquet import read_specs
+from ..stores.ranking import Hit, Hits, Match, RowFilter
+from ..stores.remote import display_name, make_local_copy
+from ..stores.words import search_labels, search_text
 from ..types import Encoder, Kind, Spec, TextEncoder
-from .embed import Embed
-from .settings import identity, upgrade_identity
+from .embed import EmbedTask
+from .settings import identify_model, upgrade_identity
 
 __all__ = ["Hit", "Hits", "Match", "search"]
 
 log = logging.getLogger(__name__)
 
 
-DEPTH = 50
+MERGE_DEPTH = 50
 """How far down each table is looked where several answer: tenth in two may be better than first in one."""
 
 
@@ -91,31 +91,31 @@ def search(
         raise SearchError(
             f"expected one query, a text or an image or a sound; got {' and '.join(n for n, _ in asked) or 'none'}"
         )
-    (name, content), where = asked[0], Filter(kind, folder, after, before)
+    (name, content), where = asked[0], RowFilter(kind, folder, after, before)
     directories = [directory] if isinstance(directory, str | Path) else list(directory)
-    places = [here(place) for place in directories]
+    places = [make_local_copy(place) for place in directories]
     why_not: list[str] = []
-    encoders = [(place, _answering(place, name, model, why_not)) for place in places]
-    tables = [table for place in places for table in _said(place, model)] if name == "text" else []
+    encoders = [(place, _find_encoder(place, name, model, why_not)) for place in places]
+    tables = [table for place in places for table in _list_text_tables(place, model)] if name == "text" else []
     vectors = [(place, encoder) for place, encoder in encoders if encoder is not None]
     if not vectors and not tables:
-        named = ", ".join(map(place_of, directories)) or "no directory"
+        named = ", ".join(map(display_name, directories)) or "no directory"
         raise SearchError(
-            f"{named}: no table here can be asked with {_ASKED[name].called} "
+            f"{named}: no table here can be asked with {_QUERY_KINDS[name].description} "
             f"({'; '.join(why_not) or 'there is none'}); `percepts models` lists the encoders"
         )
-    depth = k if len(vectors) + len(tables) == 1 and len(places) == 1 else max(k, DEPTH)
-    found = [_by_vector(place, encoder, name, content, depth, where) for place, encoder in vectors]
-    return _together(_by_model(found), tables, str(query), k, depth, where)
+    depth = k if len(vectors) + len(tables) == 1 and len(places) == 1 else max(k, MERGE_DEPTH)
+    found = [_search_vectors(place, encoder, name, content, depth, where) for place, encoder in vectors]
+    return _merge_hits(_merge_by_model(found), tables, str(query), k, depth, where)
 
 
-def _by_vector(place: Path, encoder: Encoder, name: str, content: Any, k: int, where: Filter) -> Hits:
+def _search_vectors(place: Path, encoder: Encoder, name: str, content: Any, k: int, where: RowFilter) -> Hits:
     exact_decoding = bool(read_manifest(place).fingerprint.get("exact"))
-    task = Embed((encoder.spec,), exact=exact_decoding, _encoders={encoder.spec.name: encoder})
-    return _nearest(place, encoder.spec.name, _ASKED[name].vector(task, encoder, content), k, where)
+    task = EmbedTask((encoder.spec,), exact=exact_decoding, _encoders={encoder.spec.name: encoder})
+    return _search_nearest(place, encoder.spec.name, _QUERY_KINDS[name].vector(task, encoder, content), k, where)
 
 
-def _by_model(found: Iterable[Hits]) -> list[Hits]:
+def _merge_by_model(found: Iterable[Hits]) -> list[Hits]:
     """Tables of one model as one: their cosines can be compared."""
     merged: dict[str, Hits] = {}
     for hits in found:
@@ -127,47 +127,47 @@ def _by_model(found: Iterable[Hits]) -> list[Hits]:
     return list(merged.values())
 
 
-def _together(
-    vectors: list[Hits], tables: list[tuple[Path, str]], query: str, k: int, depth: int, where: Filter
+def _merge_hits(
+    vectors: list[Hits], tables: list[tuple[Path, str]], query: str, k: int, depth: int, where: RowFilter
 ) -> Hits:
     """One list of all; as it is where only one table was asked."""
-    said = [ask(place, model, query, depth, where) for place, model in tables for ask in (by_text, by_label)]
+    said = [ask(place, model, query, depth, where) for place, model in tables for ask in (search_text, search_labels)]
     recall = next((hits.recall for hits in vectors if hits.recall is not None), None)
     models = " + ".join(dict.fromkeys([*(hits.model for hits in vectors), *(model for _, model in tables)]))
     lists = [*vectors, *(hits for hits in said if hits)]
     alone = len(vectors) + len(tables) == 1 and len(lists) <= 1
-    return Hits(lists[0][:k] if alone and lists else fused(lists, k), models, recall)
+    return Hits(lists[0][:k] if alone and lists else reciprocal_rank_fusion(lists, k), models, recall)
 
 
-def _said(place: Path, model: str | None) -> list[tuple[Path, str]]:
+def _list_text_tables(place: Path, model: str | None) -> list[tuple[Path, str]]:
     """The tables of labels or text of a directory."""
-    return [(place, name) for name, spec in specs(place).items() if not spec.dim and model in (None, name)]
+    return [(place, name) for name, spec in read_specs(place).items() if not spec.dim and model in (None, name)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _QueryKind:
     """A way of asking: what it is called, which encoders can read it, how it becomes a (D,) vector."""
 
-    called: str
-    can: Callable[[Encoder], bool]
-    vector: Callable[[Embed, Encoder, Any], np.ndarray]
+    description: str
+    can_read: Callable[[Encoder], bool]
+    vector: Callable[[EmbedTask, Encoder, Any], np.ndarray]
 
 
-def _of_text(task: Embed, encoder: Encoder, text: str) -> np.ndarray:
+def _embed_text(task: EmbedTask, encoder: Encoder, text: str) -> np.ndarray:
     assert isinstance(encoder, TextEncoder)
     return np.asarray(encoder.encode_text([text])[0])
 
 
-def _of_image(task: Embed, encoder: Encoder, source: Source) -> np.ndarray:
-    return _of_media(task, encoder, source, lambda medium: medium.kind == "image", "a picture")
+def _embed_image(task: EmbedTask, encoder: Encoder, source: Source) -> np.ndarray:
+    return _embed_media(task, encoder, source, lambda medium: medium.kind == "image", "a picture")
 
 
-def _of_sound(task: Embed, encoder: Encoder, source: Source) -> np.ndarray:
-    return _of_media(task, encoder, source, lambda medium: medium.audio, "a recording or a film with sound")
+def _embed_audio(task: EmbedTask, encoder: Encoder, source: Source) -> np.ndarray:
+    return _embed_media(task, encoder, source, lambda medium: medium.audio, "a recording or a film with sound")
 
 
-def _of_media(
-    task: Embed, encoder: Encoder, source: Source, fits: Callable[[Probe], bool], expected: str
+def _embed_media(
+    task: EmbedTask, encoder: Encoder, source: Source, fits: Callable[[Probe], bool], expected: str
 ) -> np.ndarray:
     """The mean of the directions of all windows, by the same code as the vectors of a job."""
     medium, notes = probe(source), list[str]()
@@ -175,43 +175,43 @@ def _of_media(
     if not fits(medium):
         raise SearchError(f"{named}: expected {expected}, got {medium.kind} ({medium.format})")
     total = np.zeros(encoder.spec.dim)
-    for piece in task.pieces(source, medium, notes):
+    for piece in task.prepare_source(source, medium, notes):
         total += normalise(task.vectors(piece.model, piece.inputs)).sum(axis=0, dtype=np.float64)
     for note in notes:
         log.warning("%s: asking with what could be decoded: %s", named, note)
     return total.astype(np.float32)
 
 
-_ASKED = {
-    "text": _Asked("a text", lambda encoder: isinstance(encoder, TextEncoder), _of_text),
-    "image": _Asked("an image", lambda encoder: encoder.spec.kind == "image", _of_image),
-    "sound": _Asked("a sound", lambda encoder: encoder.spec.kind == "audio", _of_sound),
+_QUERY_KINDS = {
+    "text": _QueryKind("a text", lambda encoder: isinstance(encoder, TextEncoder), _embed_text),
+    "image": _QueryKind("an image", lambda encoder: encoder.spec.kind == "image", _embed_image),
+    "sound": _QueryKind("a sound", lambda encoder: encoder.spec.kind == "audio", _embed_audio),
 }
 """A new way of asking is a row here."""
 
 
-def _answering(directory: Path, name: str, model: str | None, why_not: list[str]) -> Encoder | None:
+def _find_encoder(directory: Path, name: str, model: str | None, why_not: list[str]) -> Encoder | None:
     """Of the first table, in the order in which the models were given to the job, whose encoder can read the query."""
-    tables = specs(directory)
+    tables = read_specs(directory)
     if model is not None and model not in tables:
         why_not.append(f"{directory}: no table of {model!r}; there are: {', '.join(tables) or 'none'}")
         return None
     for spec in tables.values() if model is None else [tables[model]]:
-        encoder = _usable(directory, spec, why_not) if spec.dim else None
-        if encoder is not None and _ASKED[name].can(encoder):
+        encoder = _load_matching(directory, spec, why_not) if spec.dim else None
+        if encoder is not None and _QUERY_KINDS[name].can_read(encoder):
             return encoder
         if encoder is not None:
-            why_not.append(f"{spec.name} takes {_takes(encoder)}")
+            why_not.append(f"{spec.name} takes {_list_query_kinds(encoder)}")
         elif not spec.dim:
             why_not.append(f"{spec.name} holds labels or text, no vectors")
     return None
 
 
-def _usable(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
+def _load_matching(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
     """The encoder of a table, if it is at hand and still makes the same vectors as those in the table."""
     try:
-        encoder = _loaded(spec)
-        now = identity(encoder.spec)
+        encoder = _load_cached(spec)
+        now = identify_model(encoder.spec)
     except (UnknownModel, MissingExtra, WeightsError) as error:
         why_not.append(str(error))
         return None
@@ -224,20 +224,20 @@ def _usable(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
 
 
 @cache
-def _loaded(spec: Spec) -> Encoder:
+def _load_cached(spec: Spec) -> Encoder:
     """One encoder of a table per process: its weights load once, however many queries are asked."""
-    return reload(spec)
+    return reload_encoder(spec)
 
 
-def _takes(encoder: Encoder) -> str:
-    return ", ".join(name for name, asked in _ASKED.items() if asked.can(encoder)) or encoder.spec.kind
+def _list_query_kinds(encoder: Encoder) -> str:
+    return ", ".join(name for name, asked in _QUERY_KINDS.items() if asked.can_read(encoder)) or encoder.spec.kind
 
 
-def _nearest(directory: str | Path, model: str, vector: np.ndarray, k: int, where: Filter) -> Hits:
-    from ..stores.lance import Index  # LanceDB takes a second to import
+def _search_nearest(directory: str | Path, model: str, vector: np.ndarray, k: int, where: RowFilter) -> Hits:
+    from ..stores.lance import VectorIndex  # LanceDB takes a second to import
 
     try:
-        return Index(directory, model).search(vector, k, where=where)
+        return VectorIndex(directory, model).search(vector, k, where=where)
     except (OSError, RuntimeError) as error:  # LanceDB calls a full disk a RuntimeError
         log.warning("%s: no index can be kept here (%s); looking at every vector instead", directory, error)
-    return exact.search(directory, model, vector, k, where=where)
+    return exact.search_exact(directory, model, vector, k, where=where)

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from ..encoders import of_checkpoint
-from ..encoders._weights import digest
+from ..encoders import is_hub_spec
+from ..encoders._weights import hash_weights
 from ..errors import JobError
-from ..timeline.clusters import Count
+from ..timeline.clusters import SpeakerCount
 from ..types import Spec
 
-FACTS = ("kind", "rate", "window", "dim", "pool", "size", "revision", "precision")
+IDENTITY_FIELDS = ("kind", "rate", "window", "dim", "pool", "size", "revision", "precision")
 """Fields of a Spec that change a number, beside the digest of its weights. What is not named here does not count: where
 its class lives, its licence, its summary."""
 
-MEANT: Mapping[str, Any] = {"fps": 1.0, "hop": None, "tail": "pad", "exact": False, "whole": False}
+OLDER_DEFAULTS: Mapping[str, Any] = {"fps": 1.0, "hop": None, "tail": "pad", "exact": False, "whole": False}
 """Settings of how media is cut, and the value that stands for one that an older release did not know yet."""
-CUT = frozenset({"embed", "classify", "zero-shot", "caption", "ask"})
+MEDIA_TASKS = frozenset({"embed", "classify", "zero-shot", "caption", "ask"})
 """Tasks that cut media so. Their models are described by FACTS."""
 
 _SETTING = "percepts.setting"
@@ -49,10 +49,10 @@ def setting(
 
 def inline(kind: type) -> dict[str, Any]:
     """Return the metadata of a field that is a dataclass, whose fields stand among those of the task."""
-    return setting("", to_settings, lambda stored, specs: kind(**arguments(kind, stored, specs)))
+    return setting("", to_settings, lambda stored, specs: kind(**read_arguments(kind, stored, specs)))
 
 
-COUNT = setting("speakers", asdict, lambda stored, specs: Count(**stored))
+SPEAKERS_SETTING = setting("speakers", asdict, lambda stored, specs: SpeakerCount(**stored))
 """Metadata of how many speakers there may be."""
 NO_SETTING: Mapping[str, Any] = {_SETTING: None}
 """Metadata of a field that changes no result."""
@@ -61,16 +61,16 @@ NO_SETTING: Mapping[str, Any] = {_SETTING: None}
 def to_settings(task: Any) -> dict[str, Any]:
     """Return every field of a task, or of a dataclass in it, that changes a result, as JSON."""
     found: dict[str, Any] = {}
-    for name, how in _settings(type(task)):
+    for name, how in _list_settings(type(task)):
         value = how.write(getattr(task, name))
         found |= value if not how.key else {how.key: _as_json(value)}
     return found
 
 
-def arguments(kind: type, stored: Mapping[str, Any], specs: Sequence[Spec]) -> dict[str, Any]:
+def read_arguments(kind: type, stored: Mapping[str, Any], specs: Sequence[Spec]) -> dict[str, Any]:
     """Return the arguments of a task's class that give it these settings; what is not stored keeps its default."""
     found = {}
-    for name, how in _settings(kind):
+    for name, how in _list_settings(kind):
         if not how.key:
             found[name] = how.read(stored, specs)
         elif how.key in stored:
@@ -84,10 +84,10 @@ def upgrade_settings(stored: Mapping[str, Any]) -> dict[str, Any]:
     What a release kept and this one no longer compares is left out, and what it did not know yet is filled in with the
     value that it meant. This is the one place that knows of older releases.
     """
-    if stored.get("task") not in CUT or not isinstance(stored.get("models"), Mapping):
+    if stored.get("task") not in MEDIA_TASKS or not isinstance(stored.get("models"), Mapping):
         return dict(stored)
     models = {name: upgrade_identity(facts) for name, facts in stored["models"].items()}
-    return {**MEANT, **stored, "models": models}
+    return {**OLDER_DEFAULTS, **stored, "models": models}
 
 
 def upgrade_identity(stored: Any) -> Any:
@@ -95,46 +95,48 @@ def upgrade_identity(stored: Any) -> Any:
     if not isinstance(stored, Mapping):
         return stored
     known = {field.name: field.default for field in fields(Spec) if field.default is not MISSING}
-    return {name: known[name] for name in FACTS if name in known} | {k: v for k, v in stored.items() if k != "target"}
+    return {name: known[name] for name in IDENTITY_FIELDS if name in known} | {
+        k: v for k, v in stored.items() if k != "target"
+    }
 
 
-def identity(spec: Spec) -> dict[str, Any]:
+def identify_model(spec: Spec) -> dict[str, Any]:
     """Return what changes the numbers of a model: FACTS and the digest of its weights."""
-    return {name: getattr(spec, name) for name in FACTS} | {"weights": digest(spec.weights)}
+    return {name: getattr(spec, name) for name in IDENTITY_FIELDS} | {"weights": hash_weights(spec.weights)}
 
 
-def identities(specs: Sequence[Spec]) -> dict[str, Any]:
+def identify_models(specs: Sequence[Spec]) -> dict[str, Any]:
     """Return `identity` of each by its name."""
-    return {spec.name: identity(spec) for spec in specs}
+    return {spec.name: identify_model(spec) for spec in specs}
 
 
-def stored_specs(stored: Mapping[str, Any], specs: Sequence[Spec]) -> tuple[Spec, ...]:
+def restore_specs(stored: Mapping[str, Any], specs: Sequence[Spec]) -> tuple[Spec, ...]:
     """Return the Specs of the models of stored settings: a checkpoint, which can be asked for in several ways, as then.
 
     `specs` are those of the tables, as this release knows them; of a table without vectors they say no `dim`.
     """
     return tuple(
-        replace(spec, **{name: value for name, value in stored[spec.name].items() if name in FACTS})
-        if of_checkpoint(spec)
+        replace(spec, **{name: value for name, value in stored[spec.name].items() if name in IDENTITY_FIELDS})
+        if is_hub_spec(spec)
         else spec
         for spec in specs
         if spec.name in stored
     )
 
 
-def only(values: Sequence[Any], what: str) -> Any:
+def get_only(values: Sequence[Any], what: str) -> Any:
     """Return the one of them. JobError where a task that has one finds none, or several."""
     if len(values) != 1:
         raise JobError(f"expected one {what} in the settings, got {len(values)}")
     return values[0]
 
 
-def _settings(kind: type) -> list[tuple[str, Setting]]:
+def _list_settings(kind: type) -> list[tuple[str, Setting]]:
     assert is_dataclass(kind)
-    return [(field.name, how) for field in fields(kind) if (how := _setting(field)) is not None]
+    return [(field.name, how) for field in fields(kind) if (how := _get_setting(field)) is not None]
 
 
-def _setting(field: Field[Any]) -> Setting | None:
+def _get_setting(field: Field[Any]) -> Setting | None:
     if field.name.startswith("_"):
         return None
     plain = Setting(field.name, lambda value: value, lambda value, specs: value)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..encoders import load
-from ..encoders import spec as find
-from ..encoders._scores import Compares, Temperature, softmax
+from ..encoders import load_encoder
+from ..encoders import model_spec as find
+from ..encoders._scores import LogitScale, ScoresText, softmax
 from ..encoders.pooling import normalise
 from ..errors import LabelsError, NotMedia, TruncatedMedia, WrongMedium
 from ..media import Source, probe
 from ..types import TextEncoder
-from ._labelling import checked_labels
-from .embed import Embed
-from .zero_shot import DEFAULT_MODEL, checked_templates, directions
+from ._labelling import check_labels
+from .embed import EmbedTask
+from .zero_shot import DEFAULT_MODEL, check_templates, embed_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ class Similarity:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     model: str
-    temperature: Temperature | None = None
+    logit_scale: LogitScale | None = None
     sources: tuple[Source, ...] = ()
     others: tuple[Source, ...] | None = None
 
@@ -64,10 +64,10 @@ class Similarity:
         return self._heat.probabilities(self.matrix, 1)
 
     @property
-    def _heat(self) -> Temperature:
-        if self.temperature is None:
+    def _heat(self) -> LogitScale:
+        if self.logit_scale is None:
             raise ValueError(f"{self.model} has no temperature for this: say a scale, softmax(scale=20)")
-        return self.temperature
+        return self.logit_scale
 
     def heatmap(
         self, to: str | Path | Axes, *, values: np.ndarray | None = None, title: str = "", overwrite: bool = False
@@ -120,34 +120,36 @@ def similarity(
     if texts is not None and to is not None:
         raise LabelsError("expected texts or media at the columns, got both")
     row = find(model, precision=precision)
-    task, rows = Embed((row,), fps=fps), _listed(media)
-    vectors = np.stack([direction(task, source) for source in rows])
+    task, rows = EmbedTask((row,), fps=fps), _as_tuple(media)
+    vectors = np.stack([compute_direction(task, source) for source in rows])
     if texts is not None:
-        encoder = load(row)
+        encoder = load_encoder(row)
         if not isinstance(encoder, TextEncoder):
             raise LabelsError(f"{row.name} knows no text: take conse, or a CLIP, SigLIP or CLAP checkpoint")
-        names = checked_labels(texts, "text")
-        columns = directions(encoder, names, checked_templates(templates or ("{}",)))
-        heat = encoder.temperature if isinstance(encoder, Compares) else None
-        return Similarity(_cosines(vectors, columns), _named(rows), names, row.name, heat, rows)
-    others = rows if to is None else _listed(to)
-    columns = vectors if to is None else np.stack([direction(task, source) for source in others])
-    return Similarity(_cosines(vectors, columns), _named(rows), _named(others), row.name, None, rows, others)
+        names = check_labels(texts, "text")
+        columns = embed_labels(encoder, names, check_templates(templates or ("{}",)))
+        heat = encoder.logit_scale if isinstance(encoder, ScoresText) else None
+        return Similarity(_compute_cosines(vectors, columns), _name_sources(rows), names, row.name, heat, rows)
+    others = rows if to is None else _as_tuple(to)
+    columns = vectors if to is None else np.stack([compute_direction(task, source) for source in others])
+    return Similarity(
+        _compute_cosines(vectors, columns), _name_sources(rows), _name_sources(others), row.name, None, rows, others
+    )
 
 
-def usable(sources: Iterable[str], model: str) -> Iterator[str]:
+def filter_supported(sources: Iterable[str], model: str) -> Iterator[str]:
     """Of the files of a folder, those that are media that the model takes."""
-    task = Embed((find(model),))
+    task = EmbedTask((find(model),))
     for source in sources:
         try:
-            taken = task.takes(probe(source))
+            taken = task.accepts(probe(source))
         except NotMedia:
             taken = False
         if taken:
             yield source
 
 
-def direction(task: Embed, source: Source) -> np.ndarray:
+def compute_direction(task: EmbedTask, source: Source) -> np.ndarray:
     """(D,) of length one: the mean of the directions of all windows, by the same code as the vectors of a job.
 
     WrongMedium where the one encoder of the task does not take what the source is.
@@ -156,26 +158,26 @@ def direction(task: Embed, source: Source) -> np.ndarray:
     named = source if isinstance(source, str | Path) else f"{len(source)} bytes"
     total = np.zeros(task.specs[0].dim)
     empty = True
-    for piece in task.pieces(source, medium, notes):
+    for piece in task.prepare_source(source, medium, notes):
         empty = False
         total += normalise(task.vectors(piece.model, piece.inputs)).sum(axis=0, dtype=np.float64)
     if empty:
-        raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{named} {task.why_none(medium)}")
+        raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{named} {task.explain_empty(medium)}")
     for note in notes:
         log.warning("%s: what could be decoded counts: %s", named, note)
     return normalise(total)
 
 
-def _cosines(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _compute_cosines(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.asarray(rows.astype(np.float64) @ columns.astype(np.float64).T, np.float32)
 
 
-def _listed(media: Sequence[Source] | Source) -> tuple[Source, ...]:
+def _as_tuple(media: Sequence[Source] | Source) -> tuple[Source, ...]:
     found = (media,) if isinstance(media, str | Path | bytes) else tuple(media)
     if not found:
         raise LabelsError("expected at least one picture, film or recording, got none")
     return found
 
 
-def _named(sources: Sequence[Source]) -> tuple[str, ...]:
+def _name_sources(sources: Sequence[Source]) -> tuple[str, ...]:
     return tuple(str(source) if isinstance(source, str | Path) else "" for source in sources)

@@ -8,11 +8,11 @@ import torch
 
 from .. import adapters
 from ..adapters import Adapter, SoftTokens
-from ..encoders import spec as find
+from ..encoders import model_spec as find
 from ..errors import NotMedia, TruncatedMedia
 from ..media import Source, probe
 from ..windows import Tail
-from .embed import Embed
+from .embed import EmbedTask
 
 
 def soft_tokens(
@@ -37,25 +37,25 @@ def soft_tokens(
     >>> percepts.soft_tokens("talk.flac", "melstats", make("linear", 64, 2048))  # doctest: +SKIP
     SoftTokens(embeds=[8, 8, 2048], mask=64 true)
     """
-    row, chosen = find(encoder), adapter if isinstance(adapter, Adapter) else adapters.load(adapter)
+    row, chosen = find(encoder), adapter if isinstance(adapter, Adapter) else adapters.load_adapter(adapter)
     trained = chosen.about.get("encoder", row.name)
     if trained != row.name:
         raise ValueError(f"this adapter was trained on the frames of {trained}, not on those of {row.name}")
-    task, medium, notes = Embed((row,), fps=fps, hop=hop, tail=tail), probe(media), list[str]()
+    task, medium, notes = EmbedTask((row,), fps=fps, hop=hop, tail=tail), probe(media), list[str]()
     model, parts, spans = task.encoder(row), list[SoftTokens](), list[tuple[float, float]]()
     with torch.inference_mode():
-        for piece in task.pieces(media, medium, notes):
+        for piece in task.prepare_source(media, medium, notes):
             frames = model.encode(piece.inputs)
             parts.append(chosen(torch.from_numpy(frames.data), torch.from_numpy(frames.mask)))
             spans += piece.spans
     if notes:
         raise TruncatedMedia(notes[0])
     if not parts:
-        raise NotMedia(f"{media if isinstance(media, str | Path) else 'the source'}: {task.why_none(medium)}")
-    return SoftTokens(*_joined(parts), tuple(spans))
+        raise NotMedia(f"{media if isinstance(media, str | Path) else 'the source'}: {task.explain_empty(medium)}")
+    return SoftTokens(*_pad_and_join(parts), tuple(spans))
 
 
-def _joined(parts: list[SoftTokens]) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad_and_join(parts: list[SoftTokens]) -> tuple[torch.Tensor, torch.Tensor]:
     """Groups of windows one after the other, zeros after the shorter ones."""
     longest = max(part.mask.shape[1] for part in parts)
     missing = [longest - part.mask.shape[1] for part in parts]

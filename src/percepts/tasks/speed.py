@@ -8,61 +8,63 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders import load
-from ..encoders.pooling import vectors
+from ..encoders import load_encoder
+from ..encoders.pooling import encode_vectors
 from ..types import Clip, Kind, Spec, TextEncoder
 
-BATCH = 8
-SECONDS = 2.0  # of measuring, at least, after one call to warm up
+BATCH_SIZE = 8
+MIN_SECONDS = 2.0  # of measuring, at least, after one call to warm up
 
 
-def speed(spec: Spec) -> dict[str, Any]:
+def measure_speed(spec: Spec) -> dict[str, Any]:
     """{"prepare_per_second", "encode_per_second", "runtime"} of windows of noise, or of short sentences for text."""
-    encoder = load(spec)
+    encoder = load_encoder(spec)
     if spec.kind == "text":
         assert isinstance(encoder, TextEncoder)
-        texts = [f"a sentence of a few words, number {i}" for i in range(BATCH)]
-        rate = _rate(lambda count: encoder.encode_text(texts[:count]))
+        texts = [f"a sentence of a few words, number {i}" for i in range(BATCH_SIZE)]
+        rate = _measure_rate(lambda count: encoder.encode_text(texts[:count]))
         return {"prepare_per_second": rate, "encode_per_second": rate, "runtime": getattr(encoder, "runtime", "")}
-    clips = [Clip(_NOISE[spec.kind](spec, np.random.default_rng(i)), spec.kind, spec.rate) for i in range(BATCH)]
+    clips = [Clip(_NOISE[spec.kind](spec, np.random.default_rng(i)), spec.kind, spec.rate) for i in range(BATCH_SIZE)]
     inputs = encoder.prepare(clips)
     return {
-        "prepare_per_second": _rate(lambda count: encoder.prepare(clips[:count])),
-        "encode_per_second": _rate(lambda count: vectors(encoder, {name: a[:count] for name, a in inputs.items()})),
+        "prepare_per_second": _measure_rate(lambda count: encoder.prepare(clips[:count])),
+        "encode_per_second": _measure_rate(
+            lambda count: encode_vectors(encoder, {name: a[:count] for name, a in inputs.items()})
+        ),
         "runtime": getattr(encoder, "runtime", ""),
     }
 
 
-def _rate(call: Callable[[int], object]) -> float:
+def _measure_rate(call: Callable[[int], object]) -> float:
     """Items a second, BATCH at a time; of a single one, where that alone takes as long as is to be measured."""
     call(1)
     begun = time.perf_counter()
     call(1)
     alone = time.perf_counter() - begun
-    if alone >= SECONDS:
+    if alone >= MIN_SECONDS:
         return 1 / alone
-    call(BATCH)
+    call(BATCH_SIZE)
     begun, count = time.perf_counter(), 0
-    while (taken := time.perf_counter() - begun) < SECONDS:
-        call(BATCH)
-        count += BATCH
+    while (taken := time.perf_counter() - begun) < MIN_SECONDS:
+        call(BATCH_SIZE)
+        count += BATCH_SIZE
     return count / taken
 
 
-def _sound(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+def _make_audio(spec: Spec, rng: np.random.Generator) -> np.ndarray:
     return (0.1 * rng.standard_normal((1, round(spec.window * spec.rate)))).astype(np.float32)
 
 
-def _film(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+def _make_video(spec: Spec, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, (round(spec.window * spec.rate), 480, 640, 3), np.uint8)
 
 
-def _picture(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+def _make_image(spec: Spec, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, (1, 480, 640, 3), np.uint8)
 
 
 _NOISE: dict[Kind, Callable[[Spec, np.random.Generator], np.ndarray]] = {
-    "image": _picture,
-    "audio": _sound,
-    "video": _film,
+    "image": _make_image,
+    "audio": _make_audio,
+    "video": _make_video,
 }

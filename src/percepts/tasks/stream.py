@@ -10,26 +10,35 @@ from time import perf_counter
 from typing import Literal
 
 from ..decoders.engines import Engine, WhisperEngine
-from ..decoders.events import Clock, Clocked, Event, Latency, latency, replayed, still, told
-from ..decoders.loading import Chosen
-from ..decoders.online import Online, Patience, Transcriber
+from ..decoders.events import (
+    Clock,
+    Event,
+    LatencyStats,
+    TimedTranscriber,
+    frozen_clock,
+    measure_latency,
+    replay_events,
+    stream_events,
+)
+from ..decoders.loading import EngineChoice
+from ..decoders.online import StreamingConfig, StreamingTranscriber, Transcriber
 from ..decoders.transcribe import transcribe_stream
 from ..decoders.transcript import TranscribeOptions
-from ..decoders.voiced import Voiced
+from ..decoders.voiced import VadGatedTranscriber
 from ..features.resample import resample
-from ..media import Source, mono
+from ..media import Source, mix_to_mono
 from ..types import Clip, Segment
-from ..windows.fixed import fixed
-from ..windows.gate import Always
+from ..windows.fixed import cut_fixed_windows
+from ..windows.gate import AlwaysSpeech
 from ..windows.speech import FRAME
-from ._coming import coming
-from ._recording import RATE, Recording
-from .diarize import Vad, detector_of
-from .transcribe import chosen
+from ._coming import drain_live
+from ._recording import RATE, AudioSource
+from .diarize import Vad, make_detector
+from .transcribe import choose_model
 
-BLOCK = 1.0
+BLOCK_S = 1.0
 """Seconds that are decoded of a file at once."""
-SILENT = 0.9
+MAX_NO_SPEECH_PROB = 0.9
 """From this probability on that nobody spoke, words are not believed; as whisper_streaming has it."""
 
 
@@ -39,7 +48,7 @@ def stream(
     *,
     engine: str | None = None,
     options: TranscribeOptions | None = None,
-    patience: Patience | None = None,
+    patience: StreamingConfig | None = None,
     vad: Vad | None = "silero",
     live: bool = False,
     stop: threading.Event | None = None,
@@ -69,11 +78,11 @@ def stream(
     >>> for event in percepts.stream("talk.mp4", "openai/whisper-base"):  # doctest: +SKIP
     ...     print(event.type, *(word.text for word in event.words))
     """
-    hearing = _hearing(model, engine, options, patience, vad)
-    blocks = _blocks(source)
+    hearing = _build_transcriber(model, engine, options, patience, vad)
+    blocks = _read_blocks(source)
     if live:
-        return told(coming(resample(blocks, RATE), stop), Clocked(hearing, perf_counter))
-    return told(_frames(_until(stop, blocks)), Clocked(hearing, still))
+        return stream_events(drain_live(resample(blocks, RATE), stop), TimedTranscriber(hearing, perf_counter))
+    return stream_events(_split_frames(_read_until(stop, blocks)), TimedTranscriber(hearing, frozen_clock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Replay:
     """A recording as if it were said now: the events, and how late they were."""
 
     events: tuple[Event, ...]
-    latency: Latency
+    latency: LatencyStats
 
 
 def replay(
@@ -90,7 +99,7 @@ def replay(
     *,
     engine: str | None = None,
     options: TranscribeOptions | None = None,
-    patience: Patience | None = None,
+    patience: StreamingConfig | None = None,
     vad: Vad | None = "silero",
     clock: Literal["real", "still"] | Clock = "real",
 ) -> Replay:
@@ -109,49 +118,51 @@ def replay(
     >>> percepts.replay("talk.wav", "openai/whisper-tiny").latency.aware["p95"]  # doctest: +SKIP
     2.31
     """
-    watch = {"real": perf_counter, "still": still}[clock] if isinstance(clock, str) else clock
-    clocked = Clocked(_hearing(model, engine, options, patience, vad), watch)
-    events = tuple(replayed(_frames(_blocks(source)), clocked))
-    return Replay(events, latency(events, spent=clocked.spent))
+    watch = {"real": perf_counter, "still": frozen_clock}[clock] if isinstance(clock, str) else clock
+    clocked = TimedTranscriber(_build_transcriber(model, engine, options, patience, vad), watch)
+    events = tuple(replay_events(_split_frames(_read_blocks(source)), clocked))
+    return Replay(events, measure_latency(events, spent=clocked.spent))
 
 
-def _hearing(
+def _build_transcriber(
     model: str | Engine | None,
     engine: str | None,
     options: TranscribeOptions | None,
-    patience: Patience | None,
+    patience: StreamingConfig | None,
     vad: Vad | None,
-) -> Voiced:
-    detector = Always() if vad is None else detector_of(vad)
-    found = chosen(model, engine)
-    ready = found.load() if isinstance(found, Chosen) else found
-    return Voiced(Online(transcriber(ready, options or TranscribeOptions()), patience), detector)
+) -> VadGatedTranscriber:
+    detector = AlwaysSpeech() if vad is None else make_detector(vad)
+    found = choose_model(model, engine)
+    ready = found.load() if isinstance(found, EngineChoice) else found
+    return VadGatedTranscriber(
+        StreamingTranscriber(make_transcriber(ready, options or TranscribeOptions()), patience), detector
+    )
 
 
-def transcriber(engine: Engine, options: TranscribeOptions) -> Transcriber:
+def make_transcriber(engine: Engine, options: TranscribeOptions) -> Transcriber:
     """An engine as `Online` asks it: a stretch of sound and the text before it, to segments with words."""
     asked = replace(options, word_timestamps=True, batch_size=1)
 
     def hear(clip: Clip, before: str) -> Sequence[Segment]:
         prompt = f"{options.initial_prompt} {before}".strip() if isinstance(engine, WhisperEngine) else ""
         found = transcribe_stream(engine, [clip], replace(asked, initial_prompt=prompt or options.initial_prompt))
-        return [segment for segment in found if getattr(segment, "no_speech_prob", 0.0) <= SILENT]
+        return [segment for segment in found if getattr(segment, "no_speech_prob", 0.0) <= MAX_NO_SPEECH_PROB]
 
     return hear
 
 
-def _blocks(source: Source | Iterable[Clip]) -> Iterator[Clip]:
+def _read_blocks(source: Source | Iterable[Clip]) -> Iterator[Clip]:
     if isinstance(source, str | Path | bytes):
-        return Recording(source, block=BLOCK).blocks()
-    return map(mono, source)
+        return AudioSource(source, block=BLOCK_S).blocks()
+    return map(mix_to_mono, source)
 
 
-def _frames(blocks: Iterable[Clip]) -> Iterator[Clip]:
+def _split_frames(blocks: Iterable[Clip]) -> Iterator[Clip]:
     """One by one what the detector hears at once: where a pass begins does not depend on the blocks."""
-    return fixed(FRAME, tail="keep")(resample(blocks, RATE))
+    return cut_fixed_windows(FRAME, tail="keep")(resample(blocks, RATE))
 
 
-def _until(stop: threading.Event | None, blocks: Iterator[Clip]) -> Iterator[Clip]:
+def _read_until(stop: threading.Event | None, blocks: Iterator[Clip]) -> Iterator[Clip]:
     while stop is None or not stop.is_set():
         block = next(blocks, None)
         if block is None:

@@ -12,12 +12,12 @@ from ..errors import TruncatedMedia
 from ..media import Probe, Source, probe
 from ..types import Inputs, Kind, Record, Spec
 
-Fields = Mapping[str, Any]
+RecordFields = Mapping[str, Any]
 """What a model says of a clip, by the names of Record: {"vector": v}, {"text": t, "score": s}, {"labels": …}."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PreparedBatch:
     """Prepared inputs of a few clips of one source, on their way to the model; spans are (start, stop) seconds."""
 
     model: str
@@ -49,23 +49,23 @@ class Task(Protocol):
     def settings(self) -> dict[str, Any]:
         """Everything that changes a result, as JSON: the fingerprint of a job."""
 
-    def why_none(self, medium: Probe) -> str:
+    def explain_empty(self, medium: Probe) -> str:
         """Why a medium that is whole gave nothing; "" where nothing is the result, as of a silence transcribed."""
 
 
 @runtime_checkable
-class Batched(Task, Protocol):
+class BatchedTask(Task, Protocol):
     """A task whose clips share batches, whatever their source: vectors, labels, captions."""
 
-    def pieces(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Piece]:
+    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
         """All of a source, decoded, cut and prepared; runs in a decode worker."""
 
-    def results(self, model: str, inputs: Inputs) -> Sequence[Fields]:
+    def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
         """One for each row of the batch, independent of its company; runs where the model is."""
 
 
 @runtime_checkable
-class Whole(Task, Protocol):
+class PerSourceTask(Task, Protocol):
     """A task that looks at a source from its beginning to its end: transcripts, who spoke when."""
 
     def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
@@ -76,10 +76,10 @@ class Whole(Task, Protocol):
 class Placed(Protocol):
     """A task that can say which runtime ran its models, so that a job goes on with the one it began with."""
 
-    def used_runtimes(self) -> dict[str, str]:
+    def runtimes_used(self) -> dict[str, str]:
         """Runtime by model, of those that have run."""
 
-    def on(self, runtimes: Mapping[str, str]) -> Any:
+    def with_runtimes(self, runtimes: Mapping[str, str]) -> Any:
         """The same task with its models on these runtimes."""
 
 
@@ -116,14 +116,14 @@ class Checked(Protocol):
 class Rehearsed(Protocol):
     """A task whose models can be tried before any source is looked at."""
 
-    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[Fields]]]:
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[RecordFields]]]:
         """Return, by model, what loads it and runs it on one made-up item; the results are for nobody.
 
-        It must leave later results as they are, to the last bit: `percepts.runtimes.rehearsal`.
+        It must leave later results as they are, to the last bit: `percepts.runtimes.defer_choice`.
         """
 
 
-class Gatherer(Protocol):
+class Reducer(Protocol):
     """Takes the records of one source by one model, and gives one."""
 
     def add(self, record: Record, /) -> None: ...  # noqa: D102
@@ -135,16 +135,16 @@ class Gatherer(Protocol):
 class Gathering(Protocol):
     """A batched task that may want one record a source and model instead of one a clip."""
 
-    def gatherer(self) -> Gatherer | None:
+    def gatherer(self) -> Reducer | None:
         """A new one; None where every clip is a record of its own."""
 
 
-def gathering(task: object) -> Callable[[], Gatherer | None]:
+def gathering(task: object) -> Callable[[], Reducer | None]:
     """What makes the gatherers of a task, none where it wants none; ask once, since asking a protocol is dear."""
     return task.gatherer if isinstance(task, Gathering) else lambda: None
 
 
-def records(task: Batched | Whole, source: Source) -> Iterator[Record]:
+def records(task: BatchedTask | PerSourceTask, source: Source) -> Iterator[Record]:
     """What a task says of one source, lazily, with no job around it: memory is one piece, not one film.
 
     Raises MediaError where the source cannot be used; TruncatedMedia after the good part of one that is damaged
@@ -153,22 +153,22 @@ def records(task: Batched | Whole, source: Source) -> Iterator[Record]:
     medium = probe(source)
     name = str(source) if isinstance(source, str | Path) else ""
     notes: list[str] = []
-    if isinstance(task, Whole):
+    if isinstance(task, PerSourceTask):
         yield from (replace(record, source=name) for record in task.records(source, medium, notes))
     else:
-        yield from _gathered(task, _clipped(task, task.pieces(source, medium, notes), name))
+        yield from _reduce_records(task, _run_batches(task, task.prepare_source(source, medium, notes), name))
     if notes:
         raise TruncatedMedia(notes[0])
 
 
-def _clipped(task: Batched, pieces: Iterable[Piece], name: str) -> Iterator[Record]:
+def _run_batches(task: BatchedTask, pieces: Iterable[PreparedBatch], name: str) -> Iterator[Record]:
     for piece in pieces:
-        for (start, stop), fields in zip(piece.spans, task.results(piece.model, piece.inputs), strict=True):
+        for (start, stop), fields in zip(piece.spans, task.run_batch(piece.model, piece.inputs), strict=True):
             yield Record(name, start, stop, piece.model, piece.kind, **fields)
 
 
-def _gathered(task: Batched, records: Iterable[Record]) -> Iterator[Record]:
-    gathered: dict[str, Gatherer] = {}
+def _reduce_records(task: BatchedTask, records: Iterable[Record]) -> Iterator[Record]:
+    gathered: dict[str, Reducer] = {}
     make = gathering(task)
     for record in records:
         if record.model not in gathered and (gatherer := make()):
@@ -181,7 +181,7 @@ def _gathered(task: Batched, records: Iterable[Record]) -> Iterator[Record]:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[None]:
+def mark_stage(name: str) -> Iterator[None]:
     """Mark what is raised inside with the stage it happened in; the innermost mark stays."""
     try:
         yield

@@ -10,13 +10,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..encoders import spec as find
+from ..encoders import model_spec as find
 from ..errors import NotMedia, TruncatedMedia
 from ..media import Source, probe
 from ..support.outputs import output_file
-from ..types import Encoder, Frames, Inputs
+from ..types import Encoder, Features, Inputs
 from ..windows import Tail
-from .embed import Embed
+from .embed import EmbedTask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,42 +68,42 @@ def tokens(source: Source, model: str, *, fps: float = 1.0, hop: float | None = 
     (14, 14)
     """
     row = find(model)
-    task = Embed((row,), fps=fps, hop=hop, tail=tail)
+    task = EmbedTask((row,), fps=fps, hop=hop, tail=tail)
     medium, notes = probe(source), list[str]()
     encoder = task.encoder(row)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     spans: list[tuple[float, float]] = []
-    for piece in task.pieces(source, medium, notes):
-        found.append(_of(encoder, piece.inputs))
+    for piece in task.prepare_source(source, medium, notes):
+        found.append(_read_tokens(encoder, piece.inputs))
         spans += piece.spans
     if notes:
         raise TruncatedMedia(notes[0])
     if not spans:
-        raise NotMedia(f"{source if isinstance(source, str | Path) else 'the source'}: {task.why_none(medium)}")
-    data, mask = (_joined([part[i] for part in found]) for i in (0, 1))
+        raise NotMedia(f"{source if isinstance(source, str | Path) else 'the source'}: {task.explain_empty(medium)}")
+    data, mask = (_pad_and_join([part[i] for part in found]) for i in (0, 1))
     start, stop = np.array(spans).T
     grid = getattr(encoder, "grid", None)
     axes, shape, step = (grid.axes, grid.shape, grid.step) if grid else (("token",), (data.shape[1],), 0.0)
-    times = start[:, None] + _offsets(mask.shape[1], axes, shape, step)
+    times = start[:, None] + _token_offsets(mask.shape[1], axes, shape, step)
     named = os.fspath(source) if isinstance(source, str | Path) else ""
     return Tokens(row.name, data, mask, start, stop, times, axes, shape, step, named)
 
 
-def _of(encoder: Encoder, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+def _read_tokens(encoder: Encoder, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     if "ids" in inputs:
         return inputs["ids"], np.ones(inputs["ids"].shape, bool)
-    frames: Frames = getattr(encoder, "tokens", encoder.encode)(inputs)
+    frames: Features = getattr(encoder, "tokens", encoder.encode)(inputs)
     return frames.data, frames.mask
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
+def _pad_and_join(parts: list[np.ndarray]) -> np.ndarray:
     """Batches one after the other, zeros after the shorter ones."""
     longest = max(part.shape[1] for part in parts)
     padded = [np.pad(p, [(0, 0), (0, longest - p.shape[1])] + [(0, 0)] * (p.ndim - 2)) for p in parts]
     return np.concatenate(padded)
 
 
-def _offsets(count: int, axes: tuple[str, ...], shape: tuple[int, ...], step: float) -> np.ndarray:
+def _token_offsets(count: int, axes: tuple[str, ...], shape: tuple[int, ...], step: float) -> np.ndarray:
     """(T,) seconds from the start of the window; 0 for the tokens before the grid."""
     if "time" not in axes:
         return np.zeros(count)
@@ -112,15 +112,15 @@ def _offsets(count: int, axes: tuple[str, ...], shape: tuple[int, ...], step: fl
     return np.concatenate([np.zeros(count - len(grid)), grid])
 
 
-def _npz(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+def _write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
     named: dict[str, Any] = {**arrays, **{name: np.array(value) for name, value in facts.items()}}
     np.savez(file, **named)
 
 
-def _safetensors(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+def _write_safetensors(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
     from safetensors.numpy import save
 
     file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(facts)))
 
 
-_WRITERS = {".npz": _npz, ".safetensors": _safetensors}
+_WRITERS = {".npz": _write_npz, ".safetensors": _write_safetensors}

@@ -9,25 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders import load
-from ..encoders import spec as find
-from ..encoders._scores import Compares, Temperature
-from ..encoders.pooling import normalise, vectors
+from ..encoders import load_encoder
+from ..encoders import model_spec as find
+from ..encoders._scores import LogitScale, ScoresText
+from ..encoders.pooling import encode_vectors, normalise
 from ..errors import LabelsError
 from ..media import Source
 from ..types import Inputs, Spec, TextEncoder
 from ..windows import Tail
-from ._labelling import Judged, Labelled, Labelling, checked_labels
-from .embed import Embed
+from ._labelling import LabelMode, LabelResult, LabelTask, check_labels
+from .embed import EmbedTask
 from .settings import setting
-from .task import Fields
+from .task import RecordFields
 
 DEFAULT_MODEL = "conse"
 """Pictures and film frames; needs no hub. For sound name one, such as clap-fused."""
 
 
 @dataclass(frozen=True)
-class ZeroShot(Labelling):
+class ZeroShotTask(LabelTask):
     """The task of `percepts zero-shot`; `choosing` makes one that is checked."""
 
     asked_labels: tuple[str, ...] = field(default=(), metadata=setting("labels"))
@@ -43,11 +43,11 @@ class ZeroShot(Labelling):
     def probabilities(self, inputs: Inputs) -> np.ndarray:
         """(B, labels): cosines with the labels, by the model's temperature."""
         encoder = self.encoder
-        assert isinstance(encoder, Compares)
-        cosines = normalise(vectors(encoder, inputs)) @ self._directions.T
-        return judged(encoder.temperature, self.judged).probabilities(cosines)
+        assert isinstance(encoder, ScoresText)
+        cosines = normalise(encode_vectors(encoder, inputs)) @ self._directions.T
+        return apply_label_mode(encoder.logit_scale, self.judged).probabilities(cosines)
 
-    def _rehearse(self) -> Sequence[Fields]:
+    def _rehearse(self) -> Sequence[RecordFields]:
         _ = self._directions  # as any batch will need them: kept, so not made in a rehearsal
         return super()._rehearse()
 
@@ -55,28 +55,28 @@ class ZeroShot(Labelling):
     def _directions(self) -> np.ndarray:
         encoder = self.encoder
         assert isinstance(encoder, TextEncoder)
-        return directions(encoder, self.asked_labels, self.templates)
+        return embed_labels(encoder, self.asked_labels, self.templates)
 
     def __getstate__(self) -> dict[str, Any]:
         """Travels to workers without the labels' vectors: they are of no use there."""
         return {name: value for name, value in super().__getstate__().items() if name != "_directions"}
 
 
-def directions(encoder: TextEncoder, labels: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+def embed_labels(encoder: TextEncoder, labels: Sequence[str], templates: Sequence[str]) -> np.ndarray:
     """(N, D) of length one: of each label the mean direction over all templates (Radford et al. 2021, 3.1.4)."""
     texts = [template.replace("{}", label) for template in templates for label in labels]
     vectors = normalise(encoder.encode_text(texts)).reshape(len(templates), len(labels), -1)
     return normalise(vectors.mean(axis=0)) if len(templates) > 1 else vectors[0]
 
 
-def judged(temperature: Temperature, task: Judged | None) -> Temperature:
+def apply_label_mode(temperature: LogitScale, task: LabelMode | None) -> LogitScale:
     """The temperature, used as asked. LabelsError where a model that was trained to compare is to judge one by one."""
-    if task == "multi" and not temperature.each:
+    if task == "multi" and not temperature.sigmoid:
         raise LabelsError(
             "this model was trained to choose between texts, so it cannot judge each by itself: take task single, "
             "or a SigLIP checkpoint, which was trained to"
         )
-    return temperature if task is None else Temperature(temperature.scale, temperature.bias, task == "multi")
+    return temperature if task is None else LogitScale(temperature.scale, temperature.bias, task == "multi")
 
 
 def choosing(
@@ -84,37 +84,37 @@ def choosing(
     *,
     model: str = DEFAULT_MODEL,
     templates: Sequence[str] = (),
-    task: Judged | None = None,
+    task: LabelMode | None = None,
     top_k: int | None = None,
     fps: float = 1.0,
     hop: float | None = None,
     tail: Tail = "pad",
     exact: bool = False,
     precision: str = "float32",
-) -> ZeroShot:
+) -> ZeroShotTask:
     """The task that `zero_shot` runs over one source and a job over many; the arguments are those of `zero_shot`."""
-    found = checked_labels(labels)
+    found = check_labels(labels)
     row = find(model, precision=precision)
-    template, temperature = compared(row)
-    judged(temperature, task)
-    cut = Embed((row,), fps=fps, hop=hop, tail=tail, exact=exact)
-    return ZeroShot(cut, task, top_k, asked_labels=found, templates=checked_templates(templates or (template,)))
+    template, temperature = load_text_comparison(row)
+    apply_label_mode(temperature, task)
+    cut = EmbedTask((row,), fps=fps, hop=hop, tail=tail, exact=exact)
+    return ZeroShotTask(cut, task, top_k, asked_labels=found, templates=check_templates(templates or (template,)))
 
 
-def compared(row: Spec) -> tuple[str, Temperature]:
+def load_text_comparison(row: Spec) -> tuple[str, LogitScale]:
     """The template and temperature of a model; LabelsError where it knows no text, or not what cosines with it mean."""
-    encoder = load(row)
-    if not isinstance(encoder, TextEncoder) or not isinstance(encoder, Compares) or row.kind == "text":
+    encoder = load_encoder(row)
+    if not isinstance(encoder, TextEncoder) or not isinstance(encoder, ScoresText) or row.kind == "text":
         raise LabelsError(
             f"{row.name} does not compare {row.kind} with text: take conse (pictures, no hub), or a CLIP, SigLIP "
             "(pictures) or CLAP (sound) checkpoint, such as clip-b32 or clap-fused"
         )
-    return encoder.template, encoder.temperature
+    return encoder.template, encoder.logit_scale
 
 
-def checked_templates(templates: Sequence[str]) -> tuple[str, ...]:
+def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
     """The templates; LabelsError where one has no place for the label."""
-    found = checked_labels(templates, "template")
+    found = check_labels(templates, "template")
     if bare := [template for template in found if "{}" not in template]:
         raise LabelsError(f"expected {{}} in every template, where the label goes; got {bare[0]!r}")
     return found
@@ -126,14 +126,14 @@ def zero_shot(
     *,
     model: str = DEFAULT_MODEL,
     templates: Sequence[str] = (),
-    task: Judged | None = None,
+    task: LabelMode | None = None,
     top_k: int | None = None,
     fps: float = 1.0,
     hop: float | None = None,
     tail: Tail = "pad",
     exact: bool = False,
     precision: str = "float32",
-) -> Labelled:
+) -> LabelResult:
     """Which of the user's own labels fits a picture, each frame of a film, or each window of a recording.
 
     Args:
@@ -170,4 +170,4 @@ def zero_shot(
         labels, model=model, templates=templates, task=task, top_k=top_k, fps=fps, hop=hop, tail=tail, exact=exact,
         precision=precision,
     )  # fmt: skip
-    return made.one(source)
+    return made.run_one(source)

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from ..decoders.agreement import ENDS
+from ..decoders.agreement import SENTENCE_ENDS
 from ..types import Segment
-from .segments import in_order
+from .segments import sort_segments
 
 LONGEST = 1.0  # seconds of a word that count: recognisers stretch the last word over the silence after it
 FLIP = 0.3  # seconds; who speaks for less between two stretches of another did not speak
 
 
-def assign(segments: Iterable[Segment], turns: Iterable[Segment], *, reach: float = 0.5) -> list[Segment]:
+def assign_speakers(segments: Iterable[Segment], turns: Iterable[Segment], *, reach: float = 0.5) -> list[Segment]:
     """Say of every word who spoke it, and cut the segments where the speaker changes.
 
     A word belongs to whoever speaks for most of it, in doubt to the speaker of the word before; one that nobody speaks
@@ -28,26 +28,26 @@ def assign(segments: Iterable[Segment], turns: Iterable[Segment], *, reach: floa
     >>> [(part.speaker, part.text) for part in assign([said], turns)]
     [('Ann', 'Yes.'), ('Ben', 'No.')]
     """
-    floor, before, found = _Floor(turns, reach), None, list[Segment]()
-    for segment in in_order(segments):
+    floor, before, found = _SpeakerTurns(turns, reach), None, list[Segment]()
+    for segment in sort_segments(segments):
         words = []
         for word in segment.words:
             before = floor.speaker(word.start, min(word.stop, word.start + LONGEST), before)
             words.append(replace(word, speaker=before))
         if words:
-            words = _settled(words)
-            found += _cut(segment, words)
+            words = _remove_short_runs(words)
+            found += _cut_segment(segment, words)
             before = words[-1].speaker
         else:
             found.append(replace(segment, speaker=floor.speaker(segment.start, segment.stop, before)))
     return found
 
 
-class _Floor:
+class _SpeakerTurns:
     """Who speaks when, to be asked of any stretch."""
 
     def __init__(self, turns: Iterable[Segment], reach: float) -> None:
-        self._turns = [turn for turn in in_order(turns) if turn.speaker is not None]
+        self._turns = [turn for turn in sort_segments(turns) if turn.speaker is not None]
         self._reach = reach
         self._starts = [turn.start for turn in self._turns]
         self._last: list[int] = []  # of the turns up to each, the one that stops last
@@ -82,26 +82,26 @@ class _Floor:
         return turn.speaker if turn is not None and distance <= self._reach else None
 
 
-def _runs(words: Sequence[Segment]) -> list[list[Segment]]:
+def _group_by_speaker(words: Sequence[Segment]) -> list[list[Segment]]:
     return [list(run) for _, run in groupby(words, key=lambda word: word.speaker)]
 
 
-def _settled(words: Sequence[Segment]) -> list[Segment]:
+def _remove_short_runs(words: Sequence[Segment]) -> list[Segment]:
     """Without flips: short runs between two of one speaker."""
-    runs = _runs(words)
+    runs = _group_by_speaker(words)
     for before, run, after in zip(runs, runs[1:], runs[2:], strict=False):
         short = len(run) == 1 or run[-1].stop - run[0].start < FLIP
-        if short and before[-1].speaker == after[0].speaker and not _sentence(before, run):
+        if short and before[-1].speaker == after[0].speaker and not _continues_sentence(before, run):
             run[:] = [replace(word, speaker=before[-1].speaker) for word in run]
     return [word for run in runs for word in run]
 
 
-def _sentence(before: Sequence[Segment], run: Sequence[Segment]) -> bool:
-    return all(words[-1].text.rstrip().endswith(ENDS) for words in (before, run))
+def _continues_sentence(before: Sequence[Segment], run: Sequence[Segment]) -> bool:
+    return all(words[-1].text.rstrip().endswith(SENTENCE_ENDS) for words in (before, run))
 
 
-def _cut(segment: Segment, words: Sequence[Segment]) -> Iterator[Segment]:
-    runs = _runs(words)
+def _cut_segment(segment: Segment, words: Sequence[Segment]) -> Iterator[Segment]:
+    runs = _group_by_speaker(words)
     if len(runs) == 1:
         yield replace(segment, words=tuple(words), speaker=words[0].speaker)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def best_pairs(gain: np.ndarray) -> list[tuple[int, int]]:
+def max_weight_matching(gain: np.ndarray) -> list[tuple[int, int]]:
     """Pairs (row, column) whose gains have the highest possible sum, no row and no column twice, by row.
 
     The Hungarian method by shortest augmenting paths (Jonker and Volgenant 1987), in O(n² m). Of an (n, m) matrix
@@ -19,12 +19,12 @@ def best_pairs(gain: np.ndarray) -> list[tuple[int, int]]:
     if gain.ndim != 2 or not np.isfinite(gain).all():
         raise ValueError(f"expected a matrix of finite numbers, got {gain.dtype}{list(gain.shape)}")
     if gain.shape[0] > gain.shape[1]:
-        return sorted((row, column) for column, row in best_pairs(gain.T))
-    owner = _owners(-gain.astype(np.float64))
+        return sorted((row, column) for column, row in max_weight_matching(gain.T))
+    owner = _match_columns(-gain.astype(np.float64))
     return sorted((int(row), column) for column, row in enumerate(owner) if row >= 0)
 
 
-def _owners(cost: np.ndarray) -> np.ndarray:
+def _match_columns(cost: np.ndarray) -> np.ndarray:
     """The row of each column, -1 for none, at the lowest cost; (n, m) with n <= m."""
     n, m = cost.shape
     of_row, of_column = np.zeros(n), np.zeros(m + 1)  # potentials; column m stands for the row that looks for one

@@ -18,7 +18,7 @@ EACH = 5  # windows a voice must have where there are fewer than 30 in all
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class SimilarityThresholds:
     """What cosines mean for one speaker encoder; measured, and of no use to another.
 
     apart  cosine distance (1 - cosine) between single windows from which on they are two voices, on average
@@ -32,7 +32,7 @@ class Likeness:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class SpeakerCount:
     """How many voices there may be."""
 
     least: int = 1
@@ -43,7 +43,9 @@ class Count:
             raise ValueError(f"expected 1 <= least <= most speakers, got {self.least} and {self.most}")
 
 
-def cluster(vectors: np.ndarray, weights: np.ndarray, likeness: Likeness, count: Count, *, small: float) -> np.ndarray:
+def cluster_speakers(
+    vectors: np.ndarray, weights: np.ndarray, likeness: SimilarityThresholds, count: SpeakerCount, *, small: float
+) -> np.ndarray:
     """(n, D) vectors of length one and their (n,) weights to (n,) labels 0 … k - 1, the first heard first.
 
     NME-SC (Park et al. 2019, arXiv 2003.02405): spectral clustering whose neighbourhood and number of clusters follow
@@ -58,21 +60,21 @@ def cluster(vectors: np.ndarray, weights: np.ndarray, likeness: Likeness, count:
     chosen = np.unique(np.linspace(0, n - 1, min(n, SAMPLED)).round().astype(np.int64))
     some, many = vectors[chosen], len(chosen) >= 3 * FLOOR
     if len(some) < FEW:
-        labels = linkage(some, weights[chosen], apart=likeness.apart, least=least, most=most)
+        labels = cluster_by_linkage(some, weights[chosen], apart=likeness.apart, least=least, most=most)
     else:
-        labels = spectral(some, least, most if many else max(least, min(most, n // EACH)))
-    found = _nearest(vectors, means(some, weights[chosen], labels))
+        labels = cluster_spectral(some, least, most if many else max(least, min(most, n // EACH)))
+    found = _find_nearest(vectors, mean_directions(some, weights[chosen], labels))
     one = likeness.same if many else likeness.alike
-    return tidy(vectors, weights, found, one, least, small=small)
+    return merge_small_clusters(vectors, weights, found, one, least, small=small)
 
 
-def spectral(vectors: np.ndarray, least: int, most: int) -> np.ndarray:
+def cluster_spectral(vectors: np.ndarray, least: int, most: int) -> np.ndarray:
     """(n, D) unit vectors to (n,) labels by NME-SC, with `least` to `most` clusters."""
     n = len(vectors)
     order = np.argsort(-(vectors @ vectors.T), axis=1, kind="stable")
     best: tuple[float, int, int] | None = None
     for p in np.unique(np.linspace(min(FLOOR, max(2, n // 3)), max(2, n // 3), STEPS).astype(int)):
-        values = np.linalg.eigvalsh(_laplacian(order, p))
+        values = np.linalg.eigvalsh(_build_laplacian(order, p))
         gaps = np.diff(values[: most + 1])
         if len(gaps) < least:
             gaps = np.pad(gaps, (0, least - len(gaps)))
@@ -82,11 +84,11 @@ def spectral(vectors: np.ndarray, least: int, most: int) -> np.ndarray:
             best = (ratio, int(p), k)
     assert best is not None
     _, p, k = best
-    _, directions = np.linalg.eigh(_laplacian(order, p))
-    return _k_means(directions[:, :k], k)
+    _, directions = np.linalg.eigh(_build_laplacian(order, p))
+    return _run_k_means(directions[:, :k], k)
 
 
-def _laplacian(order: np.ndarray, p: int) -> np.ndarray:
+def _build_laplacian(order: np.ndarray, p: int) -> np.ndarray:
     """(n, n): of the graph that joins each to its p nearest, half where only one of two counts the other."""
     n = len(order)
     joined = np.zeros((n, n))
@@ -97,13 +99,13 @@ def _laplacian(order: np.ndarray, p: int) -> np.ndarray:
     return result
 
 
-def _k_means(points: np.ndarray, k: int) -> np.ndarray:
+def _run_k_means(points: np.ndarray, k: int) -> np.ndarray:
     """(n, d) to (n,) labels: the best of several runs, each begun with points far from each other (k-means++)."""
     best, lowest = np.zeros(len(points), np.int64), np.inf
     for seed in range(TRIALS):
-        centres = _spread(points, k, np.random.default_rng(seed))
+        centres = _choose_initial_centres(points, k, np.random.default_rng(seed))
         for _ in range(50):
-            distance = _squared(points, centres)
+            distance = _square_distances(points, centres)
             labels = distance.argmin(axis=1)
             filled = np.unique(labels)
             moved = centres.copy()
@@ -117,22 +119,24 @@ def _k_means(points: np.ndarray, k: int) -> np.ndarray:
     return best
 
 
-def _spread(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+def _choose_initial_centres(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     centres = [points[rng.integers(len(points))]]
     for _ in range(k - 1):
-        far = _squared(points, np.array(centres)).min(axis=1)
+        far = _square_distances(points, np.array(centres)).min(axis=1)
         total = far.sum()
         centres.append(points[rng.choice(len(points), p=far / total if total > 0 else None)])
     return np.array(centres)
 
 
-def _squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _square_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """(n, d) and (k, d) to the (n, k) squares of the distances."""
     result: np.ndarray = np.square(points[:, None] - centres).sum(axis=2)
     return result
 
 
-def linkage(vectors: np.ndarray, weights: np.ndarray, *, apart: float, least: int = 1, most: int = 0) -> np.ndarray:
+def cluster_by_linkage(
+    vectors: np.ndarray, weights: np.ndarray, *, apart: float, least: int = 1, most: int = 0
+) -> np.ndarray:
     """(n, D) unit vectors to (n,) labels: the two nearest groups are made one until all are `apart`.
 
     Average linkage over cosine distances, each vector counting by its weight. At least `least` groups are left, and no
@@ -161,16 +165,16 @@ def linkage(vectors: np.ndarray, weights: np.ndarray, *, apart: float, least: in
         nearest[i] = distance[i].argmin()
         closer = joined < distance[np.arange(n), nearest]
         nearest[closer] = i
-    return in_order_heard(labels)
+    return number_by_first_appearance(labels)
 
 
-def tidy(
+def merge_small_clusters(
     vectors: np.ndarray, weights: np.ndarray, labels: np.ndarray, same: float, least: int, *, small: float
 ) -> np.ndarray:
     """Clusters lighter than `small` go to their nearest, and those nearer than `same` are made one, down to `least`."""
-    labels = in_order_heard(labels)
+    labels = number_by_first_appearance(labels)
     while labels.max(initial=0) + 1 > max(least, 1):
-        centres = means(vectors, weights, labels)
+        centres = mean_directions(vectors, weights, labels)
         mass = np.bincount(labels, weights)
         near = centres @ centres.T
         np.fill_diagonal(near, -np.inf)
@@ -182,11 +186,11 @@ def tidy(
             labels = np.where(labels == i, j, labels)
         else:
             break
-        labels = in_order_heard(labels)
+        labels = number_by_first_appearance(labels)
     return labels
 
 
-def means(vectors: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def mean_directions(vectors: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(k, D): the direction of the weighted mean of each label's vectors."""
     total = np.zeros((int(labels.max(initial=-1)) + 1, vectors.shape[1]))
     np.add.at(total, labels, vectors * weights[:, None])
@@ -194,7 +198,7 @@ def means(vectors: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.nd
     return result
 
 
-def in_order_heard(labels: np.ndarray) -> np.ndarray:
+def number_by_first_appearance(labels: np.ndarray) -> np.ndarray:
     """The same groups, numbered from 0 in the order in which they first appear."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
@@ -203,6 +207,6 @@ def in_order_heard(labels: np.ndarray) -> np.ndarray:
     return result
 
 
-def _nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _find_nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
     result: np.ndarray = (vectors @ centres.T).argmax(axis=1)
     return result

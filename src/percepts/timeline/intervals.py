@@ -10,7 +10,7 @@ TOUCHING = 1e-6
 """Seconds by which two windows may miss each other and still be neighbours: rounding, not silence."""
 
 
-def intervals(records: Iterable[Record], threshold: float | None = None) -> list[Segment]:
+def join_windows(records: Iterable[Record], threshold: float | None = None) -> list[Segment]:
     """Neighbouring windows of one label, joined, in order of their start and then their score.
 
     records    of one source, with labels and scores, in order; windows may overlap
@@ -26,26 +26,26 @@ def intervals(records: Iterable[Record], threshold: float | None = None) -> list
     open_: dict[str, list[tuple[Record, float]]] = {}
     found: list[Segment] = []
     for record in records:
-        held = dict(_held(record, threshold))
-        for label in [label for label, run in open_.items() if not _joins(run, record, label in held)]:
-            found.append(_joined(label, open_.pop(label)))
+        held = dict(_holds_label(record, threshold))
+        for label in [label for label, run in open_.items() if not _continues_run(run, record, label in held)]:
+            found.append(_join_run(label, open_.pop(label)))
         for label, score in held.items():
             open_.setdefault(label, []).append((record, score))
-    found += [_joined(label, run) for label, run in open_.items()]
+    found += [_join_run(label, run) for label, run in open_.items()]
     return sorted(found, key=lambda segment: (segment.start, -(segment.score or 0.0), segment.text))
 
 
-def _held(record: Record, threshold: float | None) -> Iterator[tuple[str, float]]:
+def _holds_label(record: Record, threshold: float | None) -> Iterator[tuple[str, float]]:
     pairs = list(zip(record.labels, record.scores, strict=True))
     yield from pairs[:1] if threshold is None else (pair for pair in pairs if pair[1] >= threshold)
 
 
-def _joins(run: list[tuple[Record, float]], record: Record, held: bool) -> bool:
+def _continues_run(run: list[tuple[Record, float]], record: Record, held: bool) -> bool:
     """Whether a run goes on, or may still: the label holds here and now, and nothing lies between."""
     return held and record.start <= run[-1][0].stop + TOUCHING
 
 
-def _joined(label: str, run: list[tuple[Record, float]]) -> Segment:
+def _join_run(label: str, run: list[tuple[Record, float]]) -> Segment:
     seconds = [record.stop - record.start or 1.0 for record, _ in run]
     score = sum(s * w for (_, s), w in zip(run, seconds, strict=True)) / sum(seconds)
     return Segment(run[0][0].start, run[-1][0].stop, label, score=score, kind="label")

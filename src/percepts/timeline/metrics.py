@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..types import Segment
-from .assignment import best_pairs
-from .speakers import merged
+from .assignment import max_weight_matching
+from .speakers import merge_turns
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class DiarizationErrors:
     """Seconds of speech that are wrong, of `total` seconds; two people at once count twice.
 
     missed       spoken in the reference, by more people than in the hypothesis
@@ -36,9 +36,9 @@ class Errors:
             return float("inf") if wrong else 0.0
         return wrong / self.total
 
-    def __add__(self, other: Errors) -> Errors:
+    def __add__(self, other: DiarizationErrors) -> DiarizationErrors:
         """Over several recordings: seconds add up, names mean nothing any more."""
-        return Errors(
+        return DiarizationErrors(
             self.total + other.total,
             self.missed + other.missed,
             self.false_alarm + other.false_alarm,
@@ -49,14 +49,14 @@ class Errors:
 Span = tuple[float, float]
 
 
-def der(
+def diarization_errors(
     reference: Iterable[Segment],
     hypothesis: Iterable[Segment],
     *,
     collar: float = 0.0,
     skip_overlap: bool = False,
     regions: Sequence[Span] | None = None,
-) -> Errors:
+) -> DiarizationErrors:
     """Compare the turns of one recording with what should have been found, exactly: no frames, no rounding.
 
     Args:
@@ -74,16 +74,18 @@ def der(
     """
     if collar < 0:
         raise ValueError(f"expected a collar of 0 s or more, got {collar}")
-    truth, found = merged(_named(reference)), merged(_named(hypothesis))
+    truth, found = merge_turns(_group_by_name(reference)), merge_turns(_group_by_name(hypothesis))
     forgiven = [(edge - collar, edge + collar) for turn in truth for edge in (turn.start, turn.stop)] if collar else []
     pieces = [
-        piece for piece in _pieces(truth, found, forgiven, regions) if not (skip_overlap and len(piece.truth) > 1)
+        piece
+        for piece in _split_at_edges(truth, found, forgiven, regions)
+        if not (skip_overlap and len(piece.truth) > 1)
     ]
-    return _judged(pieces)
+    return _count_errors(pieces)
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _ScoredSpan:
     """A stretch in which nothing changes on either side."""
 
     seconds: float
@@ -91,13 +93,13 @@ class _Piece:
     found: frozenset[str]
 
 
-def _named(turns: Iterable[Segment]) -> Iterator[Segment]:
+def _group_by_name(turns: Iterable[Segment]) -> Iterator[Segment]:
     return (turn for turn in turns if turn.speaker is not None and turn.stop > turn.start)
 
 
-def _pieces(
+def _split_at_edges(
     truth: Sequence[Segment], found: Sequence[Segment], forgiven: Sequence[Span], regions: Sequence[Span] | None
-) -> Iterator[_Piece]:
+) -> Iterator[_ScoredSpan]:
     """One sweep over all edges; a piece is left out while it is forgiven, or in none of the regions."""
     edges: list[tuple[float, int, str, int]] = []
     for layer, turns in enumerate((truth, found)):
@@ -110,7 +112,7 @@ def _pieces(
     for time, layer, name, step in sorted(edges):
         judged = not open_now[2] and (regions is None or open_now[3])
         if judged and time > since and (open_now[0] or open_now[1]):
-            yield _Piece(time - since, frozenset(open_now[0]), frozenset(open_now[1]))
+            yield _ScoredSpan(time - since, frozenset(open_now[0]), frozenset(open_now[1]))
         since = time
         count = open_now[layer].get(name, 0) + step
         if count:
@@ -119,7 +121,7 @@ def _pieces(
             del open_now[layer][name]
 
 
-def _judged(pieces: Sequence[_Piece]) -> Errors:
+def _count_errors(pieces: Sequence[_ScoredSpan]) -> DiarizationErrors:
     total = missed = false_alarm = both = 0.0
     for piece in pieces:
         truth, found = len(piece.truth), len(piece.found)
@@ -127,11 +129,11 @@ def _judged(pieces: Sequence[_Piece]) -> Errors:
         missed += piece.seconds * max(truth - found, 0)
         false_alarm += piece.seconds * max(found - truth, 0)
         both += piece.seconds * min(truth, found)
-    mapping, right = _mapped(pieces)
-    return Errors(total, missed, false_alarm, max(both - right, 0.0), mapping)
+    mapping, right = _map_speakers(pieces)
+    return DiarizationErrors(total, missed, false_alarm, max(both - right, 0.0), mapping)
 
 
-def _mapped(pieces: Sequence[_Piece]) -> tuple[dict[str, str], float]:
+def _map_speakers(pieces: Sequence[_ScoredSpan]) -> tuple[dict[str, str], float]:
     """Names found to true names, and the seconds in which they agree."""
     there = sorted(set().union(*(piece.truth for piece in pieces)))
     here = sorted(set().union(*(piece.found for piece in pieces)))
@@ -141,5 +143,5 @@ def _mapped(pieces: Sequence[_Piece]) -> tuple[dict[str, str], float]:
         for mine in piece.found:
             for theirs in piece.truth:
                 together[row[mine], column[theirs]] += piece.seconds
-    pairs = [(i, j) for i, j in best_pairs(together) if together[i, j] > 0]
+    pairs = [(i, j) for i, j in max_weight_matching(together) if together[i, j] > 0]
     return {here[i]: there[j] for i, j in pairs}, float(sum(together[i, j] for i, j in pairs))

@@ -10,7 +10,7 @@ from typing import Any
 from ..types import Record, Segment
 
 
-def in_order(segments: Iterable[Segment]) -> list[Segment]:
+def sort_segments(segments: Iterable[Segment]) -> list[Segment]:
     """Sorted by start, then stop.
 
     Raises ValueError for a segment that stops before it starts, or at no time at all.
@@ -22,16 +22,16 @@ def in_order(segments: Iterable[Segment]) -> list[Segment]:
     return found
 
 
-def of_record(record: Record) -> Segment:
+def segment_from_record(record: Record) -> Segment:
     """What a record says, as a segment; labels where it has no text."""
     text = ", ".join(record.labels) if record.text is None else record.text
     return Segment(record.start, record.stop, text, record.words, record.speaker, record.score)
 
 
-def shifted(segments: Iterable[Segment], seconds: float) -> Iterator[Segment]:
+def shift_segments(segments: Iterable[Segment], seconds: float) -> Iterator[Segment]:
     """The same, so many seconds later, words included."""
     for segment in segments:
-        words = tuple(shifted(segment.words, seconds))
+        words = tuple(shift_segments(segment.words, seconds))
         yield replace(segment, start=segment.start + seconds, stop=segment.stop + seconds, words=words)
 
 
@@ -59,7 +59,7 @@ def from_row(row: Mapping[str, Any]) -> Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class SubtitleLayout:
     """How text stands on the screen.
 
     width      characters a line, None for any; a word that is longer has a line to itself
@@ -82,7 +82,7 @@ class Lines:
         return textwrap.wrap(text, self.width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def cues(segments: Iterable[Segment], lines: Lines) -> Iterator[Segment]:
+def split_cues(segments: Iterable[Segment], lines: SubtitleLayout) -> Iterator[Segment]:
     """Cut each segment into as many as it takes for each to fit, its text broken into lines by newlines.
 
     A cut falls at the start of the first word after it, where the words are known and spell the text; else the time
@@ -95,12 +95,12 @@ def cues(segments: Iterable[Segment], lines: Lines) -> Iterator[Segment]:
         if len(pages) == 1:
             yield replace(segment, text="\n".join(pages[0]))
         else:
-            yield from _paged(segment, pages)
+            yield from _split_pages(segment, pages)
 
 
-def _paged(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[Segment]:
+def _split_pages(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[Segment]:
     counts = [sum(len(line.split()) for line in page) for page in pages]
-    spelled = spelling(segment)
+    spelled = words_if_matching(segment)
     known = bool(spelled)
     at, begun = 0, segment.start
     for number, (page, count) in enumerate(zip(pages, counts, strict=True)):
@@ -111,18 +111,18 @@ def _paged(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[Segment
         elif known:
             stop = min(max(spelled[at].start, begun), segment.stop)
         else:
-            stop = segment.start + (segment.stop - segment.start) * _share(pages, number)
+            stop = segment.start + (segment.stop - segment.start) * _character_share(pages, number)
         yield replace(segment, start=begun, stop=stop, text="\n".join(page), words=words)
         begun = stop
 
 
-def spelling(segment: Segment) -> list[Segment]:
+def words_if_matching(segment: Segment) -> list[Segment]:
     """A word for each word of the text; none where the words are unknown or spell something else."""
     words = [word for word in segment.words if word.text.strip()]
     return words if [word.text.strip() for word in words] == segment.text.split() else []
 
 
-def _share(pages: Sequence[Sequence[str]], number: int) -> float:
+def _character_share(pages: Sequence[Sequence[str]], number: int) -> float:
     """The part of the characters that the pages up to this one hold."""
     sizes = [sum(len(line) for line in page) for page in pages]
     return sum(sizes[: number + 1]) / sum(sizes)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..types import Segment
-from .segments import in_order
+from .segments import sort_segments
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SpeakerSpan:
     """A stretch of time in which the same people speak: nobody, one, or several at once. Seconds."""
 
     start: float
@@ -18,7 +18,7 @@ class Stretch:
     speakers: frozenset[str]
 
 
-def stretches(turns: Iterable[Segment]) -> Iterator[Stretch]:
+def split_by_speakers(turns: Iterable[Segment]) -> Iterator[SpeakerSpan]:
     """The turns laid out on one line, from the first start to the last stop, without gaps.
 
     A stretch ends where somebody begins or stops. Segments without a speaker are left out.
@@ -28,7 +28,7 @@ def stretches(turns: Iterable[Segment]) -> Iterator[Stretch]:
     [(0, 1, ['Ann']), (1, 2, ['Ann', 'Ben']), (2, 3, ['Ben'])]
     """
     edges: dict[float, list[tuple[str, int]]] = {}
-    for turn in in_order(turns):
+    for turn in sort_segments(turns):
         if turn.speaker is not None and turn.stop > turn.start:
             edges.setdefault(turn.start, []).append((turn.speaker, 1))
             edges.setdefault(turn.stop, []).append((turn.speaker, -1))
@@ -36,18 +36,18 @@ def stretches(turns: Iterable[Segment]) -> Iterator[Stretch]:
     since: float | None = None
     for time in sorted(edges):
         if since is not None:
-            yield Stretch(since, time, frozenset(speaking))
+            yield SpeakerSpan(since, time, frozenset(speaking))
         for speaker, step in edges[time]:
             speaking[speaker] = speaking.get(speaker, 0) + step
         speaking = {speaker: count for speaker, count in speaking.items() if count}
         since = time
 
 
-def merged(turns: Iterable[Segment], gap: float = 0.0) -> list[Segment]:
+def merge_turns(turns: Iterable[Segment], gap: float = 0.0) -> list[Segment]:
     """Turns of one speaker that overlap, or lie at most `gap` seconds apart, made one; texts and words are joined."""
     last: dict[str | None, Segment] = {}
     done: list[Segment] = []
-    for turn in in_order(turns):
+    for turn in sort_segments(turns):
         before = last.get(turn.speaker)
         if before is not None and turn.start - before.stop <= gap:
             text = " ".join(text for text in (before.text.strip(), turn.text.strip()) if text)
@@ -57,25 +57,25 @@ def merged(turns: Iterable[Segment], gap: float = 0.0) -> list[Segment]:
         if before is not None:
             done.append(before)
         last[turn.speaker] = turn
-    return in_order([*done, *last.values()])
+    return sort_segments([*done, *last.values()])
 
 
-def exclusive(turns: Iterable[Segment]) -> list[Segment]:
+def remove_overlaps(turns: Iterable[Segment]) -> list[Segment]:
     """One speaker at a time: whoever spoke first keeps the floor until the end of the turn. Text is left out."""
     floor: str | None = None
     found: list[Segment] = []
-    for stretch in stretches(turns):
+    for stretch in split_by_speakers(turns):
         if floor not in stretch.speakers:
             floor = min(stretch.speakers, default=None)
         if floor is not None:
             found.append(Segment(stretch.start, stretch.stop, "", speaker=floor))
-    return merged(found)
+    return merge_turns(found)
 
 
-def seconds(turns: Iterable[Segment]) -> dict[str, float]:
+def sum_speaker_seconds(turns: Iterable[Segment]) -> dict[str, float]:
     """How long each speaker speaks, the longest first; own overlaps count once."""
     found: dict[str, float] = {}
-    for stretch in stretches(turns):
+    for stretch in split_by_speakers(turns):
         for speaker in stretch.speakers:
             found[speaker] = found.get(speaker, 0.0) + stretch.stop - stretch.start
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))

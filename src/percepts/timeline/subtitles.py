@@ -11,14 +11,16 @@ from typing import Any, Literal, get_args
 
 from ..support.text import parse_json
 from ..types import Segment
-from .segments import Lines, cues, from_row, in_order, spelling, to_row
+from .segments import SubtitleLayout, from_row, sort_segments, split_cues, to_row, words_if_matching
 
 Format = Literal["txt", "srt", "vtt", "tsv", "json", "rttm"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-ANY = Lines()
+ANY = SubtitleLayout()
 
 
-def write(segments: Iterable[Segment], format: Format, *, lines: Lines = ANY, source: str = "") -> str:
+def write_segments(
+    segments: Iterable[Segment], format: Format, *, lines: SubtitleLayout = ANY, source: str = ""
+) -> str:
     """Segments of one medium to the text of a file.
 
     txt   what is said, a line a segment, `[speaker]: ` in front where it is known
@@ -45,10 +47,10 @@ def write(segments: Iterable[Segment], format: Format, *, lines: Lines = ANY, so
     00:00:01,500 --> 00:00:02,250
     [Ann]: Hello there.
     """
-    return _row(format).write(in_order(segments), lines, source)
+    return _find_format(format).write(sort_segments(segments), lines, source)
 
 
-def read(text: str, format: Format) -> list[Segment]:
+def read_segments(text: str, format: Format) -> list[Segment]:
     """The text of a file to its segments: what `write` made of them, and what other tools write.
 
     Line breaks inside a subtitle become spaces; formatting is dropped. `[name]: ` at the beginning of an srt subtitle
@@ -58,10 +60,10 @@ def read(text: str, format: Format) -> list[Segment]:
         ValueError: an unknown format, or a line that is not of that format; the message says which. An rttm with
             several recordings: see `read_rttm`.
     """
-    reader = _row(format).read
+    reader = _find_format(format).read
     if reader is None:
         raise ValueError(f"{format} holds no times: expected one of {', '.join(f for f in FORMATS if _ROWS[f].read)}")
-    return in_order(reader(text.removeprefix("\ufeff")))
+    return sort_segments(reader(text.removeprefix("\ufeff")))
 
 
 def read_rttm(text: str) -> dict[str, list[Segment]]:
@@ -76,7 +78,7 @@ def read_rttm(text: str) -> dict[str, list[Segment]]:
         if not fields or fields[0] != "SPEAKER":
             continue  # comments, and the types of line that say other things
         try:
-            start, length, speaker = _milliseconds(fields[3]), _milliseconds(fields[4]), fields[7]
+            start, length, speaker = _to_milliseconds(fields[3]), _to_milliseconds(fields[4]), fields[7]
         except (IndexError, ValueError) as error:
             raise ValueError(
                 f"line {number}: expected SPEAKER name 1 start length <NA> <NA> who, got {line!r}"
@@ -87,12 +89,12 @@ def read_rttm(text: str) -> dict[str, list[Segment]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    write: Callable[[Sequence[Segment], Lines, str], str]
+class _FormatRow:
+    write: Callable[[Sequence[Segment], SubtitleLayout, str], str]
     read: Callable[[str], Iterable[Segment]] | None
 
 
-def _row(format: str) -> _Row:
+def _find_format(format: str) -> _FormatRow:
     if format not in _ROWS:
         raise ValueError(f"expected one of {', '.join(FORMATS)}, got {format!r}")
     return _ROWS[format]
@@ -101,34 +103,34 @@ def _row(format: str) -> _Row:
 # Text
 
 
-def _flat(text: str) -> str:
+def _flatten(text: str) -> str:
     return " ".join(text.split())
 
 
-def _said(segment: Segment) -> str:
+def _format_with_speaker(segment: Segment) -> str:
     """`[Ann]: text`, the name alone where nothing is said, the text alone where nobody is known."""
     if segment.speaker is None:
         return segment.text
-    return f"[{_flat(segment.speaker)}]: {segment.text}".rstrip()
+    return f"[{_flatten(segment.speaker)}]: {segment.text}".rstrip()
 
 
 _NAMED = re.compile(r"\[([^\[\]]+)\]:(?:\s+|$)")
 
 
-def _unsaid(text: str) -> tuple[str | None, str]:
+def _split_speaker(text: str) -> tuple[str | None, str]:
     """Speaker and text."""
     found = _NAMED.match(text)
     return (found[1], text[found.end() :]) if found else (None, text)
 
 
-def _txt(segments: Sequence[Segment], lines: Lines, source: str) -> str:
-    return "".join(f"{_flat(_said(segment))}\n" for segment in segments)
+def _write_txt(segments: Sequence[Segment], lines: SubtitleLayout, source: str) -> str:
+    return "".join(f"{_flatten(_format_with_speaker(segment))}\n" for segment in segments)
 
 
 # Times
 
 
-def _stamp(seconds: float, point: str) -> str:
+def _format_time(seconds: float, point: str) -> str:
     """hh:mm:ss and milliseconds after `point`; more digits for the hours where it takes them."""
     whole, thousandths = divmod(round(seconds * 1000), 1000)
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{thousandths:03}"
@@ -138,70 +140,74 @@ _STAMP = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _RANGE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}")
 
 
-def _time(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
+def _parse_time(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
     whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
     return (whole * 1000 + int(fraction.ljust(3, "0"))) / 1000
 
 
-def _milliseconds(seconds: str) -> int:
+def _to_milliseconds(seconds: str) -> int:
     return round(float(seconds) * 1000)
 
 
 # SubRip and WebVTT: blocks with a line of times
 
 
-def _srt(segments: Sequence[Segment], lines: Lines, source: str) -> str:
-    spoken = (shown for cue in cues(map(_spoken, segments), lines) for shown in _shown(cue, lines, str))
-    return "\n".join(f"{number}\n{_cue(cue, ',')}\n" for number, cue in enumerate(spoken, 1))
+def _write_srt(segments: Sequence[Segment], lines: SubtitleLayout, source: str) -> str:
+    spoken = (
+        shown
+        for cue in split_cues(map(_prefix_speaker, segments), lines)
+        for shown in _format_cue_texts(cue, lines, str)
+    )
+    return "\n".join(f"{number}\n{_format_cue(cue, ',')}\n" for number, cue in enumerate(spoken, 1))
 
 
-def _spoken(segment: Segment) -> Segment:
+def _prefix_speaker(segment: Segment) -> Segment:
     """The speaker's name as the first words of what is said."""
     if segment.speaker is None:
         return segment
-    name = _said(replace(segment, text="")).split()
+    name = _format_with_speaker(replace(segment, text="")).split()
     words = tuple(Segment(segment.start, segment.start, part) for part in name) + segment.words
-    return replace(segment, text=_said(segment), words=words)
+    return replace(segment, text=_format_with_speaker(segment), words=words)
 
 
-def _shown(cue: Segment, lines: Lines, escape: Callable[[str], str]) -> Iterator[Segment]:
+def _format_cue_texts(cue: Segment, lines: SubtitleLayout, escape: Callable[[str], str]) -> Iterator[Segment]:
     """The cue as it is written: once, or once for each word that is underlined while it is said, and between them."""
     at = cue.start
-    for number, word in enumerate(spelling(cue) if lines.highlight else ()):
+    for number, word in enumerate(words_if_matching(cue) if lines.highlight else ()):
         start, stop = max(word.start, at), min(word.stop, cue.stop)
         if round(stop * 1000) <= round(start * 1000):
             continue  # said in no time, as the speaker's name is
         if round(start * 1000) > round(at * 1000):
             yield replace(cue, start=at, stop=start, text=escape(cue.text))
-        yield replace(cue, start=start, stop=stop, text=_underlined(cue.text, number, escape))
+        yield replace(cue, start=start, stop=stop, text=_underline_word(cue.text, number, escape))
         at = stop
     if at == cue.start or round(cue.stop * 1000) > round(at * 1000):
         yield replace(cue, start=at, text=escape(cue.text))
 
 
-def _underlined(text: str, number: int, escape: Callable[[str], str]) -> str:
+def _underline_word(text: str, number: int, escape: Callable[[str], str]) -> str:
     """The word of that number between tags; line breaks stay where they are."""
     found = list(re.finditer(r"\S+", text))[number]
     return f"{escape(text[: found.start()])}<u>{escape(found[0])}</u>{escape(text[found.end() :])}"
 
 
-def _cue(cue: Segment, point: str, before: str = "") -> str:
-    return f"{_stamp(cue.start, point)} --> {_stamp(cue.stop, point)}\n{before}{cue.text}"
+def _format_cue(cue: Segment, point: str, before: str = "") -> str:
+    return f"{_format_time(cue.start, point)} --> {_format_time(cue.stop, point)}\n{before}{cue.text}"
 
 
-def _vtt(segments: Sequence[Segment], lines: Lines, source: str) -> str:
+def _write_vtt(segments: Sequence[Segment], lines: SubtitleLayout, source: str) -> str:
     blocks = ["WEBVTT\n"]
-    for cue in cues(segments, lines):
-        name = "" if cue.speaker is None else f"<v {_escaped(_flat(cue.speaker))}>"
-        blocks += [f"{_cue(shown, '.', name)}\n" for shown in _shown(cue, lines, _escaped)]
+    for cue in split_cues(segments, lines):
+        name = "" if cue.speaker is None else f"<v {_escape_vtt(_flatten(cue.speaker))}>"
+        blocks += [f"{_format_cue(shown, '.', name)}\n" for shown in _format_cue_texts(cue, lines, _escape_vtt)]
     return "\n".join(blocks)
 
 
-def _escaped(text: str) -> str:
+def _escape_vtt(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _blocks(text: str, format: str) -> Iterator[tuple[float, float, str]]:
+def _split_blocks(text: str, format: str) -> Iterator[tuple[float, float, str]]:
     """Start, stop and text of each block that has times; the others are headers, notes and styles."""
     for block in re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
         rows = block.strip("\n").split("\n")
@@ -211,18 +217,19 @@ def _blocks(text: str, format: str) -> Iterator[tuple[float, float, str]]:
         found = _RANGE.match(rows[at])
         if found is None:
             raise ValueError(
-                f"expected times of {format} as in {_stamp(62.5, '.')} --> {_stamp(64, '.')}, got {rows[at]!r}"
+                f"expected times of {format} as in {_format_time(62.5, '.')} --> {_format_time(64, '.')}, "
+                f"got {rows[at]!r}"
             )
         times = found.groups()
-        yield _time(*times[:4]), _time(*times[4:]), _flat(" ".join(rows[at + 1 :]))
+        yield _parse_time(*times[:4]), _parse_time(*times[4:]), _flatten(" ".join(rows[at + 1 :]))
 
 
 _TAG = re.compile(r"<[^<>]*>")
 
 
 def _read_srt(text: str) -> Iterator[Segment]:
-    for start, stop, content in _blocks(text, "srt"):
-        speaker, said = _unsaid(re.sub(r"</?(?:b|i|u|font)\b[^<>]*>", "", content))
+    for start, stop, content in _split_blocks(text, "srt"):
+        speaker, said = _split_speaker(re.sub(r"</?(?:b|i|u|font)\b[^<>]*>", "", content))
         yield Segment(start, stop, said, speaker=speaker)
 
 
@@ -230,21 +237,21 @@ _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 
 
 def _read_vtt(text: str) -> Iterator[Segment]:
-    for start, stop, content in _blocks(text, "vtt"):
+    for start, stop, content in _split_blocks(text, "vtt"):
         voice = _VOICE.match(content)
         speaker = html.unescape(voice[1]).strip() if voice else None
-        yield Segment(start, stop, _flat(html.unescape(_TAG.sub("", content))), speaker=speaker)
+        yield Segment(start, stop, _flatten(html.unescape(_TAG.sub("", content))), speaker=speaker)
 
 
 # Tables
 
 
-def _tsv(segments: Sequence[Segment], lines: Lines, source: str) -> str:
+def _write_tsv(segments: Sequence[Segment], lines: SubtitleLayout, source: str) -> str:
     named = any(segment.speaker is not None for segment in segments)
     rows = ["start\tstop\ttext" + "\tspeaker" * named]
     for s in segments:
-        row = f"{round(s.start * 1000)}\t{round(s.stop * 1000)}\t{_flat(s.text)}"
-        rows.append(f"{row}\t{_flat(s.speaker or '')}" if named else row)
+        row = f"{round(s.start * 1000)}\t{round(s.stop * 1000)}\t{_flatten(s.text)}"
+        rows.append(f"{row}\t{_flatten(s.speaker or '')}" if named else row)
     return "\n".join(rows) + "\n"
 
 
@@ -262,7 +269,7 @@ def _read_tsv(text: str) -> Iterator[Segment]:
         yield Segment(start, stop, by_name["text"], speaker=by_name.get("speaker") or None)
 
 
-def _json(segments: Sequence[Segment], lines: Lines, source: str) -> str:
+def _write_json(segments: Sequence[Segment], lines: SubtitleLayout, source: str) -> str:
     return json.dumps({"source": source, "segments": [to_row(s) for s in segments]}, indent=1) + "\n"
 
 
@@ -277,18 +284,18 @@ def _read_json(text: str) -> Iterator[Segment]:
 # RTTM
 
 
-def _rttm(segments: Sequence[Segment], lines: Lines, source: str) -> str:
+def _write_rttm(segments: Sequence[Segment], lines: SubtitleLayout, source: str) -> str:
     """One line a turn. Both ends are rounded, not the length: turns that meet still do."""
     rows = []
     for s in segments:
         if s.speaker is not None:
             start, stop = round(s.start * 1000), round(s.stop * 1000)
             times = f"{start / 1000:.3f} {(stop - start) / 1000:.3f}"
-            rows.append(f"SPEAKER {_name(source)} 1 {times} <NA> <NA> {_name(s.speaker)} <NA> <NA>\n")
+            rows.append(f"SPEAKER {_join_name(source)} 1 {times} <NA> <NA> {_join_name(s.speaker)} <NA> <NA>\n")
     return "".join(rows)
 
 
-def _name(text: str) -> str:
+def _join_name(text: str) -> str:
     """One word, as the columns stand between spaces."""
     return re.sub(r"\s+", "_", text.strip()) or "<NA>"
 
@@ -300,11 +307,11 @@ def _read_rttm(text: str) -> list[Segment]:
     return next(iter(found.values()), [])
 
 
-_ROWS: dict[Format, _Row] = {
-    "txt": _Row(_txt, None),
-    "srt": _Row(_srt, _read_srt),
-    "vtt": _Row(_vtt, _read_vtt),
-    "tsv": _Row(_tsv, _read_tsv),
-    "json": _Row(_json, _read_json),
-    "rttm": _Row(_rttm, _read_rttm),
+_ROWS: dict[Format, _FormatRow] = {
+    "txt": _FormatRow(_write_txt, None),
+    "srt": _FormatRow(_write_srt, _read_srt),
+    "vtt": _FormatRow(_write_vtt, _read_vtt),
+    "tsv": _FormatRow(_write_tsv, _read_tsv),
+    "json": _FormatRow(_write_json, _read_json),
+    "rttm": _FormatRow(_write_rttm, _read_rttm),
 }

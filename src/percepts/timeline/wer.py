@@ -37,7 +37,7 @@ class WordErrors:
         return wrong / self.words
 
 
-def normal(text: str) -> str:
+def normalise_text(text: str) -> str:
     """A text as it is compared: NFKC, no case, only letters, digits and apostrophes within words; one space between.
 
     What stands in [square brackets] is no speech and left out. Numbers are not spelled out and spellings not unified:
@@ -52,7 +52,7 @@ def normal(text: str) -> str:
     return " ".join(word for part in kept.split() if (word := part.strip("'")))
 
 
-def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
+def count_word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
     """Compare words, which must be spelled the same; see `normal`. Raises MissingExtra without jiwer.
 
     >>> errors = word_errors("ask not what your country".split(), "ask what the country is".split())

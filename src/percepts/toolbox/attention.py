@@ -28,7 +28,7 @@ def favor_plus(dim: int, features: int, *, seed: int = 0, orthogonal: bool = Tru
     generator = torch.Generator().manual_seed(seed)
     blocks = [torch.randn(dim, dim, generator=generator, dtype=torch.float64) for _ in range(-(-features // dim))]
     if orthogonal:
-        blocks = [_orthogonal(block) * _lengths(dim, generator)[:, None] for block in blocks]
+        blocks = [_draw_orthogonal(block) * _draw_norms(dim, generator)[:, None] for block in blocks]
     directions = torch.cat(blocks)[:features]  # (F, D)
 
     def phi(x: Tensor) -> Tensor:
@@ -39,14 +39,14 @@ def favor_plus(dim: int, features: int, *, seed: int = 0, orthogonal: bool = Tru
     return phi
 
 
-def _orthogonal(block: Tensor) -> Tensor:
+def _draw_orthogonal(block: Tensor) -> Tensor:
     """Rows of length one, uniform over all rotations: the signs that QR picks are not, and would leave a bias."""
     q, r = torch.linalg.qr(block)
     turned: Tensor = (q * r.diagonal().sign()).T
     return turned
 
 
-def _lengths(dim: int, generator: torch.Generator) -> Tensor:
+def _draw_norms(dim: int, generator: torch.Generator) -> Tensor:
     """Norms of `dim` Gaussian vectors: with them, orthogonal directions are each as a Gaussian one."""
     drawn = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
     return drawn.square().sum(dim=1).sqrt()
@@ -59,10 +59,10 @@ def linear_attention(
 
     Equal to `quadratic_attention` with the same φ; `causal`: j up to i.
     """
-    _check(q, k, v, causal)
+    _check_shapes(q, k, v, causal)
     q, k = phi(q), phi(k)
     if causal:
-        return _causal(q, k, v)
+        return _attend_causally(q, k, v)
     state, total = k.transpose(-1, -2) @ v, k.sum(-2)  # (…, F, V), (…, F)
     return torch.div(q @ state, q @ total[..., None])
 
@@ -71,7 +71,7 @@ CHUNK = 64
 """Positions at a time where it is causal: squares of that size, and one state between them."""
 
 
-def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _attend_causally(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     state = q.new_zeros(*q.shape[:-2], q.shape[-1], v.shape[-1])
     total = q.new_zeros(*q.shape[:-2], q.shape[-1], 1)
     out = []
@@ -86,7 +86,7 @@ def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def quadratic_attention(q: Tensor, k: Tensor, v: Tensor, *, phi: FeatureMap, causal: bool = False) -> Tensor:
     """The same by its definition, with the matrix of all pairs: what `linear_attention` is held against."""
-    _check(q, k, v, causal)
+    _check_shapes(q, k, v, causal)
     pairs = phi(q) @ phi(k).transpose(-1, -2)
     pairs = pairs.tril() if causal else pairs
     return (pairs @ v) / pairs.sum(-1, keepdim=True)
@@ -99,17 +99,17 @@ def chunked_attention(
 
     Chunks of keys are joined by their running maximum and sum, so nothing overflows and nothing is approximated.
     """
-    _check(q, k, v, causal)
+    _check_shapes(q, k, v, causal)
     if min(q_chunk, k_chunk) < 1:
         raise ValueError(f"expected chunks of at least 1, got {q_chunk = } {k_chunk = }")
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
     for first in range(0, q.shape[-2], q_chunk):
         part = q[..., first : first + q_chunk, :] / math.sqrt(q.shape[-1])
-        out[..., first : first + q_chunk, :] = _rows(part, k, v, k_chunk, first if causal else None)
+        out[..., first : first + q_chunk, :] = _attend_rows(part, k, v, k_chunk, first if causal else None)
     return out
 
 
-def _rows(q: Tensor, k: Tensor, v: Tensor, size: int, first: int | None) -> Tensor:
+def _attend_rows(q: Tensor, k: Tensor, v: Tensor, size: int, first: int | None) -> Tensor:
     """A few queries against all keys; `first`: the number of the first query where it is causal."""
     top = q.new_full((*q.shape[:-1], 1), -torch.inf)
     total, value = torch.zeros_like(top), q.new_zeros(*q.shape[:-1], v.shape[-1])
@@ -129,7 +129,7 @@ def _rows(q: Tensor, k: Tensor, v: Tensor, size: int, first: int | None) -> Tens
     return value / total
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or (causal and q.shape[-2] != k.shape[-2]):
         raise ValueError(
             f"expected q (…, N, D), k (…, M, D), v (…, M, V){' with N = M' if causal else ''}, "

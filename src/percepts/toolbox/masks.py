@@ -25,18 +25,18 @@ class Pattern(ABC):
     """Which query may look at which key; `allowed` works on any two index tensors that broadcast."""
 
     @abstractmethod
-    def allowed(self, q: Tensor, k: Tensor, length: int) -> Tensor:
+    def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
         """Bool, True where query number `q` looks at key number `k` of a sequence of that length."""
 
-    def rule(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
+    def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
         """`allowed` with the length filled in, and whatever it needs made beforehand."""
-        return lambda q, k: self.allowed(q, k, length)
+        return lambda q, k: self.allows(q, k, length)
 
     def matrix(self, length: int) -> Tensor:
         """(length, length) bool, rows queries: an `attn_mask` of scaled_dot_product_attention."""
-        _positive(length=length)
+        _check_positive(length=length)
         index = torch.arange(length)
-        return self.allowed(index[:, None], index[None, :], length).expand(length, length)
+        return self.allows(index[:, None], index[None, :], length).expand(length, length)
 
     def density(self, length: int) -> float:
         """Share of all pairs that are looked at."""
@@ -46,7 +46,7 @@ class Pattern(ABC):
         """For `torch.nn.attention.flex_attention.flex_attention`: empty blocks are never computed."""
         from torch.nn.attention.flex_attention import create_block_mask
 
-        rule = self.rule(length, device)
+        rule = self.mask_function(length, device)
 
         def mask(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
             return rule(q, k)
@@ -54,7 +54,7 @@ class Pattern(ABC):
         return create_block_mask(mask, None, None, length, length, device=device, BLOCK_SIZE=block)
 
     def __or__(self, other: Pattern) -> Pattern:
-        return Union((*_parts(self), *_parts(other)))
+        return Union((*_list_parts(self), *_list_parts(other)))
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Union(Pattern):
 
     parts: tuple[Pattern, ...]
 
-    def allowed(self, q: Tensor, k: Tensor, length: int) -> Tensor:
+    def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
         """Any of them."""
-        return self.rule(length)(q, k)
+        return self.mask_function(length)(q, k)
 
-    def rule(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
+    def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
         """Those of the parts, joined."""
-        rules = [part.rule(length, device) for part in self.parts]
+        rules = [part.mask_function(length, device) for part in self.parts]
         return lambda q, k: reduce(torch.logical_or, [rule(q, k) for rule in rules])
 
 
@@ -80,9 +80,9 @@ class Global(Pattern):
     count: int
 
     def __post_init__(self) -> None:
-        _positive(count=self.count)
+        _check_positive(count=self.count)
 
-    def allowed(self, q: Tensor, k: Tensor, length: int) -> Tensor:
+    def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
         """Rows and columns."""
         return (q < self.count) | (k < self.count)
 
@@ -93,7 +93,7 @@ class Band(Pattern):
 
     reach: int
 
-    def allowed(self, q: Tensor, k: Tensor, length: int) -> Tensor:
+    def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
         """Around the diagonal."""
         return (q - k).abs() <= self.reach
 
@@ -106,9 +106,9 @@ class Dilated(Pattern):
     step: int
 
     def __post_init__(self) -> None:
-        _positive(step=self.step)
+        _check_positive(step=self.step)
 
-    def allowed(self, q: Tensor, k: Tensor, length: int) -> Tensor:
+    def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
         """Around the diagonal, with gaps."""
         away = (q - k).abs()
         return (away <= self.reach * self.step) & (away % self.step == 0)
@@ -121,9 +121,9 @@ class BlockLocal(Pattern):
     size: int
 
     def __post_init__(self) -> None:
-        _positive(size=self.size)
+        _check_positive(size=self.size)
 
-    def allowed(self, q: Tensor, k: Tensor, length: int) -> Tensor:
+    def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
         """Squares along the diagonal."""
         return q // self.size == k // self.size
 
@@ -136,20 +136,20 @@ class Random(Pattern):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(count=self.count)
+        _check_positive(count=self.count)
 
-    def allowed(self, q: Tensor, k: Tensor, length: int) -> Tensor:
+    def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
         """By a table that is drawn once for a length."""
-        return self.rule(length)(q, k)
+        return self.mask_function(length)(q, k)
 
-    def rule(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
+    def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
         """With the table made: FlexAttention forbids randomness inside a mask."""
-        table = _drawn(self.count, self.seed, length).to(device)
+        table = _draw_keys(self.count, self.seed, length).to(device)
         return lambda q, k: table[q, k]
 
 
 @lru_cache(maxsize=8)
-def _drawn(count: int, seed: int, length: int) -> Tensor:
+def _draw_keys(count: int, seed: int, length: int) -> Tensor:
     """(length, length) bool."""
     order = np.random.default_rng(seed).random((length, length)).argsort(axis=1)
     table = np.zeros((length, length), bool)
@@ -167,10 +167,10 @@ def bigbird(window: int = 192, tokens: int = 128, random: int = 192, seed: int =
     return Band(window // 2) | Global(tokens) | Random(random, seed)
 
 
-def _parts(pattern: Pattern) -> tuple[Pattern, ...]:
+def _list_parts(pattern: Pattern) -> tuple[Pattern, ...]:
     return pattern.parts if isinstance(pattern, Union) else (pattern,)
 
 
-def _positive(**sizes: int) -> None:
+def _check_positive(**sizes: int) -> None:
     if wrong := {name: size for name, size in sizes.items() if size < 1}:
         raise ValueError(f"expected at least 1, got {wrong}")

@@ -48,7 +48,7 @@ class PowerLaw:
         return self.predict(x) - half, self.predict(x) + half
 
     def _reach(self, confidence: float) -> float:
-        return float(_scipy("stats").t.ppf((1 + confidence) / 2, max(1, self.points - len(self.covariance))))
+        return float(_import_scipy("stats").t.ppf((1 + confidence) / 2, max(1, self.points - len(self.covariance))))
 
 
 def fit_power_law(
@@ -72,10 +72,10 @@ def fit_power_law(
     line = np.polyfit(np.log(x), np.log(loss), 1)
     found = np.array([line[1], -line[0]])
     if floor:
-        found = _with_floor(x, loss)
-    model = _model(x)
+        found = _fit_with_floor(x, loss)
+    model = _log_loss(x)
     residual = np.log(loss) - model(found)
-    jacobian = _jacobian(model, found)
+    jacobian = _log_loss_jacobian(model, found)
     variance = residual @ residual / (len(x) - parameters)
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * variance
     bottom = float(np.exp(found[2])) if floor else 0.0
@@ -84,7 +84,7 @@ def fit_power_law(
     return PowerLaw(float(np.exp(found[0])), float(found[1]), bottom, covariance, r2, len(x))
 
 
-def _model(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _log_loss(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Parameters (ln scale, exponent[, ln floor]) to ln loss."""
     logs = np.log(x)
 
@@ -95,10 +95,10 @@ def _model(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return of
 
 
-def _with_floor(x: np.ndarray, loss: np.ndarray) -> np.ndarray:
+def _fit_with_floor(x: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """The best of several beginnings: floors at these shares of the lowest loss."""
-    least_squares = _scipy("optimize").least_squares
-    model, best = _model(x), None
+    least_squares = _import_scipy("optimize").least_squares
+    model, best = _log_loss(x), None
     for share in (0.05, 0.3, 0.6, 0.9, 0.99):
         low = share * loss.min()
         slope, start = np.polyfit(np.log(x), np.log(loss - low), 1)
@@ -110,14 +110,14 @@ def _with_floor(x: np.ndarray, loss: np.ndarray) -> np.ndarray:
     return np.asarray(best.x)
 
 
-def _scipy(part: str) -> Any:
+def _import_scipy(part: str) -> Any:
     try:
         return import_module(f"scipy.{part}")
     except ModuleNotFoundError as error:
         raise MissingExtra("fits with a floor or an interval need scipy: pip install 'percepts[train]'") from error
 
 
-def _jacobian(model: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
+def _log_loss_jacobian(model: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
     step = 1e-6
     shifts = np.eye(len(at)) * step
     return np.stack([(model(at + shift) - model(at - shift)) / (2 * step) for shift in shifts], 1)
@@ -154,10 +154,10 @@ def plot_law(law: PowerLaw, x: Sequence[float], loss: Sequence[float], target: s
 
     `held_out` were not fitted to. FileExistsError where there is a file, unless `overwrite`.
     """
-    from ..training.plots import ACCENT, INK, PALE, figure, save
+    from ..training.plots import ACCENT, INK, PALE, new_figure, save
 
     check_output_file(target, overwrite=overwrite)
-    picture, axes = figure()
+    picture, axes = new_figure()
     grid = np.geomspace(min(x), upto, 200)
     axes.fill_between(grid, *law.band(grid), color=ACCENT, alpha=0.15, linewidth=0)
     inside = grid <= max(x)
@@ -191,22 +191,22 @@ def plot_model_sizes(
 
     FileExistsError where there is a file, unless `overwrite`.
     """
-    from ..training.plots import ACCENT, INK, figure, save
+    from ..training.plots import ACCENT, INK, new_figure, save
 
     check_output_file(target, overwrite=overwrite)
-    picture, axes = figure(7.0, 4.2)
+    picture, axes = new_figure(7.0, 4.2)
     when = [int(month[:4]) + (int(month[5:7]) - 1) / 12 for _, month, _ in models]
     axes.plot(when, [size for *_, size in models], "o", color=ACCENT)
     for (name, _, size), at in zip(models, when, strict=True):
         axes.annotate(name, (at, size), xytext=(5, -3), textcoords="offset points", fontsize=8, color=INK)
     axes.set_yscale("log")
     axes.set_xlim(min(when) - 0.3, max(when) + 0.9)
-    axes.xaxis.set_major_locator(_years())
+    axes.xaxis.set_major_locator(_year_axis())
     axes.set_ylabel("parameters")
     save(picture, target, overwrite=overwrite)
 
 
-def _years() -> Any:
+def _year_axis() -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(integer=True)

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from .. import media
-from ..encoders._head import Classifying
+from ..encoders._head import WithClassifier
 from ..errors import MediaError
 from ..features.resample import resample
 from ..types import Clip, Encoder, Spec
-from ..windows import fixed
+from ..windows import cut_fixed_windows
 from ._table import Row
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class HeadExamples:
     """What W windows are learned from, in the order of their sources.
 
     inputs   (W, ...) as the network takes them, mapped from a file that is gone with the array
@@ -40,9 +40,9 @@ class Examples:
         return len(self.owner)
 
 
-def examples(
-    encoder: Classifying, rows: Sequence[Row], truth: Callable[[str], np.ndarray], folder: str | Path
-) -> Examples:
+def build_examples(
+    encoder: WithClassifier, rows: Sequence[Row], truth: Callable[[str], np.ndarray], folder: str | Path
+) -> HeadExamples:
     """The windows of these sources; one that cannot be used is logged and left out.
 
     Decoding and spectra cost as much as a small network's step, so they are made once and not at every epoch. The file
@@ -54,13 +54,13 @@ def examples(
     with tempfile.TemporaryFile(dir=folder) as file:
         for number, row in enumerate(rows):
             try:
-                clips = _cut(row["source"], encoder.spec)
+                clips = _cut_windows(row["source"], encoder.spec)
             except (MediaError, OSError) as error:
                 log.warning("left out: %s", error)
                 continue
             for clip in clips:
                 inputs = encoder.prepare([clip])
-                taken = next(iter(encoder.fed(inputs).values()))
+                taken = next(iter(encoder.select_inputs(inputs).values()))
                 shape, dtype = taken.shape[1:], taken.dtype
                 file.write(np.ascontiguousarray(taken).tobytes())
                 frames.append(int(inputs["frames"][0]) if "frames" in inputs else 0)
@@ -69,12 +69,14 @@ def examples(
         size = (len(owner), *shape)
         inputs_of_all = np.memmap(file, dtype, "r", shape=size) if owner else np.empty(size, dtype)
     answers = [truth(row["label"]) for row in rows]
-    return Examples(inputs_of_all, np.array(frames, int), np.array([answers[i] for i in owner]), np.array(owner, int))
+    return HeadExamples(
+        inputs_of_all, np.array(frames, int), np.array([answers[i] for i in owner]), np.array(owner, int)
+    )
 
 
-def _cut(source: str, spec: Spec) -> list[Clip]:
+def _cut_windows(source: str, spec: Spec) -> list[Clip]:
     """A picture, or the windows of a recording."""
     if spec.kind == "image":
         return [media.open_image(source, at_least=2 * spec.size)]
-    sound = resample(map(media.mono, media.stream_audio(source)), int(spec.rate))
-    return list(fixed(spec.window, None, "pad")(sound))
+    sound = resample(map(media.mix_to_mono, media.stream_audio(source)), int(spec.rate))
+    return list(cut_fixed_windows(spec.window, None, "pad")(sound))

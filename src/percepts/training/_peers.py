@@ -11,13 +11,13 @@ import torch
 from ..errors import MissingExtra
 
 
-class Peers:
+class Processes:
     """One process alone unless `accelerate launch` (or torchrun) says otherwise by WORLD_SIZE."""
 
     def __init__(self) -> None:
         self.count, self.rank, self._accelerator = int(os.environ.get("WORLD_SIZE", "1")), 0, None
         if self.count > 1:
-            self._accelerator = _accelerator()
+            self._accelerator = _make_accelerator()
             self.rank = int(self._accelerator.process_index)
 
     @property
@@ -32,19 +32,19 @@ class Peers:
         found: torch.Tensor = self._accelerator.reduce(value, "mean")
         return found
 
-    def meet(self) -> None:
+    def wait_for_all(self) -> None:
         """Wait until all are here."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
 
 
 @cache
-def peers() -> Peers:
+def find_processes() -> Processes:
     """Made once, before the first model is put on a device."""
-    return Peers()
+    return Processes()
 
 
-def _accelerator() -> Any:
+def _make_accelerator() -> Any:
     try:
         from accelerate import Accelerator
     except ModuleNotFoundError as error:

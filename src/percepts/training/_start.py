@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import transformers
 
-from ..encoders import _modules, load
-from ..encoders import spec as find
-from ..encoders._head import Classifying
+from ..encoders import _modules, load_encoder
+from ..encoders import model_spec as find
+from ..encoders._head import WithClassifier
 from ..errors import WeightsError
 from ..support.files import write_file
 from .recipes import Recipe
@@ -37,21 +37,23 @@ class SmallAst:
     heads: int = 2
 
 
-def begin(
+def write_initial_ast(
     folder: Path, base: str | SmallAst, labels: list[str], recipe: Recipe, stats: NormStats | None, seed: int
 ) -> None:
     """Write it as an ordinary transformers directory."""
     torch.manual_seed(seed)
-    model, processor = _scratch(base) if isinstance(base, SmallAst) else _based(base, labels, recipe)
+    model, processor = (
+        _make_from_scratch(base) if isinstance(base, SmallAst) else _make_from_checkpoint(base, labels, recipe)
+    )
     if isinstance(base, SmallAst):
-        model = _headed(model, labels)
+        model = _initialise_weights(model, labels)
     config = model.config
     config.problem_type = PROBLEMS[recipe.task]
     config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     if stats is not None:
         processor |= {"mean": stats.mean, "std": stats.std, "do_normalize": True}
     folder.mkdir(parents=True, exist_ok=True)
-    with _modules.quiet():
+    with _modules.silence_transformers():
         model.save_pretrained(folder)
     write_file(folder / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
 
@@ -61,7 +63,7 @@ def is_ast(base: str | SmallAst) -> bool:
     return isinstance(base, SmallAst) or find(base).target.endswith(":Ast")
 
 
-def _scratch(small: SmallAst) -> tuple[Any, dict[str, Any]]:
+def _make_from_scratch(small: SmallAst) -> tuple[Any, dict[str, Any]]:
     config = transformers.ASTConfig(
         hidden_size=small.width, num_hidden_layers=small.layers, num_attention_heads=small.heads,
         intermediate_size=4 * small.width, num_mel_bins=small.n_mels, max_length=small.max_length,
@@ -72,7 +74,7 @@ def _scratch(small: SmallAst) -> tuple[Any, dict[str, Any]]:
     return config, processor
 
 
-def _headed(config: Any, labels: list[str]) -> Any:
+def _initialise_weights(config: Any, labels: list[str]) -> Any:
     """Weights that keep the size of what passes, and positions that differ.
 
     transformers' own start, deviation 0.02 and all positions zero, stays at chance for hundreds of steps where the
@@ -84,18 +86,18 @@ def _headed(config: Any, labels: list[str]) -> Any:
     return model
 
 
-def _based(base: str, labels: list[str], recipe: Recipe) -> tuple[Any, dict[str, Any]]:
+def _make_from_checkpoint(base: str, labels: list[str], recipe: Recipe) -> tuple[Any, dict[str, Any]]:
     row = find(base, window=recipe.max_length / 100 if recipe.max_length and is_ast(base) else 0.0)
-    encoder = load(row)
-    if not isinstance(encoder, Classifying) or not encoder.head:
+    encoder = load_encoder(row)
+    if not isinstance(encoder, WithClassifier) or not encoder.head:
         raise WeightsError(f"{base}: transformers has no classifier for this family; an AST, a ViT or the like has one")
     folder = encoder.checkpoint.folder
-    with _modules.quiet(), _modules.as_weights_error(folder, encoder.head):
+    with _modules.silence_transformers(), _modules.raise_weights_error(folder, encoder.head):
         model = getattr(transformers, encoder.head).from_pretrained(
             folder, num_labels=len(labels), ignore_mismatched_sizes=True, local_files_only=True,
             use_safetensors=True, dtype=torch.float32,
         )  # fmt: skip
-    encoder.fit(model)
+    encoder.fit_window(model)
     processor = dict(encoder.checkpoint.processor)
     if recipe.max_length and is_ast(base):
         model.config.max_length = processor["max_length"] = recipe.max_length

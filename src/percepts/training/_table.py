@@ -10,7 +10,7 @@ from pathlib import Path
 Row = dict[str, str]
 
 
-def read(path: str | Path, columns: Sequence[str]) -> list[Row]:
+def read_label_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
     """The rows of a CSV with a header; `source` becomes absolute, seen from the CSV's own folder.
 
     ValueError for a column that is not there, naming those there are, for no rows and for a source that is there twice.
@@ -33,6 +33,6 @@ def read(path: str | Path, columns: Sequence[str]) -> list[Row]:
     return rows
 
 
-def of_folders(sources: Sequence[str]) -> list[Row]:
+def label_by_folder(sources: Sequence[str]) -> list[Row]:
     """Each source labelled by the name of the folder it lies in."""
     return [{"source": source, "label": Path(source).parent.name} for source in sources]

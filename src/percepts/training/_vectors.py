@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import JobError
-from ..stores.parquet import committed, read_parts, specs, vectors
+from ..stores.parquet import batch_vectors, committed_files, read_parts, read_specs
 from ..types import Spec
 
 IN_MEMORY = 2 << 30
@@ -17,7 +17,7 @@ IN_MEMORY = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Windows:
+class JobVectors:
     """data (W, D) float32, sources (W,) their paths, spec of the encoder that made them."""
 
     data: np.ndarray
@@ -25,9 +25,9 @@ class Windows:
     spec: Spec
 
 
-def windows(directory: str | Path, model: str = "", *, in_memory: int = IN_MEMORY) -> Windows:
+def load_job_vectors(directory: str | Path, model: str = "", *, in_memory: int = IN_MEMORY) -> JobVectors:
     """All vectors of one model of a job directory. JobError where several have made some and none is named."""
-    found, parts = specs(directory), committed(directory)
+    found, parts = read_specs(directory), committed_files(directory)
     made = [name for name in found if parts.get(name)]
     if not model and len(made) > 1:
         raise JobError(f"{directory} holds vectors of {', '.join(made)}: say which with --model")
@@ -35,15 +35,15 @@ def windows(directory: str | Path, model: str = "", *, in_memory: int = IN_MEMOR
     if name not in found:
         raise JobError(f"{directory} holds no vectors of {name!r}; there are: {', '.join(found) or 'none'}")
     sources = [s for batch in read_parts(directory, name, ["source"]) for s in batch.column("source").to_pylist()]
-    data = _space((len(sources), found[name].dim), in_memory)
+    data = _allocate((len(sources), found[name].dim), in_memory)
     first = 0
     for batch in read_parts(directory, name, ["vector"]):
-        data[first : first + batch.num_rows] = vectors(batch)
+        data[first : first + batch.num_rows] = batch_vectors(batch)
         first += batch.num_rows
-    return Windows(data, np.array(sources, dtype=object), found[name])
+    return JobVectors(data, np.array(sources, dtype=object), found[name])
 
 
-def _space(shape: tuple[int, int], in_memory: int) -> np.ndarray:
+def _allocate(shape: tuple[int, int], in_memory: int) -> np.ndarray:
     if shape[0] * shape[1] * 4 <= in_memory:
         return np.empty(shape, np.float32)
     with tempfile.TemporaryFile() as file:  # the array holds it, and it goes with it

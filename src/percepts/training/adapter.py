@@ -13,15 +13,15 @@ import torch
 
 from .. import adapters
 from ..adapters import MARKERS, Adapter, Splicer, token_rms
-from ..encoders import spec as find
-from ..encoders._checkpoint import folder as checkpoint_folder
-from ..encoders._checkpoint import located
+from ..encoders import model_spec as find
+from ..encoders._checkpoint import local_path as checkpoint_folder
+from ..encoders._checkpoint import resolve_name
 from ..errors import MediaError, WeightsError
 from ..support.outputs import RECORD, OutputFolder
 from . import plots
-from ._table import Row, read
-from .features import Features, features
-from .loop import LOG, Fitted, Step, check_run, fit
+from ._table import Row, read_label_table
+from .features import CachedFeatures, cache_features
+from .loop import LOG, FitProgress, FitResult, check_run, fit
 from .plan import Plan
 from .plots import CURVE
 
@@ -46,11 +46,11 @@ class LanguageModel:
         """Of a folder or hub id, float32. WeightsError where it is not to be had."""
         from ..encoders import _modules
 
-        where = located(name)
+        where = resolve_name(name)
         if where is None:
             raise WeightsError(f"{name!r} is neither the folder of a checkpoint nor a hub id (owner/name)")
         path = checkpoint_folder(where)
-        return cls(_modules.pretrained("AutoModelForCausalLM", path), _modules.tokenizer(path), where)
+        return cls(_modules.load_pretrained("AutoModelForCausalLM", path), _modules.load_tokenizer(path), where)
 
     def digest(self) -> str:
         """sha256 over every tensor, bit by bit."""
@@ -77,9 +77,9 @@ def train_adapter(
     hop: float | None = None,
     workers: int | None = None,
     overwrite: bool = False,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[FitProgress], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-) -> tuple[Adapter, Fitted]:
+) -> tuple[Adapter, FitResult]:
     """Fit an adapter with encoder and language model frozen; killed and called again, it goes on where it was.
 
     Args:
@@ -105,32 +105,35 @@ def train_adapter(
     with others, FileExistsError where it holds a file of one of these names that no run wrote.
     """
     plan, output = plan or Plan(), Path(output)
-    marker = _marker(prompt)
+    marker = _find_marker(prompt)
     if objective not in ("ce", "kl"):
         raise ValueError(f"expected an objective of ce or kl, got {objective!r}")
-    adapters.check(kind, settings or {})
-    rows = read(table, ["text", *(["transcript"] if objective == "kl" else [])])
+    adapters.check_adapter_settings(kind, settings or {})
+    rows = read_label_table(table, ["text", *(["transcript"] if objective == "kl" else [])])
     folder = OutputFolder(output, inputs=[table, *(row["source"] for row in rows)], overwrite=overwrite,
                           record=f"run/{RECORD}")  # fmt: skip
     folder.check([adapters.WEIGHTS, adapters.FACTS, CURVE])
     check_run(output / "run", overwrite=overwrite)
     speaker = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
     before = speaker.digest()
-    cache = features([row["source"] for row in rows], output / "features", encoder, fps=fps, hop=hop, workers=workers,
+    cache = cache_features([row["source"] for row in rows], output / "features", encoder, fps=fps, hop=hop,
+        workers=workers,
                      overwrite=overwrite, on_progress=on_progress)  # fmt: skip
     rows = [row for row in rows if row["source"] in cache.rows]
     if not rows:
         raise MediaError(f"none of the sources of {table} could be used; the reasons are in {output}/features/ledger")
-    learned, kept = _parted(rows, held_out, plan.seed)
+    learned, kept = _split_rows(rows, held_out, plan.seed)
     torch.manual_seed(plan.seed)
     dim = speaker.model.get_input_embeddings().embedding_dim
-    adapter = adapters.make(kind, cache.data.shape[2], dim, **dict(settings or {}))
-    _match(adapter, speaker, cache, learned)
+    adapter = adapters.make_adapter(kind, cache.data.shape[2], dim, **dict(settings or {}))
+    _match_scale(adapter, speaker, cache, learned)
     adapter.about = {"encoder": find(encoder).name, "lm": speaker.name, "prompt": prompt}
-    work = _Work(adapter, speaker, cache, prompt, marker, objective, Splicer(speaker.model, speaker.tokenizer))
+    work = _AdapterTraining(
+        adapter, speaker, cache, prompt, marker, objective, Splicer(speaker.model, speaker.tokenizer)
+    )
     told = {"encoder": adapter.about["encoder"], "lm": before, "prompt": prompt, "kind": kind,
             "settings": adapter.settings, "objective": objective, "held_out": held_out,
-            "table": _digest(rows)}  # fmt: skip
+            "table": _digest_rows(rows)}  # fmt: skip
     done = fit(
         adapter, lambda batch, _: work.loss([learned[i] for i in batch]), len(learned), plan, output / "run",
         settings=told, validate=(lambda: work.score(kept, plan.batch_size)) if kept else None, on_step=on_step,
@@ -142,24 +145,24 @@ def train_adapter(
         with folder.file(name) as file:
             file.write(data)
     with folder.file(CURVE) as file:
-        plots.curve(output / "run" / LOG, file, score="held-out tokens right")
+        plots.plot_curve(output / "run" / LOG, file, score="held-out tokens right")
     return adapter, done
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Work:
+class _AdapterTraining:
     """Rows of the table to losses and scores."""
 
     adapter: Adapter
     lm: LanguageModel
-    cache: Features
+    cache: CachedFeatures
     prompt: str
     marker: str
     objective: Objective
     splicer: Splicer
 
     def loss(self, rows: Sequence[Row]) -> torch.Tensor:
-        logits, targets = self._said(rows)
+        logits, targets = self._target_logits(rows)
         if self.objective == "ce":
             return torch.nn.functional.cross_entropy(logits, targets)
         with torch.no_grad():
@@ -173,12 +176,12 @@ class _Work:
         right = total = 0
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
-            logits, targets = self._said(part)
+            logits, targets = self._target_logits(part)
             wanted = targets if self.objective == "ce" else self._read(part).argmax(-1)
             right, total = right + int((logits.argmax(-1) == wanted).sum()), total + len(targets)
         return right / total
 
-    def _said(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _target_logits(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, V) logits where the tokens of the texts are due, and those tokens."""
         data, mask, counts = self.cache.of([row["source"] for row in rows])
         device = next(self.lm.model.parameters()).device
@@ -201,14 +204,14 @@ class _Work:
         return logits[due].float(), targets[due]
 
 
-def _marker(prompt: str) -> str:
+def _find_marker(prompt: str) -> str:
     held = [marker for marker in MARKERS for _ in range(prompt.count(marker))]
     if len(held) != 1:
         raise ValueError(f"expected one marker of {', '.join(MARKERS)} in the prompt, got {len(held)} in {prompt!r}")
     return held[0]
 
 
-def _parted(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+def _split_rows(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """What is learned from and what is held out, at least one each where the share is above 0."""
     if not 0 <= share < 1:
         raise ValueError(f"expected held_out from 0 to 1, got {share}")
@@ -217,10 +220,10 @@ def _parted(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[R
     return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
 
 
-def _match(adapter: Adapter, lm: LanguageModel, cache: Features, rows: Sequence[Row]) -> None:
+def _match_scale(adapter: Adapter, lm: LanguageModel, cache: CachedFeatures, rows: Sequence[Row]) -> None:
     data, mask, _ = cache.of([row["source"] for row in rows[:64]])
     adapter.match_scale(token_rms(lm.model), torch.from_numpy(data), torch.from_numpy(mask))
 
 
-def _digest(rows: Sequence[Row]) -> str:
+def _digest_rows(rows: Sequence[Row]) -> str:
     return hashlib.sha256(repr([sorted(row.items()) for row in rows]).encode()).hexdigest()

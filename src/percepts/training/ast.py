@@ -11,27 +11,27 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..encoders import _modules, load
-from ..encoders import spec as find
-from ..encoders._checkpoint import digest
-from ..encoders._head import Classifying
-from ..encoders._scores import probabilities
+from ..encoders import _modules, load_encoder
+from ..encoders import model_spec as find
+from ..encoders._checkpoint import hash_checkpoint
+from ..encoders._head import WithClassifier
+from ..encoders._scores import scores_to_probabilities
 from ..encoders.ast import Ast
 from ..errors import MediaError, MissingExtra
 from ..support.files import write_file
 from ..support.outputs import RECORD, OutputFolder
 from . import plots
-from ._examples import Examples, examples
-from ._peers import peers
-from ._start import SmallAst, begin, is_ast
-from ._table import Row, read
-from .augment import Norm, blend, blend_spectra, mixing, shaken, spec_augment
-from .loop import LOG, Fitted, Step, check_run, fit
-from .metrics import measure
+from ._examples import HeadExamples, build_examples
+from ._peers import find_processes
+from ._start import SmallAst, is_ast, write_initial_ast
+from ._table import Row, read_label_table
+from .augment import Norm, draw_mixing, mix_examples, mix_spectra, shake_spectra, spec_augment
+from .loop import LOG, FitProgress, FitResult, check_run, fit
+from .metrics import measure_predictions
 from .plan import Plan
 from .plots import CURVE
 from .recipes import RECIPES, Recipe
-from .stats import NormStats, norm_stats
+from .stats import NormStats, compute_norm_stats
 
 CHECKPOINT = ("config.json", "model.safetensors", "preprocessor_config.json")
 """The files of a transformers directory that are written."""
@@ -45,7 +45,7 @@ class FineTuned:
 
     output: Path
     labels: tuple[str, ...]
-    fitted: Fitted
+    fitted: FitResult
     metric: str
     before: float | None
     after: float | None
@@ -65,7 +65,7 @@ def train_ast(
     lora: int = 0,
     norm: Literal["exact", "authors"] = "exact",
     overwrite: bool = False,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[FitProgress], None] | None = None,
 ) -> FineTuned:
     """Fine-tune an AST, or another classifier of sound or pictures; killed and called again, it goes on where it was.
 
@@ -86,12 +86,12 @@ def train_ast(
     cannot be used are logged and left out. Raises ValueError for labels that do not fit the task, FileExistsError where
     `output` holds a file of one of these names that no run wrote.
     """
-    recipe = _recipe(recipe)
+    recipe = _find_recipe(recipe)
     plan, output = plan or recipe.plan, Path(output)
-    rows = read(table, ["label", *([split] if split else [])])
-    learned, kept = _parted(rows, split, held_out, plan.seed)
-    labels = _labels(learned, recipe)
-    among = peers()
+    rows = read_label_table(table, ["label", *([split] if split else [])])
+    learned, kept = _split_rows(rows, split, held_out, plan.seed)
+    labels = _collect_labels(learned, recipe)
+    among = find_processes()
     based = Path(base).iterdir() if isinstance(base, str) and Path(base).is_dir() else ()
     folder = OutputFolder(output, inputs=[table, *(row["source"] for row in rows), *based], overwrite=overwrite,
                           record=f"run/{RECORD}")  # fmt: skip
@@ -101,24 +101,24 @@ def train_ast(
     stats = None
     if is_ast(base):
         known = recipe.mean is not None and recipe.std is not None
-        mels = base.n_mels if isinstance(base, SmallAst) else int(_config(base)["num_mel_bins"])
+        mels = base.n_mels if isinstance(base, SmallAst) else int(_read_config(base)["num_mel_bins"])
         stats = (NormStats(recipe.mean or 0.0, recipe.std or 1.0, 0) if known
-                 else norm_stats([r["source"] for r in learned], n_mels=mels, way=norm))  # fmt: skip
+                 else compute_norm_stats([r["source"] for r in learned], n_mels=mels, way=norm))  # fmt: skip
     start = (output / START).resolve()
     if among.first:
         with folder.staging(START) as made:
-            begin(made, base, labels, recipe, stats, plan.seed)
-    among.meet()
-    encoder = load(find(str(start)))
-    assert isinstance(encoder, Classifying)
-    work = _Work(encoder, recipe, labels, lora)
+            write_initial_ast(made, base, labels, recipe, stats, plan.seed)
+    among.wait_for_all()
+    encoder = load_encoder(find(str(start)))
+    assert isinstance(encoder, WithClassifier)
+    work = _AstTraining(encoder, recipe, labels, lora)
     train, test = (work.examples(part, output / "run") for part in (learned, kept))
     if not len(train):
         raise MediaError(f"none of the sources of {table} could be used; the log says why")
     before = work.score(test) if len(test) else None
-    told = {"start": digest(str(start)), "recipe": {k: v for k, v in asdict(recipe).items() if k != "plan"},
+    told = {"start": hash_checkpoint(str(start)), "recipe": {k: v for k, v in asdict(recipe).items() if k != "plan"},
             "lora": lora, "sources": sorted(row["source"] for row in learned)}  # fmt: skip
-    draw = _balanced(train.truth) if recipe.balanced else None
+    draw = _balance_weights(train.truth) if recipe.balanced else None
     done = fit(
         work.model, lambda batch, rng: work.loss(train, batch, rng), len(train), plan, output / "run",
         settings=told, validate=(lambda: work.score(test)) if len(test) else None, on_step=on_step, draw=draw,
@@ -129,46 +129,46 @@ def train_ast(
         with folder.staging() as made:
             work.save(made, start)
         with folder.file(CURVE) as file:
-            plots.curve(output / "run" / LOG, file, score=work.metric)
+            plots.plot_curve(output / "run" / LOG, file, score=work.metric)
     return FineTuned(output, tuple(labels), done, work.metric, before, after, stats, work.parameters)
 
 
-class _Work:
+class _AstTraining:
     """A classifier and what it is trained by: examples to losses and scores."""
 
-    def __init__(self, encoder: Classifying, recipe: Recipe, labels: list[str], lora: int) -> None:
+    def __init__(self, encoder: WithClassifier, recipe: Recipe, labels: list[str], lora: int) -> None:
         self.encoder, self.recipe, self.names = encoder, recipe, labels
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         import transformers
 
         folder = encoder.checkpoint.folder
-        with _modules.quiet(), _modules.as_weights_error(folder, encoder.head):
+        with _modules.silence_transformers(), _modules.raise_weights_error(folder, encoder.head):
             whole = getattr(transformers, encoder.head).from_pretrained(folder, dtype=torch.float32)
-        self.whole = whole
-        self.model = (_with_lora(whole, lora) if lora else whole).to(self.device)
+        self.full_model = whole
+        self.model = (_add_lora(whole, lora) if lora else whole).to(self.device)
         self.parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.first = encoder.first.to(self.device) if encoder.first is not None else None
-        self.called = encoder.called_with
+        self.call_kwargs = encoder.call_kwargs
         self.norm = Norm(*encoder.norm) if isinstance(encoder, Ast) else None
         self.metric = {"single": "accuracy", "multi": "mAP", "regression": "-mean squared error"}[recipe.task]
 
-    def examples(self, rows: Sequence[Row], folder: Path) -> Examples:
-        return examples(self.encoder, rows, lambda label: _truth(label, self.names, self.recipe), folder)
+    def examples(self, rows: Sequence[Row], folder: Path) -> HeadExamples:
+        return build_examples(self.encoder, rows, lambda label: _encode_labels(label, self.names, self.recipe), folder)
 
-    def loss(self, data: Examples, batch: Sequence[int], rng: torch.Generator) -> torch.Tensor:
+    def loss(self, data: HeadExamples, batch: Sequence[int], rng: torch.Generator) -> torch.Tensor:
         recipe = self.recipe
         x, target = torch.from_numpy(data.inputs[batch]), torch.from_numpy(data.truth[batch])
         if recipe.mixup:
-            partner, own = mixing(len(batch), recipe.mixup, rng)
+            partner, own = draw_mixing(len(batch), recipe.mixup, rng)
             frames = torch.from_numpy(data.frames[batch])
-            x = blend_spectra(x, frames, partner, own, self.norm) if self.norm else blend(x, partner, own)
-            target = blend(target, partner, own)
+            x = mix_spectra(x, frames, partner, own, self.norm) if self.norm else mix_examples(x, partner, own)
+            target = mix_examples(target, partner, own)
         if self.norm:
             x = spec_augment(x, recipe.freq_mask, recipe.time_mask, self.norm(0.0), rng)
-            x = shaken(x, rng) if recipe.noise else x
-        return self._compared(self._logits(x), target.to(self.device))
+            x = shake_spectra(x, rng) if recipe.noise else x
+        return self._pair_with_target(self._logits(x), target.to(self.device))
 
-    def _compared(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _pair_with_target(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         measured = torch.nn.functional
         if self.recipe.task == "regression":
             return measured.mse_loss(logits, target)
@@ -177,7 +177,7 @@ class _Work:
         return measured.cross_entropy(logits, target)
 
     @torch.no_grad()
-    def score(self, data: Examples) -> float:
+    def score(self, data: HeadExamples) -> float:
         """By source: what its windows say in the mean."""
         self.model.eval()
         parts = (torch.from_numpy(data.inputs[i : i + 32].copy()) for i in range(0, len(data), 32))
@@ -187,26 +187,26 @@ class _Work:
         truth = np.stack([data.truth[row][0] for row in rows])
         if self.recipe.task == "regression":
             return -float(np.mean((np.stack([said[row].mean(0) for row in rows]) - truth) ** 2))
-        chances = probabilities(said, self.recipe.task == "multi")
-        found = measure(truth.astype(bool), np.stack([chances[row].mean(0) for row in rows]))
+        chances = scores_to_probabilities(said, self.recipe.task == "multi")
+        found = measure_predictions(truth.astype(bool), np.stack([chances[row].mean(0) for row in rows]))
         return found.accuracy if self.recipe.task == "single" else found.mean_average_precision
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
         with half:
             x = x.to(self.device)
-            logits: torch.Tensor = self.model(x if self.first is None else self.first(x), **self.called).logits
+            logits: torch.Tensor = self.model(x if self.first is None else self.first(x), **self.call_kwargs).logits
         return logits.float()
 
     def save(self, output: Path, start: Path) -> None:
         """The weights, whole: adapters are added to what they adapt."""
-        model = self.model.merge_and_unload() if self.model is not self.whole else self.model
-        with _modules.quiet():
+        model = self.model.merge_and_unload() if self.model is not self.full_model else self.model
+        with _modules.silence_transformers():
             model.to("cpu").save_pretrained(output)
         write_file(output / "preprocessor_config.json", (start / "preprocessor_config.json").read_bytes())
 
 
-def _with_lora(model: Any, rank: int) -> Any:
+def _add_lora(model: Any, rank: int) -> Any:
     try:
         import peft
     except ModuleNotFoundError as error:
@@ -217,11 +217,11 @@ def _with_lora(model: Any, rank: int) -> Any:
                                                      if isinstance(part, torch.nn.Linear) and name.endswith(ends)],
         modules_to_save=["classifier"],
     )  # fmt: skip
-    with _modules.quiet():  # of what peft asks transformers for and transformers calls old
+    with _modules.silence_transformers():  # of what peft asks transformers for and transformers calls old
         return peft.get_peft_model(model, config)
 
 
-def _recipe(recipe: Recipe | str) -> Recipe:
+def _find_recipe(recipe: Recipe | str) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in RECIPES:
@@ -229,13 +229,13 @@ def _recipe(recipe: Recipe | str) -> Recipe:
     return RECIPES[recipe]
 
 
-def _config(base: str) -> dict[str, Any]:
-    encoder = load(find(base))
-    assert isinstance(encoder, Classifying)
+def _read_config(base: str) -> dict[str, Any]:
+    encoder = load_encoder(find(base))
+    assert isinstance(encoder, WithClassifier)
     return encoder.config
 
 
-def _parted(rows: list[Row], split: str, share: float, seed: int) -> tuple[list[Row], list[Row]]:
+def _split_rows(rows: list[Row], split: str, share: float, seed: int) -> tuple[list[Row], list[Row]]:
     if split:
         kept = [row for row in rows if row[split] == "test"]
         if not kept or len(kept) == len(rows):
@@ -246,7 +246,7 @@ def _parted(rows: list[Row], split: str, share: float, seed: int) -> tuple[list[
     return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
 
 
-def _labels(rows: Sequence[Row], recipe: Recipe) -> list[str]:
+def _collect_labels(rows: Sequence[Row], recipe: Recipe) -> list[str]:
     if recipe.task == "regression":
         return ["value"]
     names = chain.from_iterable(row["label"].split("|") if recipe.task == "multi" else [row["label"]] for row in rows)
@@ -256,13 +256,13 @@ def _labels(rows: Sequence[Row], recipe: Recipe) -> list[str]:
     return found
 
 
-def _truth(label: str, names: Sequence[str], recipe: Recipe) -> np.ndarray:
+def _encode_labels(label: str, names: Sequence[str], recipe: Recipe) -> np.ndarray:
     if recipe.task == "regression":
         return np.array([float(label)], np.float32)
     there = label.split("|") if recipe.task == "multi" else [label]
     return np.array([name in there for name in names], np.float32)
 
 
-def _balanced(truth: np.ndarray) -> np.ndarray:
+def _balance_weights(truth: np.ndarray) -> np.ndarray:
     """How often to draw each: the sum over its labels of one over how many have that label."""
     return np.asarray((truth / np.maximum(truth.sum(0), 1)).sum(1) + 1e-9)

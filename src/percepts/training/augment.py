@@ -37,12 +37,12 @@ def spec_augment(x: Tensor, freq: int, time: int, fill: float, generator: torch.
     if not (freq or time):
         return x
     batch, frames, mels = x.shape
-    bands = _between(batch, mels, freq, generator)[:, None, :]
-    stretches = _between(batch, frames, time, generator)[:, :, None]
+    bands = _random_spans(batch, mels, freq, generator)[:, None, :]
+    stretches = _random_spans(batch, frames, time, generator)[:, :, None]
     return x.masked_fill((bands | stretches).to(x.device), fill)
 
 
-def _between(batch: int, length: int, widest: int, generator: torch.Generator) -> Tensor:
+def _random_spans(batch: int, length: int, widest: int, generator: torch.Generator) -> Tensor:
     """(B, length) bool, True in a random place that is 0 to `widest` wide."""
     width = torch.rand(batch, 1, generator=generator) * min(widest, length)
     first = torch.rand(batch, 1, generator=generator) * (length - width)
@@ -50,7 +50,7 @@ def _between(batch: int, length: int, widest: int, generator: torch.Generator) -
     return (place >= first.floor()) & (place < first.floor() + width.floor())
 
 
-def mixing(batch: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_mixing(batch: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """(B,) with which example each is mixed, and (B,) how much of itself remains: 1, or from Beta(10, 10)."""
     partner = torch.randperm(batch, generator=generator)
     ones, others = (-torch.rand(2, batch, 10, generator=generator).log()).sum(2)  # two draws from Gamma(10)
@@ -58,13 +58,13 @@ def mixing(batch: int, share: float, generator: torch.Generator) -> tuple[Tensor
     return partner, torch.where(chosen, ones / (ones + others), torch.ones(batch))
 
 
-def blend(x: Tensor, partner: Tensor, own: Tensor) -> Tensor:
+def mix_examples(x: Tensor, partner: Tensor, own: Tensor) -> Tensor:
     """(B, ...) `own` of each and the rest of its partner, as floats."""
     share = own.reshape(-1, *[1] * (x.ndim - 1))
     return share * x + (1 - share) * x[partner]
 
 
-def blend_spectra(x: Tensor, frames: Tensor, partner: Tensor, own: Tensor, norm: Norm) -> Tensor:
+def mix_spectra(x: Tensor, frames: Tensor, partner: Tensor, own: Tensor, norm: Norm) -> Tensor:
     """(B, T, M): the inputs of recordings mixed as `blend` would mix their samples, from the inputs of each.
 
     The authors mix samples. Of sounds whose phases do not depend on each other the powers add up, in the mean, so that
@@ -81,7 +81,7 @@ def blend_spectra(x: Tensor, frames: Tensor, partner: Tensor, own: Tensor, norm:
     return torch.where((own < 1)[:, None, None], mixed, x)
 
 
-def shaken(x: Tensor, generator: torch.Generator) -> Tensor:
+def shake_spectra(x: Tensor, generator: torch.Generator) -> Tensor:
     """(B, T, M) with uniform noise of up to a random tenth, rolled in time by up to 10 frames."""
     loud = torch.rand(len(x), 1, 1, generator=generator) / 10
     noisy = x + (torch.rand(x.shape, generator=generator) * loud).to(x.device)

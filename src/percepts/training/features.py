@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..encoders import load, register
-from ..encoders import spec as find
+from ..encoders import load_encoder, register_encoder
+from ..encoders import model_spec as find
 from ..encoders._checkpoint import is_checkpoint
-from ..encoders._registry import FRAMES
+from ..encoders._registry import FRAMES_SUFFIX
 from ..encoders.pooling import concat
 from ..errors import EncodeError
 from ..jobs.run import embed
-from ..types import Clip, Encoder, Frames, Inputs, Spec
-from ._vectors import windows
+from ..types import Clip, Encoder, Features, Inputs, Spec
+from ._vectors import load_job_vectors
 
 if TYPE_CHECKING:
     from ..jobs.progress import Progress
 
 
-class FramesAsVector:
+class FlattenedEncoder:
     """An encoder whose vectors are another's frames, T steps of D numbers one after the other, masked ones zero.
 
     So the job engine keeps frames as it keeps vectors: restartable, verified, and a broken file costs no good one.
@@ -32,8 +32,8 @@ class FramesAsVector:
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
         ours = not spec.weights or not is_checkpoint(spec.weights[0])
-        name = spec.name.removesuffix(FRAMES) if ours else spec.weights[0]
-        self._inner: Encoder = load(name, runtime=runtime, threads=threads)
+        name = spec.name.removesuffix(FRAMES_SUFFIX) if ours else spec.weights[0]
+        self._inner: Encoder = load_encoder(name, runtime=runtime, threads=threads)
 
     @property
     def runtime(self) -> str:
@@ -44,7 +44,7 @@ class FramesAsVector:
         """As the encoder does."""
         return self._inner.prepare(clips)
 
-    def encode(self, inputs: Inputs) -> Frames:
+    def encode(self, inputs: Inputs) -> Features:
         """(B, 1, T * D); the frames that a short window lacks are zero, as masked ones are."""
         flat = concat(self._inner.encode(inputs))
         missing = self.spec.dim - flat.shape[1]
@@ -54,11 +54,11 @@ class FramesAsVector:
                 f"first, got {flat.shape[1]}: how many frames it gives depends on the source"
             )
         flat = np.pad(flat, ((0, 0), (0, missing)))[:, None]
-        return Frames(np.ascontiguousarray(flat), np.ones(flat.shape[:2], bool), 0.0)
+        return Features(np.ascontiguousarray(flat), np.ones(flat.shape[:2], bool), 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Features:
+class CachedFeatures:
     """data (W, T, D) float32, in memory or mapped from a file; rows: source → which windows are its own, in order."""
 
     data: np.ndarray
@@ -71,9 +71,9 @@ class Features:
         return data, data.any(axis=2), [len(rows) for rows in chosen]
 
 
-def frames_shape(encoder: str) -> tuple[int, int]:
+def measure_features_shape(encoder: str) -> tuple[int, int]:
     """(T, D) of the frames of a full window, by looking at one: a second encode would tell the same."""
-    model = load(encoder)
+    model = load_encoder(encoder)
     row = model.spec
     if row.kind == "audio":
         clip = Clip(np.zeros((1, round(row.window * row.rate)), np.float32), "audio", row.rate)
@@ -84,7 +84,7 @@ def frames_shape(encoder: str) -> tuple[int, int]:
     return steps, dim
 
 
-def features(
+def cache_features(
     sources: Iterable[str],
     directory: str | Path,
     encoder: str,
@@ -94,22 +94,22 @@ def features(
     workers: int | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-) -> Features:
+) -> CachedFeatures:
     """The frames of these sources; what the directory holds of them already is not computed again.
 
     A source that cannot be used, or gives more frames than a full window of silence or grey does, is in the directory's
     ledger and missing here. SettingsDiffer where the directory was made with another encoder or cut. `overwrite`
     computes all of it anew.
     """
-    shape, row = frames_shape(encoder), find(encoder)
-    register(replace(row, name=row.name + FRAMES, target=f"{__name__}:{FramesAsVector.__name__}", pool="mean",
-                     dim=shape[0] * shape[1]))  # fmt: skip
-    done = embed(list(sources), directory, models=[row.name + FRAMES], fps=fps, hop=hop, workers=workers,
+    shape, row = measure_features_shape(encoder), find(encoder)
+    target, dim = f"{__name__}:{FlattenedEncoder.__name__}", shape[0] * shape[1]
+    register_encoder(replace(row, name=row.name + FRAMES_SUFFIX, target=target, pool="mean", dim=dim))
+    done = embed(list(sources), directory, models=[row.name + FRAMES_SUFFIX], fps=fps, hop=hop, workers=workers,
                  overwrite=overwrite, on_progress=on_progress)  # fmt: skip
     if done.interrupted:
         raise KeyboardInterrupt
-    found = windows(directory)
+    found = load_job_vectors(directory)
     rows: dict[str, list[int]] = {}
     for number, source in enumerate(found.sources):
         rows.setdefault(source, []).append(number)
-    return Features(found.data.reshape(-1, *shape), {source: np.array(r) for source, r in rows.items()})
+    return CachedFeatures(found.data.reshape(-1, *shape), {source: np.array(r) for source, r in rows.items()})

@@ -13,16 +13,16 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from safetensors.numpy import save
 
-from ..encoders import names, of_checkpoint
-from ..encoders._scores import probabilities
+from ..encoders import is_hub_spec, list_models
+from ..encoders._scores import scores_to_probabilities
 from ..encoders.head import MODEL_TYPE, WEIGHTS, forward
 from ..errors import JobError, MissingExtra
 from ..support.outputs import check_output_files, output_file
 from . import plots
 from ._fitters import FITTERS, Weights
-from ._table import of_folders, read
-from ._vectors import IN_MEMORY, Windows, windows
-from .metrics import Metrics, measure
+from ._table import label_by_folder, read_label_table
+from ._vectors import IN_MEMORY, JobVectors, load_job_vectors
+from .metrics import Metrics, measure_predictions
 
 Kind = Literal["linear", "mlp"]
 Task = Literal["single", "multi"]
@@ -32,7 +32,7 @@ FILES = (WEIGHTS, METRICS, CONFUSION, CONFIG)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class TrainedHead:
     """What came of it.
 
     labels   in the order of the probabilities
@@ -43,7 +43,7 @@ class Trained:
 
     output: Path
     labels: tuple[str, ...]
-    whole: Metrics
+    overall: Metrics
     folds: tuple[tuple[str, Metrics], ...]
     sources: int
     windows: int
@@ -70,7 +70,7 @@ def train_head(
     in_memory: int = IN_MEMORY,
     overwrite: bool = False,
     on_fold: Callable[[str, Metrics], None] | None = None,
-) -> Trained:
+) -> TrainedHead:
     """Fit a head on the vectors of a job directory; measured on held-out sources, then fitted to all of them.
 
     Args:
@@ -104,15 +104,15 @@ def train_head(
         raise MissingExtra(f"heads need {error.name}: pip install 'percepts[train]'") from error
     inputs = [] if str(labels) == "folders" else [labels]
     check_output_files((Path(output) / name for name in FILES), inputs=inputs, overwrite=overwrite)
-    data = windows(directory, model, in_memory=in_memory)
+    data = load_job_vectors(directory, model, in_memory=in_memory)
     if not len(data.sources):
         raise JobError(f"{directory} holds no vectors yet; its ledger says why")
     unique = sorted(set(data.sources))
     inputs += unique
     check_output_files((Path(output) / name for name in FILES), inputs=inputs, overwrite=overwrite)
     columns = ["label", *filter(None, (groups, split))]
-    rows = of_folders(unique) if str(labels) == "folders" else read(labels, columns)
-    examples = _Examples.of(data, rows, task)
+    rows = label_by_folder(unique) if str(labels) == "folders" else read_label_table(labels, columns)
+    examples = _LabelledWindows.of(data, rows, task)
     fitter = FITTERS[kind]
 
     def fitted(chosen: np.ndarray) -> Weights:
@@ -120,25 +120,25 @@ def train_head(
                       strength=strength, seed=seed, in_memory=in_memory)  # fmt: skip
 
     found, truths, said = list[tuple[str, Metrics]](), list[np.ndarray](), list[np.ndarray]()
-    plan = list(_held_out(examples, groups, split, folds, seed))
+    plan = list(_split_folds(examples, groups, split, folds, seed))
     for name, test in plan:
         chances = examples.predict(data, fitted(~test), test, task)
         truths.append(examples.truth[test])
         said.append(chances)
-        found.append((name, measure(truths[-1], chances)))
+        found.append((name, measure_predictions(truths[-1], chances)))
         if on_fold:
             on_fold(*found[-1])
-    whole = measure(np.concatenate(truths), np.concatenate(said))
+    whole = measure_predictions(np.concatenate(truths), np.concatenate(said))
     kept = ~plan[0][1] if split else np.ones(len(examples.truth), bool)
-    result = Trained(Path(output), examples.labels, whole, tuple(found), int(kept.sum()),
+    result = TrainedHead(Path(output), examples.labels, whole, tuple(found), int(kept.sum()),
                      int((kept[examples.owner] & examples.used).sum()))  # fmt: skip
     made = {"kind": kind, "task": task, "strength": strength, "seed": seed}
-    _save(result, fitted(kept), data, made, partial(output_file, inputs=inputs, overwrite=overwrite))
+    _save_head(result, fitted(kept), data, made, partial(output_file, inputs=inputs, overwrite=overwrite))
     return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Examples:
+class _LabelledWindows:
     """labels (C,), truth (S, C) of the labelled sources, owner (W,) the source of each window, used (W,), rows (S,)."""
 
     labels: tuple[str, ...]
@@ -148,7 +148,7 @@ class _Examples:
     rows: list[dict[str, str]]
 
     @classmethod
-    def of(cls, data: Windows, rows: Sequence[dict[str, str]], task: Task) -> _Examples:
+    def of(cls, data: JobVectors, rows: Sequence[dict[str, str]], task: Task) -> _LabelledWindows:
         there = set(data.sources)
         rows = [row for row in rows if row["source"] in there and row["label"]]
         if not rows:
@@ -165,17 +165,21 @@ class _Examples:
         owner = np.array([place.get(source, -1) for source in data.sources])
         return cls(tuple(names), truth, owner, owner >= 0, rows)
 
-    def predict(self, data: Windows, weights: Weights, test: np.ndarray, task: str) -> np.ndarray:
+    def predict(self, data: JobVectors, weights: Weights, test: np.ndarray, task: str) -> np.ndarray:
         """(n, C) for the n held-out sources: the mean of their windows' probabilities."""
         chosen = np.flatnonzero(test[self.owner] & self.used)
         total, count = np.zeros(self.truth.shape), np.zeros(len(self.truth))
         for part in np.array_split(chosen, max(1, len(chosen) // 65_536)):
-            np.add.at(total, self.owner[part], probabilities(forward(weights, data.data[part]), task == "multi"))
+            np.add.at(
+                total, self.owner[part], scores_to_probabilities(forward(weights, data.data[part]), task == "multi")
+            )
             np.add.at(count, self.owner[part], 1)
         return np.asarray(total[test] / count[test, None])
 
 
-def _held_out(examples: _Examples, groups: str, split: str, folds: int, seed: int) -> Sequence[tuple[str, np.ndarray]]:
+def _split_folds(
+    examples: _LabelledWindows, groups: str, split: str, folds: int, seed: int
+) -> Sequence[tuple[str, np.ndarray]]:
     """Name and (S,) bool of what is held out, fold by fold."""
     if split:
         test = np.array([row[split] == "test" for row in examples.rows])
@@ -202,27 +206,27 @@ def _held_out(examples: _Examples, groups: str, split: str, folds: int, seed: in
     return [(f"fold {number + 1}", of == number) for number in range(folds)]
 
 
-def _save(
-    result: Trained, weights: Weights, data: Windows, made: dict[str, Any],
+def _save_head(
+    result: TrainedHead, weights: Weights, data: JobVectors, made: dict[str, Any],
     opened: Callable[[Path], AbstractContextManager[BinaryIO]],
 ) -> None:  # fmt: skip
     """Write head.safetensors, metrics.json and confusion.png, and config.json last."""
     with opened(result.output / WEIGHTS) as file:
         file.write(save({name: np.ascontiguousarray(w) for name, w in weights.items()}))
     spec = data.spec
-    told = {name: _plain(metrics) for name, metrics in (("held_out", result.whole), *result.folds)}
+    told = {name: _metrics_to_json(metrics) for name, metrics in (("held_out", result.overall), *result.folds)}
     with opened(result.output / METRICS) as file:
         file.write(_json({"mean_accuracy_of_folds": result.mean_accuracy, **told}))
-    if result.whole.confusion is not None:
-        title = f"{spec.name}: {result.whole.accuracy:.1%} of {result.whole.count:,} held-out sources right"
+    if result.overall.confusion is not None:
+        title = f"{spec.name}: {result.overall.accuracy:.1%} of {result.overall.count:,} held-out sources right"
         with opened(result.output / CONFUSION) as file:
-            plots.confusion(result.whole.confusion, result.labels, file, title=title)
-    encoder = spec.weights[0] if of_checkpoint(spec) and spec.name not in names() else spec.name
+            plots.plot_confusion(result.overall.confusion, result.labels, file, title=title)
+    encoder = spec.weights[0] if is_hub_spec(spec) and spec.name not in list_models() else spec.name
     with opened(result.output / CONFIG) as file:
         file.write(_json({"model_type": MODEL_TYPE, "encoder": encoder, "labels": result.labels, **made}))
 
 
-def _plain(metrics: Metrics) -> dict[str, Any]:
+def _metrics_to_json(metrics: Metrics) -> dict[str, Any]:
     return {"sources": metrics.count, "accuracy": metrics.accuracy, "f1": metrics.f1,
             "mAP": metrics.mean_average_precision}  # fmt: skip
 

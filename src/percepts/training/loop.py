@@ -22,9 +22,9 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from ..errors import JobDamaged, SettingsDiffer
-from ..support.files import atomic, is_file, remove_file
+from ..support.files import atomic_file, is_file, remove_file
 from ..support.outputs import check_output_file
-from ._peers import peers
+from ._peers import find_processes
 from .plan import Plan
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
@@ -35,7 +35,7 @@ Loss = Callable[[Sequence[int], torch.Generator], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FitProgress:
     """Where a run is. `loss` is the mean since the last one told, `score` that of the last validation."""
 
     step: int
@@ -48,7 +48,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FitResult:
     """What a run did. `best` is the highest score and `best_step` when; `stopped` says that patience ended it."""
 
     steps: int
@@ -82,10 +82,10 @@ def fit(
     *,
     settings: Mapping[str, Any],
     validate: Callable[[], float] | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[FitProgress], None] | None = None,
     draw: np.ndarray | None = None,
     overwrite: bool = False,
-) -> Fitted:
+) -> FitResult:
     """Fit the parameters of `model` that ask for gradients; they are the best (or the mean) when this returns.
 
     Args:
@@ -107,10 +107,10 @@ def fit(
         raise ValueError("expected at least one example to train on, got none")
     folder = Path(folder)
     check_run(folder, overwrite=overwrite)
-    if overwrite and peers().first:
+    if overwrite and find_processes().first:
         remove_file(folder / CHECKPOINT)
-    peers().meet()
-    return _Run(model, loss, count, plan.of(count), folder, dict(settings), validate, on_step, draw).run()
+    find_processes().wait_for_all()
+    return _Fit(model, loss, count, plan.of(count), folder, dict(settings), validate, on_step, draw).run()
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
@@ -127,10 +127,10 @@ def _is_log(path: Path) -> bool:
         return file.read(len(head)) == head
 
 
-class _Run:
+class _Fit:
     def __init__(
         self, model: nn.Module, loss: Loss, count: int, plan: Plan, folder: Path, settings: dict[str, Any],
-        validate: Callable[[], float] | None, on_step: Callable[[Step], None] | None, draw: np.ndarray | None,
+        validate: Callable[[], float] | None, on_step: Callable[[FitProgress], None] | None, draw: np.ndarray | None,
     ) -> None:  # fmt: skip
         self.model, self.loss, self.count, self.plan = model, loss, count, plan
         self.folder, self.validate, self.on_step, self.draw = folder, validate, on_step, draw
@@ -142,30 +142,30 @@ class _Run:
         self.optimizer = torch.optim.AdamW(self.weights.values(), plan.lr, weight_decay=plan.weight_decay)
         self.best: dict[str, torch.Tensor] = {}
         self.mean: dict[str, torch.Tensor] = {}
-        self.state, self.peers = _State(), peers()
+        self.state, self.peers = _State(), find_processes()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self) -> Fitted:
+    def run(self) -> FitResult:
         self._resume()
         begun, state, plan = time.monotonic() - self.state.seconds, self.state, self.plan
-        resumed, losses, stopped = state.step, list[float](), self._out_of_patience()
+        resumed, losses, stopped = state.step, list[float](), self._is_out_of_patience()
         for step, batch in self._batches(state.step):
             if stopped:
                 break
             losses.append(self._step(step, batch))
             state.step, state.seconds = step + 1, time.monotonic() - begun
             last = state.step == plan.steps
-            if plan.average_from is not None and (self._ends_epoch() or last):
+            if plan.average_from is not None and (self._is_epoch_end() or last):
                 self._average()
             if state.step % plan.every == 0 or last:
-                self._note(float(np.mean(losses)))
+                self._validate_and_log(float(np.mean(losses)))
                 losses = []
-                stopped = self._out_of_patience()
+                stopped = self._is_out_of_patience()
             if self.on_step:
-                self.on_step(self._said(losses))
+                self.on_step(self._format_losses(losses))
         self._finish()
         final = state.log[-1]
-        return Fitted(state.step, final[3], final[4], state.best, state.best_step, stopped, state.seconds, resumed)
+        return FitResult(state.step, final[3], final[4], state.best, state.best_step, stopped, state.seconds, resumed)
 
     def _step(self, step: int, batch: Sequence[int]) -> float:
         for group in self.optimizer.param_groups:
@@ -174,9 +174,9 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         own = batch[self.peers.rank :: self.peers.count] or batch[:1]
         share = len(own) * self.peers.count / len(batch) if len(batch) > self.peers.rank else 0.0
-        generator = torch.Generator().manual_seed(self._seed(step))
+        generator = torch.Generator().manual_seed(self._seed_step(step))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed(step))
+            torch.manual_seed(self._seed_step(step))
             value = self.loss(own, generator) * share
         if not value.isfinite():
             raise FloatingPointError(
@@ -189,7 +189,7 @@ class _Run:
         self.optimizer.step()
         return self.peers.mean(value.detach()).item()
 
-    def _seed(self, step: int) -> int:
+    def _seed_step(self, step: int) -> int:
         return int(np.random.SeedSequence([self.plan.seed, step]).generate_state(1)[0])
 
     def _batches(self, first: int) -> Iterator[tuple[int, list[int]]]:
@@ -206,22 +206,22 @@ class _Run:
                 )  # fmt: skip
             yield step, order[place * size : (place + 1) * size].tolist()
 
-    def _ends_epoch(self) -> bool:
+    def _is_epoch_end(self) -> bool:
         return self.state.step % -(-self.count // self.plan.batch_size) == 0
 
-    def _epoch(self) -> int:
+    def _current_epoch(self) -> int:
         return (self.state.step - 1) // -(-self.count // self.plan.batch_size)
 
     def _average(self) -> None:
         """Running mean of the weights after every epoch that counts."""
-        if self._epoch() < (self.plan.average_from or 0):
+        if self._current_epoch() < (self.plan.average_from or 0):
             return
         self.state.averaged += 1
         for name, value in self.weights.items():
             old = self.mean.setdefault(name, torch.zeros_like(value))
             old += (value.detach() - old) / self.state.averaged
 
-    def _note(self, loss: float) -> None:
+    def _validate_and_log(self, loss: float) -> None:
         """Validate, log, keep."""
         state, score = self.state, None
         if self.validate:
@@ -230,47 +230,47 @@ class _Run:
                 score = float(self.validate())
             if state.best is None or score > state.best:
                 state.best, state.best_step = score, state.step
-                self.best = {name: value.detach().clone() for name, value in self._tensors().items()}
+                self.best = {name: value.detach().clone() for name, value in self._collect_tensors().items()}
         lr = self.optimizer.param_groups[0]["lr"]
-        state.log.append([state.step, self._epoch(), lr, loss, score, round(state.seconds, 3)])
+        state.log.append([state.step, self._current_epoch(), lr, loss, score, round(state.seconds, 3)])
         if self.peers.first:
-            with atomic(self.folder / LOG) as file:
-                file.write(_csv(state.log))
+            with atomic_file(self.folder / LOG) as file:
+                file.write(_format_csv(state.log))
             self._save()
-        self.peers.meet()
+        self.peers.wait_for_all()
 
-    def _out_of_patience(self) -> bool:
+    def _is_out_of_patience(self) -> bool:
         """Whether so many validations in a row were no better than the best before them."""
         waited = sum(row[0] > self.state.best_step for row in self.state.log)
         return bool(self.validate) and 0 < self.plan.patience <= waited
 
-    def _said(self, losses: Sequence[float]) -> Step:
+    def _format_losses(self, losses: Sequence[float]) -> FitProgress:
         state, log = self.state, self.state.log
         loss = float(np.mean(losses)) if losses else log[-1][3]
         score = log[-1][4] if log else None
         lr = self.optimizer.param_groups[0]["lr"]
-        return Step(state.step, self.plan.steps, self._epoch(), lr, loss, score, state.seconds)
+        return FitProgress(state.step, self.plan.steps, self._current_epoch(), lr, loss, score, state.seconds)
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
+    def _collect_tensors(self) -> dict[str, torch.Tensor]:
         return {**self.weights, **self.buffers}
 
     def _finish(self) -> None:
         kept = self.mean if self.mean else self.best
         with torch.no_grad():
-            for name, value in self._tensors().items():
+            for name, value in self._collect_tensors().items():
                 if name in kept:
                     value.copy_(kept[name])
         self.model.eval()
 
     def _save(self) -> None:
-        tensors = {f"weights.{name}": value.detach() for name, value in self._tensors().items()}
+        tensors = {f"weights.{name}": value.detach() for name, value in self._collect_tensors().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors |= {f"mean.{name}": value for name, value in self.mean.items()}
         for name, value in self.weights.items():
             tensors |= {f"adam.{part}.{name}": t for part, t in self.optimizer.state[value].items()}
         facts = {"settings": json.dumps(self.settings), "state": json.dumps(asdict(self.state))}
         data = to_bytes({name: value.cpu().contiguous() for name, value in tensors.items()}, facts)
-        with atomic(self.folder / CHECKPOINT) as file:
+        with atomic_file(self.folder / CHECKPOINT) as file:
             file.write(data)
 
     def _resume(self) -> None:
@@ -287,10 +287,10 @@ class _Run:
                              "or move it away if it is something else") from error  # fmt: skip
         _check_same(settings, self.settings, self.folder)
         self.state = state
-        parts = {part: _under(tensors, part) for part in ("weights", "best", "mean")}
+        parts = {part: _select_prefix(tensors, part) for part in ("weights", "best", "mean")}
         self.best, self.mean = parts["best"], parts["mean"]
         with torch.no_grad():
-            for name, value in self._tensors().items():
+            for name, value in self._collect_tensors().items():
                 value.copy_(parts["weights"][name])
         for name, value in self.weights.items():
             self.optimizer.state[value] = {
@@ -299,7 +299,7 @@ class _Run:
             }  # fmt: skip
 
 
-def _under(tensors: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+def _select_prefix(tensors: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
 
 
@@ -313,7 +313,7 @@ def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) ->
         )
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+def _format_csv(rows: Sequence[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
     return text.getvalue().encode()

@@ -24,7 +24,7 @@ class Metrics:
     confusion: np.ndarray | None
 
 
-def measure(truth: np.ndarray, probabilities: np.ndarray) -> Metrics:
+def measure_predictions(truth: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """(N, C) bool and (N, C) floats; with one true label a row the highest probability is the answer, else > 0.5.
 
     >>> found = measure(np.eye(3, dtype=bool), np.float32([[.8, .1, .1], [.2, .7, .1], [.6, .3, .1]]))

@@ -21,7 +21,7 @@ CURVE = "curve.png"
 INK, ACCENT, PALE = "#1f2933", "#0b7285", "#e8590c"
 
 
-def figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
+def new_figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
     """An empty picture in the house's colours. MissingExtra without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,7 +50,7 @@ def save(
         picture.savefig(file, format=Path(target).suffix[1:].lower() or "png")
 
 
-def curve(log: Path, target: Path | BinaryIO, *, score: str = "score", overwrite: bool = False) -> None:
+def plot_curve(log: Path, target: Path | BinaryIO, *, score: str = "score", overwrite: bool = False) -> None:
     """Draw the log of a run: its loss, and its score where it was validated, over the steps.
 
     FileExistsError where there is a file, unless `overwrite`.
@@ -60,7 +60,7 @@ def curve(log: Path, target: Path | BinaryIO, *, score: str = "score", overwrite
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [int(row["step"]) for row in rows]
-    picture, axes = figure()
+    picture, axes = new_figure()
     axes.plot(steps, [float(row["loss"]) for row in rows], color=ACCENT, label="loss")
     axes.set_xlabel("step")
     axes.set_ylabel("loss", color=ACCENT)
@@ -74,7 +74,7 @@ def curve(log: Path, target: Path | BinaryIO, *, score: str = "score", overwrite
     save(picture, target, inputs=[log], overwrite=overwrite)
 
 
-def confusion(
+def plot_confusion(
     counts: np.ndarray, labels: Sequence[str], target: Path | BinaryIO, *, title: str = "", overwrite: bool = False
 ) -> None:
     """Draw rows true, columns said; a cell's shade is its share of the row, its number the count.
@@ -84,7 +84,7 @@ def confusion(
     if isinstance(target, str | Path):
         check_output_file(target, overwrite=overwrite)
     size = max(4.0, min(14.0, 0.45 * len(labels) + 2))
-    picture, axes = figure(size, size)
+    picture, axes = new_figure(size, size)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="GnBu", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=60 if max(map(len, labels)) > 3 else 0, ha="center")

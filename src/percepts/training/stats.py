@@ -12,7 +12,7 @@ import numpy as np
 
 from ..features.fbank import AST_RATE, kaldi_fbank
 from ..features.resample import resample
-from ..media import Source, mono, stream_audio
+from ..media import Source, mix_to_mono, stream_audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class NormStats:
     frames: int
 
 
-def norm_stats(
+def compute_norm_stats(
     sources: Iterable[Source],
     *,
     n_mels: int = 128,
@@ -41,20 +41,20 @@ def norm_stats(
     """
     if way not in ("exact", "authors"):
         raise ValueError(f"expected way to be exact or authors, got {way!r}")
-    spectra = (kaldi_fbank(wave, AST_RATE, n_mels=n_mels) for wave in map(waveform, sources) if len(wave))
-    found = _exact(spectra) if way == "exact" else _authors(spectra, max_length, batch)
+    spectra = (kaldi_fbank(wave, AST_RATE, n_mels=n_mels) for wave in map(read_waveform, sources) if len(wave))
+    found = _exact_stats(spectra) if way == "exact" else _published_recipe_stats(spectra, max_length, batch)
     if not found.frames:
         raise ValueError("expected recordings with sound, got none")
     return found
 
 
-def waveform(source: Source, rate: int = AST_RATE) -> np.ndarray:
+def read_waveform(source: Source, rate: int = AST_RATE) -> np.ndarray:
     """(N,) float32, mixed down, at that rate."""
-    blocks = [clip.data[0] for clip in resample(map(mono, stream_audio(source)), rate)]
+    blocks = [clip.data[0] for clip in resample(map(mix_to_mono, stream_audio(source)), rate)]
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
-def _exact(spectra: Iterable[np.ndarray]) -> NormStats:
+def _exact_stats(spectra: Iterable[np.ndarray]) -> NormStats:
     count = frames = 0
     mean = square = 0.0
     for values in spectra:
@@ -66,10 +66,10 @@ def _exact(spectra: Iterable[np.ndarray]) -> NormStats:
     return NormStats(mean, math.sqrt(square / count) if count else 0.0, frames)
 
 
-def _authors(spectra: Iterable[np.ndarray], max_length: int, batch: int) -> NormStats:
+def _published_recipe_stats(spectra: Iterable[np.ndarray], max_length: int, batch: int) -> NormStats:
     """torch.std divides by n - 1."""
     found, frames, stream = list[tuple[float, float]](), 0, iter(spectra)
-    while group := list(islice(_filled(stream, max_length), batch)):
+    while group := list(islice(_fill_to_length(stream, max_length), batch)):
         values = np.stack(group)
         found.append((float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64, ddof=1))))
         frames += values.shape[0] * values.shape[1]
@@ -77,6 +77,6 @@ def _authors(spectra: Iterable[np.ndarray], max_length: int, batch: int) -> Norm
     return NormStats(float(means[0]), float(means[1]), frames)
 
 
-def _filled(spectra: Iterator[np.ndarray], length: int) -> Iterator[np.ndarray]:
+def _fill_to_length(spectra: Iterator[np.ndarray], length: int) -> Iterator[np.ndarray]:
     for values in spectra:
         yield np.pad(values[:length], [(0, max(0, length - len(values))), (0, 0)])

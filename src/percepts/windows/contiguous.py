@@ -8,7 +8,7 @@ from ..errors import TruncatedMedia
 from ..types import Clip
 
 
-class ToTheBreak(Iterator[Clip]):
+class TolerateTruncation(Iterator[Clip]):
     """The blocks of a source to its last good one: TruncatedMedia ends the stream, and `release` raises it.
 
     What came before the damage is good (see TruncatedMedia), so whoever holds some of it back, for a window or for a
@@ -32,7 +32,7 @@ class ToTheBreak(Iterator[Clip]):
             raise self._broken
 
 
-def contiguous(blocks: Iterable[Clip]) -> Iterator[Clip]:
+def check_contiguous(blocks: Iterable[Clip]) -> Iterator[Clip]:
     """Pass on the blocks of one stream, each without its padding; empty ones are dropped.
 
     Raises ValueError where a block has another kind, rate, channel count or picture size than the first, or starts
@@ -41,7 +41,7 @@ def contiguous(blocks: Iterable[Clip]) -> Iterator[Clip]:
     first: Clip | None = None
     count = 0  # samples or frames so far: the clock
     for block in blocks:
-        clip = unpadded(block)
+        clip = strip_padding(block)
         if first is None:
             first = clip
         _check(first, count, clip)
@@ -50,7 +50,7 @@ def contiguous(blocks: Iterable[Clip]) -> Iterator[Clip]:
             yield clip
 
 
-def unpadded(clip: Clip) -> Clip:
+def strip_padding(clip: Clip) -> Clip:
     """The clip without the padding after its media; itself where it has none."""
     if clip.valid is None or clip.valid == clip.length:
         return clip
@@ -61,7 +61,7 @@ def unpadded(clip: Clip) -> Clip:
 def _check(first: Clip, count: int, clip: Clip) -> None:
     if clip.kind == "image":
         raise ValueError(f"expected audio or video, got {clip}: a picture has no clock to cut by")
-    if _format(clip) != _format(first):
+    if _describe_format(clip) != _describe_format(first):
         raise ValueError(f"expected every block to be like the first, {first}, got {clip} after {count} samples")
     due = first.start + count / first.rate
     if abs(clip.start - due) * first.rate > 0.5:
@@ -71,6 +71,6 @@ def _check(first: Clip, count: int, clip: Clip) -> None:
         )
 
 
-def _format(clip: Clip) -> tuple[object, ...]:
+def _describe_format(clip: Clip) -> tuple[object, ...]:
     shape = clip.data.shape[:1] if clip.kind == "audio" else clip.data.shape[1:]
     return clip.kind, clip.rate, *shape

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..types import Clip, Windower
-from .contiguous import ToTheBreak, unpadded
+from .contiguous import TolerateTruncation, strip_padding
 
 SAME_INSTANT = 1e-6  # seconds: far below a tick of any film's clock, far above the rounding of a sum of two floats
 
 
-def every(fps: float) -> Windower:
+def sample_frames(fps: float) -> Windower:
     """Give one clip of one frame for each whole k: the latest frame at or before k / fps, with `start` exactly k / fps.
 
     k counts from the source's own zero, so frames of two streams of one film meet. The first k is the first instant at
@@ -31,11 +31,11 @@ def every(fps: float) -> Windower:
     """
     if not 0 < fps < math.inf:
         raise ValueError(f"expected frames per second above 0, got {fps = }")
-    return lambda blocks: _sample(blocks, fps)
+    return lambda blocks: _sample_blocks(blocks, fps)
 
 
 @dataclass(slots=True)
-class _Shown:
+class _ShownFrame:
     """The frame on the screen: (1, H, W, 3), from when, until when if nothing follows."""
 
     data: np.ndarray
@@ -44,44 +44,44 @@ class _Shown:
     source: str
 
 
-def _sample(blocks: Iterable[Clip], fps: float) -> Iterator[Clip]:
-    source = ToTheBreak(blocks)
-    shown: _Shown | None = None
+def _sample_blocks(blocks: Iterable[Clip], fps: float) -> Iterator[Clip]:
+    source = TolerateTruncation(blocks)
+    shown: _ShownFrame | None = None
     k = 0
-    for frame in _frames(source):
+    for frame in _split_frames(source):
         if shown is None:
-            k = _first_at(frame.since, fps)
+            k = _first_index_at(frame.since, fps)
         else:
             _check_order(shown, frame)
-            yield from _hold(shown, k, frame.since, fps)
-            k = max(k, _first_at(frame.since, fps))
+            yield from _repeat_frame(shown, k, frame.since, fps)
+            k = max(k, _first_index_at(frame.since, fps))
         shown = frame
     if shown is not None:
-        yield from _hold(shown, k, shown.until, fps)
+        yield from _repeat_frame(shown, k, shown.until, fps)
     source.release()
 
 
-def _hold(shown: _Shown, k: int, until: float, fps: float) -> Iterator[Clip]:
+def _repeat_frame(shown: _ShownFrame, k: int, until: float, fps: float) -> Iterator[Clip]:
     """The frame at every instant from k on that lies before `until`."""
-    for i in range(k, _first_at(until, fps)):
+    for i in range(k, _first_index_at(until, fps)):
         yield Clip(shown.data, "video", fps, i / fps, shown.source)
 
 
-def _first_at(time: float, fps: float) -> int:
+def _first_index_at(time: float, fps: float) -> int:
     """The first whole k with k / fps not before `time`."""
     return math.ceil((time - SAME_INSTANT) * fps)
 
 
-def _frames(blocks: Iterable[Clip]) -> Iterator[_Shown]:
+def _split_frames(blocks: Iterable[Clip]) -> Iterator[_ShownFrame]:
     for block in blocks:
         if block.kind != "video":
             raise ValueError(f"expected video, got {block}")
-        clip = unpadded(block)
+        clip = strip_padding(block)
         for j in range(clip.length):
             since, until = clip.start + j / clip.rate, clip.start + (j + 1) / clip.rate
-            yield _Shown(clip.data[j : j + 1], since, until, clip.source)
+            yield _ShownFrame(clip.data[j : j + 1], since, until, clip.source)
 
 
-def _check_order(shown: _Shown, frame: _Shown) -> None:
+def _check_order(shown: _ShownFrame, frame: _ShownFrame) -> None:
     if frame.since < shown.since - SAME_INSTANT:
         raise ValueError(f"expected frames in order of time, got {frame.since:.6f} s after {shown.since:.6f} s")

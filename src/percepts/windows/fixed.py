@@ -9,13 +9,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..types import Clip, Windower
-from .contiguous import ToTheBreak, contiguous
+from .contiguous import TolerateTruncation, check_contiguous
 
 Tail = Literal["pad", "keep", "drop"]
 """What becomes of the end that fills no window: zeros after it, left short, or left out."""
 
 
-def fixed(window: float, hop: float | None = None, tail: Tail = "pad") -> Windower:
+def cut_fixed_windows(window: float, hop: float | None = None, tail: Tail = "pad") -> Windower:
     """Cut sound or film into windows of `window` seconds, one every `hop` seconds (default: `window`, no overlap).
 
     Both are rounded to whole samples (frames, for film) at the rate of the stream, half up. Window i starts at
@@ -41,10 +41,10 @@ def fixed(window: float, hop: float | None = None, tail: Tail = "pad") -> Window
         raise ValueError(f"expected window and hop in seconds, above 0, got {window = } {hop = }")
     if tail not in get_args(Tail):
         raise ValueError(f"expected tail to be one of {', '.join(get_args(Tail))}, got {tail!r}")
-    return lambda blocks: _cut(blocks, window, step, tail)
+    return lambda blocks: _cut_blocks(blocks, window, step, tail)
 
 
-def samples(seconds: float, rate: float) -> int:
+def count_samples(seconds: float, rate: float) -> int:
     """Whole samples nearest to `seconds`, half up; ValueError where that is none."""
     count = math.floor(seconds * rate + 0.5)
     if count < 1:
@@ -52,19 +52,19 @@ def samples(seconds: float, rate: float) -> int:
     return count
 
 
-def _cut(blocks: Iterable[Clip], window: float, hop: float, tail: Tail) -> Iterator[Clip]:
-    source = ToTheBreak(blocks)
-    cutter: _Cutter | None = None
-    for block in contiguous(source):
+def _cut_blocks(blocks: Iterable[Clip], window: float, hop: float, tail: Tail) -> Iterator[Clip]:
+    source = TolerateTruncation(blocks)
+    cutter: _WindowBuffer | None = None
+    for block in check_contiguous(source):
         if cutter is None:
-            cutter = _Cutter(block, samples(window, block.rate), samples(hop, block.rate))
+            cutter = _WindowBuffer(block, count_samples(window, block.rate), count_samples(hop, block.rate))
         yield from cutter.push(block)
     if cutter is not None:
         yield from cutter.finish(tail)
     source.release()
 
 
-class _Cutter:
+class _WindowBuffer:
     """The window being filled, and where it stands in the stream."""
 
     def __init__(self, first: Clip, window: int, hop: int) -> None:
@@ -73,40 +73,40 @@ class _Cutter:
         self.filled = 0  # samples of it that are here
         self.fresh = 0  # of those, samples that no window before it holds
         self.skip = 0  # samples to leave out before it begins, where hop > window
-        self.data = self._empty()
+        self.data = self._make_buffer()
 
     def push(self, block: Clip) -> Iterator[Clip]:
         """Take in one block; give the windows it completes."""
-        media, at = _time_first(block.data, block.kind), 0
+        media, at = _move_time_first(block.data, block.kind), 0
         while at < block.length:
             if self.skip:
                 left_out = min(self.skip, block.length - at)
                 self.skip, at = self.skip - left_out, at + left_out
                 continue
             take = min(self.window - self.filled, block.length - at)
-            _time_first(self.data, block.kind)[self.filled : self.filled + take] = media[at : at + take]
+            _move_time_first(self.data, block.kind)[self.filled : self.filled + take] = media[at : at + take]
             self.filled, self.fresh, at = self.filled + take, self.fresh + take, at + take
             if self.filled == self.window:
-                yield self._next()
+                yield self._take_window()
 
     def finish(self, tail: Tail) -> Iterator[Clip]:
         """Give the last window, where some of it is in no other."""
         if self.fresh == 0 or tail == "drop":
             return
-        whole = _time_first(self.data, self.first.kind)
+        whole = _move_time_first(self.data, self.first.kind)
         if tail == "pad":
             whole[self.filled :] = 0
             yield self._clip(self.data, self.filled)
         else:
-            yield self._clip(np.ascontiguousarray(_time_first(whole[: self.filled], self.first.kind)), None)
+            yield self._clip(np.ascontiguousarray(_move_time_first(whole[: self.filled], self.first.kind)), None)
 
-    def _next(self) -> Clip:
+    def _take_window(self) -> Clip:
         """The full window; its overlap begins the next one."""
         full = self._clip(self.data, None)
         kept = max(self.window - self.hop, 0)
-        data = self._empty()
+        data = self._make_buffer()
         if kept:
-            _time_first(data, full.kind)[:kept] = _time_first(full.data, full.kind)[self.hop :]
+            _move_time_first(data, full.kind)[:kept] = _move_time_first(full.data, full.kind)[self.hop :]
         self.data, self.filled, self.fresh = data, kept, 0
         self.skip = max(self.hop - self.window, 0)
         self.index += 1
@@ -116,12 +116,12 @@ class _Cutter:
         first = self.first
         return Clip(data, first.kind, first.rate, first.start + self.index * self.hop / first.rate, first.source, valid)
 
-    def _empty(self) -> np.ndarray:
+    def _make_buffer(self) -> np.ndarray:
         shape = self.first.data.shape
         sized = (shape[0], self.window) if self.first.kind == "audio" else (self.window, *shape[1:])
         return np.empty(sized, self.first.data.dtype)
 
 
-def _time_first(data: np.ndarray, kind: str) -> np.ndarray:
+def _move_time_first(data: np.ndarray, kind: str) -> np.ndarray:
     """A view with time on the first axis; its own inverse."""
     return data.T if kind == "audio" else data

@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..types import Clip
-from .contiguous import ToTheBreak, contiguous
-from .speech import Detector, Energy, Rules, Span, Tape, speech
+from .contiguous import TolerateTruncation, check_contiguous
+from .speech import Detector, Energy, SampleBuffer, Span, SpeechRules, cut_speech
 
-PACKED = Rules(min_silence=0.16, pad=0.4, max_speech=30.0)
+PACKED = SpeechRules(min_silence=0.16, pad=0.4, max_speech=30.0)
 """Where windows may be cut: faster-whisper's rules for batches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pack:
+class SpeechPack:
     """A window and where in it somebody speaks: (start, stop) in seconds of the source."""
 
     clip: Clip
     spoken: tuple[tuple[float, float], ...]
 
 
-def packs(
-    blocks: Iterable[Clip], detector: Detector | None = None, rules: Rules = PACKED, *, window: float = 30.0
-) -> Iterator[Pack]:
+def pack_speech(
+    blocks: Iterable[Clip], detector: Detector | None = None, rules: SpeechRules = PACKED, *, window: float = 30.0
+) -> Iterator[SpeechPack]:
     """Cut a stream of sound, one channel, in its pauses, to windows that are as full as they can be.
 
     A window begins with speech and ends with it; the pauses inside are kept, so its times are those of the stream.
@@ -43,33 +43,33 @@ def packs(
     """
     if not 2 * rules.pad + 0.1 < window < math.inf:
         raise ValueError(f"expected a window longer than both pads, got {window:g} s")
-    rules = Rules(
+    rules = SpeechRules(
         rules.enter, rules.leave, rules.min_speech, rules.min_silence, min(rules.max_speech, window), rules.pad,
         rules.min_pause,
     )  # fmt: skip
-    source = ToTheBreak(blocks)
-    stream = _Recorded(contiguous(source), 3 * window)
-    pack: _Open | None = None
-    for clip in speech(detector or Energy(), rules)(stream):
+    source = TolerateTruncation(blocks)
+    stream = _BufferedBlocks(check_contiguous(source), 3 * window)
+    pack: _OpenPack | None = None
+    for clip in cut_speech(detector or Energy(), rules)(stream):
         start = round((clip.start - stream.begin) * clip.rate)
         span = start, start + clip.length
         if pack is not None and span[1] - pack.start > window * clip.rate:
             yield pack.close(stream)
             pack = None
         if pack is None:
-            pack = _Open(start)
+            pack = _OpenPack(start)
         pack.add(span, stream.tape)
     if pack is not None:
         yield pack.close(stream)
     source.release()
 
 
-class _Recorded(Iterator[Clip]):
+class _BufferedBlocks(Iterator[Clip]):
     """The blocks as they come; the newest of their samples are kept."""
 
     def __init__(self, blocks: Iterable[Clip], seconds: float) -> None:
         self._blocks, self._seconds = iter(blocks), seconds
-        self.tape = Tape()
+        self.tape = SampleBuffer()
         self.first: Clip | None = None
 
     def __next__(self) -> Clip:
@@ -87,20 +87,20 @@ class _Recorded(Iterator[Clip]):
 
 
 @dataclass
-class _Open:
+class _OpenPack:
     """A window that may still grow; it holds its samples, so the tape need not."""
 
     start: int
     spans: list[Span] = field(default_factory=list)
     parts: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, span: Span, tape: Tape) -> None:
+    def add(self, span: Span, tape: SampleBuffer) -> None:
         self.parts.append(tape.read(self.spans[-1][1] if self.spans else self.start, span[1]))
         self.spans.append(span)
 
-    def close(self, stream: _Recorded) -> Pack:
+    def close(self, stream: _BufferedBlocks) -> SpeechPack:
         first = stream.first
         assert first is not None
         times = tuple((first.start + a / first.rate, first.start + b / first.rate) for a, b in self.spans)
         data = np.concatenate(self.parts)[None]
-        return Pack(Clip(data, "audio", first.rate, first.start + self.start / first.rate, first.source), times)
+        return SpeechPack(Clip(data, "audio", first.rate, first.start + self.start / first.rate, first.source), times)

@@ -54,7 +54,7 @@ class Patches(_Shapes):
         return self.data.transpose(3, 1, 2, 0).reshape(-1, len(self.data))
 
 
-def split(
+def split_patches(
     image: np.ndarray,
     patch: Size,
     *,
@@ -76,16 +76,16 @@ def split(
     ((4, 4), array([384, 512, 384, 512]))
     """
     _check_image(image)
-    size = _pair(patch)
-    steps = _steps(size, stride, overlap)
+    size = _as_pair(patch)
+    steps = _patch_steps(size, stride, overlap)
     if cover not in get_args(Cover):
         raise ValueError(f"expected cover to be one of {', '.join(get_args(Cover))}, got {cover!r}")
     if cover != "drop" and (steps[0] > size[0] or steps[1] > size[1]):
         raise ValueError(
             f'expected a stride within the patch {size}, got {steps}: it leaves gaps; cover="drop" allows it'
         )
-    tops, lefts = (_offsets(n, p, s, cover) for n, p, s in zip(image.shape[:2], size, steps, strict=True))
-    return _take(image, size, tops, lefts, fill)
+    tops, lefts = (_patch_offsets(n, p, s, cover) for n, p, s in zip(image.shape[:2], size, steps, strict=True))
+    return _take_patches(image, size, tops, lefts, fill)
 
 
 def split_grid(image: np.ndarray, rows: int, columns: int, *, cover: Cover = "pad", fill: float = 0) -> Patches:
@@ -109,10 +109,10 @@ def split_grid(image: np.ndarray, rows: int, columns: int, *, cover: Cover = "pa
         [i * (n - side) // max(count - 1, 1) if cover == "shift" else i * side for i in range(count)]
         for n, side, count in ((height, sides[0], rows), (width, sides[1], columns))
     ]
-    return _take(image, (sides[0], sides[1]), offsets[0], offsets[1], fill)
+    return _take_patches(image, (sides[0], sides[1]), offsets[0], offsets[1], fill)
 
 
-def merge(patches: Patches, mode: Mode = "avg") -> np.ndarray:
+def merge_patches(patches: Patches, mode: Mode = "avg") -> np.ndarray:
     """Put the patches back where they were: (H, W, C) of their type; padding is cut off.
 
     mode   where patches overlap: the mean (of integers, to the nearest, half to even), the largest, the smallest, or
@@ -142,7 +142,7 @@ def grid_view(image: Any, patch: Size, stride: Size | None = None) -> Any:
     >>> grid_view(np.zeros((512, 512, 3)), 128).shape
     (4, 4, 1, 128, 128, 3)
     """
-    (height, width), (down, right) = _pair(patch), _pair(patch if stride is None else stride)
+    (height, width), (down, right) = _as_pair(patch), _as_pair(patch if stride is None else stride)
     if min(image.shape[0] - height, image.shape[1] - width) < 0:
         raise ValueError(f"expected a picture of at least {height}x{width}, got {tuple(image.shape)}")
     if hasattr(image, "unfold"):  # a tensor, known by its method: this module does without torch
@@ -152,7 +152,7 @@ def grid_view(image: Any, patch: Size, stride: Size | None = None) -> Any:
     return windows.transpose(0, 1, 3, 4, 2)[:, :, None]
 
 
-def _take(image: np.ndarray, size: tuple[int, int], tops: list[int], lefts: list[int], fill: float) -> Patches:
+def _take_patches(image: np.ndarray, size: tuple[int, int], tops: list[int], lefts: list[int], fill: float) -> Patches:
     height, width = image.shape[:2]
     corners = np.array([(top, left) for top in tops for left in lefts], int).reshape(-1, 2)
     boxes = np.stack([corners[:, 0], corners[:, 0] + size[0], corners[:, 1], corners[:, 1] + size[1]], axis=1)
@@ -166,7 +166,7 @@ def _take(image: np.ndarray, size: tuple[int, int], tops: list[int], lefts: list
     return Patches(data, boxes, layout, (height, width))
 
 
-def _offsets(length: int, patch: int, step: int, cover: Cover) -> list[int]:
+def _patch_offsets(length: int, patch: int, step: int, cover: Cover) -> list[int]:
     """Where the patches begin along one side."""
     whole = list(range(0, length - patch + 1, step))
     if cover == "drop":
@@ -178,7 +178,7 @@ def _offsets(length: int, patch: int, step: int, cover: Cover) -> list[int]:
     return whole
 
 
-def _average(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
+def _average_patches(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
     total = np.zeros(shape, np.float64)
     count = np.zeros((*shape[:2], 1), np.int64)
     for data, (top, bottom, left, right) in zip(patches.data, patches.boxes, strict=True):
@@ -190,7 +190,9 @@ def _average(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
     return (np.rint(total) if whole else total).astype(patches.data.dtype)
 
 
-def _fold(choose: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Patches, tuple[int, ...]], np.ndarray]:
+def _make_merger(
+    choose: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Callable[[Patches, tuple[int, ...]], np.ndarray]:
     """A merge by a function of what is there and what comes; the first to come to an empty place stays."""
 
     def merged(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
@@ -213,17 +215,17 @@ def _check_covered(seen: np.ndarray) -> None:
         )
 
 
-def _steps(size: tuple[int, int], stride: Size | None, overlap: float) -> tuple[int, int]:
+def _patch_steps(size: tuple[int, int], stride: Size | None, overlap: float) -> tuple[int, int]:
     if not 0 <= overlap < 1:
         raise ValueError(f"expected an overlap of 0 to below 1, got {overlap}")
     if stride is None:
         return size[0] - int(size[0] * overlap), size[1] - int(size[1] * overlap)
     if overlap:
         raise ValueError(f"expected stride or overlap, got both: {stride = } {overlap = }")
-    return _pair(stride)
+    return _as_pair(stride)
 
 
-def _pair(size: Size) -> tuple[int, int]:
+def _as_pair(size: Size) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise ValueError(f"expected at least one pixel, got {size}")
@@ -236,8 +238,8 @@ def _check_image(image: np.ndarray) -> None:
 
 
 _MERGES: dict[str, Callable[[Patches, tuple[int, ...]], np.ndarray]] = {
-    "avg": _average,
-    "max": _fold(np.maximum),
-    "min": _fold(np.minimum),
-    "overwrite": _fold(lambda there, new: new),
+    "avg": _average_patches,
+    "max": _make_merger(np.maximum),
+    "min": _make_merger(np.minimum),
+    "overwrite": _make_merger(lambda there, new: new),
 }

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..types import Clip, Windower
-from .contiguous import ToTheBreak, contiguous
+from .contiguous import TolerateTruncation, check_contiguous
 
 Span = tuple[int, int]
 """First sample, and the one after the last."""
@@ -36,7 +36,7 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SpeechRules:
     """How probabilities become stretches of speech; the rules and defaults of Silero's own post-processing.
 
     enter        speech begins where the probability reaches this
@@ -71,11 +71,11 @@ class Rules:
         return max(self.enter - 0.15, 0.01) if self.leave is None else self.leave
 
 
-BOUNDED = Rules(max_speech=30.0)
+BOUNDED = SpeechRules(max_speech=30.0)
 """The default of `speech`: memory stays at a minute of sound, however long somebody speaks."""
 
 
-def speech(detector: Detector | None = None, rules: Rules = BOUNDED) -> Windower:
+def cut_speech(detector: Detector | None = None, rules: SpeechRules = BOUNDED) -> Windower:
     """Cut a stream of sound into its stretches of speech: one channel in, clips of differing length out.
 
     Each clip holds the samples of the stream as they came and starts exactly where they stood in it. A clip is given
@@ -97,35 +97,35 @@ def speech(detector: Detector | None = None, rules: Rules = BOUNDED) -> Windower
     >>> [(round(clip.start, 2), round(clip.stop, 2)) for clip in speech()([Clip(sound, "audio", rate)])]
     [(0.96, 2.05)]
     """
-    return lambda blocks: _cut(blocks, detector or Energy(), rules)
+    return lambda blocks: _cut_speech(blocks, detector or Energy(), rules)
 
 
-def _cut(blocks: Iterable[Clip], detector: Detector, rules: Rules) -> Iterator[Clip]:
-    source = ToTheBreak(blocks)
-    cutter: _Cutter | None = None
-    for block in contiguous(source):
+def _cut_speech(blocks: Iterable[Clip], detector: Detector, rules: SpeechRules) -> Iterator[Clip]:
+    source = TolerateTruncation(blocks)
+    cutter: _SpeechCutter | None = None
+    for block in check_contiguous(source):
         if cutter is None:
-            cutter = _Cutter(block, detector.listen(_mono(block).rate), rules)
+            cutter = _SpeechCutter(block, detector.listen(_check_mono(block).rate), rules)
         yield from cutter.push(block)
     if cutter is not None:
         yield from cutter.finish()
     source.release()
 
 
-def _mono(block: Clip) -> Clip:
+def _check_mono(block: Clip) -> Clip:
     if block.kind != "audio" or block.data.shape[0] != 1:
         raise ValueError(f"expected sound of one channel, got {block}: mix it down first")
     return block
 
 
-class _Cutter:
+class _SpeechCutter:
     """The stream so far: what was heard, and the samples that may still be needed."""
 
-    def __init__(self, first: Clip, listener: Listener, rules: Rules) -> None:
+    def __init__(self, first: Clip, listener: Listener, rules: SpeechRules) -> None:
         self.first, self.listener = first, listener
-        self.tape = Tape()
+        self.tape = SampleBuffer()
         self.heard = 0  # samples that have a probability
-        self.spans = Spans(rules, first.rate, listener.frame)
+        self.spans = SpanTracker(rules, first.rate, listener.frame)
 
     def push(self, block: Clip) -> Iterator[Clip]:
         """Take in one block; give the speech that is complete."""
@@ -154,7 +154,7 @@ class _Cutter:
             yield Clip(data, "audio", first.rate, first.start + start / first.rate, first.source)
 
 
-class Tape:
+class SampleBuffer:
     """The newest samples of a stream, by their number in it."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class Tape:
             self.begin += len(self._blocks.popleft())
 
 
-class Spans:
+class SpanTracker:
     """Probabilities in, stretches of speech out, as soon as each is certain: Rules at work.
 
     >>> spans = Spans(Rules(pad=0), rate=16_000, frame=512)
@@ -189,7 +189,7 @@ class Spans:
     ([(5120, 15360)], [])
     """
 
-    def __init__(self, rules: Rules, rate: float, frame: int) -> None:
+    def __init__(self, rules: SpeechRules, rate: float, frame: int) -> None:
         self._enter, self._leave, self._frame = rules.enter, rules.exit, frame
         self._least, self._silence = round(rules.min_speech * rate), round(rules.min_silence * rate)
         self._pause, self._pad = round(rules.min_pause * rate), round(rules.pad * rate)
@@ -213,13 +213,13 @@ class Spans:
         for probability in probabilities.tolist():
             self._frame_at(self._at, probability)
             self._at += self._frame
-        self._release(self._at if self._since is None else self._since)
+        self._release_held(self._at if self._since is None else self._since)
         return self._take()
 
     def finish(self, total: int) -> list[Span]:
         """The stretches left at the end of a stream of `total` samples."""
         if self._since is not None and total - self._since > self._least:
-            self._found(self._since, total)
+            self._add_stretch(self._since, total)
         if self._held is not None:
             start, stop = self._held
             self._out.append((start, min(total, stop + self._pad)))
@@ -246,24 +246,24 @@ class Spans:
             self._quiet = at if self._quiet is None else self._quiet
             if at - self._quiet >= self._silence:
                 if self._quiet - self._since > self._least:
-                    self._found(self._since, self._quiet)
-                self._begin(None)
+                    self._add_stretch(self._since, self._quiet)
+                self._begin_stretch(None)
 
     def _cut(self, since: int, at: int) -> bool:
         """End speech that lasts too long: at its longest pause, after which it goes on (True), or here (False)."""
         if not self._pauses:
-            self._found(since, at)
-            self._begin(None)
+            self._add_stretch(since, at)
+            self._begin_stretch(None)
             return False
         start, stop = max(self._pauses, key=lambda pause: pause[1] - pause[0])
-        self._found(since, start)
-        self._begin(stop)
+        self._add_stretch(since, start)
+        self._begin_stretch(stop)
         return True
 
-    def _begin(self, since: int | None) -> None:
+    def _begin_stretch(self, since: int | None) -> None:
         self._since, self._quiet, self._pauses = since, None, []
 
-    def _found(self, start: int, stop: int) -> None:
+    def _add_stretch(self, start: int, stop: int) -> None:
         """A stretch without its pads. It tells how much of the gap the one before it may have."""
         if self._held is None:
             self._held = (max(0, start - self._pad), stop)
@@ -273,7 +273,7 @@ class Spans:
         self._out.append((self._held[0], self._held[1] + share))
         self._held = (start - share, stop)
 
-    def _release(self, earliest: int) -> None:
+    def _release_held(self, earliest: int) -> None:
         """Let go of the held stretch if none that begins at `earliest` or later can share its gap."""
         if self._held is not None and earliest - self._held[1] >= 2 * self._pad:
             self._out.append((self._held[0], self._held[1] + self._pad))
@@ -299,10 +299,10 @@ class Energy:
         """Begin a stream at any rate from 100 Hz on."""
         if rate < 100:
             raise ValueError(f"expected sound at 100 Hz or more, got {rate} Hz")
-        return _Loudness(round(rate * FRAME))
+        return _LoudnessListener(round(rate * FRAME))
 
 
-class _Loudness:
+class _LoudnessListener:
     def __init__(self, frame: int) -> None:
         self.frame = frame
         self._at = 0
@@ -312,12 +312,12 @@ class _Loudness:
         """(n, frame) to (n,)."""
         power = np.einsum("nf,nf->n", frames, frames, dtype=np.float64) / self.frame
         level = 10 * np.log10(power + 1e-12)
-        noise = np.array([self._noise(float(value)) for value in level])
+        noise = np.array([self._estimate_noise(float(value)) for value in level])
         likely = 1 / (1 + np.exp(-np.clip((level - noise - ABOVE) / SOFTNESS, -50, 50)))
         result: np.ndarray = np.where(level > QUIET, likely, 0.0)
         return result
 
-    def _noise(self, level: float) -> float:
+    def _estimate_noise(self, level: float) -> float:
         lowest = self._lowest
         while lowest and lowest[-1][1] >= level:
             lowest.pop()

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from test_longform import GERMAN, RATE, SAID, SCRIPT, SOUND, WORDS, Looping, talk, text, transcribed
 
-from percepts.decoders.engines import Decoded, Search
-from percepts.decoders.fake import FakeWhisper, Heard, speak
-from percepts.decoders.transcript import Trace, TranscribeOptions
+from percepts.decoders.engines import DecodedWindow, DecodingOptions
+from percepts.decoders.fake import FakeWhisper, HeardWord, speak
+from percepts.decoders.transcript import TranscribeOptions, TranscribeProgress
 from percepts.windows.speech import Energy
 
 OPTIONS = TranscribeOptions(word_timestamps=True, batch_size=4)
 
 
 def test_every_word_comes_once_at_its_time_in_batches() -> None:
-    trace = Trace()
+    trace = TranscribeProgress()
     found = transcribed(FakeWhisper({"en": WORDS}), SOUND, OPTIONS, detector=Energy(), trace=trace)
     words = [word for one in found for word in one.words]
     assert [word.text.strip() for word in words] == SAID == text(found)
@@ -41,13 +41,13 @@ def test_batches_need_a_detector() -> None:
 class FirstLoops(Looping):
     """Loops in the window of the first word only."""
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         mine = bool(heard) and self.words[heard[0].token] == SAID[0]
         return super().say(heard, search) if mine else FakeWhisper.say(self, heard, search)
 
 
 def test_only_what_fails_is_decoded_again() -> None:
-    engine, trace = FirstLoops({"en": WORDS}), Trace()
+    engine, trace = FirstLoops({"en": WORDS}), TranscribeProgress()
     found = transcribed(engine, SOUND, OPTIONS, detector=Energy(), trace=trace)
     assert text(found) == SAID and trace.retries == 2
     assert [search.temperature for _, search in engine.asked] == [0.0] * 3 + [0.2, 0.4]  # three windows
@@ -80,9 +80,9 @@ def test_the_language_may_change_inside_a_batch() -> None:
 class Everywhere(FakeWhisper):
     """Says what it hears, and more in the last second of its window, where nobody speaks."""
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         more = [self.time(29.0), 3, 4, self.time(29.9)]
-        return Decoded((*super().say(heard, search).tokens, *more), -0.1, 0.02)
+        return DecodedWindow((*super().say(heard, search).tokens, *more), -0.1, 0.02)
 
 
 def test_what_is_said_outside_of_speech_is_dropped() -> None:

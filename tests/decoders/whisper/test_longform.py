@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepts.decoders.engines import Decoded, Search
-from percepts.decoders.fake import FakeWhisper, Heard, sentences, speak
+from percepts.decoders.engines import DecodedWindow, DecodingOptions
+from percepts.decoders.fake import FakeWhisper, HeardWord, speak, split_sentences
 from percepts.decoders.transcribe import transcribe_stream
-from percepts.decoders.transcript import Trace, TranscribeOptions, Utterance
+from percepts.decoders.transcript import TranscribeOptions, TranscribeProgress, Utterance
 from percepts.errors import TruncatedMedia
 from percepts.types import Clip
 from percepts.windows.speech import Energy
@@ -62,7 +62,7 @@ SAID = [word for word, _, _ in SCRIPT]
 
 
 def test_every_word_comes_once_at_its_time() -> None:
-    trace = Trace()
+    trace = TranscribeProgress()
     found = transcribed(FakeWhisper({"en": WORDS}), SOUND, TIMED, trace=trace)
     words = [word for one in found for word in one.words]
     assert [word.text.strip() for word in words] == SAID == text(found)
@@ -93,7 +93,7 @@ def test_times_are_on_the_clock_of_the_source() -> None:
 @pytest.mark.parametrize("detector", [None, Energy()], ids=["everything", "speech"])
 def test_silence_and_nothing_give_nothing(detector: Energy | None) -> None:
     for seconds in (0, 0.004, 1, 70):
-        sound, trace = np.zeros(int(seconds * RATE), np.float32), Trace()
+        sound, trace = np.zeros(int(seconds * RATE), np.float32), TranscribeProgress()
         assert transcribed(FakeWhisper({"en": WORDS}), sound, detector=detector, trace=trace) == []
     assert trace.language == "" or detector is None
 
@@ -121,11 +121,11 @@ def test_sound_that_is_not_mono_at_16_khz_is_refused() -> None:
 class Hallucinating(FakeWhisper):
     """Says four words where nobody speaks, sure of itself and late in the window."""
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         if heard:
             return super().say(heard, search)
         made_up = [self.time(20.0), 0, 1, 2, 3, self.time(22.0)]
-        return Decoded(tuple(made_up), -0.2 * (len(made_up) + 1), 0.3)
+        return DecodedWindow(tuple(made_up), -0.2 * (len(made_up) + 1), 0.3)
 
 
 def test_what_is_made_up_in_silence_is_dropped_where_that_is_asked_for() -> None:
@@ -145,22 +145,22 @@ def test_what_is_made_up_in_silence_is_dropped_where_that_is_asked_for() -> None
 class Looping(FakeWhisper):
     """At temperatures below 0.4 it says its first word forty times, as sure as ever."""
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         if not heard or search.temperature >= 0.4:
             return super().say(heard, search)
         tokens = [self.time(heard[0].start), *[heard[0].token] * 40, self.time(29.0)]
-        return Decoded(tuple(tokens), -0.1 * (len(tokens) + 1), 0.02)
+        return DecodedWindow(tuple(tokens), -0.1 * (len(tokens) + 1), 0.02)
 
 
 def test_a_loop_is_left_by_a_higher_temperature() -> None:
-    trace = Trace()
+    trace = TranscribeProgress()
     found = transcribed(Looping({"en": WORDS}), SOUND, trace=trace)
     assert text(found) == SAID and {one.temperature for one in found} == {0.4}
     assert trace.retries and trace.repeated == 0
 
 
 def test_a_loop_that_no_temperature_ends_is_dropped() -> None:
-    trace = Trace()
+    trace = TranscribeProgress()
     options = TranscribeOptions(temperatures=(0.0, 0.2), compression_ratio_threshold=None)
     assert transcribed(Looping({"en": WORDS}), SOUND, options, trace=trace) == [] and trace.repeated
 
@@ -168,10 +168,10 @@ def test_a_loop_that_no_temperature_ends_is_dropped() -> None:
 class Unpaired(FakeWhisper):
     """Gives no time but the first, and none at all in a window that begins with w-odd."""
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         tokens = [token for token in super().say(heard, search).tokens if token < self.vocabulary.eot]
         first = [self.time(heard[0].start)] if heard and heard[0].token % 2 else []
-        return Decoded((*first, *tokens), -0.1, 0.02 if heard else 0.95)
+        return DecodedWindow((*first, *tokens), -0.1, 0.02 if heard else 0.95)
 
 
 def test_a_window_without_pairs_is_one_segment_and_the_next_one_follows() -> None:
@@ -183,14 +183,14 @@ def test_a_window_without_pairs_is_one_segment_and_the_next_one_follows() -> Non
 class Stuck(FakeWhisper):
     """Says that everything happens at 0.00."""
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         words = [heard[0].token] if heard else [0]
-        return Decoded((self.time(0.0), *words, self.time(0.0), self.time(0.0)), -0.3, 0.02)
+        return DecodedWindow((self.time(0.0), *words, self.time(0.0), self.time(0.0)), -0.3, 0.02)
 
 
 @pytest.mark.parametrize("options", [None, TIMED], ids=["plain", "words"])
 def test_a_window_that_does_not_advance_is_passed_over(options: TranscribeOptions | None) -> None:
-    trace = Trace()
+    trace = TranscribeProgress()
     found = transcribed(Stuck({"en": WORDS}), SOUND[: 10 * RATE], options, trace=trace)
     assert trace.heard == 10.0 and trace.stalled > 0 and len(found) < 10 * 10
 
@@ -200,13 +200,13 @@ class Dawdling(FakeWhisper):
 
     windows = 0
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         self.windows += 1
-        return Decoded((self.time(0.0), 0, self.time(0.3), self.time(0.3), self.windows), -0.3, 0.02)
+        return DecodedWindow((self.time(0.0), 0, self.time(0.3), self.time(0.3), self.windows), -0.3, 0.02)
 
 
 def test_a_model_that_hardly_advances_decodes_a_window_a_second_at_most_and_loses_nothing() -> None:
-    engine, trace = Dawdling({"en": WORDS}), Trace()
+    engine, trace = Dawdling({"en": WORDS}), TranscribeProgress()
     found = transcribed(engine, SOUND[: 60 * RATE], trace=trace)
     assert engine.windows <= 60 and trace.stalled == 2 and trace.heard == 60.0
     assert found[-1].stop == 60.0  # the rest of a window that is taken as it is
@@ -220,13 +220,13 @@ class Doubting(FakeWhisper):
         super().__init__({"en": WORDS})
         self.likely = likely
 
-    def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+    def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         tokens = super().say(heard, search).tokens
-        return Decoded(tokens, self.likely * (len(tokens) + 1), 0.9)
+        return DecodedWindow(tokens, self.likely * (len(tokens) + 1), 0.9)
 
 
 def test_improbable_text_where_nobody_seems_to_speak_is_silence_and_is_not_tried_again() -> None:
-    trace = Trace()
+    trace = TranscribeProgress()
     assert transcribed(Doubting(-1.2), SOUND, trace=trace) == [] and trace.retries == 0 and trace.silent == 4
     assert text(transcribed(Doubting(-0.5), SOUND)) == SAID
     never = TranscribeOptions(no_speech_threshold=None, logprob_threshold=None)
@@ -235,9 +235,9 @@ def test_improbable_text_where_nobody_seems_to_speak_is_silence_and_is_not_tried
 
 def test_of_failed_temperatures_the_likeliest_is_taken() -> None:
     class Failing(FakeWhisper):
-        def say(self, heard: Sequence[Heard], search: Search) -> Decoded:
+        def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
             tokens = super().say(heard, search).tokens
-            return Decoded(tokens, (-3 + search.temperature * (1 - search.temperature)) * (len(tokens) + 1), 0.02)
+            return DecodedWindow(tokens, (-3 + search.temperature * (1 - search.temperature)) * (len(tokens) + 1), 0.02)
 
     found = transcribed(Failing({"en": WORDS}), SOUND, TranscribeOptions(temperatures=(0.0, 0.6, 1.0)))
     assert text(found) == SAID and {one.temperature for one in found} == {0.6}
@@ -259,7 +259,7 @@ def test_each_window_is_told_what_was_said_before_it() -> None:
 
 def test_the_language_is_that_of_the_first_speech() -> None:
     silent_first = speak([*WORDS, *GERMAN], talk(30, 1, GERMAN, start=40.0), 70.0)
-    trace = Trace()
+    trace = TranscribeProgress()
     engine = FakeWhisper({"en": WORDS, "de": GERMAN})
     found = transcribed(engine, silent_first, trace=trace)
     assert {one.language for one in found} == {"de"} == {trace.language} and trace.language_prob > 0.9
@@ -288,5 +288,5 @@ def test_an_unknown_language_and_a_task_that_is_beyond_the_model_are_refused() -
 
 
 def test_words_belong_to_sentences() -> None:
-    heard = [Heard(0, 0.0, 0.4), Heard(1, 0.5, 0.9), Heard(2, 2.0, 2.2)]
-    assert [len(sentence) for sentence in sentences(heard)] == [2, 1]
+    heard = [HeardWord(0, 0.0, 0.4), HeardWord(1, 0.5, 0.9), HeardWord(2, 2.0, 2.2)]
+    assert [len(sentence) for sentence in split_sentences(heard)] == [2, 1]

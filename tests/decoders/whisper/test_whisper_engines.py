@@ -13,7 +13,7 @@ import torch
 import transformers
 from tiny_whisper import sounds, whisper_speaker
 
-from percepts.decoders.engines import Search, WhisperEngine
+from percepts.decoders.engines import DecodingOptions, WhisperEngine
 from percepts.decoders.whisper._torch import TorchWhisper
 from percepts.encoders import _modules
 from percepts.errors import WeightsError
@@ -27,7 +27,7 @@ def engine(checkpoint: Path) -> TorchWhisper:
 
 @pytest.fixture(scope="module")
 def model(checkpoint: Path) -> transformers.WhisperForConditionalGeneration:
-    with _modules.quiet():
+    with _modules.silence_transformers():
         return transformers.WhisperForConditionalGeneration.from_pretrained(checkpoint).eval()
 
 
@@ -43,7 +43,7 @@ def test_greedy_tokens_are_those_of_generate(
     engine: TorchWhisper, model: transformers.WhisperForConditionalGeneration, mel: np.ndarray, timestamps: bool
 ) -> None:
     prompt = prompt_of(engine, timestamps=timestamps)
-    search = Search(beam=1, max_tokens=40, timestamps=timestamps)
+    search = DecodingOptions(beam=1, max_tokens=40, timestamps=timestamps)
     ours = engine.decode(engine.encode(mel), [prompt] * 3, search)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
@@ -64,7 +64,7 @@ def test_beams_are_those_of_generate_where_it_counts_what_may_not_come_as_nothin
     beams: int,
 ) -> None:  # fmt: skip
     prompt = prompt_of(engine, timestamps=timestamps)
-    search = Search(beam=beams, max_tokens=30, timestamps=timestamps)
+    search = DecodingOptions(beam=beams, max_tokens=30, timestamps=timestamps)
     ours = engine.decode(engine.encode(mel), [prompt] * 3, search)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
@@ -83,7 +83,9 @@ def test_the_score_is_the_sum_of_what_the_model_says(
     engine: TorchWhisper, model: transformers.WhisperForConditionalGeneration, mel: np.ndarray
 ) -> None:
     prompt = prompt_of(engine, timestamps=False)
-    [decoded] = engine.decode(engine.encode(mel[:1]), [prompt], Search(beam=1, max_tokens=12, timestamps=False))
+    [decoded] = engine.decode(
+        engine.encode(mel[:1]), [prompt], DecodingOptions(beam=1, max_tokens=12, timestamps=False)
+    )
     said_so = torch.tensor([[*prompt, *decoded.tokens]])
     with torch.no_grad():
         logits = model(torch.from_numpy(mel[:1]), decoder_input_ids=said_so).logits[0]
@@ -98,10 +100,14 @@ def test_the_score_is_the_sum_of_what_the_model_says(
 
 @pytest.mark.parametrize(
     "search",
-    [Search(beam=1, max_tokens=60), Search(beam=4, max_tokens=30), Search(temperature=0.7, best_of=3, max_tokens=30)],
+    [
+        DecodingOptions(beam=1, max_tokens=60),
+        DecodingOptions(beam=4, max_tokens=30),
+        DecodingOptions(temperature=0.7, best_of=3, max_tokens=30),
+    ],
     ids=str,
 )
-def test_a_batch_is_its_rows(engine: TorchWhisper, mel: np.ndarray, search: Search) -> None:
+def test_a_batch_is_its_rows(engine: TorchWhisper, mel: np.ndarray, search: DecodingOptions) -> None:
     prompt, states = prompt_of(engine), engine.encode(mel)
     together = engine.decode(states, [prompt] * 3, search)
     alone = [engine.decode(states[i : i + 1], [prompt], search)[0] for i in range(3)]
@@ -113,7 +119,7 @@ def test_a_batch_is_its_rows(engine: TorchWhisper, mel: np.ndarray, search: Sear
 def test_the_context_is_never_overrun(engine: TorchWhisper, mel: np.ndarray) -> None:
     tokens = engine.vocabulary
     prompt = [tokens.previous, *[5] * 223, *prompt_of(engine)]
-    [decoded] = engine.decode(engine.encode(mel[:1]), [prompt], Search(beam=1))
+    [decoded] = engine.decode(engine.encode(mel[:1]), [prompt], DecodingOptions(beam=1))
     assert len(prompt) + len(decoded.tokens) <= engine.context
 
 
@@ -150,7 +156,11 @@ def test_ctranslate2_gives_the_same_tokens_languages_and_times(
     prompt, mel = prompt_of(ours), whisper_log_mel(sounds(30.0)[1:])
     states = ours.encode(mel)
     np.testing.assert_allclose(theirs.encode(mel), states, atol=1e-4)  # values to 20: float32 in another order
-    for search in (Search(beam=1, max_tokens=40), Search(beam=5, max_tokens=12), Search(beam=1, max_tokens=60)):
+    for search in (
+        DecodingOptions(beam=1, max_tokens=40),
+        DecodingOptions(beam=5, max_tokens=12),
+        DecodingOptions(beam=1, max_tokens=60),
+    ):
         mine, other = (one.decode(states, [prompt] * len(mel), search) for one in (ours, theirs))
         assert [decoded.tokens for decoded in mine] == [decoded.tokens for decoded in other]
         np.testing.assert_allclose([d.sum_logprob for d in mine], [d.sum_logprob for d in other], rtol=1e-4)
@@ -163,7 +173,7 @@ def test_ctranslate2_gives_the_same_tokens_languages_and_times(
         assert mine_ == pytest.approx(other_, abs=1e-5)
     converted = next((root / "cache" / "ctranslate2").glob("*/model.bin")).parent
     again = CT2Whisper(str(converted), precision="float32")  # as a folder that somebody converted
-    search = Search(beam=1, max_tokens=10)
+    search = DecodingOptions(beam=1, max_tokens=10)
     assert again.decode(states, [prompt] * len(mel), search) == theirs.decode(states, [prompt] * len(mel), search)
     spelled = json.loads((converted / "vocabulary.json").read_text())
     spelled[ours.vocabulary.sot] = "<|9.99|>"  # as its converter invents them without a tokenizer

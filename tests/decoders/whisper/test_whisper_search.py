@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from percepts.decoders.engines import Search
+from percepts.decoders.engines import DecodingOptions
 from percepts.decoders.whisper.search import decode
 
 V, EOT = 5, 4
@@ -40,14 +40,14 @@ class Table:
         return total
 
 
-def run(search: Search, seed: int, most: int = 4) -> list[tuple[list[int], float]]:
+def run(search: DecodingOptions, seed: int, most: int = 4) -> list[tuple[list[int], float]]:
     prompts = np.array([[0], [1], [2]])
     return decode(Table(seed), prompts, lambda logits, rows: None, search, EOT, most)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_beam_that_holds_everything_finds_the_best(seed: int) -> None:
-    found = run(Search(beam=V**4, patience=2.0), seed)
+    found = run(DecodingOptions(beam=V**4, patience=2.0), seed)
     every = [(*t, EOT) for n in range(4) for t in product(range(EOT), repeat=n)] + [*product(range(EOT), repeat=4)]
     for window, (tokens, total) in enumerate(found):
         scores = {t: Table(seed).score(window, t) / max(1, len(t) - (t[-1] == EOT)) for t in every}
@@ -58,7 +58,7 @@ def test_a_beam_that_holds_everything_finds_the_best(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_greedy_takes_the_likeliest_each_time(seed: int) -> None:
-    for window, (tokens, total) in enumerate(run(Search(beam=1), seed, most=9)):
+    for window, (tokens, total) in enumerate(run(DecodingOptions(beam=1), seed, most=9)):
         table, before, last, expected = Table(seed), V, V, []
         while len(expected) < 9 and (token := int(table.logits[window, before, last].argmax())) != EOT:
             before, last = last, token
@@ -71,12 +71,12 @@ def test_draws_follow_the_probabilities() -> None:
     table = Table(0)
     row = table.logits[0, V, V] / 0.5
     probs = np.exp(row) / np.exp(row).sum()
-    firsts = [run(Search(temperature=0.5, best_of=1, seed=seed), 0, most=1)[0][0] for seed in range(1000)]
+    firsts = [run(DecodingOptions(temperature=0.5, best_of=1, seed=seed), 0, most=1)[0][0] for seed in range(1000)]
     counts = np.bincount([tokens[0] if tokens else EOT for tokens in firsts], minlength=V) / 1000
     assert np.allclose(counts, probs, atol=0.065)  # 1000 draws: four deviations
 
 
 def test_the_best_of_several_draws_is_taken() -> None:
-    one = [total / max(1, len(tokens)) for tokens, total in run(Search(temperature=1.0, best_of=1), 1)]
-    many = [total / max(1, len(tokens)) for tokens, total in run(Search(temperature=1.0, best_of=50), 1)]
+    one = [total / max(1, len(tokens)) for tokens, total in run(DecodingOptions(temperature=1.0, best_of=1), 1)]
+    many = [total / max(1, len(tokens)) for tokens, total in run(DecodingOptions(temperature=1.0, best_of=50), 1)]
     assert sum(many) > sum(one)

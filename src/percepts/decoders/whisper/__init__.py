@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from ...errors import OptionsError
 from ...types import Clip
-from ...windows.packs import packs
+from ...windows.packs import pack_speech
 from ...windows.speech import Detector
 from ..engines import WhisperEngine
-from ..transcript import Trace, TranscribeOptions, Utterance
+from ..transcript import TranscribeOptions, TranscribeProgress, Utterance
 from . import language
-from .batched import Batched
+from .batched import BatchedTranscriber
 from .longform import LongForm
 
 
@@ -20,7 +20,7 @@ def transcribe_whisper(
     clips: Iterable[Clip],
     options: TranscribeOptions,
     detector: Detector | None,
-    trace: Trace,
+    trace: TranscribeProgress,
 ) -> Iterator[Utterance]:
     """See `percepts.decoders.transcribe.transcribe_stream`.
 
@@ -28,9 +28,13 @@ def transcribe_whisper(
     """
     _check_batches(options, detector)
     if options.batch_size > 1 and detector is not None:
-        return Batched(engine, options, trace).run(packs(clips, detector, window=engine.window))
+        return BatchedTranscriber(engine, options, trace).run(pack_speech(clips, detector, window=engine.window))
     through = LongForm(engine, options, trace)
-    return through.run(clips) if detector is None else _between(through, clips, detector, engine.window, trace)
+    return (
+        through.run(clips)
+        if detector is None
+        else _transcribe_stretches(through, clips, detector, engine.window, trace)
+    )
 
 
 def check_checkpoint(name: str, options: TranscribeOptions, detector: Detector | None) -> None:
@@ -44,10 +48,10 @@ def _check_batches(options: TranscribeOptions, detector: Detector | None) -> Non
         raise OptionsError(f"batch_size {options.batch_size} needs a detector of speech: batches are cut in pauses")
 
 
-def _between(
-    through: LongForm, clips: Iterable[Clip], detector: Detector, window: float, trace: Trace
+def _transcribe_stretches(
+    through: LongForm, clips: Iterable[Clip], detector: Detector, window: float, trace: TranscribeProgress
 ) -> Iterator[Utterance]:
     trace.speech = trace.speech or 0.0
-    for pack in packs(clips, detector, window=window):
+    for pack in pack_speech(clips, detector, window=window):
         trace.speech += sum(stop - start for start, stop in pack.spoken)
         yield from through.run([pack.clip])

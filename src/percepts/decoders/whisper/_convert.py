@@ -18,59 +18,59 @@ from ctranslate2.converters.transformers import WhisperLoader
 from ...encoders import _checkpoint, _modules
 from ...encoders._checkpoint import Checkpoint
 from ...errors import WeightsError
-from ...runtimes._cache import cache_dir, locked, make_folder
-from ...runtimes._kept import digests_in, read_record, write_record
+from ...runtimes._cache import cache_root, lock_path, make_folder
+from ...runtimes._kept import hash_folder, read_record, write_record
 from ...support.files import remove_tree, rename_folder
-from ..engines import TICK, Vocabulary
+from ..engines import TICK_S, WhisperVocabulary
 from ._converted import is_converted
-from .vocabulary import alignment_heads, tokenizer_of
+from .vocabulary import read_alignment_heads, read_tokenizer
 
 log = logging.getLogger(__name__)
 
 
-def converted(name: str, checkpoint: Checkpoint, vocabulary: Vocabulary) -> Path:
+def convert_checkpoint(name: str, checkpoint: Checkpoint, vocabulary: WhisperVocabulary) -> Path:
     """Where the checkpoint lies converted, float32; made by whoever comes first, while others wait."""
-    path = cache_dir() / "ctranslate2" / _checkpoint.digest(name)[:32]
+    path = cache_root() / "ctranslate2" / _checkpoint.hash_checkpoint(name)[:32]
     record = path.with_name(f"{path.name}.json")
-    with locked(path):
-        if is_converted(path) and read_record(record) == {"files": digests_in(path)}:
+    with lock_path(path):
+        if is_converted(path) and read_record(record) == {"files": hash_folder(path)}:
             return path
         if path.exists():
             log.warning("%s is not what was made (its sha256 differ, or are not known); making it again", path)
             remove_tree(path)
         make_folder(path.parent)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as part:
-            _Whisper(checkpoint, vocabulary).convert(part, force=True)
+            _CTranslate2Weights(checkpoint, vocabulary).convert(part, force=True)
             shutil.copy(checkpoint.folder / "tokenizer.json", part)
-            write_record(record, {"files": digests_in(Path(part))})
+            write_record(record, {"files": hash_folder(Path(part))})
             rename_folder(Path(part), path)
             Path(part).mkdir()  # for the context manager to remove
     return path
 
 
-class _Whisper(Converter):  # type: ignore[misc]
-    def __init__(self, checkpoint: Checkpoint, vocabulary: Vocabulary) -> None:
+class _CTranslate2Weights(Converter):  # type: ignore[misc]
+    def __init__(self, checkpoint: Checkpoint, vocabulary: WhisperVocabulary) -> None:
         self._checkpoint, self._vocabulary = checkpoint, vocabulary
 
     def _load(self) -> Any:
-        model = _modules.pretrained("WhisperForConditionalGeneration", self._checkpoint.folder)
+        model = _modules.load_pretrained("WhisperForConditionalGeneration", self._checkpoint.folder)
         spec = WhisperLoader().get_model_spec(model)
         tokens = self._vocabulary
         spec.config.suppress_ids = list(tokens.suppressed)
         spec.config.suppress_ids_begin = list(tokens.suppressed_first)
         spec.config.lang_ids = sorted(tokens.languages.values())
-        spec.config.alignment_heads = alignment_heads(self._checkpoint)
-        spec.register_vocabulary(_spellings(self._checkpoint, tokens))
+        spec.config.alignment_heads = read_alignment_heads(self._checkpoint)
+        spec.register_vocabulary(_build_token_spellings(self._checkpoint, tokens))
         return spec
 
 
-def _spellings(checkpoint: Checkpoint, tokens: Vocabulary) -> list[str]:
+def _build_token_spellings(checkpoint: Checkpoint, tokens: WhisperVocabulary) -> list[str]:
     """One a token, all different: CTranslate2 finds the special ones, and whether there are languages, by them."""
     path = checkpoint.folder / "tokenizer.json"
-    tokenizer = tokenizer_of(path)
+    tokenizer = read_tokenizer(path)
     found = [tokenizer.id_to_token(i) for i in range(tokens.size)]
     for i in range(tokens.timestamps, tokens.size):
-        found[i] = f"<|{(i - tokens.timestamps) * TICK:.2f}|>"
+        found[i] = f"<|{(i - tokens.timestamps) * TICK_S:.2f}|>"
     missing = [i for i, spelled in enumerate(found) if spelled is None]
     if missing or len(set(found)) < len(found):
         raise WeightsError(

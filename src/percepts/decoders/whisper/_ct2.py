@@ -13,11 +13,11 @@ import numpy as np
 from ...encoders._checkpoint import Checkpoint
 from ...encoders._settings import TEXT, list_of, read_json
 from ...errors import WeightsError
-from ...runtimes._rows import cores
-from ..engines import Alignment, Decoded, Search, Vocabulary
+from ...runtimes._rows import usable_cores
+from ..engines import DecodedWindow, DecodingOptions, TokenAlignment, WhisperVocabulary
 from ._converted import is_converted
 from .rules import FIRST
-from .vocabulary import checkpoint_of, generation, vocabulary
+from .vocabulary import open_whisper_checkpoint, read_generation_config, read_vocabulary
 
 SAMPLES_A_STATE = 320
 COMPUTED = {"cpu": "int8", "cuda": "float16"}
@@ -42,32 +42,36 @@ class CT2Whisper:
         self, name: str, *, device: str | None = None, threads: int | None = None, precision: str | None = None
     ) -> None:
         self.name = name
-        folder, self.vocabulary, self.window, self.context = _opened(name)
+        folder, self.vocabulary, self.window, self.context = _open_model(name)
         device = device or ("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
-        self._model = _aside(
+        self._model = _load_in_own_thread(
             lambda: ctranslate2.models.Whisper(
-                str(folder), device, compute_type=precision or COMPUTED[device], intra_threads=threads or cores()
+                str(folder), device, compute_type=precision or COMPUTED[device], intra_threads=threads or usable_cores()
             )
         )
         self.n_mels = int(self._model.n_mels)
         tokens = self.vocabulary
         if bool(tokens.languages) != self._model.is_multilingual:
-            raise WeightsError(f"{folder}: CTranslate2 takes it for a model of {_kind(self._model)}: convert it again")
+            raise WeightsError(
+                f"{folder}: CTranslate2 takes it for a model of {_describe_languages(self._model)}: convert it again"
+            )
         self._never = sorted({*tokens.suppressed, *range(tokens.eot + 1, tokens.timestamps)})
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
         """See `WhisperEngine`."""
-        states: np.ndarray = np.array(self._model.encode(_view(mel), to_cpu=True), np.float32)
+        states: np.ndarray = np.array(self._model.encode(_to_storage_view(mel), to_cpu=True), np.float32)
         return states
 
-    def decode(self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: Search) -> list[Decoded]:
+    def decode(
+        self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: DecodingOptions
+    ) -> list[DecodedWindow]:
         """See `WhisperEngine`."""
         before = len(prompts[0])
         most = min(self.context - before, search.max_tokens or self.context // 2)
         penalty = 1.0 if search.length_penalty is None else search.length_penalty
         drawn = search.temperature > 0
         found = self._model.generate(
-            _view(states),
+            _to_storage_view(states),
             [list(prompt) for prompt in prompts],
             beam_size=1 if drawn else search.beam,
             patience=search.patience,
@@ -82,39 +86,41 @@ class CT2Whisper:
             sampling_temperature=search.temperature if drawn else 1.0,
         )
         return [
-            Decoded(tuple(tokens := row.sequences_ids[0]), row.scores[0] * len(tokens) ** penalty, row.no_speech_prob)
+            DecodedWindow(
+                tuple(tokens := row.sequences_ids[0]), row.scores[0] * len(tokens) ** penalty, row.no_speech_prob
+            )
             for row in found
         ]
 
     def align(
         self, states: np.ndarray, prompt: Sequence[int], texts: Sequence[Sequence[int]], frames: Sequence[int]
-    ) -> list[Alignment]:
+    ) -> list[TokenAlignment]:
         """See `WhisperEngine`."""
         texts, sizes = [list(text) for text in texts], [2 * count for count in frames]
-        found = self._model.align(_view(states), list(prompt), texts, sizes)
-        return [_alignment(row) for row in found]
+        found = self._model.align(_to_storage_view(states), list(prompt), texts, sizes)
+        return [_to_alignment(row) for row in found]
 
     def detect_language(self, states: np.ndarray) -> list[dict[str, float]]:
         """See `WhisperEngine`."""
-        found = self._model.detect_language(_view(states))
+        found = self._model.detect_language(_to_storage_view(states))
         return [{spelled.strip("<|>"): float(prob) for spelled, prob in row} for row in found]
 
 
-def _opened(name: str) -> tuple[Path, Vocabulary, float, int]:
+def _open_model(name: str) -> tuple[Path, WhisperVocabulary, float, int]:
     """Folder, vocabulary, window and context of a checkpoint, converted if it is not; or of a converted folder."""
     folder = Path(name)
     if is_converted(folder):
-        return folder, _vocabulary(folder), 30.0, 448
-    from ._convert import converted
+        return folder, _read_converted_vocabulary(folder), 30.0, 448
+    from ._convert import convert_checkpoint
 
-    checkpoint = checkpoint_of(name)
+    checkpoint = open_whisper_checkpoint(name)
     config = checkpoint.config
-    tokens = vocabulary(checkpoint.folder, int(config["vocab_size"]), generation(checkpoint))
+    tokens = read_vocabulary(checkpoint.folder, int(config["vocab_size"]), read_generation_config(checkpoint))
     window = int(config["max_source_positions"]) * SAMPLES_A_STATE / 16_000
-    return converted(name, checkpoint, tokens), tokens, window, int(config["max_target_positions"])
+    return convert_checkpoint(name, checkpoint, tokens), tokens, window, int(config["max_target_positions"])
 
 
-def _vocabulary(folder: Path) -> Vocabulary:
+def _read_converted_vocabulary(folder: Path) -> WhisperVocabulary:
     """Of a folder that somebody else converted: a vocabulary that was invented there differs from the tokenizer."""
     path = folder / "vocabulary.json"
     config = Checkpoint(folder).config
@@ -133,7 +139,7 @@ def _vocabulary(folder: Path) -> Vocabulary:
         "lang_to_id": codes,
         "is_multilingual": "" in spelled,
     }
-    found = vocabulary(folder, len(spelled), settings)
+    found = read_vocabulary(folder, len(spelled), settings)
     if spelled[found.sot] != "<|startoftranscript|>" or spelled[found.no_timestamps] != "<|notimestamps|>":
         raise WeightsError(
             f"{folder}: vocabulary.json and tokenizer.json are not of one model: it was converted without its "
@@ -142,20 +148,20 @@ def _vocabulary(folder: Path) -> Vocabulary:
     return found
 
 
-def _aside(load: Callable[[], Any]) -> Any:
+def _load_in_own_thread(load: Callable[[], Any]) -> Any:
     """Load in a thread that then ends: where it is loaded, CTranslate2 sets the number of threads, torch's too."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(load).result()
 
 
-def _view(array: np.ndarray) -> Any:
+def _to_storage_view(array: np.ndarray) -> Any:
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(array, np.float32))
 
 
-def _alignment(row: Any) -> Alignment:
+def _to_alignment(row: Any) -> TokenAlignment:
     tokens, frames = np.array(row.alignments, int).reshape(-1, 2).T
-    return Alignment(tokens, frames, np.array(row.text_token_probs, np.float64))
+    return TokenAlignment(tokens, frames, np.array(row.text_token_probs, np.float64))
 
 
-def _kind(model: Any) -> str:
+def _describe_languages(model: Any) -> str:
     return "many languages" if model.is_multilingual else "English alone"

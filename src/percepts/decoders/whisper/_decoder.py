@@ -41,28 +41,28 @@ class _Layer:
 
     def __init__(self, layer: Any) -> None:
         own, cross = layer.self_attn, layer.encoder_attn
-        q = _scaled(own)
+        q = _scale_queries(own)
         none = torch.zeros_like(q.bias)
         self.qkv = _Linear(
             torch.cat([q.weight, own.k_proj.weight, own.v_proj.weight]), torch.cat([q.bias, none, own.v_proj.bias])
         )
-        self.q = _scaled(cross)
+        self.q = _scale_queries(cross)
         self.kv = _Linear(torch.cat([cross.k_proj.weight, cross.v_proj.weight]), torch.cat([none, cross.v_proj.bias]))
-        self.out, self.cross_out = _linear(own.out_proj), _linear(cross.out_proj)
-        self.up, self.down, self.activation = _linear(layer.fc1), _linear(layer.fc2), layer.activation_fn
-        self.norm, self.cross_norm = _norm(layer.self_attn_layer_norm), _norm(layer.encoder_attn_layer_norm)
-        self.last_norm = _norm(layer.final_layer_norm)
+        self.out, self.cross_out = _copy_linear(own.out_proj), _copy_linear(cross.out_proj)
+        self.up, self.down, self.activation = _copy_linear(layer.fc1), _copy_linear(layer.fc2), layer.activation_fn
+        self.norm, self.cross_norm = _copy_norm(layer.self_attn_layer_norm), _copy_norm(layer.encoder_attn_layer_norm)
+        self.last_norm = _copy_norm(layer.final_layer_norm)
 
 
-def _linear(module: Any) -> _Linear:
+def _copy_linear(module: Any) -> _Linear:
     return _Linear(module.weight, module.bias)
 
 
-def _norm(module: Any) -> _Norm:
+def _copy_norm(module: Any) -> _Norm:
     return _Norm(module.weight, module.bias, module.eps)
 
 
-def _scaled(attention: Any) -> Any:
+def _scale_queries(attention: Any) -> Any:
     return _Linear(attention.q_proj.weight * attention.scaling, attention.q_proj.bias * attention.scaling)
 
 
@@ -76,7 +76,7 @@ class Decoder:
         self._columns = self.words.t().contiguous() if self.words.device.type == "cpu" else None
         self.places: Tensor = decoder.embed_positions.weight
         self.scale = float(getattr(decoder, "embed_scale", 1.0))
-        self.norm = _norm(decoder.layer_norm)
+        self.norm = _copy_norm(decoder.layer_norm)
 
     def embed(self, tokens: Tensor, at: int) -> Tensor:
         """(R, T) tokens, the first at that place, to (R, T, D)."""
@@ -96,7 +96,7 @@ class Decoder:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
-class Steps:
+class DecodingState:
     """A batch of windows being decoded: a `percepts.decoders.whisper.search.Stepper` over states (B, S, D)."""
 
     def __init__(self, decoder: Decoder, states: Tensor, most: int, sot: int = 0) -> None:
@@ -114,10 +114,10 @@ class Steps:
             own = self._room(batch * width, states)
             states = self._layer(layer, states, own, sound, width)
         self._at, self._width = length, width
-        self.first = _array(decoder.logits(states[:, self._sot]))
-        return _array(decoder.logits(states[:, -1]))
+        self.first = _to_numpy(decoder.logits(states[:, self._sot]))
+        return _to_numpy(decoder.logits(states[:, -1]))
 
-    def watch(self, tokens: np.ndarray, heads: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    def cross_attention(self, tokens: np.ndarray, heads: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
         """(T,) tokens of one window to their logits (T, V), and (len(heads), T, S): how each looks at the sound.
 
         A head is (layer, head); what it looks at is not yet a probability.
@@ -130,7 +130,7 @@ class Steps:
             mine = [head for number, head in heads if number == i]
             if mine:
                 seen.append(asked[0][0, mine] @ sound[0][0, mine].transpose(1, 2))
-        return _array(decoder.logits(states[0])), _array(torch.cat(seen))
+        return _to_numpy(decoder.logits(states[0])), _to_numpy(torch.cat(seen))
 
     def step(self, rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """See `Stepper`."""
@@ -140,7 +140,7 @@ class Steps:
         for layer, own, sound in zip(decoder.layers, self._own, self._sound, strict=True):
             states = self._layer(layer, states, own, sound, self._width)
         self._at += 1
-        return _array(decoder.logits(states[:, 0]))
+        return _to_numpy(decoder.logits(states[:, 0]))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._decoder.words.device)
@@ -189,12 +189,12 @@ class Steps:
             cache[:, :, self._at : until] = new if len(cache) == rows else new.repeat_interleave(width, dim=0)
         if self._at:
             k, v = own[0][:, :, :until], own[1][:, :, :until]
-        states = states + layer.out(_join(_attend(q, k, v, causal=length > 1)))
+        states = states + layer.out(_join_heads(_attend(q, k, v, causal=length > 1)))
         q = layer.q(layer.cross_norm(states))
         asked = decoder.split(q.reshape(len(sound[0]), -1, dim))  # the rows of a window are one query
         if watched is not None:
             watched.append(asked)
-        states = states + layer.cross_out(_join(_attend(asked, *sound)).reshape(rows, length, dim))
+        states = states + layer.cross_out(_join_heads(_attend(asked, *sound)).reshape(rows, length, dim))
         return states + layer.down(layer.activation(layer.up(layer.last_norm(states))))
 
 
@@ -203,11 +203,11 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=1.0)
 
 
-def _join(x: Tensor) -> Tensor:
+def _join_heads(x: Tensor) -> Tensor:
     """(R, H, T, D / H) to (R, T, D)."""
     return x.transpose(1, 2).flatten(2)
 
 
-def _array(logits: Tensor) -> np.ndarray:
+def _to_numpy(logits: Tensor) -> np.ndarray:
     array: np.ndarray = logits.float().cpu().numpy()
     return array

@@ -15,34 +15,34 @@ import numpy as np
 
 from ...features.mel import WHISPER_HOP
 from ...types import Segment
-from ...windows.packs import Pack
+from ...windows.packs import SpeechPack
 from ..engines import WhisperEngine
-from ..transcript import Trace, TranscribeOptions, Utterance
-from .cut import cut
-from .gates import Result, decode_windows
+from ..transcript import TranscribeOptions, TranscribeProgress, Utterance
+from .cut import split_at_timestamps
+from .gates import WindowResult, decode_windows
 from .language import Languages, start_of
 from .prompt import Context
-from .repeats import Repeats
-from .sound import check, features
+from .repeats import RepetitionGuard
+from .sound import check_mono_16k, compute_log_mel
 from .spelling import UNSPACED
-from .timing import Spoken, add_words, spoken, text_tokens
-from .utterances import utterances
+from .timing import SpokenSegment, add_words, decode_segments, select_text_tokens
+from .utterances import build_utterances
 
 log = logging.getLogger(__name__)
 NEAR = 0.2  # seconds that a word may reach over the speech it belongs to
 SPOKEN = 0.1  # part of a segment in which somebody must speak
 
 
-class Batched:
+class BatchedTranscriber:
     """A stream in batches; the language goes on from one to the next."""
 
-    def __init__(self, engine: WhisperEngine, options: TranscribeOptions, trace: Trace) -> None:
+    def __init__(self, engine: WhisperEngine, options: TranscribeOptions, trace: TranscribeProgress) -> None:
         self._engine, self._options, self._trace = engine, options, trace
         self._languages = Languages(engine, options)
         self._prompt = Context(engine, options)
-        self._repeats = Repeats()
+        self._repeats = RepetitionGuard()
 
-    def run(self, windows: Iterable[Pack]) -> Iterator[Utterance]:
+    def run(self, windows: Iterable[SpeechPack]) -> Iterator[Utterance]:
         """Transcribe the windows of one stream."""
         self._trace.speech = self._trace.speech or 0.0
         some = iter(windows)
@@ -52,10 +52,10 @@ class Batched:
             self._trace.heard = batch[-1].clip.stop
             yield from found
 
-    def _batch(self, batch: Sequence[Pack]) -> list[Utterance]:
+    def _batch(self, batch: Sequence[SpeechPack]) -> list[Utterance]:
         engine = self._engine
         states = engine.encode(np.stack([self._mel(pack) for pack in batch]))
-        known = self._known(states)
+        known = self._known_languages(states)
         starts = [start_of(engine, language.code, self._options.task) for language in known]
         prompts = [self._prompt.prompt(start) for start in starts]
         results = decode_windows(engine, states, prompts, self._options, self._trace)
@@ -65,68 +65,72 @@ class Batched:
         rows = zip(batch, pieces, results, known, strict=True)
         return [one for row in rows for one in self._keep(*row)]
 
-    def _mel(self, pack: Pack) -> np.ndarray:
-        check(pack.clip)
-        return features(pack.clip.data[0], 0, self._engine.n_mels, round(self._engine.window * 100))
+    def _mel(self, pack: SpeechPack) -> np.ndarray:
+        check_mono_16k(pack.clip)
+        return compute_log_mel(pack.clip.data[0], 0, self._engine.n_mels, round(self._engine.window * 100))
 
-    def _known(self, states: np.ndarray) -> list[Languages]:
+    def _known_languages(self, states: np.ndarray) -> list[Languages]:
         """The language of each window as it was known by then."""
         found = []
         for row in states:
-            if self._languages.asks:
-                self._languages.hear(self._engine.detect_language(row[None])[0])
+            if self._languages.needs_detection:
+                self._languages.add_probabilities(self._engine.detect_language(row[None])[0])
             found.append(self._languages.copy())
         self._trace.language, self._trace.language_prob = self._languages.code, self._languages.prob
         return found
 
-    def _pieces(self, pack: Pack, result: Result) -> list[Spoken]:
+    def _pieces(self, pack: SpeechPack, result: WindowResult) -> list[SpokenSegment]:
         if result.silent:
             self._trace.silent += 1
             return []
-        parts = cut(result.tokens, self._engine.vocabulary, 0, _frames(pack), last=True)
-        return [piece for piece in spoken(parts.pieces, self._engine.vocabulary) if _heard(piece, pack)]
+        parts = split_at_timestamps(result.tokens, self._engine.vocabulary, 0, _count_frames(pack), last=True)
+        return [
+            piece for piece in decode_segments(parts.pieces, self._engine.vocabulary) if _overlaps_speech(piece, pack)
+        ]
 
     def _time(
         self,
-        pieces: Sequence[list[Spoken]],
+        pieces: Sequence[list[SpokenSegment]],
         states: np.ndarray,
         starts: Sequence[list[int]],
-        batch: Sequence[Pack],
+        batch: Sequence[SpeechPack],
         known: Sequence[Languages],
     ) -> None:
         """All windows of one start at once."""
-        tokens = [text_tokens(some, self._engine.vocabulary) for some in pieces]
+        tokens = [select_text_tokens(some, self._engine.vocabulary) for some in pieces]
         for start in {tuple(one): one for one in starts}.values():
             mine = [i for i, one in enumerate(starts) if one == start and tokens[i]]
             if not mine:
                 continue
-            frames = [max(1, _frames(batch[i]) // 2) for i in mine]
+            frames = [max(1, _count_frames(batch[i]) // 2) for i in mine]
             paths = self._engine.align(states[mine], start, [tokens[i] for i in mine], frames)
             for i, path in zip(mine, paths, strict=True):
                 add_words(pieces[i], path, self._engine.vocabulary, known[i].code, 0.0, 0.0)
 
-    def _keep(self, pack: Pack, pieces: list[Spoken], result: Result, language: Languages) -> Iterator[Utterance]:
+    def _keep(
+        self, pack: SpeechPack, pieces: list[SpokenSegment], result: WindowResult, language: Languages
+    ) -> Iterator[Utterance]:
         """What does not repeat itself."""
-        for one in utterances(pieces, result, language, pack.clip.start):
-            if self._repeats.goes_on(one.text, language.code not in UNSPACED):
+        for one in build_utterances(pieces, result, language, pack.clip.start):
+            if self._repeats.is_repetitive(one.text, language.code not in UNSPACED):
                 log.warning("%.2f to %.2f s: dropped, it repeats itself: %.60r", one.start, one.stop, one.text)
                 self._trace.repeated += 1
                 continue
-            yield replace(one, words=tuple(_clamped(word, pack) for word in one.words))
+            yield replace(one, words=tuple(_clamp_to_speech(word, pack) for word in one.words))
 
 
-def _frames(pack: Pack) -> int:
+def _count_frames(pack: SpeechPack) -> int:
     return pack.clip.length // WHISPER_HOP
 
 
-def _heard(piece: Spoken, pack: Pack) -> bool:
+def _overlaps_speech(piece: SpokenSegment, pack: SpeechPack) -> bool:
     """Whether somebody speaks in a tenth of it, by the times that the decoder gave it."""
     start, stop = pack.clip.start + piece.start, pack.clip.start + piece.stop
     heard = sum(max(0.0, min(stop, end) - max(start, begin)) for begin, end in pack.spoken)
     return heard > 0 and heard >= SPOKEN * (stop - start)
 
 
-def _clamped(word: Segment, pack: Pack) -> Segment:
+def _clamp_to_speech(word: Segment, pack: SpeechPack) -> Segment:
     """A word no further than NEAR outside the speech that holds most of it."""
     start, stop = max(pack.spoken, key=lambda span: min(word.stop, span[1]) - max(word.start, span[0]))
     low, high = start - NEAR, stop + NEAR

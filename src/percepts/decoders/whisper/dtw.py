@@ -11,7 +11,7 @@ WIDTH = 7
 """Frames of the median filter."""
 
 
-def aligned(attention: np.ndarray, rows: range) -> tuple[np.ndarray, np.ndarray]:
+def align_tokens(attention: np.ndarray, rows: range) -> tuple[np.ndarray, np.ndarray]:
     """(H, N, F), what each head looks at, not yet probabilities, to the path of tokens and frames through `rows`.
 
     Heads are made alike (softmax over the frames, then zero mean and unit variance over all tokens), smoothed along the
@@ -21,10 +21,10 @@ def aligned(attention: np.ndarray, rows: range) -> tuple[np.ndarray, np.ndarray]
     weights = raised / raised.sum(axis=-1, keepdims=True)
     spread = weights.std(axis=1, keepdims=True)
     weights = (weights - weights.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-12)
-    return warp(-median(weights, WIDTH).mean(axis=0)[rows.start : rows.stop])
+    return find_cheapest_path(-median_filter(weights, WIDTH).mean(axis=0)[rows.start : rows.stop])
 
 
-def median(values: np.ndarray, width: int) -> np.ndarray:
+def median_filter(values: np.ndarray, width: int) -> np.ndarray:
     """Of each value and its neighbours along the last axis, mirrored at the ends; fewer values than that stay."""
     half = width // 2
     if values.shape[-1] <= half:
@@ -34,7 +34,7 @@ def median(values: np.ndarray, width: int) -> np.ndarray:
     return found
 
 
-def warp(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_cheapest_path(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N, F) to the cheapest path from corner to corner, as rows and columns; each rises by one at most a step.
 
     Of equal ways, the one that goes on along the frames is taken. A whole anti-diagonal is computed at once.
@@ -55,13 +55,13 @@ def warp(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         way = np.where((across < up) & (across < left), _ACROSS, np.where((up < across) & (up < left), _UP, _LEFT))
         total[i, j] = cost[i - 1, j - 1] + np.minimum(np.minimum(across, up), left)
         came[i, j] = way
-    return _back(came)
+    return _trace_back(came)
 
 
 _ACROSS, _UP, _LEFT = 0, 1, 2
 
 
-def _back(came: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _trace_back(came: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     i, j = came.shape[0] - 1, came.shape[1] - 1
     path = []
     while i > 0 and j > 0:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engines import Decoded, Search, Vocabulary, WhisperEngine
-from ..transcript import Trace, TranscribeOptions
+from ..engines import DecodedWindow, DecodingOptions, WhisperEngine, WhisperVocabulary
+from ..transcript import TranscribeOptions, TranscribeProgress
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class WindowResult:
     """What was decoded of a window, at which temperature, and how often its text repeats itself."""
 
-    decoded: Decoded
+    decoded: DecodedWindow
     temperature: float
     compression_ratio: float
     silent: bool
@@ -32,27 +32,27 @@ def decode_windows(
     states: np.ndarray,
     prompts: Sequence[Sequence[int]],
     options: TranscribeOptions,
-    trace: Trace,
-) -> list[Result]:
+    trace: TranscribeProgress,
+) -> list[WindowResult]:
     """Decode a batch; those that fail a threshold are decoded again, by themselves, at the next temperature.
 
     Where all temperatures fail, the likeliest result is taken, of those that do not repeat themselves if there are any.
     """
-    tried: list[list[Result]] = [[] for _ in prompts]
+    tried: list[list[WindowResult]] = [[] for _ in prompts]
     going = list(range(len(prompts)))
     for temperature in options.temperatures:
-        search = Search(
+        search = DecodingOptions(
             temperature, options.beam, options.best_of, options.patience, options.length_penalty, options.max_tokens,
             seed=options.seed,
         )  # fmt: skip
         found = engine.decode(states[going], [prompts[i] for i in going], search)
         for i, decoded in zip(going, found, strict=True):
-            tried[i].append(_judged(decoded, temperature, engine.vocabulary, options))
+            tried[i].append(_grade_result(decoded, temperature, engine.vocabulary, options))
         going = [i for i in going if not _passes(tried[i][-1], options)]
         if not going:
             break
         trace.retries += len(going) * (temperature != options.temperatures[-1])
-    return [some[-1] if _passes(some[-1], options) else _least_bad(some, options) for some in tried]
+    return [some[-1] if _passes(some[-1], options) else _choose_least_bad(some, options) for some in tried]
 
 
 def compression_ratio(text: str) -> float:
@@ -65,33 +65,35 @@ def compression_ratio(text: str) -> float:
     return len(data) / len(zlib.compress(data)) if data else 0.0
 
 
-def plain(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
+def join_text(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> str:
     """The text of tokens, times left out; the space before it is kept."""
     return vocabulary.text.decode([token for token in tokens if token < vocabulary.eot])
 
 
-def _judged(decoded: Decoded, temperature: float, vocabulary: Vocabulary, options: TranscribeOptions) -> Result:
+def _grade_result(
+    decoded: DecodedWindow, temperature: float, vocabulary: WhisperVocabulary, options: TranscribeOptions
+) -> WindowResult:
     likely, quiet = options.logprob_threshold, options.no_speech_threshold
     silent = quiet is not None and decoded.no_speech_prob > quiet
     if likely is not None and decoded.avg_logprob > likely:
         silent = False  # sure of its words, whatever it thinks of the sound
-    ratio = compression_ratio(plain(vocabulary, decoded.tokens).strip())
-    return Result(decoded, temperature, ratio, silent)
+    ratio = compression_ratio(join_text(vocabulary, decoded.tokens).strip())
+    return WindowResult(decoded, temperature, ratio, silent)
 
 
-def _passes(result: Result, options: TranscribeOptions) -> bool:
+def _passes(result: WindowResult, options: TranscribeOptions) -> bool:
     if result.silent:
         return True
     likely = options.logprob_threshold
     unlikely = likely is not None and result.decoded.avg_logprob < likely
-    return not unlikely and not _repeats(result, options)
+    return not unlikely and not _is_too_repetitive(result, options)
 
 
-def _repeats(result: Result, options: TranscribeOptions) -> bool:
+def _is_too_repetitive(result: WindowResult, options: TranscribeOptions) -> bool:
     most = options.compression_ratio_threshold
     return most is not None and result.compression_ratio > most
 
 
-def _least_bad(tried: Sequence[Result], options: TranscribeOptions) -> Result:
-    fresh = [result for result in tried if not _repeats(result, options)]
+def _choose_least_bad(tried: Sequence[WindowResult], options: TranscribeOptions) -> WindowResult:
+    fresh = [result for result in tried if not _is_too_repetitive(result, options)]
     return max(fresh or tried, key=lambda result: result.decoded.avg_logprob)

@@ -7,10 +7,10 @@ from copy import copy
 from pathlib import Path
 
 from ...errors import OptionsError
-from ..engines import Vocabulary, WhisperEngine
+from ..engines import WhisperEngine, WhisperVocabulary
 from ..transcript import TranscribeOptions
 from ._converted import is_converted
-from .vocabulary import checkpoint_of, generation, vocabulary
+from .vocabulary import open_whisper_checkpoint, read_generation_config, read_vocabulary
 
 LIKELY, SURE = 0.5, 0.8
 """From which on a language is the next one: in two windows in a row, at once."""
@@ -35,11 +35,11 @@ class Languages:
         self._before: tuple[str, float | None, str] = (self.code, self.prob, self._next)
 
     @property
-    def asks(self) -> bool:
+    def needs_detection(self) -> bool:
         """Whether the next window with speech is to be asked for its language."""
         return not self.code or self._again
 
-    def hear(self, probs: Mapping[str, float]) -> None:
+    def add_probabilities(self, probs: Mapping[str, float]) -> None:
         """What the model says of a window."""
         self._before = (self.code, self.prob, self._next)
         among = {code: probs.get(code, 0.0) for code in self._wanted}
@@ -54,12 +54,12 @@ class Languages:
         """As it is now."""
         return copy(self)
 
-    def unhear(self) -> None:
+    def revert(self) -> None:
         """The window turned out to be silent: what was said of it does not count."""
         self.code, self.prob, self._next = self._before
 
 
-def check_known(name: str, vocabulary: Vocabulary, options: TranscribeOptions) -> None:
+def check_known(name: str, vocabulary: WhisperVocabulary, options: TranscribeOptions) -> None:
     """OptionsError for a language or a task that a model does not know."""
     known = vocabulary.languages
     for code in (*options.languages, *([options.language] if options.language else [])):
@@ -74,9 +74,9 @@ def check_checkpoint(name: str, options: TranscribeOptions) -> None:
     """The same of a checkpoint, without loading its weights."""
     if is_converted(Path(name)):  # only CTranslate2 opens these, and says what it cannot do
         return
-    checkpoint = checkpoint_of(name)
+    checkpoint = open_whisper_checkpoint(name)
     size = int(checkpoint.config["vocab_size"])
-    check_known(name, vocabulary(checkpoint.folder, size, generation(checkpoint)), options)
+    check_known(name, read_vocabulary(checkpoint.folder, size, read_generation_config(checkpoint)), options)
 
 
 def start_of(engine: WhisperEngine, code: str, task: str) -> list[int]:

@@ -14,17 +14,17 @@ import numpy as np
 
 from ...types import Clip
 from ..engines import WhisperEngine
-from ..transcript import Trace, TranscribeOptions, Utterance
-from .cut import Cut, cut
-from .doubt import doubted
-from .gates import Result, decode_windows
+from ..transcript import TranscribeOptions, TranscribeProgress, Utterance
+from .cut import WindowSegments, split_at_timestamps
+from .doubt import drop_hallucinated
+from .gates import WindowResult, decode_windows
 from .language import Languages, start_of
 from .prompt import Context
-from .repeats import Repeats
-from .sound import Sound
+from .repeats import RepetitionGuard
+from .sound import MelWindow
 from .spelling import UNSPACED
-from .timing import Spoken, add_words, spoken, text_tokens
-from .utterances import utterances
+from .timing import SpokenSegment, add_words, decode_segments, select_text_tokens
+from .utterances import build_utterances
 
 log = logging.getLogger(__name__)
 STALLED, SLOW = 5, 30
@@ -38,21 +38,21 @@ temperatures at most, whatever the model says: a random one, or one that is give
 class LongForm:
     """What is remembered from window to window, and from one stretch of a stream to the next."""
 
-    def __init__(self, engine: WhisperEngine, options: TranscribeOptions, trace: Trace) -> None:
+    def __init__(self, engine: WhisperEngine, options: TranscribeOptions, trace: TranscribeProgress) -> None:
         self._engine, self._options, self._trace = engine, options, trace
         self._languages = Languages(engine, options)
         self._context = Context(engine, options)
-        self._repeats = Repeats()
+        self._repeats = RepetitionGuard()
         self._before = 0.0  # second at which speech ended last, on the clock of the stretch
 
     def run(self, blocks: Iterable[Clip]) -> Iterator[Utterance]:
         """Transcribe one contiguous stretch."""
-        sound = Sound(blocks, self._engine.n_mels, self._engine.window)
+        sound = MelWindow(blocks, self._engine.n_mels, self._engine.window)
         at, self._before = 0, 0.0
         advances = deque[int](maxlen=STALLED)
         least = STALLED * self._engine.window * 100 / SLOW
-        while size := sound.left(at):
-            ended = sound.ends(at)
+        while size := sound.remaining_frames(at):
+            ended = sound.is_last_window(at)
             whole = len(advances) == STALLED and sum(advances) < least
             found, advance = self._window(sound.mel(at), at, size, ended, sound.start, whole)
             if whole or advance < 1:
@@ -77,35 +77,37 @@ class LongForm:
         result, start = self._decode(states)
         if result.silent:
             return [], size
-        parts = cut(result.tokens, self._engine.vocabulary, at, size, last=whole)
-        pieces, advance = spoken(parts.pieces, self._engine.vocabulary), parts.advance
+        parts = split_at_timestamps(result.tokens, self._engine.vocabulary, at, size, last=whole)
+        pieces, advance = decode_segments(parts.pieces, self._engine.vocabulary), parts.advance
         if self._options.word_timestamps:
             self._time(pieces, states, start, at, size)
-            pieces, advance = self._doubt(pieces, parts, at, size, ended)
+            pieces, advance = self._drop_hallucinated(pieces, parts, at, size, ended)
             self._before = next((piece.stop for piece in reversed(pieces) if piece.words), self._before)
         return self._keep(pieces, result, origin), advance
 
-    def _decode(self, states: np.ndarray) -> tuple[Result, list[int]]:
+    def _decode(self, states: np.ndarray) -> tuple[WindowResult, list[int]]:
         """What was decoded, and the tokens that the transcript begins with."""
-        asked = self._languages.asks
+        asked = self._languages.needs_detection
         if asked:
-            self._languages.hear(self._engine.detect_language(states)[0])
+            self._languages.add_probabilities(self._engine.detect_language(states)[0])
         start = start_of(self._engine, self._languages.code, self._options.task)
         [result] = decode_windows(self._engine, states, [self._context.prompt(start)], self._options, self._trace)
         if result.silent:
             self._trace.silent += 1
             if asked:
-                self._languages.unhear()
+                self._languages.revert()
         self._trace.language, self._trace.language_prob = self._languages.code, self._languages.prob
         return result, start
 
-    def _time(self, pieces: list[Spoken], states: np.ndarray, start: list[int], at: int, size: int) -> None:
-        tokens = text_tokens(pieces, self._engine.vocabulary)
+    def _time(self, pieces: list[SpokenSegment], states: np.ndarray, start: list[int], at: int, size: int) -> None:
+        tokens = select_text_tokens(pieces, self._engine.vocabulary)
         if tokens:
             [path] = self._engine.align(states, start, [tokens], [max(1, size // 2)])
             add_words(pieces, path, self._engine.vocabulary, self._languages.code, at / 100, self._before)
 
-    def _doubt(self, pieces: list[Spoken], parts: Cut, at: int, size: int, ended: bool) -> tuple[list[Spoken], int]:
+    def _drop_hallucinated(
+        self, pieces: list[SpokenSegment], parts: WindowSegments, at: int, size: int, ended: bool
+    ) -> tuple[list[SpokenSegment], int]:
         """Go on after the last word, if the window broke off; and leave out what nobody said."""
         advance, silence = parts.advance, self._options.hallucination_silence_threshold
         last = next((piece.words[-1].stop for piece in reversed(pieces) if piece.words), None)
@@ -116,18 +118,18 @@ class LongForm:
         start, stop = at / 100, (at + size) / 100
         if last is not None and not parts.ending and stop - last <= silence:
             advance = size
-        kept = doubted(pieces, silence, start, stop, self._before)
-        if kept.go_on is not None:
-            over = ended and kept.pieces != pieces and stop - kept.go_on < silence
-            advance = size if over else round(kept.go_on * 100) - at
+        kept = drop_hallucinated(pieces, silence, start, stop, self._before)
+        if kept.resume_at is not None:
+            over = ended and kept.pieces != pieces and stop - kept.resume_at < silence
+            advance = size if over else round(kept.resume_at * 100) - at
         return kept.pieces, advance
 
-    def _keep(self, pieces: list[Spoken], result: Result, origin: float) -> list[Utterance]:
+    def _keep(self, pieces: list[SpokenSegment], result: WindowResult, origin: float) -> list[Utterance]:
         """What does not repeat itself, as utterances; the next window is told of it."""
         found = []
         spaced = self._languages.code not in UNSPACED
-        for one in utterances(pieces, result, self._languages, origin):
-            if self._repeats.goes_on(one.text, spaced):
+        for one in build_utterances(pieces, result, self._languages, origin):
+            if self._repeats.is_repetitive(one.text, spaced):
                 log.warning("%.2f to %.2f s: dropped, it repeats itself: %.60r", one.start, one.stop, one.text)
                 self._trace.repeated += 1
                 self._context.clear()

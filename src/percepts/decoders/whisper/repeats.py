@@ -10,7 +10,7 @@ ALIKE = 3
 """Pieces in a row with one text."""
 
 
-def repetitive(words: Sequence[str]) -> bool:
+def has_repeated_phrase(words: Sequence[str]) -> bool:
     """Whether some one to eight words come five times or more in a row.
 
     >>> repetitive("thank you " .split() * 5), repetitive("very very very good".split())
@@ -25,15 +25,15 @@ def repetitive(words: Sequence[str]) -> bool:
     return False
 
 
-class Repeats:
+class RepetitionGuard:
     """The texts of a stream so far: `goes_on` says of the next one whether it only repeats."""
 
     def __init__(self) -> None:
         self._last: list[str] = []
 
-    def goes_on(self, text: str, spaced: bool) -> bool:
+    def is_repetitive(self, text: str, spaced: bool) -> bool:
         """Whether this text is repetitive, or the third in a row that is the same."""
         text = text.strip().casefold()
         self._last = [*self._last, text][-ALIKE:]
         alike = len(self._last) == ALIKE and len(set(self._last)) == 1
-        return alike or repetitive(text.split() if spaced else list(text))
+        return alike or has_repeated_phrase(text.split() if spaced else list(text))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..engines import Vocabulary
+from ..engines import WhisperVocabulary
 
 FIRST = 50
 """Ticks: the first time of a window is one second at most."""
 
 
-class Logits:
+class LogitFilter:
     """The rules for one window after another, in their order (Radford et al. 2022, section 4.5, and its decoding.py).
 
     A token that may not come has -inf. Rows are lists of the tokens said so far, the prompt left out:
@@ -23,7 +23,7 @@ class Logits:
     - if all times together are likelier than the likeliest word, it is a time
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, timestamps: bool) -> None:
+    def __init__(self, vocabulary: WhisperVocabulary, *, timestamps: bool) -> None:
         self._tokens, self._times = vocabulary, timestamps
         never = {*vocabulary.suppressed, *range(vocabulary.eot + 1, vocabulary.timestamps)}
         self._never = np.array(sorted(token for token in never if token < vocabulary.size), int)

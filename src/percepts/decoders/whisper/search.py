@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..engines import Search
+from ..engines import DecodingOptions
 from .rules import log_sum
 
 
@@ -29,7 +29,7 @@ Row = list[int]
 Scored = tuple[Row, float]
 
 
-class _Window:
+class _WindowHypotheses:
     """The rows of one window, each its tokens and the sum of their log probabilities; and those that are complete."""
 
     def __init__(self, width: int) -> None:
@@ -43,20 +43,22 @@ class _Window:
         broken = [(row, total) for row, total, ended in zip(self.rows, self.sums, self.ended, strict=True) if not ended]
         broken.sort(key=lambda pair: -pair[1])
         found = self.complete + broken[: max(0, enough - len(self.complete))]
-        return max(found, key=lambda pair: pair[1] / _length(len(pair[0]), penalty))
+        return max(found, key=lambda pair: pair[1] / _length_penalty(len(pair[0]), penalty))
 
 
-Choice = Callable[[_Window, np.ndarray], list[tuple[int, int]]]
+Choice = Callable[[_WindowHypotheses, np.ndarray], list[tuple[int, int]]]
 """A window and the logits of its rows (width, V) to (row, token) of its next rows, which have been written down.
 
 Empty when the window is done.
 """
 
 
-def decode(stepper: Stepper, prompts: np.ndarray, rules: Rules, search: Search, eot: int, most: int) -> list[Scored]:
+def decode(
+    stepper: Stepper, prompts: np.ndarray, rules: Rules, search: DecodingOptions, eot: int, most: int
+) -> list[Scored]:
     """Tokens and the sum of their log probabilities for each of (B, P) prompts, `most` tokens long at most."""
-    width, enough, choose = _strategy(search, eot)
-    windows = [_Window(width) for _ in prompts]
+    width, enough, choose = _choose_strategy(search, eot)
+    windows = [_WindowHypotheses(width) for _ in prompts]
     going = list(range(len(windows)))
     logits = np.repeat(stepper.begin(prompts, width), width, axis=0)
     for count in range(1, most + 1):
@@ -70,7 +72,7 @@ def decode(stepper: Stepper, prompts: np.ndarray, rules: Rules, search: Search, 
     return [window.best(enough, search.length_penalty) for window in windows]
 
 
-def _strategy(search: Search, eot: int) -> tuple[int, int, Choice]:
+def _choose_strategy(search: DecodingOptions, eot: int) -> tuple[int, int, Choice]:
     """Rows of a window, how many of them must be complete, and the choice of what comes next."""
     if search.temperature > 0:
         return search.best_of, search.best_of, _Sample(search, eot)
@@ -84,27 +86,29 @@ class _Greedy:
     def __init__(self, eot: int) -> None:
         self._eot = eot
 
-    def __call__(self, window: _Window, logits: np.ndarray) -> list[tuple[int, int]]:
-        return _go_on(window, logits, [int(logits[0].argmax())], self._eot)
+    def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
+        return _extend_rows(window, logits, [int(logits[0].argmax())], self._eot)
 
 
 class _Sample:
     """By the Gumbel-max trick; all windows are given the same noise, so that none depends on those beside it."""
 
-    def __init__(self, search: Search, eot: int) -> None:
+    def __init__(self, search: DecodingOptions, eot: int) -> None:
         self._seed, self._temperature, self._eot = search.seed, search.temperature, eot
         self._noise: dict[int, np.ndarray] = {}
 
-    def __call__(self, window: _Window, logits: np.ndarray) -> list[tuple[int, int]]:
+    def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
         count = max(len(row) for row in window.rows)
         if count not in self._noise:
             random = np.random.default_rng((self._seed, count))
             self._noise = {count: random.gumbel(size=logits.shape).astype(np.float32)}
         tokens = (logits / np.float32(self._temperature) + self._noise[count]).argmax(axis=1)
-        return _go_on(window, logits, tokens.tolist(), self._eot)
+        return _extend_rows(window, logits, tokens.tolist(), self._eot)
 
 
-def _go_on(window: _Window, logits: np.ndarray, tokens: Sequence[int], eot: int) -> list[tuple[int, int]]:
+def _extend_rows(
+    window: _WindowHypotheses, logits: np.ndarray, tokens: Sequence[int], eot: int
+) -> list[tuple[int, int]]:
     """Each row with its token; one that has ended is fed the end again, and that no longer counts."""
     for i, token in enumerate(tokens):
         if window.ended[i]:
@@ -126,7 +130,7 @@ class _Beam:
     def __init__(self, beam: int, enough: int, eot: int) -> None:
         self._beam, self._enough, self._eot = beam, enough, eot
 
-    def __call__(self, window: _Window, logits: np.ndarray) -> list[tuple[int, int]]:
+    def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
         rows, sums = [], []
         for total, i, token in self._options(window, logits):
             if token != self._eot:
@@ -144,7 +148,7 @@ class _Beam:
         window.rows, window.sums = [[*window.rows[i], token] for i, token in rows], sums
         return rows
 
-    def _options(self, window: _Window, logits: np.ndarray) -> list[tuple[float, int, int]]:
+    def _options(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[float, int, int]]:
         """(sum, row, token) of what may come, the likeliest first; enough of each row for all to come from one."""
         count = 1 if not window.rows[0] else self._beam  # at first all rows are the same
         most = min(self._beam + 1, logits.shape[1])
@@ -156,6 +160,6 @@ class _Beam:
         return sorted((option for option in found if option[0] > -np.inf), key=lambda option: -option[0])
 
 
-def _length(count: int, penalty: float | None) -> float:
+def _length_penalty(count: int, penalty: float | None) -> float:
     """What a score is divided by: the length, or that of Wu et al. 2016."""
     return float(max(count, 1)) if penalty is None else float(((5 + count) / 6) ** penalty)

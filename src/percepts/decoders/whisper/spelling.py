@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 
-from ..engines import Text
+from ..engines import TextTokenizer
 
 UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
 """Languages written without spaces: a character is a word."""
@@ -18,13 +18,13 @@ Word = tuple[str, tuple[int, ...]]
 """Its text with the space before it, and its tokens."""
 
 
-def words_of(tokens: Sequence[int], text: Text, language: str) -> list[Word]:
+def group_tokens_into_words(tokens: Sequence[int], text: TextTokenizer, language: str) -> list[Word]:
     """Cut tokens of text into words; together they are the tokens."""
-    whole = _characters(tokens, text)
-    return whole if language in UNSPACED else _spaced(whole)
+    whole = _group_characters(tokens, text)
+    return whole if language in UNSPACED else _group_by_spaces(whole)
 
 
-def _characters(tokens: Sequence[int], text: Text) -> list[Word]:
+def _group_characters(tokens: Sequence[int], text: TextTokenizer) -> list[Word]:
     """The fewest tokens that are whole characters; U+FFFD itself can be said, too."""
     complete = text.decode(tokens)
     found: list[Word] = []
@@ -41,7 +41,7 @@ def _characters(tokens: Sequence[int], text: Text) -> list[Word]:
     return [*found, (text.decode(part), tuple(part))] if part else found
 
 
-def _spaced(parts: Sequence[Word]) -> list[Word]:
+def _group_by_spaces(parts: Sequence[Word]) -> list[Word]:
     found: list[Word] = []
     for spelled, tokens in parts:
         mark = spelled.strip() in string.punctuation

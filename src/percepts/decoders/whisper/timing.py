@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..engines import TICK, Alignment, Vocabulary
-from .cut import Piece
-from .spelling import AFTER, BEFORE, words_of
+from ..engines import TICK_S, TokenAlignment, WhisperVocabulary
+from .cut import TimedTokens
+from .spelling import AFTER, BEFORE, group_tokens_into_words
 
 ENDS = frozenset(".。!！?？")
 LONGEST = 0.7  # seconds: no median word is longer
@@ -22,7 +22,7 @@ LEEWAY = 0.5  # seconds by which the times of a segment are preferred to those o
 
 
 @dataclass(slots=True)
-class Timed:
+class TimedWord:
     """A word while its times are being found. Seconds of the stream."""
 
     text: str
@@ -38,63 +38,69 @@ class Timed:
 
 
 @dataclass(slots=True)
-class Spoken:
+class SpokenSegment:
     """A piece with its words, once they are known; `start` and `stop` in seconds of the stream."""
 
     start: float
     stop: float
     tokens: tuple[int, ...]
     text: str
-    words: list[Timed] = field(default_factory=list)
+    words: list[TimedWord] = field(default_factory=list)
 
 
-def spoken(pieces: Sequence[Piece], vocabulary: Vocabulary) -> list[Spoken]:
+def decode_segments(pieces: Sequence[TimedTokens], vocabulary: WhisperVocabulary) -> list[SpokenSegment]:
     """Pieces with their text and times; without words yet."""
     rows = ((piece, [token for token in piece.tokens if token < vocabulary.eot]) for piece in pieces)
     return [
-        Spoken(piece.start / 100, piece.stop / 100, piece.tokens, vocabulary.text.decode(text)) for piece, text in rows
+        SpokenSegment(piece.start / 100, piece.stop / 100, piece.tokens, vocabulary.text.decode(text))
+        for piece, text in rows
     ]
 
 
-def text_tokens(pieces: Sequence[Spoken], vocabulary: Vocabulary) -> list[int]:
+def select_text_tokens(pieces: Sequence[SpokenSegment], vocabulary: WhisperVocabulary) -> list[int]:
     """Those that are aligned: of all pieces, times left out."""
     return [token for piece in pieces for token in piece.tokens if token < vocabulary.eot]
 
 
 def add_words(
-    pieces: Sequence[Spoken], alignment: Alignment, vocabulary: Vocabulary, language: str, start: float, before: float
+    pieces: Sequence[SpokenSegment],
+    alignment: TokenAlignment,
+    vocabulary: WhisperVocabulary,
+    language: str,
+    start: float,
+    before: float,
 ) -> None:
     """Give the pieces of the window that starts at so many seconds their words; `before` is where speech ended last.
 
     The pieces' own times become those of their words where the two are close.
     """
-    words = _timed(text_tokens(pieces, vocabulary), alignment, vocabulary, language, start)
+    words = _time_words(select_text_tokens(pieces, vocabulary), alignment, vocabulary, language, start)
     lengths = [word.length for word in words if word.length > 0]
     usual = min(LONGEST, float(np.median(lengths))) if lengths else 0.0
     _shorten_at_ends(words, 2 * usual)
     counts = [sum(token < vocabulary.eot for token in piece.tokens) for piece in pieces]
-    for piece, mine in zip(pieces, _shared(_joined(words), counts), strict=True):
+    for piece, mine in zip(pieces, _share_words(_join_punctuation(words), counts), strict=True):
         if mine:
             piece.words = mine
             _settle(piece, before, usual)
             before = piece.stop
 
 
-def _timed(
-    tokens: Sequence[int], alignment: Alignment, vocabulary: Vocabulary, language: str, start: float
-) -> list[Timed]:
+def _time_words(
+    tokens: Sequence[int], alignment: TokenAlignment, vocabulary: WhisperVocabulary, language: str, start: float
+) -> list[TimedWord]:
     begins = np.diff(alignment.tokens, prepend=-1) > 0  # where the path comes to the next token
-    times = alignment.frames[begins] * TICK
+    times = alignment.frames[begins] * TICK_S
     out, at = [], 0
-    for text, mine in words_of(tokens, vocabulary.text, language):
+    for text, mine in group_tokens_into_words(tokens, vocabulary.text, language):
         end = at + len(mine)
         prob = float(np.mean(alignment.probs[at:end]))
-        out.append(Timed(text, start + float(times[at]), start + float(times[end]), prob, len(mine)))
+        out.append(TimedWord(text, start + float(times[at]), start + float(times[end]), prob, len(mine)))
         at = end
     return out
 
 
-def _shorten_at_ends(words: Sequence[Timed], most: float) -> None:
+def _shorten_at_ends(words: Sequence[TimedWord], most: float) -> None:
     """A mark that ends a sentence, or the word after it, is given no more than twice the usual time."""
     for previous, word in pairwise(words):
         if word.length > most > 0:
@@ -104,14 +110,14 @@ def _shorten_at_ends(words: Sequence[Timed], most: float) -> None:
                 word.start = word.stop - most
 
 
-def _joined(words: Sequence[Timed]) -> list[Timed]:
+def _join_punctuation(words: Sequence[TimedWord]) -> list[TimedWord]:
     """Marks put to their words; the times are those of the word."""
-    found: list[Timed] = []
-    opening: Timed | None = None
+    found: list[TimedWord] = []
+    opening: TimedWord | None = None
     for word in words:
         mark = word.text.strip()
         if opening is not None:
-            word = Timed(opening.text + word.text, word.start, word.stop, word.prob, opening.count + word.count)
+            word = TimedWord(opening.text + word.text, word.start, word.stop, word.prob, opening.count + word.count)
             opening = None
         if mark and mark in BEFORE and word.text.startswith(" "):
             opening = word
@@ -123,12 +129,12 @@ def _joined(words: Sequence[Timed]) -> list[Timed]:
     return found if opening is None else [*found, opening]
 
 
-def _shared(words: Sequence[Timed], counts: Sequence[int]) -> list[list[Timed]]:
+def _share_words(words: Sequence[TimedWord], counts: Sequence[int]) -> list[list[TimedWord]]:
     """The words of each piece, by how many tokens it has; a word over an edge belongs to the piece it begins in."""
     rest, found = list(words), []
     carried = 0
     for count in counts:
-        mine: list[Timed] = []
+        mine: list[TimedWord] = []
         carried -= count
         while rest and carried < 0:
             mine.append(rest.pop(0))
@@ -137,7 +143,7 @@ def _shared(words: Sequence[Timed], counts: Sequence[int]) -> list[list[Timed]]:
     return found
 
 
-def _settle(piece: Spoken, before: float, usual: float) -> None:
+def _settle(piece: SpokenSegment, before: float, usual: float) -> None:
     first, last, most = piece.words[0], piece.words[-1], 2 * usual
     second = piece.words[1] if len(piece.words) > 1 else None
     paused = first.stop - before > 4 * usual

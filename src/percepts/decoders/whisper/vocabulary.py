@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...encoders._checkpoint import Checkpoint
 from ...errors import WeightsError
-from ..engines import Vocabulary
+from ..engines import WhisperVocabulary
 
 if TYPE_CHECKING:
     import tokenizers
@@ -23,7 +23,7 @@ SPECIALS = {
 """How the field of a Vocabulary is spelled, the newer spelling first."""
 
 
-class Tokens:
+class TextTokens:
     """The text side of tokenizer.json."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
@@ -38,48 +38,48 @@ class Tokens:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
-def checkpoint_of(name: str) -> Checkpoint:
+def open_whisper_checkpoint(name: str) -> Checkpoint:
     """The checkpoint of that name, checked to be a Whisper with a tokenizer.
 
     Raises WeightsError for another family, and where tokenizer.json is missing.
     """
-    found = Checkpoint.named(name)
+    found = Checkpoint.open(name)
     if found.model_type != "whisper":
         raise WeightsError(f"{found.folder}: expected a Whisper checkpoint, got model_type {found.model_type!r}")
-    tokenizer_of(found.folder / "tokenizer.json")
+    read_tokenizer(found.folder / "tokenizer.json")
     return found
 
 
-def vocabulary(folder: Path, size: int, settings: dict[str, Any]) -> Vocabulary:
+def read_vocabulary(folder: Path, size: int, settings: dict[str, Any]) -> WhisperVocabulary:
     """Of a model with so many tokens; `settings` are those of its generation_config.json, held against the tokenizer.
 
     Raises WeightsError where tokenizer.json is missing, damaged, or that of another model.
     """
     path = folder / "tokenizer.json"
-    tokenizer = tokenizer_of(path)
-    ids = {name: _id(tokenizer, path, spellings) for name, spellings in SPECIALS.items()}
-    first = _first_time(tokenizer, path, ids["no_timestamps"])
+    tokenizer = read_tokenizer(path)
+    ids = {name: _find_token_id(tokenizer, path, spellings) for name, spellings in SPECIALS.items()}
+    first = _find_first_timestamp(tokenizer, path, ids["no_timestamps"])
     if not ids["eot"] < ids["sot"] < first < size:
         raise WeightsError(
             f"{path}: expected text, <|endoftext|>, <|startoftranscript|> and times in this order below the model's "
             f"{size} tokens, got {ids['eot']}, {ids['sot']} and times from {first}: it belongs to another model"
         )
-    codes = _languages(tokenizer, settings, ids["sot"])
+    codes = _read_languages(tokenizer, settings, ids["sot"])
     tasks = settings.get("task_to_id") or {}
-    return Vocabulary(
-        Tokens(tokenizer),
+    return WhisperVocabulary(
+        TextTokens(tokenizer),
         size,
         **ids,
         timestamps=first,
-        transcribe=_task(tokenizer, tasks, "transcribe") if codes else None,
-        translate=_task(tokenizer, tasks, "translate") if codes else None,
+        transcribe=_find_task_token(tokenizer, tasks, "transcribe") if codes else None,
+        translate=_find_task_token(tokenizer, tasks, "translate") if codes else None,
         languages=codes,
         suppressed=tuple(settings.get("suppress_tokens") or ()),
         suppressed_first=tuple(settings.get("begin_suppress_tokens") or ()),
     )
 
 
-def tokenizer_of(path: Path) -> tokenizers.Tokenizer:
+def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
     """The tokenizer of a file; WeightsError where there is none, for others would go on with an invented one."""
     import tokenizers
 
@@ -94,22 +94,22 @@ def tokenizer_of(path: Path) -> tokenizers.Tokenizer:
         raise WeightsError(f"{path}: expected a tokenizer: {error}") from error
 
 
-def generation(checkpoint: Checkpoint) -> dict[str, Any]:
+def read_generation_config(checkpoint: Checkpoint) -> dict[str, Any]:
     """generation_config.json, what it leaves out from config.json, where older checkpoints have it."""
     old = {name: checkpoint.config.get(name) for name in ("suppress_tokens", "begin_suppress_tokens")}
     return old | (checkpoint.json("generation_config.json") or {})
 
 
-def alignment_heads(checkpoint: Checkpoint) -> list[tuple[int, int]]:
+def read_alignment_heads(checkpoint: Checkpoint) -> list[tuple[int, int]]:
     """(layer, head) of those that look at what is being said; where nobody found them, the last half of the layers."""
-    known = generation(checkpoint).get("alignment_heads")
+    known = read_generation_config(checkpoint).get("alignment_heads")
     if known:
         return sorted((int(layer), int(head)) for layer, head in known)
     layers, heads = int(checkpoint.config["decoder_layers"]), int(checkpoint.config["decoder_attention_heads"])
     return [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
 
 
-def _id(tokenizer: tokenizers.Tokenizer, path: Path, spellings: Sequence[str]) -> int:
+def _find_token_id(tokenizer: tokenizers.Tokenizer, path: Path, spellings: Sequence[str]) -> int:
     for spelling in spellings:
         found = tokenizer.token_to_id(spelling)
         if found is not None:
@@ -117,7 +117,7 @@ def _id(tokenizer: tokenizers.Tokenizer, path: Path, spellings: Sequence[str]) -
     raise WeightsError(f"{path}: expected the tokenizer of a Whisper model, it has no {spellings[0]}")
 
 
-def _first_time(tokenizer: tokenizers.Tokenizer, path: Path, no_timestamps: int) -> int:
+def _find_first_timestamp(tokenizer: tokenizers.Tokenizer, path: Path, no_timestamps: int) -> int:
     """Older files do not spell the times; they always follow <|notimestamps|>."""
     found = tokenizer.token_to_id("<|0.00|>")
     if found is not None and found != no_timestamps + 1:
@@ -125,7 +125,7 @@ def _first_time(tokenizer: tokenizers.Tokenizer, path: Path, no_timestamps: int)
     return no_timestamps + 1
 
 
-def _languages(tokenizer: tokenizers.Tokenizer, settings: dict[str, Any], sot: int) -> dict[str, int]:
+def _read_languages(tokenizer: tokenizers.Tokenizer, settings: dict[str, Any], sot: int) -> dict[str, int]:
     """From generation_config.json, else what stands between <|startoftranscript|> and <|translate|>."""
     if settings.get("is_multilingual") is False:
         return {}
@@ -137,6 +137,6 @@ def _languages(tokenizer: tokenizers.Tokenizer, settings: dict[str, Any], sot: i
     return found if len(found) > 1 else {}
 
 
-def _task(tokenizer: tokenizers.Tokenizer, tasks: dict[str, Any], name: str) -> int | None:
+def _find_task_token(tokenizer: tokenizers.Tokenizer, tasks: dict[str, Any], name: str) -> int | None:
     found = tasks.get(name, tokenizer.token_to_id(f"<|{name}|>"))
     return None if found is None else int(found)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...encoders import load, spec
-from ...encoders.pooling import vectors
+from ...encoders import load_encoder, model_spec
+from ...encoders.pooling import encode_vectors
 from ...features.resample import resample_clip
 from ...types import Clip, Encoder
 
@@ -42,7 +42,7 @@ class HearModel(nn.Module):
         windows = self._windows(clip, times)
         parts = []
         while batch := list(islice(windows, BATCH)):
-            parts.append(vectors(self.encoder, self.encoder.prepare(batch)))
+            parts.append(encode_vectors(self.encoder, self.encoder.prepare(batch)))
         return np.concatenate(parts), times
 
     def _windows(self, clip: Clip, times: np.ndarray) -> Iterator[Clip]:
@@ -54,7 +54,9 @@ class HearModel(nn.Module):
             yield Clip(padded[None, start : start + length], "audio", row.rate)
 
 
-def module(name: str) -> tuple[Callable[..., HearModel], Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]:
+def make_module(
+    name: str,
+) -> tuple[Callable[..., HearModel], Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]:
     """HEAR's load_model, get_timestamp_embeddings and get_scene_embeddings for the encoder of that name."""
 
     def load_model(model_file_path: str = "", *, hop: float = HOP, **options: Any) -> HearModel:
@@ -64,20 +66,20 @@ def module(name: str) -> tuple[Callable[..., HearModel], Callable[..., tuple[Ten
         hop              seconds between moments
         options          of `percepts.load`: runtime, threads
         """
-        encoder = load(name, **options)
+        encoder = load_encoder(name, **options)
         if model_file_path:
             if not hasattr(encoder, "file"):
                 raise ValueError(f"{name} finds its own weights; expected no model_file_path, got {model_file_path!r}")
             encoder.file = Path(model_file_path)
         return HearModel(encoder, hop)
 
-    load_model.__doc__ = f"{load_model.__doc__}\n        The encoder is {spec(name).summary}.\n        "
+    load_model.__doc__ = f"{load_model.__doc__}\n        The encoder is {model_spec(name).summary}.\n        "
     return load_model, get_timestamp_embeddings, get_scene_embeddings
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
     """(S, N) sounds in [-1, 1] at model.sample_rate to (S, T, D) float32 and the moments (S, T) in milliseconds."""
-    found = [model.vectors(sound, model.hop) for sound in _sounds(audio)]
+    found = [model.vectors(sound, model.hop) for sound in _check_sounds(audio)]
     vectors = torch.from_numpy(np.stack([made for made, _ in found]))
     return vectors, torch.from_numpy(np.stack([times * 1000 for _, times in found]))
 
@@ -85,10 +87,10 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     """(S, N) sounds in [-1, 1] at model.sample_rate to (S, D) float32: the mean of windows that overlap by half."""
     hop = model.encoder.spec.window / 2
-    return torch.from_numpy(np.stack([model.vectors(sound, hop)[0].mean(axis=0) for sound in _sounds(audio)]))
+    return torch.from_numpy(np.stack([model.vectors(sound, hop)[0].mean(axis=0) for sound in _check_sounds(audio)]))
 
 
-def _sounds(audio: Tensor) -> np.ndarray:
+def _check_sounds(audio: Tensor) -> np.ndarray:
     if audio.ndim != 2 or audio.shape[1] == 0:
         raise ValueError(f"expected sounds of shape (n_sounds, n_samples), got {tuple(audio.shape)}")
     return audio.detach().cpu().numpy()

@@ -20,7 +20,7 @@ from .models import (
 from .openl3_exceptions import OpenL3Error
 
 
-def model_type(model: Any, modality: str) -> None:
+def check_model_type(model: Any, modality: str) -> None:
     """A model is one that load_audio_embedding_model or load_image_embedding_model gave, or None."""
     if model is not None and not isinstance(model, EmbeddingModel):
         raise OpenL3Error(f"Invalid model provided. Must be of type EmbeddingModel but got {type(model)}")
@@ -28,7 +28,7 @@ def model_type(model: Any, modality: str) -> None:
         raise OpenL3Error(f"Invalid model provided. Must be an {modality} model but got {model}")
 
 
-def frontend_and_repr(frontend: Any, input_repr: Any, model: EmbeddingModel | None) -> str:
+def check_frontend_and_repr(frontend: Any, input_repr: Any, model: EmbeddingModel | None) -> str:
     """The input representation, None being mel256 but for librosa, which must be told."""
     if frontend not in FRONTENDS:
         raise OpenL3Error(f"Invalid frontend {frontend!r}. Must be one of {', '.join(FRONTENDS)}")
@@ -49,19 +49,19 @@ def frontend_and_repr(frontend: Any, input_repr: Any, model: EmbeddingModel | No
     return str(input_repr)
 
 
-def audio_options(content_type: Any, embedding_size: Any, verbose: Any) -> None:
+def check_audio_options(content_type: Any, embedding_size: Any, verbose: Any) -> None:
     """As get_audio_embedding checks them, whether or not a model is given."""
-    _options(content_type, embedding_size, VALID_AUDIO_EMBEDDING_SIZES, verbose)
+    _check_options(content_type, embedding_size, VALID_AUDIO_EMBEDDING_SIZES, verbose)
 
 
-def image_options(input_repr: Any, content_type: Any, embedding_size: Any, verbose: Any) -> None:
+def check_image_options(input_repr: Any, content_type: Any, embedding_size: Any, verbose: Any) -> None:
     """As get_image_embedding checks them, whether or not a model is given."""
     if str(input_repr) not in VALID_INPUT_REPRS:
         raise OpenL3Error(f'Invalid input representation "{input_repr}"')
-    _options(content_type, embedding_size, VALID_IMAGE_EMBEDDING_SIZES, verbose)
+    _check_options(content_type, embedding_size, VALID_IMAGE_EMBEDDING_SIZES, verbose)
 
 
-def _options(content_type: Any, embedding_size: Any, sizes: Sequence[int], verbose: Any) -> None:
+def _check_options(content_type: Any, embedding_size: Any, sizes: Sequence[int], verbose: Any) -> None:
     if str(content_type) not in VALID_CONTENT_TYPES:
         raise OpenL3Error(f'Invalid content type "{content_type}"')
     if embedding_size not in sizes:
@@ -70,7 +70,7 @@ def _options(content_type: Any, embedding_size: Any, sizes: Sequence[int], verbo
         raise OpenL3Error(f"Invalid verbosity level {verbose}")
 
 
-def arrays(values: Any, what: str) -> list[np.ndarray]:
+def as_arrays(values: Any, what: str) -> list[np.ndarray]:
     """One array or a list of them, as a list."""
     if isinstance(values, np.ndarray):
         return [values]
@@ -82,7 +82,7 @@ def arrays(values: Any, what: str) -> list[np.ndarray]:
     return values
 
 
-def rates(values: Any, what: str, count: int, things: str, *, optional: bool = False) -> list[Any]:
+def as_rates(values: Any, what: str, count: int, things: str, *, optional: bool = False) -> list[Any]:
     """One number for all, or a list of as many as there are inputs."""
     if isinstance(values, Real) or (optional and values is None):
         return [values] * count
@@ -95,9 +95,9 @@ def rates(values: Any, what: str, count: int, things: str, *, optional: bool = F
     return values
 
 
-def hop(hop_size: Any, center: Any) -> int:
+def hop_samples(hop_size: Any, center: Any) -> int:
     """The hop in samples at 48 kHz."""
-    if not _positive(hop_size):
+    if not _is_positive(hop_size):
         raise OpenL3Error(f"Invalid hop size {hop_size}")
     if center not in (True, False):
         raise OpenL3Error(f"Invalid center value {center}")
@@ -109,25 +109,25 @@ def hop(hop_size: Any, center: Any) -> int:
 
 def sample_rate(sr: Any) -> float:
     """A rate above 0."""
-    if not _positive(sr):
+    if not _is_positive(sr):
         raise OpenL3Error(f"Invalid sample rate {sr}")
     return float(sr)
 
 
-def frame_rate(rate: Any) -> None:
+def check_frame_rate(rate: Any) -> None:
     """A rate above 0, or None."""
-    if rate is not None and not _positive(rate):
+    if rate is not None and not _is_positive(rate):
         raise OpenL3Error(f"Invalid frame rate {rate}")
 
 
-def batch_size(size: Any) -> int:
+def check_batch_size(size: Any) -> int:
     """How many windows go through the network together; it changes no number."""
     if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
         raise OpenL3Error(f"Invalid batch size {size!r}. Must be a whole number above 0")
     return int(size)
 
 
-def paths(filepath: Any) -> list[str]:
+def as_paths(filepath: Any) -> list[str]:
     """One path or a list of them, as a list of strings. Path objects are welcome."""
     if isinstance(filepath, str | Path):
         return [str(filepath)]
@@ -136,5 +136,5 @@ def paths(filepath: Any) -> list[str]:
     return [str(path) for path in filepath]
 
 
-def _positive(value: Any) -> bool:
+def _is_positive(value: Any) -> bool:
     return isinstance(value, Real) and 0 < float(value) < float("inf")

@@ -13,8 +13,8 @@ from itertools import chain, islice
 
 import numpy as np
 
-from ...encoders._openl3_plan import GRID
-from ...features.openl3 import FLOOR, FRAMES, RANGE, STRIDE, WINDOW, amplitudes
+from ...encoders._openl3_plan import GRID_SHAPES
+from ...features.openl3 import FLOOR, FRAMES, RANGE, STRIDE, WINDOW, compute_amplitudes
 
 COLUMN = 8  # frames of a column: three halvings
 STEP = COLUMN * STRIDE  # samples between columns, 40 ms
@@ -31,7 +31,7 @@ def nearest_hop(samples: float) -> int:
     return max(1, round(samples / STEP)) * STEP
 
 
-def vectors(
+def compute_dense_vectors(
     blocks: Iterable[np.ndarray], hop: int, lead: int, kind: tuple[str, str], run: Columns, size: int, threads: int,
     spread: Callable[..., Iterable[np.ndarray]],
 ) -> Iterator[np.ndarray]:  # fmt: skip
@@ -42,15 +42,15 @@ def vectors(
     kind     frontend and representation
     spread   `map`, or that of a pool of `threads`
     """
-    pieces = iter(_Pieces(chain([np.zeros(lead, np.float32)], blocks), hop, kind))
-    windows = _Windows(hop // STEP, size)
+    pieces = iter(_DecibelChunks(chain([np.zeros(lead, np.float32)], blocks), hop, kind))
+    windows = _WindowPooler(hop // STEP, size)
     while batch := list(islice(pieces, threads)):
         for columns in spread(lambda piece: piece.cut(run(piece.levels)), batch):
             windows.add(columns)
         yield from windows.ready()
 
 
-class _Piece:
+class _DecibelChunk:
     """Decibels (F, T) of a chunk with its halo, and which of its columns count."""
 
     def __init__(self, levels: np.ndarray, first: int, count: int) -> None:
@@ -60,7 +60,7 @@ class _Piece:
         return columns[:, :, self._first : self._first + self._count]
 
 
-class _Pieces:
+class _DecibelChunks:
     """The chunks of a stream, in order; memory is a chunk and a block."""
 
     def __init__(self, blocks: Iterable[np.ndarray], hop: int, kind: tuple[str, str]) -> None:
@@ -68,7 +68,7 @@ class _Pieces:
         self._frames = FRAMES[kind]
         self._side = self._frames.count // 2  # frames to either side among which the loudest is looked for
 
-    def __iter__(self) -> Iterator[_Piece]:
+    def __iter__(self) -> Iterator[_DecibelChunk]:
         levels: np.ndarray | None = None  # from frame `at` on
         at = done = 0
         reach = CHUNK + HALO + self._side
@@ -81,12 +81,12 @@ class _Pieces:
                 kept = max(0, done - HALO - self._side)
                 levels, at = levels[:, kept - at :], kept
 
-    def _piece(self, levels: np.ndarray, at: int, start: int, total: int) -> _Piece:
+    def _piece(self, levels: np.ndarray, at: int, start: int, total: int) -> _DecibelChunk:
         low, high = max(0, start - HALO), min(total, start + CHUNK + HALO)
         around = levels[:, max(0, low - self._side) - at : min(total, high + self._side) - at]
         loudest = _sliding_max(around.max(axis=0), self._side)[low - max(0, low - self._side) :][: high - low]
         shown = np.maximum(levels[:, low - at : high - at] - loudest, -RANGE)
-        return _Piece(shown, (start - low) // COLUMN, min(CHUNK, total - start) // COLUMN)
+        return _DecibelChunk(shown, (start - low) // COLUMN, min(CHUNK, total - start) // COLUMN)
 
     def _levels(self) -> Iterator[tuple[np.ndarray, bool]]:
         """(F, T) decibels that go on from one another, and whether they are the last."""
@@ -110,12 +110,12 @@ class _Pieces:
     def _decibels(self, held: np.ndarray, count: int) -> np.ndarray:
         needed = (count - 1) * STRIDE + self._frames.n_fft
         shown = held[:needed] if len(held) >= needed else np.pad(held, (0, needed - len(held)))
-        levels: np.ndarray = np.log(np.maximum(amplitudes(shown, self._frames), FLOOR))
+        levels: np.ndarray = np.log(np.maximum(compute_amplitudes(shown, self._frames), FLOOR))
         levels *= 10 / np.log(10)
         return levels
 
 
-class _Windows:
+class _WindowPooler:
     """Columns (512, R, W) as they come, to the vectors of the windows that are complete."""
 
     def __init__(self, hop: int, size: int) -> None:
@@ -143,7 +143,7 @@ class _Windows:
         vector: np.ndarray = columns.max(axis=(1, 2))
         if self._size == len(vector):
             return vector
-        rows, across = GRID["audio"]
+        rows, across = GRID_SHAPES["audio"]
         tiles = columns.reshape(columns.shape[0], rows, columns.shape[1] // rows, across, COLUMNS // across)
         vector = tiles.max(axis=(2, 4)).transpose(1, 2, 0).ravel()
         return vector

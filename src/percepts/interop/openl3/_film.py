@@ -7,7 +7,7 @@ import av
 from ...errors import DecodeError, NotMedia
 
 
-def frame_rate(path: str) -> float:
+def read_frame_rate(path: str) -> float:
     """The average frame rate. Raises NotMedia without moving pictures, DecodeError where it cannot be told."""
     with av.open(path) as container:
         if not container.streams.video:
@@ -19,7 +19,7 @@ def frame_rate(path: str) -> float:
         return float(rate)
 
 
-def duration(path: str) -> float:
+def read_duration(path: str) -> float:
     """Seconds, as the container says; 0.0 where it does not."""
     with av.open(path) as container:
         return (container.duration or 0) / av.time_base

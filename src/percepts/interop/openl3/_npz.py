@@ -14,7 +14,7 @@ import numpy as np
 from ...support.outputs import output_file
 
 
-def save(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] | None = None) -> int:
+def save_npz(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] | None = None) -> int:
     """Write `embedding` (T, D) float32, and `timestamps` (T,) float64 when `times` are given; return T.
 
     `times` is read after the last batch. The file appears whole, or not at all.
@@ -27,7 +27,7 @@ def save(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] 
         rows.seek(0)
         with output_file(path, overwrite=True) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             with archive.open(zipfile.ZipInfo("embedding.npy"), "w", force_zip64=True) as member:
-                _header(member, (count, width))
+                _npy_header(member, (count, width))
                 shutil.copyfileobj(rows, member, 1 << 20)
             if times is not None:
                 with archive.open(zipfile.ZipInfo("timestamps.npy"), "w") as member:
@@ -35,6 +35,6 @@ def save(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] 
     return count
 
 
-def _header(member: IO[bytes], shape: tuple[int, int]) -> None:
+def _npy_header(member: IO[bytes], shape: tuple[int, int]) -> None:
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(member, header)

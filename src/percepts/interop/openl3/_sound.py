@@ -21,7 +21,7 @@ FEW = 8  # channels an array may have on its first axis to be taken for (C, N)
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class WindowCut:
     """How sound is cut: hop in samples at 48 kHz and as it was given, whether the first window is centred on 0 s."""
 
     hop: int
@@ -44,7 +44,7 @@ class Cut:
         return np.arange(count) * (self.hop_size if asked else exact)
 
 
-def mono(audio: np.ndarray, *, strict: bool = False) -> np.ndarray:
+def mix_to_mono(audio: np.ndarray, *, strict: bool = False) -> np.ndarray:
     """(N,), (N, C) or (C, N) to (N,) floats: channels averaged, integers scaled by their type.
 
     strict: as openl3, whose second axis is always the channels, and whose integers stay as large as they are.
@@ -56,7 +56,7 @@ def mono(audio: np.ndarray, *, strict: bool = False) -> np.ndarray:
         warnings.warn("Provided audio is all zeros", OpenL3Warning, stacklevel=4)
     if audio.ndim not in (1, 2):
         raise OpenL3Error("Audio array can only be be 1D or 2D")
-    audio = audio if audio.dtype.kind == "f" else _floats(audio, strict)
+    audio = audio if audio.dtype.kind == "f" else _to_floats(audio, strict)
     if audio.ndim == 2:
         first = not strict and audio.shape[0] <= FEW < audio.shape[1]
         audio = np.add.reduce(audio, axis=0 if first else 1) / audio.shape[0 if first else 1]
@@ -65,7 +65,7 @@ def mono(audio: np.ndarray, *, strict: bool = False) -> np.ndarray:
     return audio
 
 
-def _floats(audio: np.ndarray, strict: bool) -> np.ndarray:
+def _to_floats(audio: np.ndarray, strict: bool) -> np.ndarray:
     if audio.dtype.kind not in "iu":
         raise OpenL3Error(f"Audio array can only hold numbers, got {audio.dtype}")
     wide = audio.astype(np.float64)
@@ -75,7 +75,7 @@ def _floats(audio: np.ndarray, strict: bool) -> np.ndarray:
     return (wide - half) / half if audio.dtype.kind == "u" else wide / half
 
 
-def at_48k(blocks: Iterable[np.ndarray], rate: float, resampler: str) -> Iterator[np.ndarray]:
+def resample_to_48k(blocks: Iterable[np.ndarray], rate: float, resampler: str) -> Iterator[np.ndarray]:
     """Blocks (N,) at `rate` to blocks at 48 kHz."""
     if rate == RATE:
         yield from blocks
@@ -83,7 +83,7 @@ def at_48k(blocks: Iterable[np.ndarray], rate: float, resampler: str) -> Iterato
     yield from _RESAMPLERS[resampler](blocks, rate)
 
 
-def _openl3(blocks: Iterable[np.ndarray], rate: float) -> Iterator[np.ndarray]:
+def _resample_like_openl3(blocks: Iterable[np.ndarray], rate: float) -> Iterator[np.ndarray]:
     stream = Resampler(rate, RATE)
     kind: type | np.dtype = np.float64
     for block in blocks:
@@ -92,7 +92,7 @@ def _openl3(blocks: Iterable[np.ndarray], rate: float) -> Iterator[np.ndarray]:
     yield stream.finish().astype(kind, copy=False)
 
 
-def _soxr(blocks: Iterable[np.ndarray], rate: float) -> Iterator[np.ndarray]:
+def _resample_with_soxr(blocks: Iterable[np.ndarray], rate: float) -> Iterator[np.ndarray]:
     def clips() -> Iterator[Clip]:
         at = 0
         for block in blocks:
@@ -103,32 +103,32 @@ def _soxr(blocks: Iterable[np.ndarray], rate: float) -> Iterator[np.ndarray]:
 
 
 _RESAMPLERS: dict[str, Callable[[Iterable[np.ndarray], float], Iterator[np.ndarray]]] = {
-    "openl3": _openl3,
-    "soxr": _soxr,
+    "openl3": _resample_like_openl3,
+    "soxr": _resample_with_soxr,
 }
 RESAMPLERS = tuple(_RESAMPLERS)
 
 
-def pieces(audio: np.ndarray) -> Iterator[np.ndarray]:
+def split_blocks(audio: np.ndarray) -> Iterator[np.ndarray]:
     """(N,) in blocks, views all of them."""
     for at in range(0, len(audio), BLOCK):
         yield audio[at : at + BLOCK]
 
 
-def vectors(model: EmbeddingModel, blocks: Iterable[np.ndarray], cut: Cut) -> Iterator[np.ndarray]:
+def embed_blocks(model: EmbeddingModel, blocks: Iterable[np.ndarray], cut: WindowCut) -> Iterator[np.ndarray]:
     """Blocks (N,) at 48 kHz to batches (b, D), exact or dense."""
     if not cut.dense:
-        return (model.from_windows(batch) for batch in windows(blocks, cut))
+        return (model.from_windows(batch) for batch in cut_windows(blocks, cut))
     return model.from_stream(blocks, cut.hop, cut.lead)
 
 
-def windows(blocks: Iterable[np.ndarray], cut: Cut) -> Iterator[np.ndarray]:
+def cut_windows(blocks: Iterable[np.ndarray], cut: WindowCut) -> Iterator[np.ndarray]:
     """Blocks (N,) at 48 kHz to batches (b, 48000) of windows, at most `cut.batch` a time.
 
     As many windows as openl3 gives: every sample is in one, and the last is filled with zeros. Warns where there is
     less than a second.
     """
-    stream = _Windows(cut)
+    stream = _WindowBuffer(cut)
     for block in blocks:
         yield from stream.push(block)
     if stream.total < WINDOW:
@@ -137,10 +137,10 @@ def windows(blocks: Iterable[np.ndarray], cut: Cut) -> Iterator[np.ndarray]:
     yield from stream.finish()
 
 
-class _Windows:
+class _WindowBuffer:
     """Samples from the start of the next window on, and how many are to be skipped before it where hops are long."""
 
-    def __init__(self, cut: Cut) -> None:
+    def __init__(self, cut: WindowCut) -> None:
         self.cut = cut
         self.total = self.given = self.skip = 0
         self.held: np.ndarray | None = None

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ...features.openl3 import RATE, spectrogram
-from ...features.openl3_pixels import as_openl3, centred, trained_range
+from ...features.openl3_pixels import as_openl3, crop_centre, scale_to_trained_range
 from . import _checks
 from ._dense import nearest_hop
-from ._sound import RESAMPLERS, Cut, at_48k, mono, pieces, vectors, windows
+from ._sound import RESAMPLERS, WindowCut, cut_windows, embed_blocks, mix_to_mono, resample_to_48k, split_blocks
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 from .openl3_exceptions import OpenL3Error
 from .openl3_warnings import OpenL3Warning
@@ -63,23 +63,23 @@ def get_audio_embedding(
     Raises OpenL3Error for arguments and sounds it cannot take. Warns with OpenL3Warning for silence and for less than a
     second.
     """
-    _checks.model_type(model, "audio")
-    input_repr = _checks.frontend_and_repr(frontend, input_repr, model)
-    _checks.audio_options(content_type, embedding_size, verbose)
-    sounds = _checks.arrays(audio, "audio")
-    rates = _checks.rates(sr, "sr", len(sounds), "audio")
+    _checks.check_model_type(model, "audio")
+    input_repr = _checks.check_frontend_and_repr(frontend, input_repr, model)
+    _checks.check_audio_options(content_type, embedding_size, verbose)
+    sounds = _checks.as_arrays(audio, "audio")
+    rates = _checks.as_rates(sr, "sr", len(sounds), "audio")
     model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
     found = []
     for sound, rate in zip(sounds, rates, strict=True):
-        cut = audio_cut(hop_size, center, batch_size, resample, strict, dense)
-        blocks = _blocks(sound, rate, resample, strict)
-        found.append(_stacked(list(vectors(model, blocks, cut)), cut))
+        cut = make_audio_cut(hop_size, center, batch_size, resample, strict, dense)
+        blocks = _resampled_blocks(sound, rate, resample, strict)
+        found.append(_stack_batches(list(embed_blocks(model, blocks, cut)), cut))
     if not isinstance(audio, list):
         return found[0]
     return [made for made, _ in found], [times for _, times in found]
 
 
-def _stacked(batches: list[np.ndarray], cut: Cut) -> tuple[np.ndarray, np.ndarray]:
+def _stack_batches(batches: list[np.ndarray], cut: WindowCut) -> tuple[np.ndarray, np.ndarray]:
     made = np.concatenate(batches)
     return made, cut.timestamps(len(made))
 
@@ -103,31 +103,33 @@ def preprocess_audio(
         raise OpenL3Error(f'Invalid input representation "{input_repr}"')
     if not isinstance(audio, np.ndarray):
         raise OpenL3Error(f"audio must be type np.ndarray. Got {type(audio)}")
-    cut = audio_cut(hop_size, center, 32, resample, strict)
-    batches = windows(_blocks(audio, sr, resample, strict), cut)
+    cut = make_audio_cut(hop_size, center, 32, resample, strict)
+    batches = cut_windows(_resampled_blocks(audio, sr, resample, strict), cut)
     if input_repr is None:
         return np.concatenate([np.array(batch) for batch in batches])[:, None]
     return np.concatenate([spectrogram(batch, str(input_repr), frontend) for batch in batches])[..., None]
 
 
-def _blocks(sound: np.ndarray, sr: Any, resample: str, strict: bool) -> Iterator[np.ndarray]:
+def _resampled_blocks(sound: np.ndarray, sr: Any, resample: str, strict: bool) -> Iterator[np.ndarray]:
     """A checked array as blocks at 48 kHz."""
-    samples = mono(sound, strict=strict)
+    samples = mix_to_mono(sound, strict=strict)
     rate = _checks.sample_rate(sr)
     if int(len(samples) * RATE / rate) < 1:
         raise OpenL3Error(f"Got audio of {len(samples)} samples at {rate:g} Hz, which is not one sample at 48 kHz")
-    return at_48k(pieces(samples), rate, resample)
+    return resample_to_48k(split_blocks(samples), rate, resample)
 
 
-def audio_cut(hop_size: Any, center: Any, batch_size: Any, resample: str, strict: bool, dense: bool = False) -> Cut:
+def make_audio_cut(
+    hop_size: Any, center: Any, batch_size: Any, resample: str, strict: bool, dense: bool = False
+) -> WindowCut:
     """The checked settings of cutting."""
-    hop, asked = _checks.hop(hop_size, center), float(hop_size)
+    hop, asked = _checks.hop_samples(hop_size, center), float(hop_size)
     if resample not in RESAMPLERS:
         raise OpenL3Error(f"Invalid resample {resample!r}. Must be one of {', '.join(RESAMPLERS)}")
     if dense:
         hop = nearest_hop(asked * RATE)
         asked = hop / RATE
-    return Cut(hop, asked, bool(center), _checks.batch_size(batch_size), resample, strict, dense)
+    return WindowCut(hop, asked, bool(center), _checks.check_batch_size(batch_size), resample, strict, dense)
 
 
 def get_image_embedding(
@@ -155,25 +157,25 @@ def get_image_embedding(
 
     Raises OpenL3Error for arguments and pictures it cannot take; warns with OpenL3Warning for black ones.
     """
-    _checks.model_type(model, "image")
-    _checks.image_options(input_repr, content_type, embedding_size, verbose)
-    pictures = _checks.arrays(image, "image")
-    rates = _checks.rates(frame_rate, "frame_rate", len(pictures), "image", optional=True)
-    batch_size = _checks.batch_size(batch_size)
+    _checks.check_model_type(model, "image")
+    _checks.check_image_options(input_repr, content_type, embedding_size, verbose)
+    pictures = _checks.as_arrays(image, "image")
+    rates = _checks.as_rates(frame_rate, "frame_rate", len(pictures), "image", optional=True)
+    batch_size = _checks.check_batch_size(batch_size)
     batches = []
     for picture, rate in zip(pictures, rates, strict=True):
-        _checks.frame_rate(rate)
+        _checks.check_frame_rate(rate)
         batches.append(preprocess_images(picture, normalization))
     model = model or load_image_embedding_model(input_repr, content_type, embedding_size)
     vectors = [model.from_network_inputs(batch) for batch in batches]
-    times = frame_times([len(v) for v in vectors], rates, strict)
+    times = check_frame_times([len(v) for v in vectors], rates, strict)
     single = not isinstance(image, list)
     if times is None:
         return vectors[0] if single else vectors
     return (vectors[0], times[0]) if single else (vectors, times)
 
 
-def frame_times(counts: list[int], rates: list[Any], strict: bool) -> list[Any] | None:
+def check_frame_times(counts: list[int], rates: list[Any], strict: bool) -> list[Any] | None:
     """Seconds of the frames of each array; None where no array has a rate."""
     if strict and rates:
         rates = [rates[-1]] * len(rates)  # openl3 uses the last of them for all
@@ -215,7 +217,7 @@ def _openl3_pixels(images: np.ndarray) -> np.ndarray:
 def _trained_pixels(images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
         raise OpenL3Error(f"normalization 'trained' takes uint8 pictures, got {images.dtype}")
-    return trained_range(np.stack([centred(picture) for picture in images]))
+    return scale_to_trained_range(np.stack([crop_centre(picture) for picture in images]))
 
 
 _NORMALIZATIONS = {"openl3": _openl3_pixels, "trained": _trained_pixels}

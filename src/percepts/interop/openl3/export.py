@@ -16,7 +16,7 @@ LARGEST_ERROR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportReport:
     """What was written: its input and shape, and the largest difference from our own output on noise."""
 
     path: Path
@@ -25,7 +25,7 @@ class Exported:
     error: float
 
 
-def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) -> Exported:
+def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) -> ExportReport:
     """Write the model as ONNX (opset 17, weights inside) with the frontend it was loaded with.
 
     A sound model takes `audio` (B, 48000), one second at 48 kHz, its frontend inside; one loaded with the librosa
@@ -36,25 +36,25 @@ def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) 
     check_output_file(path, overwrite=overwrite)
     import onnxruntime
 
-    from ...encoders._openl3_onnx import embedding_model
+    from ...encoders._openl3_onnx import build_embedding_model
 
     inside = model.frontend if model.modality == "audio" and model.frontend != "librosa" else ""
-    made = embedding_model(model.weights, model.input_repr, model.embedding_size, str(inside or ""))
+    made = build_embedding_model(model.weights, model.input_repr, model.embedding_size, str(inside or ""))
     path = Path(path)
     data = made.SerializeToString()
     with output_file(path, overwrite=overwrite) as file:
         file.write(data)
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         (told,) = session.get_inputs()
-        x = _example(model)
+        x = _example_input(model)
         theirs = session.run(None, {told.name: x[:, 0] if inside else x})[0]
         error = float(np.abs(theirs - model.predict(x)).max())
         if not error < LARGEST_ERROR:
             raise OpenL3Error(f"{path.name} gives other embeddings than ours by {error:.2g} on noise: not kept")
-    return Exported(path, told.name, tuple(told.shape), error)
+    return ExportReport(path, told.name, tuple(told.shape), error)
 
 
-def _example(model: EmbeddingModel) -> np.ndarray:
+def _example_input(model: EmbeddingModel) -> np.ndarray:
     """Two items of noise as `predict` takes them, float32."""
     shape = (2, *(side or 1 for side in model.input_shape[1:]))
     low = -80.0 if model.frontend == "librosa" else -1.0

@@ -16,9 +16,9 @@ from ...features.pixels import resize
 from ...media import open_image, probe, stream_audio, stream_frames
 from ...support.outputs import check_output_file
 from . import _checks, _npz
-from ._film import duration, frame_rate
-from ._sound import Cut, at_48k, vectors
-from .core import TARGET_SR, Normalization, Resample, audio_cut, preprocess_images
+from ._film import read_duration, read_frame_rate
+from ._sound import WindowCut, embed_blocks, resample_to_48k
+from .core import TARGET_SR, Normalization, Resample, make_audio_cut, preprocess_images
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 from .openl3_exceptions import OpenL3Error
 
@@ -55,14 +55,14 @@ def process_audio_file(
     Other arguments as for get_audio_embedding. Each npz is written when its file is done: a file that fails stops the
     list and costs none of those before it. Raises OpenL3Error naming it.
     """
-    _checks.model_type(model, "audio")
-    input_repr = _checks.frontend_and_repr(frontend, input_repr, model)
-    _checks.audio_options(content_type, embedding_size, verbose)
-    paths = _checks.paths(filepath)
-    cut = audio_cut(hop_size, center, batch_size, resample, strict, dense)
+    _checks.check_model_type(model, "audio")
+    input_repr = _checks.check_frontend_and_repr(frontend, input_repr, model)
+    _checks.check_audio_options(content_type, embedding_size, verbose)
+    paths = _checks.as_paths(filepath)
+    cut = make_audio_cut(hop_size, center, batch_size, resample, strict, dense)
     check_outputs(paths, "audio", output_dir, suffix, overwrite)
     model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
-    for path, out in _todo(paths, _suffixes("audio", suffix), output_dir, overwrite, verbose):
+    for path, out in _pending_files(paths, _output_suffixes("audio", suffix), output_dir, overwrite, verbose):
         with _Named(path):
             _save_sound(path, Path(out[0]), model, cut)
 
@@ -82,16 +82,16 @@ def process_image_file(
     normalization: Normalization = "openl3",
 ) -> None:
     """Embeddings of pictures to `<name>[_suffix].npz`: `embedding` (1, D). Arguments as for process_audio_file."""
-    _checks.model_type(model, "image")
-    _checks.image_options(input_repr, content_type, embedding_size, verbose)
-    paths = _checks.paths(filepath)
-    _checks.batch_size(batch_size)
+    _checks.check_model_type(model, "image")
+    _checks.check_image_options(input_repr, content_type, embedding_size, verbose)
+    paths = _checks.as_paths(filepath)
+    _checks.check_batch_size(batch_size)
     check_outputs(paths, "image", output_dir, suffix, overwrite)
     model = model or load_image_embedding_model(input_repr, content_type, embedding_size)
-    for path, out in _todo(paths, _suffixes("image", suffix), output_dir, overwrite, verbose):
+    for path, out in _pending_files(paths, _output_suffixes("image", suffix), output_dir, overwrite, verbose):
         with _Named(path):
             batch = preprocess_images(open_image(path).data, normalization)
-            _npz.save(Path(out[0]), [model.from_network_inputs(batch)])
+            _npz.save_npz(Path(out[0]), [model.from_network_inputs(batch)])
 
 
 def process_video_file(
@@ -130,16 +130,16 @@ def process_video_file(
     A film without sound, or without pictures, gives the half it has, and a warning in the log says so.
     Other arguments as for process_audio_file.
     """
-    _checks.model_type(audio_model, "audio")
-    _checks.model_type(image_model, "image")
-    input_repr = _checks.frontend_and_repr(audio_frontend, input_repr, audio_model)
-    _checks.audio_options(content_type, audio_embedding_size, verbose)
-    _checks.image_options(input_repr, content_type, image_embedding_size, verbose)
-    paths = _checks.paths(filepath)
-    cut = audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict, dense)
-    look = _Look(_checks.batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
+    _checks.check_model_type(audio_model, "audio")
+    _checks.check_model_type(image_model, "image")
+    input_repr = _checks.check_frontend_and_repr(audio_frontend, input_repr, audio_model)
+    _checks.check_audio_options(content_type, audio_embedding_size, verbose)
+    _checks.check_image_options(input_repr, content_type, image_embedding_size, verbose)
+    paths = _checks.as_paths(filepath)
+    cut = make_audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict, dense)
+    look = _FrameSampling(_checks.check_batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
     check_outputs(paths, "video", output_dir, suffix, overwrite)
-    todo = list(_todo(paths, _suffixes("video", suffix), output_dir, overwrite, False))
+    todo = list(_pending_files(paths, _output_suffixes("video", suffix), output_dir, overwrite, False))
     if not todo:
         return
     audio_model = audio_model or load_audio_embedding_model(
@@ -147,11 +147,11 @@ def process_video_file(
     )
     image_model = image_model or load_image_embedding_model(input_repr, content_type, image_embedding_size)
     for number, (path, (sound, pictures)) in enumerate(todo, 1):
-        _say(verbose, "Processing %s (%d/%d)", path, number, len(todo))
+        _print_if_verbose(verbose, "Processing %s (%d/%d)", path, number, len(todo))
         with _Named(path):
-            halves = _halves(path)
+            halves = _find_streams(path)
             if sound and "audio" in halves:
-                _save_sound(path, Path(sound), audio_model, cut, duration(path) if strict else 0.0)
+                _save_sound(path, Path(sound), audio_model, cut, read_duration(path) if strict else 0.0)
             if pictures and "video" in halves:
                 _save_pictures(path, Path(pictures), image_model, look)
 
@@ -188,7 +188,7 @@ def check_outputs(
     """
     first: dict[str, str] = {}
     for path in paths:
-        for ending in _suffixes(modality, suffix):
+        for ending in _output_suffixes(modality, suffix):
             out = get_output_path(path, f"{ending}.npz", output_dir)
             if first.setdefault(out, path) != path and not quiet:
                 kept = "the latter replaces the former" if overwrite else "the latter is skipped"
@@ -197,7 +197,7 @@ def check_outputs(
                 check_output_file(out, inputs=paths, overwrite=overwrite)
 
 
-def _suffixes(modality: str, suffix: str | None) -> list[str]:
+def _output_suffixes(modality: str, suffix: str | None) -> list[str]:
     """Return what is added to the names of the npz of a file, of a film for its sound and its pictures."""
     if modality == "video":
         return ["_".join(filter(None, (kind, suffix))) for kind in ("audio", "image")]
@@ -205,7 +205,7 @@ def _suffixes(modality: str, suffix: str | None) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _FrameSampling:
     """How the pictures of a film are taken: how many at a time, how many a second (None: all), their scaling."""
 
     batch: int
@@ -214,7 +214,7 @@ class _Look:
     strict: bool
 
 
-def _todo(
+def _pending_files(
     paths: list[str], suffixes: list[str], output_dir: str | None, overwrite: bool, verbose: Any
 ) -> Iterator[tuple[str, list[str]]]:
     """Each path with where its npz go, "" for those that are there and not to be written again."""
@@ -228,11 +228,11 @@ def _todo(
                 log.info("openl3: %s exists and overwriting not enabled, skipping.", out)
         if any(wanted):
             Path(outs[0]).parent.mkdir(parents=True, exist_ok=True)
-            _say(verbose, "Processing %s (%d/%d)", path, number, len(paths))
+            _print_if_verbose(verbose, "Processing %s (%d/%d)", path, number, len(paths))
             yield path, wanted
 
 
-def _say(verbose: Any, message: str, *values: Any) -> None:
+def _print_if_verbose(verbose: Any, message: str, *values: Any) -> None:
     if verbose:
         log.info("openl3: " + message, *values)
 
@@ -251,20 +251,20 @@ class _Named:
             raise OpenL3Error(f'Could not open file "{self._path}":\n{error}') from error
 
 
-def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: Cut, least: float = 0.0) -> None:
+def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: WindowCut, least: float = 0.0) -> None:
     """`least`: seconds to fill the sound up to with silence."""
     written = 0
 
     def counted() -> Iterator[np.ndarray]:
         nonlocal written
-        for batch in vectors(model, _filled(_sound_at_48k(path, cut), least), cut):
+        for batch in embed_blocks(model, _fill_blocks(_read_audio_at_48k(path, cut), least), cut):
             written += len(batch)
             yield batch
 
-    _npz.save(out, counted(), _lazily(lambda: cut.timestamps(written)))
+    _npz.save_npz(out, counted(), _lazy_array(lambda: cut.timestamps(written)))
 
 
-def _filled(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndarray]:
+def _fill_blocks(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndarray]:
     lacking = round(least * TARGET_SR)
     for block in blocks:
         lacking -= len(block)
@@ -273,7 +273,7 @@ def _filled(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndarray]:
         yield np.zeros(lacking)
 
 
-def _sound_at_48k(path: str, cut: Cut) -> Iterator[np.ndarray]:
+def _read_audio_at_48k(path: str, cut: WindowCut) -> Iterator[np.ndarray]:
     """The file's channels averaged in float64, as openl3 reads them, at 48 kHz."""
     blocks = stream_audio(path)
     first = next(blocks, None)
@@ -281,20 +281,20 @@ def _sound_at_48k(path: str, cut: Cut) -> Iterator[np.ndarray]:
         raise OpenL3Error("Got empty audio")
 
     def channels() -> Iterator[np.ndarray]:
-        yield _averaged(first.data)
+        yield _average_channels(first.data)
         for block in blocks:
-            yield _averaged(block.data)
+            yield _average_channels(block.data)
 
-    yield from at_48k(channels(), first.rate, cut.resampler)
+    yield from resample_to_48k(channels(), first.rate, cut.resampler)
 
 
-def _averaged(data: np.ndarray) -> np.ndarray:
+def _average_channels(data: np.ndarray) -> np.ndarray:
     """(C, N) float32 to (N,) float64."""
     wide: np.ndarray = data.astype(np.float64)
     return np.asarray(wide[0] if len(wide) == 1 else np.add.reduce(wide, axis=0) / len(wide))
 
 
-def _halves(path: str) -> set[str]:
+def _find_streams(path: str) -> set[str]:
     """Which of sound and pictures a film has; what is missing is said once."""
     medium = probe(path)
     found = {kind for kind in ("audio", "video") if getattr(medium, kind)}
@@ -306,25 +306,27 @@ def _halves(path: str) -> set[str]:
     return found
 
 
-def _save_pictures(path: str, out: Path, model: EmbeddingModel, look: _Look) -> None:
-    fps = look.fps or frame_rate(path)
+def _save_pictures(path: str, out: Path, model: EmbeddingModel, look: _FrameSampling) -> None:
+    fps = look.fps or read_frame_rate(path)
     times: list[np.ndarray] = []
-    scale = _scale(path, fps, look)
+    scale = _frame_scaler(path, fps, look)
 
     def vectors() -> Iterator[np.ndarray]:
         for frames, starts in _frame_batches(path, fps, look):
             times.append(starts)
             yield model.from_network_inputs(scale(frames))
 
-    _npz.save(out, vectors(), _lazily(lambda: _old_times(times, fps) if look.strict else np.concatenate(times)))
+    _npz.save_npz(
+        out, vectors(), _lazy_array(lambda: _legacy_times(times, fps) if look.strict else np.concatenate(times))
+    )
 
 
-def _frame_batches(path: str, fps: float, look: _Look) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _frame_batches(path: str, fps: float, look: _FrameSampling) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Frames (b, H, W, 3) uint8 with their seconds (b,)."""
     frames: list[np.ndarray] = []
     starts: list[float] = []
     for clip in stream_frames(path, fps=fps, at_least=None if look.strict else SIDE):
-        frames.append(resize(clip.data[0], SIDE, SIDE, "bicubic") if look.strict else _grown(clip.data[0]))
+        frames.append(resize(clip.data[0], SIDE, SIDE, "bicubic") if look.strict else _upscale_frame(clip.data[0]))
         starts.append(clip.start)
         if len(frames) == look.batch:
             yield np.stack(frames), np.array(starts)
@@ -333,7 +335,7 @@ def _frame_batches(path: str, fps: float, look: _Look) -> Iterator[tuple[np.ndar
         yield np.stack(frames), np.array(starts)
 
 
-def _grown(frame: np.ndarray) -> np.ndarray:
+def _upscale_frame(frame: np.ndarray) -> np.ndarray:
     """Small films are scaled up to what the network takes, as openl3 does."""
     height, width = frame.shape[:2]
     if min(height, width) >= SIDE:
@@ -342,26 +344,26 @@ def _grown(frame: np.ndarray) -> np.ndarray:
     return resize(frame, max(SIDE, round(height * scale)), max(SIDE, round(width * scale)), "bicubic")
 
 
-def _scale(path: str, fps: float, look: _Look) -> Callable[[np.ndarray], np.ndarray]:
+def _frame_scaler(path: str, fps: float, look: _FrameSampling) -> Callable[[np.ndarray], np.ndarray]:
     """What makes network inputs of frames. openl3 divides by the largest value of the film: that takes a first pass."""
     if look.normalization == "trained":
         return lambda frames: preprocess_images(frames, "trained")
     highest = 255.0
     if look.strict:
-        highest = max(float(_middle(frames).max()) for frames, _ in _frame_batches(path, fps, look)) or 1.0
-    return lambda frames: np.moveaxis(_middle(frames).astype(np.float32) / np.float32(highest), -1, 1)
+        highest = max(float(_crop_middle(frames).max()) for frames, _ in _frame_batches(path, fps, look)) or 1.0
+    return lambda frames: np.moveaxis(_crop_middle(frames).astype(np.float32) / np.float32(highest), -1, 1)
 
 
-def _middle(frames: np.ndarray) -> np.ndarray:
+def _crop_middle(frames: np.ndarray) -> np.ndarray:
     top, left = (side // 2 - 112 for side in frames.shape[1:3])
     middle: np.ndarray = frames[:, top : top + 224, left : left + 224]
     return middle
 
 
-def _old_times(times: list[np.ndarray], fps: float) -> np.ndarray:
+def _legacy_times(times: list[np.ndarray], fps: float) -> np.ndarray:
     return np.arange(sum(map(len, times))) / float(max(int(fps), 1))
 
 
-def _lazily(make: Callable[[], np.ndarray]) -> Iterator[np.ndarray]:
+def _lazy_array(make: Callable[[], np.ndarray]) -> Iterator[np.ndarray]:
     """An array that is made when it is asked for."""
     yield make()

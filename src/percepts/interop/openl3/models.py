@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 
 from ...encoders import _openl3_run, _openl3_weights
-from ...encoders._openl3_plan import REPRS, SHAPES, SIDE, Modality, Published, Weights, grid_pool, sizes
+from ...encoders._openl3_plan import (
+    IMAGE_SIDE,
+    INPUT_SHAPES,
+    REPRS,
+    Modality,
+    OpenL3Weights,
+    PublishedModel,
+    embedding_sizes,
+    last_pool_size,
+)
 from ...features.openl3 import FRONTENDS, WINDOW, spectrogram
-from ...runtimes._rows import cores
+from ...runtimes._rows import usable_cores
 from . import _dense
 from .openl3_exceptions import OpenL3Error
 
@@ -25,7 +34,8 @@ VALID_CONTENT_TYPES = ("music", "env")
 VALID_AUDIO_EMBEDDING_SIZES = (6144, 512)
 VALID_IMAGE_EMBEDDING_SIZES = (8192, 512)
 AUDIO_POOLING_SIZES = {
-    name: {6144: grid_pool("audio", shape), 512: (shape[0] // 8, shape[1] // 8)} for name, shape in SHAPES.items()
+    name: {6144: last_pool_size("audio", shape), 512: (shape[0] // 8, shape[1] // 8)}
+    for name, shape in INPUT_SHAPES.items()
 }
 IMAGE_POOLING_SIZES = {8192: (7, 7), 512: (28, 28)}
 
@@ -41,12 +51,18 @@ class EmbeddingModel:
     """
 
     def __init__(
-        self, path: Path, modality: Modality, input_repr: str | None, size: int, frontend: str | None, net: _Net
+        self,
+        path: Path,
+        modality: Modality,
+        input_repr: str | None,
+        size: int,
+        frontend: str | None,
+        net: _WeightFileNetwork,
     ) -> None:
         self.path, self.modality, self.input_repr = path, modality, input_repr
         self.embedding_size, self.frontend = size, frontend
         self._net = net
-        self._shape = SHAPES[input_repr] if modality == "audio" else (SIDE, SIDE)  # type: ignore[index]
+        self._shape = INPUT_SHAPES[input_repr] if modality == "audio" else (IMAGE_SIDE, IMAGE_SIDE)  # type: ignore[index]
 
     def __repr__(self) -> str:
         return f"EmbeddingModel({self.path.name}, {self.input_repr}, {self.embedding_size}, {self.frontend})"
@@ -57,7 +73,7 @@ class EmbeddingModel:
         return self._net.runtime
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> OpenL3Weights:
         """The 48 arrays."""
         return self._net.weights
 
@@ -65,7 +81,7 @@ class EmbeddingModel:
     def input_shape(self) -> tuple[int | None, ...]:
         """(None, 1, 48000), the frontend inside; (None, F, T, 1) for librosa; (None, 224, 224, 3) for pictures."""
         if self.modality == "image":
-            return (None, SIDE, SIDE, 3)
+            return (None, IMAGE_SIDE, IMAGE_SIDE, 3)
         return (None, *self._shape, 1) if self.frontend == "librosa" else (None, 1, WINDOW)
 
     @property
@@ -107,52 +123,56 @@ class EmbeddingModel:
         """Blocks (N,) at 48 kHz behind `lead` zeros to batches (b, D), in the dense mode: see _dense.py."""
         kind = str(self.frontend), str(self.input_repr)
         net, size = self._net, self.embedding_size
-        return _dense.vectors(blocks, hop, lead, kind, net.columns(self._shape[0]), size, net.threads, net.map)
+        return _dense.compute_dense_vectors(
+            blocks, hop, lead, kind, net.columns(self._shape[0]), size, net.threads, net.map
+        )
 
     def _map(self, prepare: Callable[[np.ndarray], np.ndarray], items: np.ndarray) -> np.ndarray:
         if self._net.batched and len(items):
             grids = self._net(self._shape, np.stack([prepare(item) for item in items]))
-            return _openl3_run.embeddings(grids, self.embedding_size)
+            return _openl3_run.pool_grids(grids, self.embedding_size)
 
         def one(item: np.ndarray) -> np.ndarray:
             grid = self._net(self._shape, prepare(item)[None].astype(np.float32, copy=False))
-            return _openl3_run.embeddings(grid, self.embedding_size)
+            return _openl3_run.pool_grids(grid, self.embedding_size)
 
         found = list(self._net.map(one, items))
         return np.concatenate(found) if found else np.empty((0, self.embedding_size), np.float32)
 
 
-class _Net:
+class _WeightFileNetwork:
     """The network of one weight file, for all sizes, frontends and representations that are asked of it."""
 
-    def __init__(self, weights: Weights, runtime: str, threads: int | None) -> None:
-        self.weights, self.runtime = weights, _openl3_run.choose(runtime)
+    def __init__(self, weights: OpenL3Weights, runtime: str, threads: int | None) -> None:
+        self.weights, self.runtime = weights, _openl3_run.choose_runtime(runtime)
         self.batched = self.runtime.startswith("torch")  # it brings its own threads, and a GPU wants batches
-        self.threads = 1 if self.batched else threads or cores()
+        self.threads = 1 if self.batched else threads or usable_cores()
         self.map = ThreadPoolExecutor(self.threads, "openl3").map if self.threads > 1 else map
-        self._grids: dict[tuple[int, int], _openl3_run.Grid] = {}
-        self._columns: dict[int, _openl3_run.Grid] = {}
+        self._grids: dict[tuple[int, int], _openl3_run.GridFunction] = {}
+        self._columns: dict[int, _openl3_run.GridFunction] = {}
         self._lock = threading.Lock()
 
     def __call__(self, shape: tuple[int, int], batch: np.ndarray) -> np.ndarray:
         with self._lock:
             if shape not in self._grids:
-                self._grids[shape] = _openl3_run.grid(self.weights, shape, self.runtime, 1)
+                self._grids[shape] = _openl3_run.build_grid(self.weights, shape, self.runtime, 1)
         return self._grids[shape](batch)
 
     def columns(self, height: int) -> Callable[[np.ndarray], np.ndarray]:
         """(F, T) decibels to (512, F // 8, T // 8), F being `height`."""
         with self._lock:
             if height not in self._columns:
-                self._columns[height] = _openl3_run.columns(self.weights, height, self.runtime)
+                self._columns[height] = _openl3_run.build_columns(self.weights, height, self.runtime)
         run = self._columns[height]
         return lambda levels: run(levels[None, None])[0].reshape(height // 8, -1, 512).transpose(2, 0, 1)
 
 
 @lru_cache(maxsize=4)
-def _net(path: Path, stamp: tuple[int, int], modality: Modality, runtime: str, threads: int | None) -> _Net:
+def _load_network(
+    path: Path, stamp: tuple[int, int], modality: Modality, runtime: str, threads: int | None
+) -> _WeightFileNetwork:
     """One network a file: openl3 makes a new one for every call (its issue 38)."""
-    return _Net(_openl3_weights.read(path, modality), runtime, threads)
+    return _WeightFileNetwork(_openl3_weights.read_weights(path, modality), runtime, threads)
 
 
 def load_audio_embedding_model(
@@ -177,7 +197,7 @@ def load_audio_embedding_model(
 
     Raises OpenL3Error for other values, WeightsError where the weights are not to be had or are something else.
     """
-    path = _published("audio", input_repr, content_type, weights)
+    path = _find_published("audio", input_repr, content_type, weights)
     return load_audio_embedding_model_from_path(
         path, input_repr, embedding_size, frontend, runtime=runtime, threads=threads
     )
@@ -197,9 +217,9 @@ def load_audio_embedding_model_from_path(
         raise OpenL3Error(f"Invalid frontend {frontend!r}. Must be one of {', '.join(FRONTENDS)}")
     if input_repr not in REPRS:
         raise OpenL3Error(f'Invalid input representation "{input_repr}"')
-    size = _size("audio", embedding_size)
+    size = _check_size("audio", embedding_size)
     path = Path(model_path)
-    return EmbeddingModel(path, "audio", input_repr, size, frontend, _load(path, "audio", runtime, threads))
+    return EmbeddingModel(path, "audio", input_repr, size, frontend, _load_model(path, "audio", runtime, threads))
 
 
 def load_image_embedding_model(
@@ -212,7 +232,7 @@ def load_image_embedding_model(
     threads: int | None = None,
 ) -> EmbeddingModel:
     """A published picture network: the one trained beside the sound network of these names. 8192 or 512 numbers."""
-    path = _published("image", input_repr, content_type, weights)
+    path = _find_published("image", input_repr, content_type, weights)
     model = load_image_embedding_model_from_path(path, embedding_size, runtime=runtime, threads=threads)
     model.input_repr = input_repr
     return model
@@ -222,44 +242,46 @@ def load_image_embedding_model_from_path(
     model_path: str | Path, embedding_size: int, *, runtime: str = "auto", threads: int | None = None
 ) -> EmbeddingModel:
     """A picture network from a weight file: h5, h5.gz or safetensors."""
-    size, path = _size("image", embedding_size), Path(model_path)
-    return EmbeddingModel(path, "image", None, size, None, _load(path, "image", runtime, threads))
+    size, path = _check_size("image", embedding_size), Path(model_path)
+    return EmbeddingModel(path, "image", None, size, None, _load_model(path, "image", runtime, threads))
 
 
 def get_audio_embedding_model_path(input_repr: str, content_type: str) -> str:
     """Where the weights of a sound network are, or where they may be put."""
-    return _where(Published("audio", input_repr, content_type))  # type: ignore[arg-type]
+    return _describe_model(PublishedModel("audio", input_repr, content_type))  # type: ignore[arg-type]
 
 
 def get_image_embedding_model_path(input_repr: str, content_type: str) -> str:
     """Where the weights of a picture network are, or where they may be put."""
-    return _where(Published("image", input_repr, content_type))  # type: ignore[arg-type]
+    return _describe_model(PublishedModel("image", input_repr, content_type))  # type: ignore[arg-type]
 
 
 AUDIO_MODELS: dict[str, Callable[..., EmbeddingModel]] = {
-    name: partial(load_audio_embedding_model_from_path, input_repr=name) for name in SHAPES
+    name: partial(load_audio_embedding_model_from_path, input_repr=name) for name in INPUT_SHAPES
 }
 
 
-def _load(path: Path, modality: Modality, runtime: str, threads: int | None) -> _Net:
+def _load_model(path: Path, modality: Modality, runtime: str, threads: int | None) -> _WeightFileNetwork:
     status = path.stat()
-    return _net(path.resolve(), (status.st_mtime_ns, status.st_size), modality, runtime, threads)
+    return _load_network(path.resolve(), (status.st_mtime_ns, status.st_size), modality, runtime, threads)
 
 
-def _published(modality: Modality, input_repr: str, content_type: str, weights: str | Path | None) -> Path:
+def _find_published(modality: Modality, input_repr: str, content_type: str, weights: str | Path | None) -> Path:
     if input_repr not in VALID_INPUT_REPRS:
         raise OpenL3Error(f'Invalid input representation "{input_repr}"')
     if content_type not in VALID_CONTENT_TYPES:
         raise OpenL3Error(f'Invalid content type "{content_type}"')
-    model = Published(modality, input_repr, content_type)  # type: ignore[arg-type]
-    return _openl3_weights.path(model, Path(weights) if weights else None)
+    model = PublishedModel(modality, input_repr, content_type)  # type: ignore[arg-type]
+    return _openl3_weights.local_path(model, Path(weights) if weights else None)
 
 
-def _size(modality: Modality, size: int) -> int:
-    if size not in sizes(modality):
-        raise OpenL3Error(f"Invalid embedding size {size!r}. Must be one of {', '.join(map(str, sizes(modality)))}")
+def _check_size(modality: Modality, size: int) -> int:
+    if size not in embedding_sizes(modality):
+        raise OpenL3Error(
+            f"Invalid embedding size {size!r}. Must be one of {', '.join(map(str, embedding_sizes(modality)))}"
+        )
     return size
 
 
-def _where(model: Published) -> str:
-    return str(_openl3_weights.find(model) or _openl3_weights.folder() / f"{model.stem}.h5")
+def _describe_model(model: PublishedModel) -> str:
+    return str(_openl3_weights.find_file(model) or _openl3_weights.cache_folder() / f"{model.stem}.h5")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...encoders import _openl3_weights
-from ...encoders._openl3_plan import Modality, Published
+from ...encoders._openl3_plan import Modality, PublishedModel
 from .files import process_audio_file, process_image_file, process_video_file
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 
@@ -26,7 +26,7 @@ _SUFFIXES = {"trained": "", "kapre": "_kapre", "librosa": "_librosa"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Set:
+class _ReferenceSet:
     """The settings of one of upstream's two sets of files: its ending, network and arguments."""
 
     ending: str
@@ -38,13 +38,13 @@ class _Set:
 
 
 _SETS = (
-    _Set("", "mel256", "music", {"audio": 6144, "image": 8192}, True, 0.1),
-    _Set("_linear", "linear", "env", {"audio": 512, "image": 512}, False, 0.5),
+    _ReferenceSet("", "mel256", "music", {"audio": 6144, "image": 8192}, True, 0.1),
+    _ReferenceSet("_linear", "linear", "env", {"audio": 512, "image": 512}, False, 0.5),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReferenceResult:
     """One reference file: cosines and largest difference of ours from theirs; `why` says why there are none."""
 
     name: str
@@ -61,10 +61,10 @@ class Row:
         return not self.why and self.cosine_min >= LEAST
 
 
-def needed(data: Path, weights: Path | None = None) -> list[str]:
+def find_missing(data: Path, weights: Path | None = None) -> list[str]:
     """What is not here: weight files and references, a line each; nothing is fetched."""
-    models = [Published(m, s.input_repr, s.content) for s in _SETS for m in _MODALITIES]  # type: ignore[arg-type]
-    lines = [f"{model.stem}-v0_4_0.h5.gz" for model in _openl3_weights.missing(models, weights)]
+    models = [PublishedModel(m, s.input_repr, s.content) for s in _SETS for m in _MODALITIES]  # type: ignore[arg-type]
+    lines = [f"{model.stem}-v0_4_0.h5.gz" for model in _openl3_weights.list_missing(models, weights)]
     lines += [name for name in ("chirp_44k.wav", "daisy.jpg", "bento.mp4") if not (data / name).exists()]
     return lines
 
@@ -72,16 +72,16 @@ def needed(data: Path, weights: Path | None = None) -> list[str]:
 _MODALITIES: tuple[Modality, ...] = ("audio", "image")
 
 
-def verify(data: Path, weights: Path | None = None) -> Iterator[Row]:
+def verify_references(data: Path, weights: Path | None = None) -> Iterator[ReferenceResult]:
     """Compare with every reference file in `data`. What cannot be compared is a row that says why."""
     for chosen in _SETS:
         for frontend, suffix in _SUFFIXES.items():
-            yield _sound(data, weights, chosen, frontend, f"chirp_44k{suffix}{chosen.ending}.npz")
-            yield from _film(data, weights, chosen, frontend, suffix)
-        yield _picture(data, weights, chosen, f"daisy{chosen.ending}.npz")
+            yield _embed_audio(data, weights, chosen, frontend, f"chirp_44k{suffix}{chosen.ending}.npz")
+            yield from _embed_video(data, weights, chosen, frontend, suffix)
+        yield _embed_image(data, weights, chosen, f"daisy{chosen.ending}.npz")
 
 
-def _load(chosen: _Set, weights: Path | None, modality: str, frontend: str) -> EmbeddingModel:
+def _load_model(chosen: _ReferenceSet, weights: Path | None, modality: str, frontend: str) -> EmbeddingModel:
     if modality == "image":
         return load_image_embedding_model(chosen.input_repr, chosen.content, chosen.sizes["image"], weights=weights)
     return load_audio_embedding_model(
@@ -89,7 +89,7 @@ def _load(chosen: _Set, weights: Path | None, modality: str, frontend: str) -> E
     )
 
 
-def _sound(data: Path, weights: Path | None, chosen: _Set, frontend: str, name: str) -> Row:
+def _embed_audio(data: Path, weights: Path | None, chosen: _ReferenceSet, frontend: str, name: str) -> ReferenceResult:
     def run(model: EmbeddingModel, out: str) -> Path:
         process_audio_file(
             str(data / "chirp_44k.wav"), out, None, model, chosen.input_repr, embedding_size=chosen.sizes["audio"],
@@ -97,25 +97,29 @@ def _sound(data: Path, weights: Path | None, chosen: _Set, frontend: str, name: 
         )  # fmt: skip
         return Path(out, "chirp_44k.npz")
 
-    return _row(data, name, f"sound, {frontend}", run, chosen, weights, "audio", frontend)
+    return _compare_file(data, name, f"sound, {frontend}", run, chosen, weights, "audio", frontend)
 
 
-def _picture(data: Path, weights: Path | None, chosen: _Set, name: str) -> Row:
+def _embed_image(data: Path, weights: Path | None, chosen: _ReferenceSet, name: str) -> ReferenceResult:
     def run(model: EmbeddingModel, out: str) -> Path:
         process_image_file(
             str(data / "daisy.jpg"), out, None, model, embedding_size=chosen.sizes["image"], verbose=False
         )
         return Path(out, "daisy.npz")
 
-    return _row(data, name, "picture", run, chosen, weights, "image", "")
+    return _compare_file(data, name, "picture", run, chosen, weights, "image", "")
 
 
-def _film(data: Path, weights: Path | None, chosen: _Set, frontend: str, suffix: str) -> Iterator[Row]:
+def _embed_video(
+    data: Path, weights: Path | None, chosen: _ReferenceSet, frontend: str, suffix: str
+) -> Iterator[ReferenceResult]:
     for modality in _MODALITIES:
         name = f"bento_{modality}{suffix}{chosen.ending}.npz"
 
         def run(model: EmbeddingModel, out: str, modality: str = modality) -> Path:
-            pair = {f"{m}_model": model if m == modality else _load(chosen, weights, m, frontend) for m in _MODALITIES}
+            pair = {
+                f"{m}_model": model if m == modality else _load_model(chosen, weights, m, frontend) for m in _MODALITIES
+            }
             process_video_file(
                 str(data / "bento.mp4"), out, None, pair["audio_model"], pair["image_model"], chosen.input_repr,
                 audio_embedding_size=chosen.sizes["audio"], image_embedding_size=chosen.sizes["image"],
@@ -124,32 +128,39 @@ def _film(data: Path, weights: Path | None, chosen: _Set, frontend: str, suffix:
             )  # fmt: skip
             return Path(out, f"bento_{modality}.npz")
 
-        yield _row(data, name, f"film, {modality}, {frontend}", run, chosen, weights, modality, frontend)
+        yield _compare_file(data, name, f"film, {modality}, {frontend}", run, chosen, weights, modality, frontend)
 
 
-def _row(
-    data: Path, name: str, what: str, run: Any, chosen: _Set, weights: Path | None, modality: Modality, frontend: str
-) -> Row:
-    model = Published(modality, chosen.input_repr, chosen.content)  # type: ignore[arg-type]
+def _compare_file(
+    data: Path,
+    name: str,
+    what: str,
+    run: Any,
+    chosen: _ReferenceSet,
+    weights: Path | None,
+    modality: Modality,
+    frontend: str,
+) -> ReferenceResult:
+    model = PublishedModel(modality, chosen.input_repr, chosen.content)  # type: ignore[arg-type]
     if not (data / name).exists():
-        return Row(name, what, why=f"no {name} in {data}")
-    if _openl3_weights.find(model, weights) is None:
-        return Row(name, what, why=f"no weights {model.stem}")
+        return ReferenceResult(name, what, why=f"no {name} in {data}")
+    if _openl3_weights.find_file(model, weights) is None:
+        return ReferenceResult(name, what, why=f"no weights {model.stem}")
     with tempfile.TemporaryDirectory() as out:
-        ours = _embedding(run(_load(chosen, weights, modality, frontend), out))
-    return _compared(name, what, ours, _embedding(data / name))
+        ours = _read_embedding(run(_load_model(chosen, weights, modality, frontend), out))
+    return _compare_arrays(name, what, ours, _read_embedding(data / name))
 
 
-def _embedding(path: Path) -> np.ndarray:
+def _read_embedding(path: Path) -> np.ndarray:
     with np.load(path) as held:
         return np.asarray(held["embedding"])
 
 
-def _compared(name: str, what: str, ours: np.ndarray, theirs: np.ndarray) -> Row:
+def _compare_arrays(name: str, what: str, ours: np.ndarray, theirs: np.ndarray) -> ReferenceResult:
     if ours.shape != theirs.shape:
-        return Row(name, what, len(ours), why=f"ours has shape {ours.shape}, theirs {theirs.shape}")
+        return ReferenceResult(name, what, len(ours), why=f"ours has shape {ours.shape}, theirs {theirs.shape}")
     wide = [x.astype(np.float64) for x in (ours, theirs)]
     norms = [np.linalg.norm(x, axis=1) for x in wide]
     cosines = (wide[0] * wide[1]).sum(1) / np.maximum(norms[0] * norms[1], 1e-30)
     difference = float(np.abs(wide[0] - wide[1]).max())
-    return Row(name, what, len(ours), float(cosines.min()), float(cosines.mean()), difference)
+    return ReferenceResult(name, what, len(ours), float(cosines.min()), float(cosines.mean()), difference)
