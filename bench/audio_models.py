@@ -25,8 +25,8 @@ import transformers
 from _compare import compare, machine, settle
 
 from percepts.encoders import load_encoder, model_spec
-from percepts.encoders._canary import INT8_UNCHECKED
-from percepts.encoders._canary import compare_vectors as near
+from percepts.encoders.hub.int8_check import INT8_UNCHECKED
+from percepts.encoders.hub.int8_check import compare_vectors as near
 from percepts.encoders.pooling import pool
 from percepts.media import probe
 from percepts.tasks.embed import EmbedTask

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from percepts.encoders import _weights, load_encoder, pooling
-from percepts.encoders.effnet import read_label_rows, softmax
+from percepts import weights as weight_files
+from percepts.encoders import load_encoder, pooling
+from percepts.encoders.builtin.effnet import read_label_rows, softmax
 from percepts.media.image import open_image
 
 FOLDS = 10
@@ -168,7 +169,7 @@ def main() -> None:
 def _fc() -> np.ndarray:
     import torch
 
-    state = torch.load(_weights.local_path("effnet-lite0"), map_location="cpu", weights_only=True)
+    state = torch.load(weight_files.local_path("effnet-lite0"), map_location="cpu", weights_only=True)
     return state["_fc.weight"].numpy().astype(np.float64)
 
 

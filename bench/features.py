@@ -17,10 +17,10 @@ from _compare import compare, machine
 from PIL import Image
 from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
 
-from percepts.features.fbank import ast_features
-from percepts.features.mel import mel_spectrogram, whisper_log_mel
-from percepts.features.pixels import center_crop, normalise, resize_and_crop, scale_shorter_side
-from percepts.features.resample import resample
+from percepts.preprocess.fbank import ast_features
+from percepts.preprocess.mel import mel_spectrogram, whisper_log_mel
+from percepts.preprocess.pixels import center_crop, normalise, resize_and_crop, scale_shorter_side
+from percepts.preprocess.resample import resample
 from percepts.types import Clip
 from percepts.windows import cut_fixed_windows
 

@@ -21,7 +21,8 @@ from PIL import Image
 from skimage import data
 
 import percepts
-from percepts.encoders import _efficientnet, _weights
+from percepts import weights
+from percepts.networks import efficientnet
 
 SIZES = {"640x480": (640, 480), "4000x3000": (4000, 3000)}
 
@@ -85,7 +86,7 @@ def main() -> None:
         folder, out = Path(name) / "pictures", Path(name) / "vectors"
         for size, pixels in SIZES.items():
             make_pictures(folder / size, pixels, options.pictures // 2)
-        network = _efficientnet.load_network(_weights.local_path("effnet-lite0"))
+        network = efficientnet.load_network(weights.local_path("effnet-lite0"))
         encoder = percepts.load_encoder("effnet-lite0")
         small = sorted((folder / "640x480").iterdir())
         inputs = encoder.prepare([percepts.open_image(path) for path in small[:32]])["pixels"]

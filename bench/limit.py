@@ -27,8 +27,8 @@ from _compare import machine, settle
 from torch.utils.flop_counter import FlopCounterMode
 
 from percepts.encoders import load_encoder, model_spec
-from percepts.encoders._canary import INT8_UNCHECKED
-from percepts.runtimes._int8 import Int8Linear
+from percepts.encoders.hub.int8_check import INT8_UNCHECKED
+from percepts.runtimes.int8 import Int8Linear
 
 SHAPES = ((1576, 768, 3072), (1576, 3072, 768), (1576, 768, 768), (512, 4096, 4096))  # rows, inputs, outputs
 MODELS: dict[str, tuple[Callable[[Path], Path], int]] = {

@@ -20,12 +20,12 @@ import soundfile
 import torch
 from _compare import compare, machine
 
-from percepts.encoders import _openl3_run as run
-from percepts.encoders._openl3_plan import INPUT_SHAPES, OpenL3Weights, build_steps, last_pool_size, list_arrays
-from percepts.encoders._openl3_torch import OpenL3Module
-from percepts.encoders._openl3_weights import write_safetensors
-from percepts.features.openl3 import FRONTENDS, spectrogram
 from percepts.interop.openl3 import models
+from percepts.networks.openl3 import runner as run
+from percepts.networks.openl3.plan import INPUT_SHAPES, OpenL3Weights, build_steps, last_pool_size, list_arrays
+from percepts.networks.openl3.torch_module import OpenL3Module
+from percepts.preprocess.openl3 import FRONTENDS, spectrogram
+from percepts.weights.openl3 import write_safetensors
 
 OPENL3, TORCH = 0.436, 0.505
 """CPU seconds a window, mel256, two cores AMD Zen 3: openl3 0.4.2 in a batch of 32, torch eager."""

@@ -37,7 +37,7 @@ from sklearn.datasets import load_sample_images
 
 import percepts
 from percepts.encoders import load_encoder, model_spec
-from percepts.encoders._canary import INT8_UNCHECKED, compare_vectors
+from percepts.encoders.hub.int8_check import INT8_UNCHECKED, compare_vectors
 from percepts.encoders.pooling import encode_vectors, pool
 from percepts.media import open_image
 

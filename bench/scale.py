@@ -25,18 +25,18 @@ from statistics import median
 import numpy as np
 
 from percepts.encoders import model_spec
-from percepts.jobs.batches import Batcher
-from percepts.jobs.directory import JobDirectory
-from percepts.jobs.entry import LedgerEntry
+from percepts.jobs.batching import Batcher
 from percepts.jobs.loop import JobLoop
-from percepts.jobs.orders import PendingSource
-from percepts.jobs.plan import WorkItem
 from percepts.jobs.progress import RunStats
+from percepts.jobs.sources.walk import WorkItem
+from percepts.jobs.sources.work_items import PendingSource
+from percepts.jobs.storage.directory import JobDirectory
+from percepts.jobs.storage.entry import LedgerEntry
 from percepts.jobs.verify import verify
-from percepts.jobs.worker import Decoded, Event, SourceProcessor, Started
-from percepts.jobs.workers import WorkerPool
+from percepts.jobs.workers.pool import WorkerPool
+from percepts.jobs.workers.worker import Decoded, Event, SourceProcessor, Started
+from percepts.tasks.base import PreparedBatch
 from percepts.tasks.embed import EmbedTask
-from percepts.tasks.task import PreparedBatch
 
 MODEL = "fake-image"
 
@@ -78,7 +78,7 @@ def job(count: int, actors: int | None = None, workers: int = 0) -> tuple[float,
     try:
         with JobDirectory(folder / "v", task.settings(), task.specs) as directory:
             if actors is not None:
-                from percepts.jobs.ray import Cluster
+                from percepts.jobs.workers.ray_pool import Cluster
 
                 crew = Cluster("auto", actors, {"num_cpus": 0}).start_workers(
                     Undecoded(task), iter(orders), workers, 32

@@ -37,7 +37,7 @@ def recording(folder: Path, hours: float) -> Path:
 
 
 def vad() -> None:
-    from percepts.encoders.silero import Silero
+    from percepts.encoders.builtin.silero import Silero
     from percepts.types import Clip
 
     samples = np.tile(soundfile.read(CONVERSATION, dtype="float32")[0], 15)[: 600 * RATE]
@@ -78,8 +78,8 @@ def through(stage: str, hours: float) -> None:
 
 
 def speech(path: Path) -> str:
-    from percepts.encoders.silero import Silero
-    from percepts.tasks._recording import AudioSource
+    from percepts.encoders.builtin.silero import Silero
+    from percepts.speech.audio_source import AudioSource
     from percepts.windows import cut_speech as cut
 
     seconds = sum(clip.duration for clip in cut(Silero())(AudioSource(path).blocks()))
@@ -87,9 +87,9 @@ def speech(path: Path) -> str:
 
 
 def ctc(path: Path) -> str:
-    from percepts.decoders.ctc import BestPath, compute_emissions
-    from percepts.decoders.fake import FakeCTC
-    from percepts.tasks._recording import AudioSource
+    from percepts.speech.audio_source import AudioSource
+    from percepts.speech.ctc.decode import BestPath, compute_emissions
+    from percepts.speech.fake import FakeCTC
 
     best = BestPath()
     for found in compute_emissions(FakeCTC(), AudioSource(path).blocks()):

@@ -23,12 +23,12 @@ from _compare import machine
 
 import percepts
 from percepts import adapters
-from percepts.cli._demo import copy_demo_media
+from percepts.cli.demo.run import copy_demo_media
 from percepts.media import open_image
-from percepts.training._start import SmallAst
 from percepts.training.ast import train_ast
 from percepts.training.features import cache_features
 from percepts.training.heads import train_head
+from percepts.training.initialise import SmallAst
 from percepts.training.plan import Plan
 from percepts.training.recipes import Recipe
 

@@ -17,10 +17,10 @@ import soundfile
 import soxr
 
 from percepts import load_encoder
-from percepts.encoders.silero import Silero
-from percepts.tasks._voices import RATE, embed_speech
+from percepts.diarization.clustering import SpeakerCount, cluster_speakers
+from percepts.diarization.embeddings import RATE, embed_speech
+from percepts.encoders.builtin.silero import Silero
 from percepts.tasks.diarize import SPEECH_RULES, THRESHOLDS
-from percepts.timeline.clusters import SpeakerCount, cluster_speakers
 from percepts.types import Clip
 from percepts.windows import cut_speech
 

@@ -25,13 +25,13 @@ import torch
 import transformers
 from _compare import compare, machine
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "encoders"))  # its makers of checkpoints
+sys.path.append(str(Path(__file__).parents[1] / "tests"))  # its makers of checkpoints
 from tiny_whisper import whisper_speaker
 
-from percepts.decoders.engines import WhisperEngine
-from percepts.decoders.transcribe import transcribe_stream
-from percepts.decoders.transcript import TranscribeOptions
-from percepts.decoders.whisper._torch import TorchWhisper
+from percepts.speech.engines import WhisperEngine
+from percepts.speech.options import TranscribeOptions
+from percepts.speech.transcribe import transcribe_stream
+from percepts.speech.whisper.torch_engine import TorchWhisper
 from percepts.types import Clip
 from percepts.windows.speech import Listener
 
@@ -63,7 +63,7 @@ class Always:
 def sizes(folder: Path, sound: np.ndarray, name: str, rounds: int) -> None:
     engines: dict[str, WhisperEngine] = {"percepts float32": TorchWhisper(str(folder), threads=THREADS)}
     if find_spec("ctranslate2"):
-        from percepts.decoders.whisper._ct2 import CT2Whisper
+        from percepts.speech.whisper.ctranslate2_engine import CT2Whisper
 
         engines["percepts, CTranslate2 int8"] = CT2Whisper(str(folder), threads=THREADS, precision="int8")
     pipe = transformers.pipeline("automatic-speech-recognition", str(folder), device="cpu")

@@ -3,7 +3,7 @@
 python scripts/make_canary.py        after a change that is meant to change their vectors, and only then
 """
 
-from percepts.cli._canary import write_expected
+from percepts.cli.doctor.canary import write_expected
 
 if __name__ == "__main__":
     write_expected()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from zoo import Zoo, make_zoo
 
-from percepts.encoders import _registry
+from percepts.encoders import registry
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def logging_as_it_was() -> Iterator[None]:
 def encoders_as_they_were() -> Iterator[None]:
     """What a file of tests registers is unknown to the next file, which may count the encoders that there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_registry, "_registered", dict(_registry._registered))
+        patch.setattr(registry, "_registered", dict(registry._registered))
         yield
 
 

@@ -1,4 +1,5 @@
-"""Makes src/percepts/encoders/data/conse_labels.npy: minilm's vectors of the 1000 label texts, by torch, as float16."""
+"""Makes src/percepts/encoders/builtin/data/conse_labels.npy: minilm's vectors of the 1000 label texts, by torch, as
+float16."""
 
 from __future__ import annotations
 
@@ -7,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from percepts.encoders import load_encoder
-from percepts.encoders.conse import list_label_texts
+from percepts.encoders.builtin.conse import list_label_texts
 
-TARGET = Path(__file__).parents[1] / "src/percepts/encoders/data/conse_labels.npy"
+TARGET = Path(__file__).parents[1] / "src/percepts/encoders/builtin/data/conse_labels.npy"
 
 
 def main() -> None:

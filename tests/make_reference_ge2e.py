@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from percepts.encoders import _weights
+from percepts import weights
 
 TARGET = Path(__file__).parent / "reference/ge2e.npz"
 RATE = 16_000
@@ -37,7 +37,7 @@ def main(wheel: Path) -> None:
     sys.path.insert(0, str(wheel))
     from resemblyzer import VoiceEncoder, audio
 
-    encoder = VoiceEncoder("cpu", verbose=False, weights_fpath=_weights.local_path("ge2e"))
+    encoder = VoiceEncoder("cpu", verbose=False, weights_fpath=weights.local_path("ge2e"))
     kept = {}
     for name, samples in {"low": voice(5.0, 110), "high": voice(2.9, 210), "short": voice(0.7, 150)}.items():
         raised = audio.normalize_volume(samples, audio.audio_norm_target_dBFS, increase_only=True)

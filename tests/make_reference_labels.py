@@ -1,4 +1,4 @@
-"""Makes src/percepts/encoders/data/imagenet_labels.tsv from a wheel of timm, given as the one argument.
+"""Makes src/percepts/encoders/builtin/data/imagenet_labels.tsv from a wheel of timm, given as the one argument.
 
 timm lists WordNet 3.0's names and definitions of all ImageNet synsets; the 1000 of ImageNet-1k are taken, in the order
 of the classifier's scores.
@@ -10,7 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-TARGET = Path(__file__).parents[1] / "src/percepts/encoders/data/imagenet_labels.tsv"
+TARGET = Path(__file__).parents[1] / "src/percepts/encoders/builtin/data/imagenet_labels.tsv"
 FOLDER = "timm/data/_info/"
 
 

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
-from percepts.encoders import _weights
+from percepts import weights
 
 TARGET = Path(__file__).parent / "reference/minilm.npz"
 TEXTS = (
@@ -25,9 +25,9 @@ TEXTS = (
 def main() -> None:
     config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
     model = BertModel(config).eval()
-    missing = model.load_state_dict(safetensors.torch.load_file(_weights.local_path("minilm")), strict=False)
+    missing = model.load_state_dict(safetensors.torch.load_file(weights.local_path("minilm")), strict=False)
     assert not missing.missing_keys, missing
-    tokenizer = Tokenizer.from_file(str(_weights.local_path("minilm", "tokenizer.json")))
+    tokenizer = Tokenizer.from_file(str(weights.local_path("minilm", "tokenizer.json")))
     tokenizer.enable_truncation(256)  # sentence_bert_config.json
     tokenizer.enable_padding(length=256)
     found = tokenizer.encode_batch(list(TEXTS))

@@ -88,7 +88,7 @@ def _make_inputs(folder: Path, more: Path) -> None:
     import soundfile
     from PIL import Image
 
-    from percepts.decoders.fake import spell
+    from percepts.speech.fake import spell
 
     for place in (folder / "pictures", folder / "sounds", more / "pictures", more / "sounds"):
         place.mkdir(parents=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from percepts.encoders._openl3_weights import OpenL3Weights, write_safetensors
+from percepts.weights.openl3 import OpenL3Weights, write_safetensors
 
 SEEDS = {"linear": 101, "mel128": 102, "mel256": 103, "image": 201}
 WIDTHS = (64, 64, 128, 128, 256, 256, 512, 512)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from percepts.encoders._registry import _BUILTIN as ROWS
-from percepts.encoders._weights import download_size
+from percepts.encoders.registry import _BUILTIN as ROWS
+from percepts.weights import download_size
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

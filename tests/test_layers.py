@@ -14,8 +14,8 @@ import pytest
 import percepts
 
 LAYERS = """
-errors support types media windows features runtimes encoders decoders timeline stores adapters tasks jobs training
-toolbox interop serve cli
+errors support types windows preprocess runtimes networks weights media encoders speech timeline diarization
+vlm people metrics stores adapters tasks jobs training interop serve cli toolbox
 """.split()  # noqa: SIM905  # a list of names reads better as one
 """Lowest first; a layer imports those before it, never after. Written here and nowhere else."""
 
@@ -84,7 +84,7 @@ def test_preparing_for_the_default_models_loads_no_framework() -> None:
     code = (
         "import sys, numpy as np\n"
         "from percepts.types import Clip\n"
-        "import percepts.jobs.worker\n"
+        "import percepts.jobs.workers.worker\n"
         "from percepts.encoders import load\n"
         "load('conse').prepare([Clip(np.zeros((1, 40, 30, 3), np.uint8), 'image', 0.0)])\n"
         "load('melstats').prepare([Clip(np.zeros((1, 64000), np.float32), 'audio', 16000.0)])\n"

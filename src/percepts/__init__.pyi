@@ -1,14 +1,10 @@
 """The public names, for type checkers; `__init__.py` imports them at their first use."""
 
-from .decoders.events import Event as Event
-from .decoders.online import StreamingConfig as StreamingConfig
-from .decoders.transcript import TranscribeOptions as TranscribeOptions
-from .decoders.transcript import Transcript as Transcript
 from .encoders import list_models as list_models
 from .encoders import load_encoder as load_encoder
 from .encoders import model_spec as model_spec
 from .encoders import register_encoder as register_encoder
-from .encoders._describe import describe_model as describe_model
+from .encoders.describe import describe_model as describe_model
 from .errors import PerceptsError as PerceptsError
 from .interop import openl3 as openl3
 from .interop.datasets import datasets_transform as datasets_transform
@@ -22,7 +18,10 @@ from .media import open_image as open_image
 from .media import probe as probe
 from .media import stream_audio as stream_audio
 from .media import stream_frames as stream_frames
-from .tasks._labelling import LabelResult as LabelResult
+from .speech.options import TranscribeOptions as TranscribeOptions
+from .speech.results import Transcript as Transcript
+from .speech.streaming.events import Event as Event
+from .speech.streaming.online import StreamingConfig as StreamingConfig
 from .tasks.align import align as align
 from .tasks.ask import Answer as Answer
 from .tasks.ask import ask as ask
@@ -34,6 +33,7 @@ from .tasks.diarize import Diarization as Diarization
 from .tasks.diarize import diarize as diarize
 from .tasks.diarize import diarize_online as diarize_online
 from .tasks.embed import embed_iter as embed_iter
+from .tasks.labelling import LabelResult as LabelResult
 from .tasks.search import Hit as Hit
 from .tasks.search import search as search
 from .tasks.similarity import Similarity as Similarity

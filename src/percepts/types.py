@@ -19,7 +19,7 @@ def _show(value: Any) -> str:
     return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
 
 
-class _Shapes:
+class ShapeRepr:
     """A repr that prints shapes, not numbers."""
 
     __slots__ = ()
@@ -30,7 +30,7 @@ class _Shapes:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Clip(_Shapes):
+class Clip(ShapeRepr):
     """A stretch of media with its clock. A window is a clip, and so is a whole file.
 
     data    audio (C, N) float32 in [-1, 1]; image and video (N, H, W, 3) uint8, an image with N = 1
@@ -83,7 +83,7 @@ class Clip(_Shapes):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Features(_Shapes):
+class Features(ShapeRepr):
     """What an encoder says: data (B, T, D) float32, mask (B, T) bool, step = seconds between steps.
 
     step is 0.0 where T is not time (the patches of a picture, a single vector).
@@ -100,7 +100,7 @@ class Features(_Shapes):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Record(_Shapes):
+class Record(ShapeRepr):
     """What one model says of one stretch of one source: a vector, labels, a text. `start` and `stop` are seconds.
 
     vector   (D,) float32
@@ -135,7 +135,7 @@ class Record(_Shapes):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Segment(_Shapes):
+class Segment(ShapeRepr):
     """A stretch of a source with its text: a caption, a sentence, a turn. `start` and `stop` are seconds."""
 
     start: float
@@ -158,7 +158,7 @@ class Spec:
     window    seconds it looks at; 0.0 for pictures and text
     dim       length of its vectors; 0 where its table holds labels or text and no vectors
     pool      how its frames become one vector: a name in `percepts.encoders.pooling.POOLERS`
-    weights   names of the weight files it needs, as `percepts.encoders._weights` knows them
+    weights   names of the weight files it needs, as `percepts.weights` knows them
     license   SPDX name
     extra     the extra that must be installed, "" for none
     size      shortest side in pixels that it resizes pictures to, 0 where it takes none

@@ -5,7 +5,7 @@ import json
 import pytest
 import soundfile
 
-from percepts.decoders.fake import RATE, spell
+from percepts.speech.fake import RATE, spell
 from percepts.timeline.subtitles import read_segments
 
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from percepts.cli import _contact_sheet, _demo, app
-from percepts.cli._demo import DATA, FILM, RECORDING, Answer, Demo
+from percepts.cli import app
+from percepts.cli.demo import contact_sheet, run
+from percepts.cli.demo.run import DATA, FILM, RECORDING, Answer, Demo
 from percepts.errors import MissingExtra
 from percepts.jobs.progress import Report
 from percepts.media import open_audio, stream_frames
@@ -36,17 +37,17 @@ def test_the_film_has_sound_and_the_recording_speaks():
 
 
 def test_gather_brings_every_picture_that_is_asked_for(tmp_path):
-    names = {path.name for path in _demo.copy_demo_media(OutputFolder(tmp_path))}
+    names = {path.name for path in run.copy_demo_media(OutputFolder(tmp_path))}
     assert {RECORDING, FILM} < names
-    for question in _demo.QUESTIONS:
+    for question in run.QUESTIONS:
         assert question.pictures < names
     assert len(names) > 25
 
 
 def test_without_the_pictures_the_error_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(_demo, "find_spec", lambda package: None)
+    monkeypatch.setattr(run, "find_spec", lambda package: None)
     with pytest.raises(MissingExtra, match=re.escape("pip install 'percepts[demo]'")):
-        _demo.copy_demo_media(OutputFolder(tmp_path))
+        run.copy_demo_media(OutputFolder(tmp_path))
 
 
 def test_the_demo_answers_everything_right(percepts, tmp_path):
@@ -82,7 +83,7 @@ def played(tmp_path) -> Demo:
 
 
 def test_the_page_needs_no_other_file_and_names_are_text(played, tmp_path):
-    html, _ = _contact_sheet.write_contact_sheet(played, OutputFolder(tmp_path))
+    html, _ = contact_sheet.write_contact_sheet(played, OutputFolder(tmp_path))
     page = html.read_text(encoding="utf-8")
     assert not re.search(r"https?:|<script|<link|url\(", page)
     assert all(source.startswith("data:image/jpeg;base64,") for source in re.findall(r'src="([^"]*)"', page))
@@ -91,26 +92,26 @@ def test_the_page_needs_no_other_file_and_names_are_text(played, tmp_path):
 
 
 def test_both_pages_mark_right_and_wrong(played, tmp_path):
-    html, png = _contact_sheet.write_contact_sheet(played, OutputFolder(tmp_path))
+    html, png = contact_sheet.write_contact_sheet(played, OutputFolder(tmp_path))
     page = html.read_text(encoding="utf-8")
     assert 'figure class="first wrong"' in page and 'score first right"' in page
     assert "2 of 3 right" in page
     with Image.open(png) as image:
         colours = {colour for _, colour in image.getcolors(1 << 24)}
         width = image.width
-    assert width == _contact_sheet.PAGE
-    wanted = {tuple(bytes.fromhex(colour[1:])) for colour in (_contact_sheet.RIGHT, _contact_sheet.WRONG)}
+    assert width == contact_sheet.PAGE
+    wanted = {tuple(bytes.fromhex(colour[1:])) for colour in (contact_sheet.RIGHT, contact_sheet.WRONG)}
     assert wanted <= colours
 
 
 def test_moments_stand_in_the_order_of_the_film(played):
-    (row,) = _contact_sheet.build_sheet(played).moments
+    (row,) = contact_sheet.build_sheet(played).moments
     assert [cell.score for cell in row.cells] == sorted(cell.score for cell in row.cells)
     assert [cell.first for cell in row.cells] == [False] * 11 + [True]
 
 
 def test_a_wrong_answer_ends_with_1_and_the_table_says_which(played, tmp_path, monkeypatch):
-    monkeypatch.setattr(_demo, "run_demo", lambda output, overwrite, on_progress: played)
+    monkeypatch.setattr(run, "run_demo", lambda output, overwrite, on_progress: played)
     done = CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
     assert done.exit_code == 1
     assert re.search(r"a <green> field +WRONG", done.stdout)

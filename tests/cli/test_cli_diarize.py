@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from percepts.encoders import _weights
+from percepts import weights as weight_files
 from percepts.errors import WeightsError
 from percepts.timeline.subtitles import read_segments
 
@@ -18,7 +18,7 @@ DATA = Path(__file__).parents[1] / "data"
 @pytest.fixture(autouse=True)
 def weights():
     try:
-        _weights.fetch_weights(["silero", "ge2e"])
+        weight_files.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
 

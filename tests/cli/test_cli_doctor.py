@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from percepts.cli import _canary, _checks, app
-from percepts.cli._checks import Finding, run_checks
+from percepts.cli import app
+from percepts.cli.doctor import canary as canaries
+from percepts.cli.doctor import checks
+from percepts.cli.doctor.checks import Finding, run_checks
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +38,14 @@ def test_what_breaks_is_a_finding_in_one_line():
     def broken():
         raise OSError("libsndfile.so: wrong\n  ELF class")
 
-    found = _checks._run_check("media", "sound", broken)
+    found = checks._run_check("media", "sound", broken)
     assert (found.state, found.needed) == ("broken", True)
     assert found.detail == "OSError: libsndfile.so: wrong ELF class"
 
 
 def test_a_missing_dependency_is_broken_and_a_missing_extra_only_absent(monkeypatch):
-    monkeypatch.setattr(_checks, "_package_version", lambda package: None if package in {"soxr", "ray"} else "1.0")
-    found = {(check.area, check.name): check for check in _checks._check_packages()}
+    monkeypatch.setattr(checks, "_package_version", lambda package: None if package in {"soxr", "ray"} else "1.0")
+    found = {(check.area, check.name): check for check in checks._check_packages()}
     assert found["package", "soxr"].state == "broken"
     assert "pip install 'soxr" in found["package", "soxr"].detail
     assert found["extra", "ray"].state == "absent"
@@ -62,7 +64,7 @@ def test_the_command_ends_with_1_and_names_what_is_broken(monkeypatch):
         Finding("system", "cache", "broken", "read-only", needed=True),
         Finding("extra", "ray", "absent", "pip install"),
     ]
-    monkeypatch.setattr(_checks, "run_checks", lambda canary: iter(found))
+    monkeypatch.setattr(checks, "run_checks", lambda canary: iter(found))
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 1
     assert [line.split()[:3] for line in done.stdout.splitlines()] == [
@@ -72,23 +74,23 @@ def test_the_command_ends_with_1_and_names_what_is_broken(monkeypatch):
     assert done.stderr.strip() == "percepts: broken: cache"
 
 
-@pytest.mark.parametrize("name", sorted(_canary.CANARIES))
+@pytest.mark.parametrize("name", sorted(canaries.CANARIES))
 def test_the_canary_sings(name):
-    assert _canary.check_canary(name).startswith("cosine ")
+    assert canaries.check_canary(name).startswith("cosine ")
 
 
 def test_the_clock_is_found_by_words():
-    assert "'a clock on the wall' finds the clock" in _canary.check_canary("conse")
+    assert "'a clock on the wall' finds the clock" in canaries.check_canary("conse")
 
 
 def test_a_canary_that_sings_otherwise_is_heard(monkeypatch):
-    wrong = _canary.read_expected("melstats")[::-1].copy()
-    monkeypatch.setattr(_canary, "measure_canary", lambda name: wrong)
+    wrong = canaries.read_expected("melstats")[::-1].copy()
+    monkeypatch.setattr(canaries, "measure_canary", lambda name: wrong)
     with pytest.raises(ArithmeticError, match=r"expected a cosine of 0\.999"):
-        _canary.check_canary("melstats")
+        canaries.check_canary("melstats")
 
 
 def test_a_canary_that_is_not_finite_is_heard(monkeypatch):
-    monkeypatch.setattr(_canary, "measure_canary", lambda name: np.full(512, np.nan, np.float32))
+    monkeypatch.setattr(canaries, "measure_canary", lambda name: np.full(512, np.nan, np.float32))
     with pytest.raises(ArithmeticError, match="512 of 512 numbers are not finite"):
-        _canary.check_canary("melstats")
+        canaries.check_canary("melstats")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from percepts.cli._errors import CURES, describe_error
+from percepts.cli.errors import CURES, describe_error
 from percepts.support.files import atomic_file, atomic_path
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from percepts.cli._print import (
+from percepts.cli.output import (
     escape_text,
     format_clock,
     format_duration,
@@ -82,6 +82,6 @@ def test_json_is_valid_whatever_a_file_is_called(monkeypatch):
 def test_the_examples_in_the_docstrings_are_true():
     import doctest
 
-    from percepts.cli import _print
+    from percepts.cli import output
 
-    assert doctest.testmod(_print).failed == 0
+    assert doctest.testmod(output).failed == 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from percepts.cli._progress import show_job_progress
+from percepts.cli.progress import show_job_progress
 from percepts.jobs.progress import Progress
 
 STATE = Progress(

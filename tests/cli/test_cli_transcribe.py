@@ -15,8 +15,8 @@ import soundfile
 from synth import write_film
 
 from percepts.cli.stream import _LiveScreen
-from percepts.decoders.events import Event
-from percepts.decoders.fake import RATE, spell
+from percepts.speech.fake import RATE, spell
+from percepts.speech.streaming.events import Event
 from percepts.timeline.subtitles import read_segments
 from percepts.types import Segment
 

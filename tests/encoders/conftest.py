@@ -9,8 +9,10 @@ from pathlib import Path
 import openl3_recipe as recipe
 import pytest
 
-from percepts.encoders import _openl3_weights, _weights, model_spec
+from percepts import weights
+from percepts.encoders import model_spec
 from percepts.errors import WeightsError
+from percepts.weights import openl3
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
 
@@ -19,7 +21,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywher
 def random_openl3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("openl3")
     for name, what in recipe.WALKED.items():
-        recipe.write(folder, _openl3_weights.MODELS_BY_NAME[model_spec(name).weights[0]].stem, what, ".safetensors")
+        recipe.write(folder, openl3.MODELS_BY_NAME[model_spec(name).weights[0]].stem, what, ".safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERCEPTS_OPENL3_WEIGHTS", str(folder))
         yield
@@ -31,7 +33,7 @@ def have() -> Callable[[str], None]:
 
     def fetch(name: str) -> None:
         try:
-            _weights.fetch_weights(model_spec(name).weights)
+            weights.fetch_weights(model_spec(name).weights)
         except WeightsError as error:
             pytest.skip(f"no weights: {error}")
 

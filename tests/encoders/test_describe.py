@@ -10,7 +10,8 @@ import tiny
 import transformers
 
 import percepts
-from percepts.encoders import _describe, _weights, model_spec
+from percepts import weights
+from percepts.encoders import describe, model_spec
 from percepts.errors import UnknownModel
 
 
@@ -38,13 +39,13 @@ def test_a_family_that_is_no_encoder_is_described_by_its_files(tmp_path: Path) -
         percepts.describe_model("nonsuch")
 
 
-@pytest.mark.parametrize("name", _describe.PARAMETERS)
+@pytest.mark.parametrize("name", describe.PARAMETERS)
 def test_the_counts_of_weights_in_wheels_are_theirs(name: str, have: Callable[[str], None]) -> None:
     import torch
     from safetensors import safe_open
 
     have(name)
-    path = _weights.local_path(model_spec(name).weights[0])
+    path = weights.local_path(model_spec(name).weights[0])
     if path.suffix == ".safetensors":
         with safe_open(path, "np") as file:
             held = {key: torch.Size(file.get_slice(key).get_shape()).numel() for key in file.keys()}  # noqa: SIM118
@@ -53,4 +54,4 @@ def test_the_counts_of_weights_in_wheels_are_theirs(name: str, have: Callable[[s
         held = {key: value.numel() for key, value in state.get("model_state", state).items()}
     left_out = ("running_", "num_batches_tracked", "position_ids", "similarity_")
     count = sum(n for key, n in held.items() if not any(part in key for part in left_out))
-    assert percepts.describe_model(name)["parameters"] == _describe.PARAMETERS[name] == count
+    assert percepts.describe_model(name)["parameters"] == describe.PARAMETERS[name] == count

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("module", ["_registry", "conse", "ge2e"])
+@pytest.mark.parametrize("module", ["registry", "builtin.conse", "builtin.ge2e"])
 def test_examples(module: str) -> None:
     found = doctest.testmod(import_module(f"percepts.encoders.{module}"))
     assert found.attempted

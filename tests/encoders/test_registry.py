@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from percepts.encoders import _registry, list_models, load_encoder, model_spec, register_encoder
+from percepts.encoders import list_models, load_encoder, model_spec, register_encoder, registry
 from percepts.errors import MissingExtra, UnknownModel
 
 PLUGIN = """
@@ -21,10 +21,10 @@ PLUGIN = """
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Rows added by a test go with it."""
-    monkeypatch.setattr(_registry, "_registered", {})
-    _registry._list_installed.cache_clear()
+    monkeypatch.setattr(registry, "_registered", {})
+    registry._list_installed.cache_clear()
     yield
-    _registry._list_installed.cache_clear()
+    registry._list_installed.cache_clear()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, value: str) -> None:
@@ -69,7 +69,7 @@ def test_an_entry_point_may_name_several(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_entry_point_may_not_take_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, MODULE, "plugin_of_test:TAKEN")
     with pytest.raises(
-        ValueError, match=r"plugin_of_test:TAKEN: an encoder called 'conse' exists already: .conse:Conse"
+        ValueError, match=r"plugin_of_test:TAKEN: an encoder called 'conse' exists already: .builtin.conse:Conse"
     ):
         list_models()
 
@@ -114,7 +114,7 @@ def test_a_missing_extra_says_the_command(tmp_path: Path, monkeypatch: pytest.Mo
 def test_knowing_of_encoders_imports_none() -> None:
     code = (
         "import sys; from percepts.encoders import names, spec; [spec(name) for name in names()];"
-        "print(*[m for m in sys.modules if m.startswith('percepts.encoders.') and not m.endswith('._registry')])"
+        "print(*[m for m in sys.modules if m.startswith('percepts.encoders.') and not m.endswith('.registry')])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []

@@ -16,7 +16,7 @@ from PIL import Image
 
 import percepts
 from percepts.tasks.embed import embed_iter
-from percepts.tasks.pooled import pool_windows
+from percepts.tasks.pooling import pool_windows
 
 datasets = pytest.importorskip("datasets")
 RGB = {"red": (255, 0, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from percepts import encoders
-from percepts.encoders import _openl3_run, _weights
+from percepts import weights as weight_files
 from percepts.interop import hear
+from percepts.networks.openl3 import runner
 
 NAMES = [name for name in encoders.list_models() if encoders.model_spec(name).kind == "audio"]
 
@@ -35,12 +36,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def grid(self: object, batch: np.ndarray) -> np.ndarray:
         return np.repeat(batch.mean(axis=(1, 3))[:, None, :1], 12 * 512, axis=2).reshape(len(batch), 12, 512)
 
-    monkeypatch.setattr(_openl3_run.LazyGrid, "__call__", grid)
+    monkeypatch.setattr(runner.LazyGrid, "__call__", grid)
 
 
 def loaded(name: str) -> torch.nn.Module:
     row = encoders.model_spec(name)
-    if not name.startswith("openl3") and not all(map(_weights.is_present, row.weights)):
+    if not name.startswith("openl3") and not all(map(weight_files.is_present, row.weights)):
         pytest.skip(f"the weights of {name} are not here")
     model = module(name).load_model()
     assert isinstance(model, torch.nn.Module)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 mteb = pytest.importorskip("mteb", reason="mteb is no dependency: pip install mteb")
 
-sys.path.append(str(Path(__file__).parents[1] / "encoders"))
 import tiny  # noqa: E402  # the tests of encoders have the checkpoints
 
 from percepts.interop.mteb import MtebEncoder  # noqa: E402

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openl3_recipe import loaded
 
-from percepts.features.openl3 import spectrogram
 from percepts.interop import openl3
 from percepts.interop.openl3 import models
-from percepts.interop.openl3._sound import WindowCut, cut_windows
+from percepts.interop.openl3.audio import WindowCut, cut_windows
+from percepts.preprocess.openl3 import spectrogram
 
 pytestmark = pytest.mark.filterwarnings("ignore::percepts.interop.openl3.OpenL3Warning")
 

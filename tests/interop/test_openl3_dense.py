@@ -13,22 +13,23 @@ from hypothesis import strategies as st
 from openl3_recipe import loaded
 
 from percepts.interop import openl3
-from percepts.interop.openl3 import _dense, models
-from percepts.interop.openl3._dense import STEP
+from percepts.interop.openl3 import dense as dense_module
+from percepts.interop.openl3 import models
+from percepts.interop.openl3.dense import STEP
 
 pytestmark = pytest.mark.filterwarnings("ignore::percepts.interop.openl3.OpenL3Warning")
 
 
 def columns(levels: np.ndarray) -> np.ndarray:
     """A stand-in for the network that sees as far as it does: means around each column, two channels, two rows."""
-    padded = np.pad(levels.mean(axis=0), _dense.HALO - 8)
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * (_dense.HALO - 8) + 8)[:: _dense.COLUMN]
-    count = levels.shape[1] // _dense.COLUMN
+    padded = np.pad(levels.mean(axis=0), dense_module.HALO - 8)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * (dense_module.HALO - 8) + 8)[:: dense_module.COLUMN]
+    count = levels.shape[1] // dense_module.COLUMN
     return np.stack([around.mean(1)[:count], around.max(1)[:count]])[:, None].repeat(4, axis=1)
 
 
 def dense(blocks: list[np.ndarray], hop: int, lead: int = 0, size: int = 2, kind: str = "kapre") -> np.ndarray:
-    made = _dense.compute_dense_vectors(blocks, hop, lead, (kind, "mel128"), columns, size, 2, map)
+    made = dense_module.compute_dense_vectors(blocks, hop, lead, (kind, "mel128"), columns, size, 2, map)
     return np.concatenate(list(made))
 
 
@@ -48,7 +49,7 @@ def test_however_the_stream_is_cut_the_same_comes_out(length: int, step: int, le
 def test_the_length_of_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     audio = np.random.default_rng(0).uniform(-1, 1, 300_000).astype(np.float32)
     whole = dense([audio], 2 * STEP)
-    monkeypatch.setattr(_dense, "CHUNK", chunk)
+    monkeypatch.setattr(dense_module, "CHUNK", chunk)
     # sums of the stand-in are taken in another order
     np.testing.assert_allclose(dense([audio], 2 * STEP), whole, rtol=0, atol=1e-4)
 
@@ -82,7 +83,12 @@ def test_the_hop_becomes_the_nearest_that_can_be_and_the_times_say_so(own: Path)
     audio = np.random.default_rng(3).uniform(-0.5, 0.5, 96_000)
     _, times = openl3.get_audio_embedding(audio, 48_000, input_repr="mel128", embedding_size=512, dense=True)
     np.testing.assert_allclose(times, np.arange(len(times)) * 2 * STEP / 48_000)
-    assert [_dense.nearest_hop(hop * 48_000) for hop in (1e-3, 0.1, 0.11, 1.0)] == [STEP, 2 * STEP, 3 * STEP, 25 * STEP]
+    assert [dense_module.nearest_hop(hop * 48_000) for hop in (1e-3, 0.1, 0.11, 1.0)] == [
+        STEP,
+        2 * STEP,
+        3 * STEP,
+        25 * STEP,
+    ]
 
 
 def test_files_can_be_dense(own: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from percepts.encoders.fake import FakeAudio, FakeImage
+from percepts.encoders.builtin.fake import FakeAudio, FakeImage
 from percepts.errors import WeightsError
-from percepts.jobs import watchdog, worker
+from percepts.jobs.workers import watchdog, worker
 from percepts.types import Clip, Features, Inputs, Spec
 
 NAMES = (

@@ -31,11 +31,12 @@ import pyarrow.parquet as pq
 
 from percepts import errors
 from percepts.encoders import model_spec
-from percepts.jobs import containers, worker, workers
-from percepts.jobs.entry import LedgerEntry
-from percepts.jobs.plan import WorkItem, find_sources
-from percepts.jobs.worker import Decoded, Event, SourceProcessor
-from percepts.jobs.workers import WorkerPool
+from percepts.jobs.sources import containers
+from percepts.jobs.sources.walk import WorkItem, find_sources
+from percepts.jobs.storage.entry import LedgerEntry
+from percepts.jobs.workers import pool, worker
+from percepts.jobs.workers.pool import WorkerPool
+from percepts.jobs.workers.worker import Decoded, Event, SourceProcessor
 from percepts.tasks.embed import EmbedTask
 from percepts.timeline import subtitles
 from percepts.types import Segment
@@ -204,7 +205,7 @@ def fuzz(
             path.write_bytes(data)
             yield WorkItem(number, str(path), len(data))
 
-    silence, workers.SILENCE = workers.SILENCE, 90.0
+    silence, pool.SILENCE = pool.SILENCE, 90.0
     task = EmbedTask((model_spec("fake-image"), model_spec("fake-audio")), fps=2.0)
     crew, found = WorkerPool(Reading(task), orders(), processes), defaultdict[str, Found](Found)
     try:
@@ -217,7 +218,7 @@ def fuzz(
         return dict(found)
     finally:
         crew.close()
-        workers.SILENCE = silence
+        pool.SILENCE = silence
         shutil.rmtree(scratch)
 
 

@@ -6,9 +6,10 @@ import faulty
 
 from percepts.cli import main
 from percepts.encoders import register_encoder
-from percepts.jobs import loop, ray
+from percepts.jobs import loop
+from percepts.jobs.workers import ray_pool
 
 if __name__ == "__main__":
     register_encoder(faulty.spec("Slow"))
-    ray.HAND, loop.ROWS_A_PART = 10, 20
+    ray_pool.HAND, loop.ROWS_A_PART = 10, 20
     main()

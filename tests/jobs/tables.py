@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from percepts.jobs.ledger import Manifest, ledger_entries
+from percepts.jobs.storage.ledger import Manifest, ledger_entries
 from percepts.stores.parquet import read_parts
 
 Photos = Callable[..., Path]

@@ -14,7 +14,7 @@ import torch
 from tables import Photos, ledger, rows
 from toytasks import Colours
 
-from percepts.encoders.fake import FakeImage
+from percepts.encoders.builtin.fake import FakeImage
 from percepts.errors import MachineError, WeightsError
 from percepts.jobs.run import embed, run
 from percepts.jobs.verify import verify

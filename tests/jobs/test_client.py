@@ -18,9 +18,9 @@ import pytest
 from tables import Photos, ledger, rows
 
 from percepts.errors import JobError
-from percepts.jobs.ray import Cluster
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
+from percepts.jobs.workers.ray_pool import Cluster
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from tables import Photos, ledger, rows
 
-from percepts.jobs import containers
 from percepts.jobs.run import embed
+from percepts.jobs.sources import containers
 from percepts.jobs.verify import verify
 from percepts.stores.remote import open_filesystem
 

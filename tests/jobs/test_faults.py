@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from tables import Photos, ledger, rows
 
-from percepts.jobs import watchdog as watchdog_module
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
+from percepts.jobs.workers import watchdog as watchdog_module
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ def hasty(model: str, folder: Path, out: Path, *, grace: float = 0.5) -> subproc
     """A job by a model that has half a second for a batch, in a process of its own, which signals may end."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts.encoders import register\n"
-        f"register(faulty.spec({model!r})); from percepts.jobs import run, watchdog\n"
+        f"register(faulty.spec({model!r})); from percepts.jobs import run; from percepts.jobs.workers import watchdog\n"
         f"watchdog.PATIENCE, watchdog.GRACE = 0.5, {grace}\n"
         f"run.embed(sys.argv[1], sys.argv[2], models=['test-{model.lower()}'], workers=0, batch_size=8)"
     )
@@ -65,7 +65,7 @@ def test_a_model_that_hears_no_signal_ends_the_run_which_finds_the_item_when_it_
 
 def test_after_the_whole_machine_stood_still_a_batch_is_asked_before_its_process_is_ended() -> None:
     code = (
-        "import os, signal, time; from percepts.jobs import watchdog\n"
+        "import os, signal, time; from percepts.jobs.workers import watchdog\n"
         "watchdog.PATIENCE, watchdog.GRACE = 0.2, 1.0\n"
         "with watchdog.Watchdog() as it, it.over('model', ['a.png']):\n"
         "    os.kill(os.getpid(), signal.SIGSTOP); time.sleep(3600)"
@@ -96,7 +96,7 @@ def test_the_torture_finds_a_row_that_is_lost() -> None:
     """The test of the test: an engine that forgets a row does not pass."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import torture\n"
-        "from percepts.jobs.directory import JobDirectory\n"
+        "from percepts.jobs.storage.directory import JobDirectory\n"
         "whole = JobDirectory.commit\n"
         "def lossy(self, rows, finished, **more):\n"
         "    whole(self, rows[: len(rows) - (self.manifest.next_part > 0)], finished, **more)\n"

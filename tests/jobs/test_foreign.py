@@ -18,9 +18,9 @@ from toytasks import Turns
 
 from percepts.errors import JobError, PerceptsError
 from percepts.jobs.merge import merge
-from percepts.jobs.mirror import FOLDERS
 from percepts.jobs.repair import repair
 from percepts.jobs.run import embed, run
+from percepts.jobs.storage.formats import FOLDERS
 from percepts.jobs.verify import verify
 
 MODEL = "fake-image"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from percepts.encoders import _registry, load_encoder, register_encoder
+from percepts.encoders import load_encoder, register_encoder, registry
 from percepts.encoders.pooling import encode_vectors
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
 from percepts.runtimes import DeferredRunner, Network, graph_path
-from percepts.runtimes._kept import verified_digest
+from percepts.runtimes.kept import verified_digest
 from percepts.types import Clip, Features, Spec
 
 SPEC = Spec("mean-colour", "test_graphs:MeanColour", "image", 0.0, 0.0, 3, "mean", (), "MIT")
@@ -52,7 +52,7 @@ class MeanColour:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERCEPTS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(_registry, "_registered", dict(_registry._registered))
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     register_encoder(SPEC)
     (tmp_path / "photos").mkdir()
     for n in range(2):

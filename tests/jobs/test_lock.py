@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from percepts.errors import JobLocked
-from percepts.jobs.directory import JobDirectory
-from percepts.jobs.entry import LedgerEntry
-from percepts.jobs.owned import LOCK
+from percepts.jobs.storage.directory import JobDirectory
+from percepts.jobs.storage.entry import LedgerEntry
+from percepts.jobs.storage.owned_files import LOCK
 from percepts.jobs.verify import verify
 from percepts.tasks.embed import embedding
 

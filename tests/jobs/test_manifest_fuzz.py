@@ -25,7 +25,7 @@ from PIL import Image
 from percepts.cli import main
 from percepts.interop.datasets import datasets_transform
 from percepts.jobs.run import embed
-from percepts.training._vectors import load_job_vectors
+from percepts.training.job_vectors import load_job_vectors
 
 MODEL = "fake-image"
 EXAMPLES = int(os.environ.get("PERCEPTS_FUZZ", "60"))

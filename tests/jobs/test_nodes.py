@@ -24,7 +24,7 @@ import os, sys
 sys.path.insert(0, sys.argv[3])
 import faulty
 from percepts.encoders import register
-from percepts.jobs import loop, ray, run
+from percepts.jobs import loop, run; from percepts.jobs.workers import ray_pool as ray
 register(faulty.spec("Slow"))
 ray.HAND, loop.ROWS_A_PART = 10, 20
 report = run.embed(sys.argv[1], sys.argv[2], models=["test-slow"], workers=0, cluster=ray.Cluster(sys.argv[4], 2))

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 import percepts
 from percepts.cli import app
 from percepts.errors import JobDamaged, JobLocked, MissingExtra, SettingsDiffer
-from percepts.jobs.directory import DirectoryLock
 from percepts.jobs.merge import merge
 from percepts.jobs.repair import repair
 from percepts.jobs.run import embed
+from percepts.jobs.storage.directory import DirectoryLock
 from percepts.jobs.verify import verify
 from percepts.stores import remote as remote_module
 

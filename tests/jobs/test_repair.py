@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 from percepts.cli import app
 from percepts.errors import JobDamaged, JobError, PerceptsError
 from percepts.jobs import loop as loop_module
-from percepts.jobs import worker as worker_module
 from percepts.jobs.repair import repair
 from percepts.jobs.run import embed, run
 from percepts.jobs.verify import verify
+from percepts.jobs.workers import worker as worker_module
 
 MODEL = "fake-image"
 

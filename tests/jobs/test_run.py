@@ -17,11 +17,11 @@ from tables import Photos, ledger, rows
 
 from percepts.errors import JobDamaged, JobLocked, SettingsDiffer, UnknownModel
 from percepts.jobs import loop as loop_module
-from percepts.jobs import workers as workers_module
-from percepts.jobs.directory import JobDirectory
 from percepts.jobs.repair import repair
 from percepts.jobs.run import embed
+from percepts.jobs.storage.directory import JobDirectory
 from percepts.jobs.verify import verify
+from percepts.jobs.workers import pool as workers_module
 from percepts.tasks.embed import embedding
 
 HERE = Path(__file__).parent

@@ -18,9 +18,9 @@ from toytasks import Homebound
 from percepts.errors import JobError, SettingsDiffer, WeightsError
 from percepts.jobs.merge import merge
 from percepts.jobs.progress import Progress
-from percepts.jobs.ray import Cluster
 from percepts.jobs.run import embed, run
 from percepts.jobs.verify import verify
+from percepts.jobs.workers.ray_pool import Cluster
 
 MODEL = "fake-image"
 HERE = Path(__file__).parent
@@ -131,7 +131,7 @@ def test_an_actor_that_is_killed_costs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from percepts.jobs import progress as progress_module
-    from percepts.jobs import ray as ray_module
+    from percepts.jobs.workers import ray_pool as ray_module
 
     monkeypatch.setattr(ray_module, "HAND", 10)
     monkeypatch.setattr(progress_module, "INTERVAL", 0.0)  # or a busy machine first tells of it when all is done
@@ -186,7 +186,7 @@ def test_actors_that_never_start_end_the_run(
     options: dict[str, object],
     why: str,
 ) -> None:
-    from percepts.jobs import ray as ray_module
+    from percepts.jobs.workers import ray_pool as ray_module
 
     cluster = Cluster("auto", 1, options)
     with monkeypatch.context() as hasty, pytest.raises(JobError, match=why):

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from percepts import weights
 from percepts.cli import app
-from percepts.encoders import _weights
 from percepts.errors import JobError, JobTooNew, PerceptsError, SettingsDiffer, WeightsError
-from percepts.jobs.ledger import ABOUT
 from percepts.jobs.repair import repair
+from percepts.jobs.storage.ledger import ABOUT
 from percepts.jobs.verify import verify
 from percepts.stores.parquet import read_parts, read_specs
 from percepts.tasks.search import search
@@ -67,7 +67,7 @@ def opened(tmp_path: Path) -> Callable[[str], Path]:
 
 def weights_of(name: str) -> None:
     try:
-        _weights.fetch_weights(NEEDS.get(name, []))
+        weights.fetch_weights(NEEDS.get(name, []))
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
 

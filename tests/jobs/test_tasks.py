@@ -20,7 +20,7 @@ from percepts.jobs.run import run
 from percepts.jobs.verify import verify
 from percepts.stores import jsonl
 from percepts.stores.parquet import batch_records, read_parts
-from percepts.tasks.task import records as without_job
+from percepts.tasks.base import records as without_job
 from percepts.timeline import subtitles
 from percepts.types import Record
 
@@ -95,7 +95,8 @@ def test_kill_and_resume_equals_a_run_that_was_never_killed(photos: Photos, tmp_
     run(Colours(), folder, tmp_path / "whole", workers=0)
     code = (
         "import sys; sys.path.insert(0, sys.argv[3]); from toytasks import Colours\n"
-        "from percepts.jobs import loop, run, worker; loop.ROWS_A_PART, worker.PARCEL_SECONDS = 4, 0.0\n"
+        "from percepts.jobs import loop, run; from percepts.jobs.workers import worker\n"
+        "loop.ROWS_A_PART, worker.PARCEL_SECONDS = 4, 0.0\n"
         "run.run(Colours('slow'), sys.argv[1], sys.argv[2], workers=0, batch_size=2)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder), str(tmp_path / "v"), str(HERE)]) as process:

@@ -55,19 +55,19 @@ POINTS = [
         Point(name, after)
         for name in (
             "percepts.jobs.loop:Run._take",
-            "percepts.jobs.batches:Batcher._isolate",
+            "percepts.jobs.batching:Batcher._isolate",
             "percepts.tasks.embed:Embed.pieces",
-            "percepts.jobs.worker:Perform._fetch",
-            "percepts.jobs.directory:write_part",
-            "percepts.jobs.directory:write_table",
-            "percepts.jobs.directory:JobDirectory.commit",
-            "percepts.jobs.ledger:Manifest.write",
+            "percepts.jobs.workers.worker:Perform._fetch",
+            "percepts.jobs.storage.directory:write_part",
+            "percepts.jobs.storage.directory:write_table",
+            "percepts.jobs.storage.directory:JobDirectory.commit",
+            "percepts.jobs.storage.ledger:Manifest.write",
             "percepts.support.files:sync_folder",
             "os:fsync",
             "os:replace",
             "percepts.support.files:remove_file",
-            "percepts.jobs.formats:FormatFiles._put",
-            "percepts.jobs.formats:FormatFiles._place",
+            "percepts.jobs.storage.format_files:FormatFiles._put",
+            "percepts.jobs.storage.format_files:FormatFiles._place",
         )
         for after in (False, True)
     ),
@@ -135,7 +135,8 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def job(folder: Path, out: Path) -> None:
-    from percepts.jobs import loop, run, worker
+    from percepts.jobs import loop, run
+    from percepts.jobs.workers import worker
 
     loop.ROWS_A_PART, worker.PARCEL_SECONDS = 4, 0.0
     run.embed(folder, out, models=[MODEL], workers=0, batch_size=3, formats=("parquet", "npz", "jsonl"))
@@ -152,7 +153,7 @@ def pictures(folder: Path) -> Path:
 
 def contents(out: Path) -> tuple[Counter[str], dict[tuple[str, float], bytes]]:
     """How often each source is in the ledger; and every vector by its source and start, the doubles counted apart."""
-    from percepts.jobs.ledger import Manifest, ledger_entries
+    from percepts.jobs.storage.ledger import Manifest, ledger_entries
     from percepts.stores.parquet import read_parts
 
     rows: dict[tuple[str, float], bytes] = {}

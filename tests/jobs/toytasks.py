@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from faulty import is_red
 
-from percepts.encoders.fake import COLOURS, FakeImage
+from percepts.encoders.builtin.fake import COLOURS, FakeImage
 from percepts.errors import TruncatedMedia
 from percepts.media import Probe, Source, mix_to_mono, open_image, stream_audio
-from percepts.runtimes._rows import RowPool, usable_cores
-from percepts.tasks.task import PreparedBatch, RecordFields
+from percepts.runtimes.row_pool import RowPool, usable_cores
+from percepts.tasks.base import PreparedBatch, RecordFields
 from percepts.types import Inputs, Record, Segment, Spec
 
 COLOUR = Spec("toy-colour", "none:None", "image", 0.0, 0.0, 0, "", (), "Apache-2.0")

@@ -19,8 +19,8 @@ from percepts.cli import app
 from percepts.errors import MediaTooLarge
 from percepts.jobs.run import embed
 from percepts.media import limit_seconds, stream_audio, stream_frames
-from percepts.media._limits import FREE_SECONDS, MAX_SECONDS, SecondsLimit, iterate_within_limit, resolve_max_seconds
-from percepts.tasks._ahead import prefetch
+from percepts.media.limits import FREE_SECONDS, MAX_SECONDS, SecondsLimit, iterate_within_limit, resolve_max_seconds
+from percepts.support.prefetch import prefetch
 
 
 def still(path: Path, gap: float, count: int = 40, format: str = "matroska", **options: str) -> Path:

@@ -16,7 +16,7 @@ from zoo import FILMS, Zoo
 from percepts.errors import DecodeError, TruncatedMedia
 from percepts.media import open_audio, stream_frames
 from percepts.media import video as video_module
-from percepts.media._container import Track, find_origin
+from percepts.media.container import Track, find_origin
 from percepts.types import Clip
 
 RATES = [1, 2.5, 3, 7, 10, 24, 30, 0.4]

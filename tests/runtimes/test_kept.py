@@ -12,7 +12,7 @@ import pytest
 
 from percepts import runtimes
 from percepts.runtimes import Network, start_runner
-from percepts.runtimes._kept import file_digest, make_once, read_record, verified_digest, write_record
+from percepts.runtimes.kept import file_digest, make_once, read_record, verified_digest, write_record
 
 
 def flip(path: Path) -> None:

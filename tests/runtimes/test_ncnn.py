@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from percepts.encoders import _openl3_ncnn as graphs
-from percepts.encoders._openl3_plan import Conv, Pool, Relu, Scale, Step
 from percepts.errors import EncodeError
+from percepts.networks.openl3 import ncnn_graph as graphs
+from percepts.networks.openl3.plan import Conv, Pool, Relu, Scale, Step
 
 ncnn = pytest.importorskip("ncnn", reason="ncnn is not installed")
 from percepts.runtimes.ncnn import NcnnRunner, save_ncnn  # noqa: E402

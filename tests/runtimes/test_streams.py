@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from percepts.runtimes import Network
-from percepts.runtimes._streams import Streams
+from percepts.runtimes.streams import Streams
 from percepts.runtimes.torch import TorchRunner, choose_device
 from percepts.support.machine import is_out_of_memory
 

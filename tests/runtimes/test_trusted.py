@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from percepts.errors import WeightsError
-from percepts.runtimes import _trusted
-from percepts.runtimes._cache import atomic_cache_path, cache_root, lock_path, make_folder
-from percepts.runtimes._kept import make_once, verified_digest
+from percepts.runtimes import trusted
+from percepts.runtimes.kept import make_once, verified_digest
+from percepts.support.cache import atomic_cache_path, cache_root, lock_path, make_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no such permissions")
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone gives files away")
@@ -32,7 +32,7 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     monkeypatch.setenv("PERCEPTS_CACHE", str(folder / "cache"))
-    _trusted._warned.clear()
+    trusted._warned.clear()
     yield folder / "cache"
     shutil.rmtree(folder)
 

@@ -7,7 +7,7 @@ import pytest
 from toyjob import write_manifest
 
 from percepts.errors import SearchError
-from percepts.stores import exact, parquet, ranking
+from percepts.stores import exact, parquet, scoring
 from percepts.types import Record, Spec
 
 SPEC = Spec("toy", "toy:Toy", "image", 0.0, 0.0, 6, "mean", (), "MIT")
@@ -76,18 +76,18 @@ def under(*prefixes):
 @pytest.mark.parametrize(
     ("where", "keep"),
     [
-        (ranking.RowFilter(kind="video"), lambda r: r.kind == "video"),
-        (ranking.RowFilter(folder="/a/b"), under("/a/b")),
-        (ranking.RowFilter(folder="/a/b/"), under("/a/b")),
-        (ranking.RowFilter(folder="/"), lambda r: r.source.startswith("/")),
-        (ranking.RowFilter(folder="/a/b/it's 100%_x"), under("/a/b/it's 100%_x")),
-        (ranking.RowFilter(folder="/a/b/it's 100__x"), lambda r: False),
-        (ranking.RowFilter(folder="rel"), under("rel")),
-        (ranking.RowFilter(folder="https://host/pics/"), under("https://host/pics")),
-        (ranking.RowFilter(folder="/a/b/3"), under("/a/b/3")),
-        (ranking.RowFilter(after=1.5, before=3.5), lambda r: 1.5 <= r.start < 3.5),
+        (scoring.RowFilter(kind="video"), lambda r: r.kind == "video"),
+        (scoring.RowFilter(folder="/a/b"), under("/a/b")),
+        (scoring.RowFilter(folder="/a/b/"), under("/a/b")),
+        (scoring.RowFilter(folder="/"), lambda r: r.source.startswith("/")),
+        (scoring.RowFilter(folder="/a/b/it's 100%_x"), under("/a/b/it's 100%_x")),
+        (scoring.RowFilter(folder="/a/b/it's 100__x"), lambda r: False),
+        (scoring.RowFilter(folder="rel"), under("rel")),
+        (scoring.RowFilter(folder="https://host/pics/"), under("https://host/pics")),
+        (scoring.RowFilter(folder="/a/b/3"), under("/a/b/3")),
+        (scoring.RowFilter(after=1.5, before=3.5), lambda r: 1.5 <= r.start < 3.5),
         (
-            ranking.RowFilter(kind="image", folder="/a", after=2),
+            scoring.RowFilter(kind="image", folder="/a", after=2),
             lambda r: r.kind == "image" and r.source[:3] == "/a/" and r.start >= 2,
         ),
     ],
@@ -102,17 +102,17 @@ def test_filters_leave_what_they_say(toys, where, keep):
 
 def test_a_relative_folder_is_also_looked_for_under_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert f"starts_with(source, '{tmp_path}/x/')" in (ranking.RowFilter(folder="x").to_sql() or "")
-    assert f"'{tmp_path}/'" in (ranking.RowFilter(folder=".").to_sql() or "")
+    assert f"starts_with(source, '{tmp_path}/x/')" in (scoring.RowFilter(folder="x").to_sql() or "")
+    assert f"'{tmp_path}/'" in (scoring.RowFilter(folder=".").to_sql() or "")
 
 
 @pytest.mark.parametrize("dim", [1, 3, 384, 1280])
 def test_a_score_does_not_depend_on_the_rows_beside_it(dim):
     rows = RNG.standard_normal((97, dim)).astype(np.float32)
     query = RNG.standard_normal(dim).astype(np.float32)
-    together = ranking.cosine(rows, query)
-    alone = np.array([ranking.cosine(rows[n : n + 1], query)[0] for n in range(97)])
-    odd = np.concatenate([ranking.cosine(rows[1:4], query), ranking.cosine(np.asfortranarray(rows[4:]), query)])
+    together = scoring.cosine(rows, query)
+    alone = np.array([scoring.cosine(rows[n : n + 1], query)[0] for n in range(97)])
+    odd = np.concatenate([scoring.cosine(rows[1:4], query), scoring.cosine(np.asfortranarray(rows[4:]), query)])
     assert np.array_equal(together, alone) and np.array_equal(together[1:], odd)
 
 
@@ -132,6 +132,6 @@ def test_what_is_no_query_is_refused(toys, query, k, message):
 
 def test_a_filter_that_means_nothing_is_refused():
     with pytest.raises(SearchError, match="no kind called 'film'; there are: image, audio, video, text"):
-        ranking.RowFilter(kind="film")
+        scoring.RowFilter(kind="film")
     with pytest.raises(SearchError, match="expected after in seconds, got nan"):
-        ranking.RowFilter(after=math.nan)
+        scoring.RowFilter(after=math.nan)

@@ -21,7 +21,7 @@ from percepts.errors import JobDamaged, JobError, SearchError
 from percepts.stores import exact, lance, parquet
 from percepts.stores.lance import VectorIndex
 from percepts.stores.lance_files import erase_indexes
-from percepts.stores.ranking import RowFilter
+from percepts.stores.scoring import RowFilter
 
 RNG = np.random.default_rng(3)
 

@@ -174,24 +174,24 @@ METHODS = {
 METHODS |= {"symlink_to", "hardlink_to", "copytree", "copyfile", "move", "savefig", "save_file", "truncate"}
 FUNCTIONS = {f"os.{name}" for name in ("remove", "replace", "link", "symlink", "open", "truncate")} | {"shutil.copy"}
 ALLOWED = {
-    ("cli/_canary.py", "write_text"): "for developers: the expected numbers of the repository",
-    ("cli/_checks.py", "write_bytes"): "into the draft that `atomic` gives",
-    ("decoders/whisper/_convert.py", "shutil.copy"): "into a folder of a random name that was just made",
-    ("encoders/_openl3_weights.py", "write_bytes"): "into the draft that `atomic` gives",
-    ("encoders/_openl3_weights.py", "write_text"): "into the draft that `atomic` gives",
-    ("encoders/_wheels.py", "open"): "into the draft that `atomic` gives",
-    ("interop/openl3/_npz.py", "open"): "members of an archive",
-    ("runtimes/_kept.py", "write_text"): "into the draft that `atomic` gives",
+    ("cli/doctor/canary.py", "write_text"): "for developers: the expected numbers of the repository",
+    ("cli/doctor/checks.py", "write_bytes"): "into the draft that `atomic` gives",
+    ("speech/whisper/ctranslate2_convert.py", "shutil.copy"): "into a folder of a random name that was just made",
+    ("weights/openl3.py", "write_bytes"): "into the draft that `atomic` gives",
+    ("weights/openl3.py", "write_text"): "into the draft that `atomic` gives",
+    ("weights/wheels.py", "open"): "into the draft that `atomic` gives",
+    ("interop/openl3/npz.py", "open"): "members of an archive",
+    ("runtimes/kept.py", "write_text"): "into the draft that `atomic` gives",
     ("runtimes/ncnn.py", "write_bytes"): "into a folder of the caller's that was just made",
     ("runtimes/ncnn.py", "write_text"): "into a folder of the caller's that was just made",
     ("stores/npz.py", "open"): "members of an archive",
     ("stores/remote.py", "truncate"): "a file that is open",
     ("support/outputs.py", "os.open"): "a pipe or a device that the user named, never a file",
-    ("tasks/_heatmap.py", "savefig"): "into a file that is open",
+    ("tasks/heatmap.py", "savefig"): "into a file that is open",
     ("training/plots.py", "savefig"): "into a file that is open",
-    ("encoders/_download.py", "truncate"): "a file that is open",
-    ("jobs/exports.py", "open"): "an archive in a file that is open",
-    ("jobs/worker.py", "open"): "the marker that the parent made under a random name",
+    ("weights/download.py", "truncate"): "a file that is open",
+    ("jobs/storage/exports.py", "open"): "an archive in a file that is open",
+    ("jobs/workers/worker.py", "open"): "the marker that the parent made under a random name",
 }
 """Calls that write without following this module's rules, each with the reason why nothing of a user's is at risk."""
 

@@ -132,7 +132,7 @@ def fitted(path: Path, **how: Any) -> None:
 WRITERS: dict[str, tuple[str, Callable[..., None], bool]] = {
     "tasks/similarity.py heatmap": ("a.png", heatmap, True),
     "tasks/tokens.py save": ("a.npz", tokens, True),
-    "adapters/_files.py save": ("adapter.json", adapter, True),
+    "adapters/files.py save": ("adapter.json", adapter, True),
     "training/plots.py curve": ("a.png", curve, True),
     "training/plots.py confusion": ("a.png", confusion, True),
     "training/plots.py save": ("a.pdf", picture, True),
@@ -148,7 +148,7 @@ WRITERS: dict[str, tuple[str, Callable[..., None], bool]] = {
 }
 """Where each is defined: a name of a file it writes, how to call it, whether it can finish without weights."""
 OTHERS = {
-    "tasks/_heatmap.py check_target", "tasks/_heatmap.py heatmap", "training/loop.py check_run",
+    "tasks/heatmap.py check_target", "tasks/heatmap.py heatmap", "training/loop.py check_run",
     "training/features.py features",
     *(f"interop/openl3/files.py {name}" for name in
       ("check_outputs", "process_audio_file", "process_image_file", "process_video_file")),

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 import percepts
-from percepts.decoders.fake import RATE, FakeCTC, FakeWhisper, spell
 from percepts.errors import AlignError, NotMedia, UnknownModel
+from percepts.speech.fake import RATE, FakeCTC, FakeWhisper, spell
 from percepts.tasks.align import align
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synth
+import tiny_writers  # the tests of decoders have the checkpoints
 from PIL import Image, ImageDraw, ImageFont
 
 import percepts
@@ -21,9 +21,6 @@ from percepts.tasks import ask as asking
 from percepts.tasks import caption as captioning
 from percepts.tasks.ask import pick_evenly
 from percepts.types import Clip, Record
-
-sys.path.append(str(Path(__file__).parents[1] / "decoders"))
-import tiny_writers  # the tests of decoders have the checkpoints
 
 
 def read_records(directory: Path) -> list[Record]:

@@ -16,14 +16,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import percepts
-from percepts.encoders import _weights
+from percepts import weights as weight_files
+from percepts.diarization import clustering, embeddings
+from percepts.diarization.clustering import SpeakerCount
+from percepts.diarization.embeddings import (
+    HOP,
+    RATE,
+    WINDOW,
+    EmbeddedBlock,
+    SpeechRegion,
+    cluster_blocks,
+    cut_voice_windows,
+)
 from percepts.errors import NotMedia, WeightsError
-from percepts.tasks import _voices
-from percepts.tasks._voices import HOP, RATE, WINDOW, EmbeddedBlock, SpeechRegion, cluster_blocks, cut_voice_windows
+from percepts.metrics.der import diarization_errors
 from percepts.tasks.diarize import MIN_TURN_S, THRESHOLDS, diarize, turns_from_votes
-from percepts.timeline import clusters
-from percepts.timeline.clusters import SpeakerCount
-from percepts.timeline.metrics import diarization_errors
 from percepts.timeline.subtitles import read_segments
 from percepts.types import Clip, Segment
 
@@ -35,7 +42,7 @@ TRUTH = read_segments((DATA / "conversation.rttm").read_text(), "rttm")
 @pytest.fixture
 def weights() -> None:
     try:
-        _weights.fetch_weights(["silero", "ge2e"])
+        weight_files.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
 
@@ -97,7 +104,7 @@ def test_voices_that_are_none_are_refused():
 
 @pytest.mark.usefixtures("weights")
 def test_a_voice_is_one_across_the_blocks_of_a_long_recording(monkeypatch):
-    monkeypatch.setattr(_voices, "WINDOWS_PER_BLOCK", 60)
+    monkeypatch.setattr(embeddings, "WINDOWS_PER_BLOCK", 60)
     found = diarize(wav(np.concatenate([sound()] * 3)))
     truth = [
         Segment(turn.start + k * len(sound()) / RATE, turn.stop + k * len(sound()) / RATE, "", speaker=turn.speaker)
@@ -183,7 +190,7 @@ def talk(blocks: int, rng: np.random.Generator, centres: np.ndarray) -> Iterator
 
 
 def test_memory_is_that_of_a_block_not_of_the_recording(monkeypatch):
-    monkeypatch.setattr(clusters, "SAMPLED", 64)  # a matter of time; the vectors are what takes the memory
+    monkeypatch.setattr(clustering, "SAMPLED", 64)  # a matter of time; the vectors are what takes the memory
     rng = np.random.default_rng(0)
     centres = np.abs(rng.normal(size=(3, 256))) / 10 + np.eye(3, 256)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,22 +9,20 @@ import numpy as np
 import pytest
 import soundfile
 import synth
+import tiny  # the tests of encoders have the checkpoints
 import torch
 import transformers
 from PIL import Image
 
 import percepts
 from percepts.encoders import load_encoder
-from percepts.encoders._scores import sigmoid, softmax
+from percepts.encoders.scores import sigmoid, softmax
 from percepts.errors import LabelsError, NotMedia, WeightsError, WrongMedium
 from percepts.jobs.run import run
 from percepts.stores.parquet import batch_records, read_parts
 from percepts.tasks.classify import classification
 from percepts.tasks.zero_shot import choosing
 from percepts.types import Clip, Record
-
-sys.path.append(str(Path(__file__).parents[1] / "encoders"))
-import tiny  # the tests of encoders have the checkpoints
 
 CLOSE = 1e-5
 """Of probabilities: float32 steps of 1e-7 in scores of about 1, through a softmax."""
@@ -302,12 +299,13 @@ def test_a_heatmap_says_its_numbers_and_names(media: Path, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    from percepts.cli._demo import PICTURES
-    from percepts.encoders import _weights, model_spec
+    from percepts import weights
+    from percepts.cli.demo.run import PICTURES
+    from percepts.encoders import model_spec
 
     folder = pytest.importorskip("skimage").__path__[0]
     try:
-        _weights.fetch_weights(model_spec("conse").weights)
+        weights.fetch_weights(model_spec("conse").weights)
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
     return Path(folder) / PICTURES["skimage"]

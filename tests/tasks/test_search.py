@@ -14,7 +14,7 @@ from PIL import Image
 
 import percepts
 from percepts.encoders import load_encoder, model_spec, register_encoder
-from percepts.encoders.fake import COLOURS
+from percepts.encoders.builtin.fake import COLOURS
 from percepts.errors import NotMedia, SearchError
 from percepts.jobs.run import run
 from percepts.stores import exact, parquet

@@ -13,20 +13,20 @@ import make_stored_jobs as stored
 import numpy as np
 import pytest
 
-from percepts.decoders.fake import FakeCTC
-from percepts.decoders.generation import GenerationOptions
-from percepts.decoders.transcript import TranscribeOptions
+from percepts.diarization.clustering import SpeakerCount
 from percepts.encoders import model_spec, update_spec
 from percepts.errors import JobError, UnknownModel
 from percepts.jobs.tasks import task_classes
+from percepts.speech.fake import FakeCTC
+from percepts.speech.options import TranscribeOptions
 from percepts.tasks import ask, caption
-from percepts.tasks._diarizing import diarizing
 from percepts.tasks.classify import classification
+from percepts.tasks.diarize_job import diarizing
 from percepts.tasks.embed import EmbedTask, embedding
 from percepts.tasks.settings import IDENTITY_FIELDS, NO_SETTING, identify_model
 from percepts.tasks.transcribe import transcribing
 from percepts.tasks.zero_shot import choosing
-from percepts.timeline.clusters import SpeakerCount
+from percepts.vlm.generation import GenerationOptions
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
 VIT, GIT = str(stored.ROOT / stored.VIT), str(stored.ROOT / stored.GIT)

@@ -14,10 +14,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percepts.decoders.fake import RATE, FakeCTC, FakeWhisper, speak, spell
-from percepts.decoders.online import StreamingConfig
-from percepts.decoders.transcript import TranscribeOptions
-from percepts.tasks._coming import drain_live
+from percepts.speech.fake import RATE, FakeCTC, FakeWhisper, speak, spell
+from percepts.speech.options import TranscribeOptions
+from percepts.speech.streaming.live_blocks import drain_live
+from percepts.speech.streaming.online import StreamingConfig
 from percepts.tasks.stream import replay, stream
 from percepts.tasks.transcribe import transcribe
 from percepts.types import Clip

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import tiny  # the tests of encoders have the checkpoints
 from PIL import Image
 from safetensors import safe_open
 
 from percepts.tasks.tokens import tokens
-
-sys.path.append(str(Path(__file__).parents[1] / "encoders"))
-import tiny  # the tests of encoders have the checkpoints
 
 
 @pytest.fixture(scope="module")

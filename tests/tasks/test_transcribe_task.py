@@ -12,14 +12,14 @@ import pytest
 import soundfile
 from synth import write_film
 
-from percepts.decoders import loading
-from percepts.decoders.fake import RATE, FakeCTC, spell
-from percepts.decoders.loading import choose_engine, load_engine
-from percepts.decoders.transcript import TranscribeOptions
-from percepts.encoders import _weights
+from percepts import weights
 from percepts.errors import MediaError, MissingExtra, NotMedia, OptionsError, UnknownModel, WeightsError
 from percepts.jobs.run import run
 from percepts.media import probe
+from percepts.speech import loading
+from percepts.speech.fake import RATE, FakeCTC, spell
+from percepts.speech.loading import choose_engine, load_engine
+from percepts.speech.options import TranscribeOptions
 from percepts.tasks import transcribe as module
 from percepts.tasks.diarize import Diarizer, DiarizerOutput
 from percepts.tasks.transcribe import Transcribe, transcribe, transcribe_iter
@@ -104,7 +104,7 @@ def test_every_word_has_a_speaker_and_segments_end_where_the_speaker_changes(spe
 
 def test_three_real_voices_share_the_words_in_one_pass_over_the_file():
     try:
-        _weights.fetch_weights(["silero", "ge2e"])
+        weights.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
     found = transcribe(DATA / "conversation.flac", FakeCTC(), diarize=True)  # what it hears in voices is no language

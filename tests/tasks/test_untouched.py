@@ -15,16 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import tiny
 import torch
 import transformers  # noqa: F401  # which sets TORCHINDUCTOR_CACHE_DIR when it is first imported
 
 import percepts
-from percepts.decoders.fake import RATE, FakeCTC, FakeWhisper, speak, spell
-from percepts.encoders import _weights
+from percepts import weights
 from percepts.errors import AlignError, WeightsError
-
-sys.path.append(str(Path(__file__).parents[1] / "encoders"))
-import tiny
+from percepts.speech.fake import RATE, FakeCTC, FakeWhisper, speak, spell
 
 DATA = Path(__file__).parents[1] / "data"
 WORDS = ("ask", "not", "what")
@@ -88,7 +86,7 @@ def stream(folder: Path) -> None:
 @pytest.mark.parametrize("run", [diarize, transcribe_whisper, transcribe_ctc, align, align_sphinx, stream])
 def test_the_process_is_what_it_was(run: Callable[[Path], None], tmp_path: Path) -> None:
     try:
-        _weights.fetch_weights(["silero", "ge2e"])
+        weights.fetch_weights(["silero", "ge2e"])
     except WeightsError as error:
         pytest.skip(f"no weights: {error}")
     if run is transcribe_ctc:

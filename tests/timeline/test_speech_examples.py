@@ -8,10 +8,10 @@ from importlib import import_module
 import pytest
 
 MODULES = (
-    "decoders.agreement",
-    "timeline.assign",
-    "timeline.assignment",
-    "timeline.metrics",
+    "speech.streaming.local_agreement",
+    "timeline.assign_speakers",
+    "support.hungarian",
+    "metrics.der",
     "timeline.speakers",
     "timeline.subtitles",
     "windows.speech",

@@ -19,7 +19,7 @@ from percepts import adapters
 from percepts.adapters import Splicer, make_adapter, token_rms
 from percepts.cli import app
 from percepts.errors import EncodeError, MediaError, SettingsDiffer
-from percepts.features.resample import resample
+from percepts.preprocess.resample import resample
 from percepts.training.adapter import LanguageModel, train_adapter
 from percepts.training.features import FlattenedEncoder, cache_features, measure_features_shape
 from percepts.training.loop import FitProgress, fit

@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 
 import percepts
 from percepts.cli import app
-from percepts.features.fbank import ast_features, kaldi_fbank
-from percepts.training import _examples
-from percepts.training._start import SmallAst
+from percepts.preprocess.fbank import ast_features, kaldi_fbank
+from percepts.training import examples
 from percepts.training.ast import train_ast
 from percepts.training.augment import Norm, draw_mixing, mix_spectra, shake_spectra, spec_augment
+from percepts.training.initialise import SmallAst
 from percepts.training.loop import FitProgress
 from percepts.training.plan import Plan
 from percepts.training.recipes import RECIPES, Recipe
@@ -207,13 +207,13 @@ def test_mixed_spectra_are_those_of_mixed_sound_in_the_mean_and_as_long_as_the_l
 
 def test_sources_are_decoded_once_and_not_at_every_step(digits: Path, tmp_path: Path, monkeypatch: Any) -> None:
     asked: list[str] = []
-    whole = _examples._cut_windows
+    whole = examples._cut_windows
 
     def counted(source: str, spec: Any) -> Any:
         asked.append(source)
         return whole(source, spec)
 
-    monkeypatch.setattr(_examples, "_cut_windows", counted)
+    monkeypatch.setattr(examples, "_cut_windows", counted)
     recipe = Recipe("single", Plan(steps=20, batch_size=16, lr=1e-3, every=5))
     train_ast(digits / "labels.csv", tmp_path, base=TINY, recipe=recipe, split="split")
     assert len(asked) == len(set(asked)) == len((digits / "labels.csv").read_text().splitlines()) - 1

@@ -1,7 +1,7 @@
 """Features → soft tokens of a language model: six kinds of adapter, and text with media in it. Needs torch."""
 
-from ._base import Adapter, SoftTokens, token_rms
-from ._files import (
+from .base import Adapter, SoftTokens, token_rms
+from .files import (
     FACTS,
     KINDS,
     WEIGHTS,

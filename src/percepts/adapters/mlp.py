@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ._base import Adapter
+from .base import Adapter
 
 
 class Mlp2xGelu(Adapter):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ._attention import attend, expand_row_mask
-from ._base import Adapter
+from .attention import attend, expand_row_mask
+from .base import Adapter
 
 
 class Perceiver(Adapter):

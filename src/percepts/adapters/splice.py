@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ._base import SoftTokens
+from .base import SoftTokens
 
 MARKERS = ("<image>", "<audio>", "<video>")
 IGNORED = -100

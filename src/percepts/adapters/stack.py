@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ._base import Adapter, group_steps
+from .base import Adapter, group_steps
 
 
 class Stack(Adapter):

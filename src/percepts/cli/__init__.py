@@ -36,9 +36,9 @@ from . import (
     verify,
     zero_shot,
 )
-from ._errors import describe_error
-from ._media import with_max_seconds
-from ._print import escape_text
+from .errors import describe_error
+from .media import with_max_seconds
+from .output import escape_text
 
 MISTYPED: tuple[type[Exception], ...] = (
     UnknownModel,

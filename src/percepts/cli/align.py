@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..support.text import read_text
-from ._print import escape_text, print_table
+from .output import escape_text, print_table
 
 if TYPE_CHECKING:
     from ..types import Segment

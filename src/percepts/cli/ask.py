@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..support.text import parse_json, read_text
-from ._job import JobOptions, Output, run_job, with_job_options
-from ._print import escape_text, format_clock, print_json
 from .caption import Beams, LengthPenalty, Model, NoRepeat, Precision, RepetitionPenalty
+from .job_options import JobOptions, Output, run_job, with_job_options
+from .output import escape_text, format_clock, print_json
 
 if TYPE_CHECKING:
     from ..tasks.ask import Answer
@@ -59,9 +59,9 @@ def ask(
 
     percepts ask sales.csv "total hours?" --model google/tapas-base-finetuned-wtq
     """
-    from ..decoders.generation import GenerationOptions
-    from ..decoders.tables import is_table
     from ..tasks import ask as tasks
+    from ..vlm.generation import GenerationOptions
+    from ..vlm.tables.table import is_table
 
     if is_table(source):
         _refuse_ignored(

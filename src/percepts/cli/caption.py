@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ._job import Inputs, JobOptions, Output, run_job, with_job_options
-from ._print import escape_text, format_clock, print_json
+from .job_options import Inputs, JobOptions, Output, run_job, with_job_options
+from .output import escape_text, format_clock, print_json
 
 Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A hub id or a checkpoint's folder.")]
 Precision = Annotated[
@@ -56,8 +56,8 @@ def caption(
 
     percepts caption photo.jpg --model Salesforce/blip-image-captioning-base --prefix "a photo of"
     """
-    from ..decoders.generation import GenerationOptions
     from ..tasks import caption as tasks
+    from ..vlm.generation import GenerationOptions
 
     options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
     task = tasks.job(model, options, prefix=prefix, prompt=prompt, fps=fps, precision=precision)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ._job import Inputs, JobOptions, Output, with_job_options
-from ._labels import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
+from .job_options import Inputs, JobOptions, Output, with_job_options
+from .label_options import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
 
 
 @with_job_options

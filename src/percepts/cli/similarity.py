@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ._outputs import Overwrite
-from ._print import print_json, print_table, shorten_path
+from .output import print_json, print_table, shorten_path
+from .output_options import Overwrite
 from .zero_shot import Texts, read_lines
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def similarity(
 
 
 def _heatmap_path(output: Path, inputs: list[str | bytes | Path], overwrite: bool) -> Path:
-    from ..tasks._heatmap import check_heatmap_file
+    from ..tasks.heatmap import check_heatmap_file
 
     try:
         return check_heatmap_file(output, inputs, overwrite)[0]
@@ -96,7 +96,7 @@ def _print_matrix(found: Similarity, values: np.ndarray) -> None:
 
 def _expand_files(inputs: list[str], model: str) -> list[str | bytes | Path]:
     """Folders as the files in them that the model takes, in order, as a job walks them."""
-    from ..jobs.plan import check_inputs, find_sources
+    from ..jobs.sources.walk import check_inputs, find_sources
     from ..tasks.similarity import filter_supported
 
     found: list[str | bytes | Path] = []

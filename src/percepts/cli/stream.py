@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ._job import INTERRUPTED, with_job_options
-from ._print import escape_text
-from ._speech import SpeechOptions, as_usage
+from .job_options import INTERRUPTED, with_job_options
+from .output import escape_text
+from .speech_options import SpeechOptions, as_usage
 
 if TYPE_CHECKING:
-    from ..decoders.events import Event
-    from ..decoders.online import StreamingConfig
+    from ..speech.streaming.events import Event
+    from ..speech.streaming.online import StreamingConfig
     from ..types import Clip
 
 Chunk = Annotated[
@@ -61,7 +61,7 @@ def stream(
 
     percepts stream microphone
     """
-    from ..jobs.signals import stop_on_signals
+    from ..jobs.workers.signals import stop_on_signals
     from ..tasks.stream import stream as task
 
     live = source in ("-", "microphone")
@@ -129,13 +129,13 @@ def replay(
 
 
 def _streaming_config(chunk: float, passes: int, by: Literal["segment", "sentence"]) -> StreamingConfig:
-    from ..decoders.online import StreamingConfig
+    from ..speech.streaming.online import StreamingConfig
 
     return StreamingConfig(chunk_s=chunk, passes=passes, trim_on=by)
 
 
 def _open_live(source: str, rate: int, device: str | None) -> Iterator[Clip]:
-    from ..media.live import stream_microphone, stream_pipe
+    from ..media.capture import stream_microphone, stream_pipe
 
     if source == "-":
         # Without a buffer: a thread that waits in one would hold its lock when the program wants to end.

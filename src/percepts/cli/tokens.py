@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..support.outputs import check_output_file
-from ._outputs import Overwrite
-from ._print import escape_text, print_json
+from .output import escape_text, print_json
+from .output_options import Overwrite
 
 
 def tokens(

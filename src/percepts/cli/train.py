@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import PerceptsError
-from ._job import INTERRUPTED
-from ._outputs import Overwrite
-from ._print import escape_text, format_duration, print_table
-from ._progress import Mode, show_job_progress
-from ._training import show_training_progress as training_steps
+from .job_options import INTERRUPTED
+from .output import escape_text, format_duration, print_table
+from .output_options import Overwrite
+from .progress import Mode, show_job_progress
+from .training_progress import show_training_progress as training_steps
 
 if TYPE_CHECKING:
     from ..training.loop import FitResult
@@ -198,9 +198,9 @@ def ast(
 
     percepts train ast labels.csv --base small --recipe plain --lr 0.001 --split split -o digits/
     """
-    from ..training._peers import find_processes
-    from ..training._start import SmallAst
     from ..training.ast import train_ast
+    from ..training.baselines import find_processes
+    from ..training.initialise import SmallAst
     from ..training.recipes import RECIPES
 
     asked: dict[str, Any] = {

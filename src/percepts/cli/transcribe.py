@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._job import JobOptions, Output, run_job, with_job_options
-from ._print import escape_text, format_duration, print_json
-from ._progress import show_transcribe_progress
-from ._speech import SpeechOptions, as_usage
+from .job_options import JobOptions, Output, run_job, with_job_options
+from .output import escape_text, format_duration, print_json
+from .progress import show_transcribe_progress
+from .speech_options import SpeechOptions, as_usage
 
 if TYPE_CHECKING:
-    from ..decoders.transcript import Transcript
+    from ..speech.results import Transcript
     from ..timeline.segments import SubtitleLayout
     from ..timeline.subtitles import Format
 

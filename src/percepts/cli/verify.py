@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._print import escape_text, format_count, print_json
+from .output import escape_text, format_count, print_json
 
 if TYPE_CHECKING:
     from ..jobs.verify import VerifyReport

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..support.text import read_text
-from ._job import Inputs, JobOptions, Output, with_job_options
-from ._labels import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
+from .job_options import Inputs, JobOptions, Output, with_job_options
+from .label_options import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
 
 Texts = Annotated[
     Path | None, typer.Option("--texts", metavar="FILE", help="A text file with one on each line.", exists=True)

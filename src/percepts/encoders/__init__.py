@@ -1,6 +1,6 @@
 """Arrays → frames → vectors. `load("conse")` gives an encoder, `names()` says which there are."""
 
-from ._registry import (
+from .registry import (
     check_precision,
     is_hub_spec,
     list_families,

@@ -11,10 +11,10 @@ import numpy as np
 
 from .. import media
 from ..encoders import model_spec as find
-from ..jobs.batches import Batcher, ClipResult
+from ..jobs.batching import Batcher, ClipResult
+from ..tasks.base import PreparedBatch
 from ..tasks.embed import EmbedTask
-from ..tasks.pooled import pool_windows
-from ..tasks.task import PreparedBatch
+from ..tasks.pooling import pool_windows
 from ..types import Kind, Record, Spec
 from ..windows import Tail
 

@@ -19,10 +19,10 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 
 from ..encoders import load_encoder
 from ..encoders.pooling import encode_vectors, normalise
-from ..features.resample import resample_clip
 from ..media import mix_to_mono
 from ..media.audio import array_audio
-from ..tasks.pooled import pool_windows
+from ..preprocess.resample import resample_clip
+from ..tasks.pooling import pool_windows
 from ..types import Clip, Encoder, Record, Spec, TextEncoder
 from ..windows import cut_fixed_windows
 

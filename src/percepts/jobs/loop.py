@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ..stores.parquet import Row
-from ..tasks.task import BatchedTask, PerSourceTask, Placed, PreparedBatch, RecordFields, Reducer, gathering
+from ..tasks.base import BatchedTask, PerSourceTask, Placed, PreparedBatch, RecordFields, Reducer, gathering
 from ..types import Inputs, Record
-from .batches import Batcher, ClipResult, Over
-from .entry import LedgerEntry
-from .orders import PendingSource
+from .batching import Batcher, ClipResult, Over
 from .progress import RunStats
+from .sources.work_items import PendingSource
+from .storage.entry import LedgerEntry
 from .trial import Trial
-from .watchdog import Watchdog
-from .worker import Completed, Decoded, RuntimesUsed, Started
-from .workers import EventQueue, Restarted
+from .workers.pool import EventQueue, Restarted
+from .workers.watchdog import Watchdog
+from .workers.worker import Completed, Decoded, RuntimesUsed, Started
 
 ROWS_A_PART = 8192
 BYTES_A_PART = 64 << 20

@@ -8,9 +8,9 @@ from ..errors import JobError
 from ..stores.manifest import MANIFEST
 from ..stores.parquet import read_specs
 from ..stores.remote import locate_directory, make_local_copy
-from .directory import JobDirectory
-from .ledger import Manifest, ledger_entries
-from .owned import SHARDS
+from .storage.directory import JobDirectory
+from .storage.ledger import Manifest, ledger_entries
+from .storage.owned_files import SHARDS
 
 
 def shard_directory(output: Path, number: int, count: int) -> Path:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .entry import LedgerEntry
+from .storage.entry import LedgerEntry
 
 SHOWN_FAILURES = 20
 INTERVAL = 0.5

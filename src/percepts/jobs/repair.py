@@ -14,20 +14,20 @@ import pyarrow.parquet as pq
 
 from ..encoders import list_models, load_encoder
 from ..encoders import model_spec as find
-from ..encoders._weights import fetch_weights
 from ..errors import JobDamaged, JobError, JobTooNew, PerceptsError
 from ..stores.manifest import MANIFEST, Part, PartInfo, check_settings
 from ..stores.parquet import OURS, read_specs
 from ..stores.remote import RemoteDirectory, locate_directory
 from ..support.files import is_file, safe_name, set_aside_file
+from ..tasks.base import BatchedTask, Checked, PerSourceTask
 from ..tasks.settings import upgrade_settings
-from ..tasks.task import BatchedTask, Checked, PerSourceTask
 from ..types import Spec
-from .directory import DirectoryLock, JobDirectory
-from .entry import LedgerEntry
-from .ledger import ABOUT, Manifest, ledger_entries, settings_differences
+from ..weights import fetch_weights
 from .progress import Report
 from .run import run
+from .storage.directory import DirectoryLock, JobDirectory
+from .storage.entry import LedgerEntry
+from .storage.ledger import ABOUT, Manifest, ledger_entries, settings_differences
 from .tasks import task_classes
 from .verify import DirectoryCheck, VerifyReport, verify
 

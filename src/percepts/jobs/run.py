@@ -11,33 +11,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..media._limits import resolve_max_seconds
 from ..media.fetch import Fetcher
+from ..media.limits import resolve_max_seconds
 from ..stores.remote import display_name, is_remote, locate_directory, remote_url
 from ..support.files import remove_file, write_file
+from ..tasks.base import BatchedTask, Checked, Graphed, PerSourceTask, Placed
 from ..tasks.embed import embedding
-from ..tasks.task import BatchedTask, Checked, Graphed, PerSourceTask, Placed
 from ..timeline.segments import SubtitleLayout
 from ..windows import Tail
-from .batches import Batcher
-from .canary import rehearse
-from .directory import JobDirectory
-from .gate import Gate
-from .inputs import find_named_places
+from .batching import Batcher
 from .loop import EventSource, JobLoop, batch_runner, watch_sources
 from .merge import shard_directory
-from .mirror import check_formats, write_formats
-from .orders import SourceQueue
-from .owned import SHARDS, STALLED, STATS, refuse_link
-from .plan import check_inputs, fingerprint_name
 from .progress import Progress, Report, RunStats
-from .signals import stop_on_signals
-from .watchdog import Watchdog, read_stalled
-from .worker import SourceProcessor
-from .workers import WorkerPool, killed_entry
+from .rehearsal import rehearse
+from .sources.expand import find_named_places
+from .sources.gate import Gate
+from .sources.walk import check_inputs, fingerprint_name
+from .sources.work_items import SourceQueue
+from .storage.directory import JobDirectory
+from .storage.formats import check_formats, write_formats
+from .storage.owned_files import SHARDS, STALLED, STATS, refuse_link
+from .workers.pool import WorkerPool, killed_entry
+from .workers.signals import stop_on_signals
+from .workers.watchdog import Watchdog, read_stalled
+from .workers.worker import SourceProcessor
 
 if TYPE_CHECKING:
-    from .ray import Cluster
+    from .workers.ray_pool import Cluster
 
 BATCH = 32
 
@@ -86,7 +86,7 @@ def embed(
         retry_failed: do the sources with an error in the ledger again.
         overwrite: forget what the directory holds.
         shard: (i, n): the i-th of n shares of the inputs alone; see `percepts.jobs.merge.merge`.
-        cluster: where actors of Ray do the work, a `percepts.jobs.ray.Cluster`; None: here.
+        cluster: where actors of Ray do the work, a `percepts.jobs.workers.ray_pool.Cluster`; None: here.
         max_seconds: that a source may last; None: 48 hours, and less for a small file (`percepts.media.limit_seconds`).
         on_progress: called about twice a second, in this thread.
 
@@ -138,7 +138,7 @@ def run(
     """Carry out any task over files and folders into a job directory; call it again to go on, or with more inputs.
 
     Args:
-        task: of one of the two kinds in `percepts.tasks.task`.
+        task: of one of the two kinds in `percepts.tasks.base`.
         inputs: paths of files and folders; URLs where `hosts` allows them. With `retry_failed` it may be empty, and
             means the failed sources of the ledger.
         output: the job directory, or the URL of one in an object store (s3://, gs://, …).

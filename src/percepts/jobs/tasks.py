@@ -7,10 +7,10 @@ from typing import Any
 
 def task_classes() -> dict[str, Any]:
     """Return the class of each task that runs as a job, by its name; all of them are `Repairable`."""
-    from ..tasks._diarizing import Diarizing
     from ..tasks.ask import AskTask
     from ..tasks.caption import CaptionTask
     from ..tasks.classify import ClassifyTask
+    from ..tasks.diarize_job import Diarizing
     from ..tasks.embed import EmbedTask
     from ..tasks.transcribe import Transcribe
     from ..tasks.zero_shot import ZeroShotTask

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..errors import WeightsError
-from ..tasks.task import Task
-from .batches import ClipResult
-from .canary import model_fault
-from .entry import LedgerEntry
+from ..tasks.base import Task
+from .batching import ClipResult
+from .rehearsal import model_fault
+from .storage.entry import LedgerEntry
 
 SOURCES = 16
 """Different sources that must have failed alike, and nothing else have come of the model, before it is to blame."""

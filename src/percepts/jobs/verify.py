@@ -20,10 +20,10 @@ from ..stores.manifest import PartInfo
 from ..stores.parquet import batch_vectors, read_part, read_specs
 from ..stores.remote import open_stored_copy
 from ..types import Spec
-from .ledger import Manifest, ledger_batches, ledger_entries
-from .marks import FingerprintSet, as_set
-from .owned import parts_made
-from .plan import fingerprint_name
+from .sources.walk import fingerprint_name
+from .storage.ledger import Manifest, ledger_batches, ledger_entries
+from .storage.owned_files import parts_made
+from .storage.source_index import FingerprintSet, as_set
 
 SAID = ("start", "stop", "text", "speaker", "labels")
 """Columns that tell the rows of a source apart."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._limits import limit_seconds
-from ._source import Source, is_url
+from .limits import limit_seconds
 from .probe import Probe, probe
+from .source import Source, is_url
 
 if TYPE_CHECKING:
     from .audio import array_audio, mix_to_mono, open_audio, stream_audio

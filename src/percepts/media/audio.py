@@ -14,10 +14,10 @@ from av.audio.frame import AudioFrame
 
 from ..errors import DecodeError, NotMedia, TruncatedMedia
 from ..types import Clip
-from ._container import Track, check_clock, find_audio_stream, find_video_stream, open_container
-from ._limits import SecondsLimit
-from ._source import Source, name_of, open_source, source_path
+from .container import Track, check_clock, find_audio_stream, find_video_stream, open_container
+from .limits import SecondsLimit
 from .probe import PICTURES, id3_tag_size, sniff_format
+from .source import Source, name_of, open_source, source_path
 
 # What libsndfile reads; the rest, and what it refuses of these, is FFmpeg's.
 _SNDFILE = frozenset({"wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"})

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ..errors import FetchError, MediaTooLarge
-from ._source import is_url
+from .source import is_url
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[..., list[tuple[Any, ...]]]

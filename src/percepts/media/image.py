@@ -21,8 +21,8 @@ from PIL import (
 
 from ..errors import DecodeError, MediaError, MediaTooLarge, MissingExtra, NotMedia
 from ..types import Clip
-from ._source import Source, name_of, open_source, source_path
 from .probe import sniff_open_file
+from .source import Source, name_of, open_source, source_path
 
 try:
     import resource

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from ..errors import NotMedia
-from ._source import Source, name_of, open_source
+from .source import Source, name_of, open_source
 
 PICTURES = frozenset({"jpeg", "png", "gif", "webp", "tiff", "bmp", "avif", "heic"})
 """Formats of `open_image`."""
@@ -95,11 +95,11 @@ def probe(source: Source) -> Probe:
         return Probe(
             "video" if format == "mpegvideo" else "audio", format, format != "mpegvideo", format == "mpegvideo"
         )
-    from ._container import (
+    from .container import (  # FFmpeg takes 0.1 s to load; pictures need none of it
         find_audio_stream,
         find_video_stream,
         open_container,
-    )  # FFmpeg takes 0.1 s to load; pictures need none of it
+    )
 
     with open_container(source, format) as container:
         audio, video = find_audio_stream(container) is not None, find_video_stream(container) is not None

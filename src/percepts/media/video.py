@@ -18,10 +18,10 @@ from av.video.stream import VideoStream
 
 from ..errors import NotMedia
 from ..types import Clip
-from ._container import MAX_JUMP, Track, check_clock, find_video_stream, open_container
-from ._limits import SecondsLimit
-from ._source import Source, name_of, source_path
+from .container import MAX_JUMP, Track, check_clock, find_video_stream, open_container
+from .limits import SecondsLimit
 from .probe import CONTAINERS, sniff_format
+from .source import Source, name_of, source_path
 
 # Seconds before the first picture at which it is shown already: sound and picture seldom begin in the same millisecond.
 _LEAD = Fraction(1, 2)

@@ -23,10 +23,10 @@ from typing import NoReturn
 import numpy as np
 
 from ..errors import EncodeError, MissingExtra
+from ..support.cache import cache_root
 from ..types import Inputs
-from ._cache import cache_root
-from ._kept import make_once, read_record, verified_digest, write_record
-from ._network import Network, Runner, describe_deviation
+from .kept import make_once, read_record, verified_digest, write_record
+from .network import Network, Runner, describe_deviation
 
 __all__ = ["RUNTIMES", "DeferredRunner", "Network", "Runner", "cache_root", "defer_choice", "start_runner"]
 
@@ -94,7 +94,7 @@ def _make_torch_runner(network: Network, threads: int | None, *, compile: bool =
 
     module = network.build_module()
     if network.precision == "int8":
-        from ._int8 import quantise_linears
+        from .int8 import quantise_linears
 
         module = quantise_linears(module)
     where = choose_device(network)
@@ -143,7 +143,7 @@ def start_runner(
 
     if len(installed) == 1:
         return installed[0], make(installed[0])
-    from ._choose import choose_fastest
+    from .autotune import choose_fastest
 
     batch = _measuring_batch(network, inputs)
     name, runner = choose_fastest(network, installed, make, _choice_path(network, batch), batch)
@@ -158,7 +158,7 @@ def _list_installed(network: Network) -> list[str]:
 
 def _predict_runtime(network: Network) -> str:
     """Return what `auto` will most likely run a network on: what is remembered for full batches, or the first."""
-    from ._choose import read_choice
+    from .autotune import read_choice
 
     batch = {name: np.repeat(value, MAX_MEASURED_ROWS, axis=0) for name, value in network.example.items()}
     kept, installed = read_choice(_choice_path(network, _measuring_batch(network, batch))), _list_installed(network)
@@ -323,6 +323,6 @@ def _is_choice_open(network: Network, inputs: Inputs | None) -> bool:
     """
     if network.precision != "float32" or network.candidates[:1] != ("torch",) or len(network.candidates) == 1:
         return False
-    from ._choose import read_choice
+    from .autotune import read_choice
 
     return read_choice(_choice_path(network, _measuring_batch(network, inputs))) is None

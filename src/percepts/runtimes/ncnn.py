@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import EncodeError
 from ..types import Inputs
-from ._rows import RowPool
+from .row_pool import RowPool
 
 
 class NcnnRunner:

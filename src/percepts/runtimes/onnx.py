@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from ..types import Inputs
-from ._rows import RowPool
+from .row_pool import RowPool
 
 
 class OnnxRunner:

@@ -9,8 +9,8 @@ import numpy as np
 import openvino
 
 from ..types import Inputs
-from ._network import split_rows, stack_rows
-from ._rows import usable_cores
+from .network import split_rows, stack_rows
+from .row_pool import usable_cores
 
 _turn = threading.Lock()
 """One call into OpenVINO at a time. Requests that see their first shape side by side can wait for each other for ever,

@@ -19,9 +19,9 @@ import torch
 from ..errors import EncodeError
 from ..support.machine import is_out_of_memory
 from ..types import Inputs
-from ._network import Network, split_batch, stack_rows
-from ._rows import usable_cores
-from ._streams import Streams
+from .network import Network, split_batch, stack_rows
+from .row_pool import usable_cores
+from .streams import Streams
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from .parquet import batch_vectors, read_parts, read_specs
-from .ranking import SLACK, Hits, Metric, RowFilter, build_hits, check_query, select_best
+from .scoring import SLACK, Hits, Metric, RowFilter, build_hits, check_query, select_best
 
 COLUMNS = ("id", "source", "kind", "start", "stop", "vector", "labels", "text")
 

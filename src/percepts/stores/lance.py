@@ -25,7 +25,7 @@ from ..errors import JobDamaged, JobError
 from ..support.files import safe_name, write_file
 from . import exact, parquet
 from .lance_files import FOLDER, erase_table, refuse_foreign_index
-from .ranking import SLACK, Hits, RowFilter, build_hits, check_query, has_direction, select_best
+from .scoring import SLACK, Hits, RowFilter, build_hits, check_query, has_direction, select_best
 
 log = logging.getLogger(__name__)
 

@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ManifestContents:
-    """What a manifest says, checked; see `percepts.jobs.ledger.Manifest` for the meaning of each."""
+    """What a manifest says, checked; see `percepts.jobs.storage.ledger.Manifest` for the meaning of each."""
 
     fingerprint: dict[str, Any]
     models: dict[str, Any]

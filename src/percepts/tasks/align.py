@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..decoders.alignment import align_text
-from ..decoders.ctc import compute_emissions
-from ..decoders.engines import CTCEngine, Engine
-from ..decoders.loading import SPHINX, load_engine
-from ..decoders.sphinx import Sphinx
 from ..errors import NotMedia, UnknownModel
 from ..media import Source
+from ..speech.audio_source import AudioSource
+from ..speech.ctc.decode import compute_emissions
+from ..speech.ctc.forced_alignment import align_text
+from ..speech.engines import CTCEngine, Engine
+from ..speech.loading import SPHINX, load_engine
+from ..speech.sphinx import Sphinx
 from ..types import Clip, Segment
-from ._recording import AudioSource
 
 log = logging.getLogger(__name__)
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import media
-from ..decoders._families import ASK, ASK_DOCUMENT, CHAT_TARGET, refresh_spec, resolve_model
-from ..decoders.generation import GenerationOptions
-from ..decoders.tables import is_table
 from ..errors import QuestionError, TruncatedMedia
 from ..media import Probe, Source, probe
 from ..runtimes import defer_choice
-from ..runtimes._network import split_batch
+from ..runtimes.network import split_batch
 from ..types import Clip, Inputs, Kind, Record, Spec
+from ..vlm.families import ASK, ASK_DOCUMENT, CHAT_TARGET, refresh_spec, resolve_model
+from ..vlm.generation import GenerationOptions
+from ..vlm.tables.table import is_table
+from .base import PreparedBatch, RecordFields, mark_stage
 from .caption import TEXTS_PER_BATCH, of_one
 from .embed import EmbedTask
 from .settings import inline, read_arguments, to_settings
-from .task import PreparedBatch, RecordFields, mark_stage
 
 if TYPE_CHECKING:
-    from ..decoders.answerer import Answerer
+    from ..vlm.vqa import Answerer
 
 CHAT_FRAMES = 8
 """Frames of a film that a chat model is shown where nothing else is asked."""
@@ -117,7 +117,8 @@ class AskTask:
 
     def _rehearse(self) -> Sequence[RecordFields]:
         spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
-        from ..decoders.document import LayoutLM, words_of
+        from ..vlm.documents.layoutlm import LayoutLM
+        from ..vlm.documents.page import words_of
 
         if isinstance(self.model, LayoutLM):  # a made-up page, since no OCR finds a word in a made-up picture
             page = np.full((32, 32, 3), 255, np.uint8)
@@ -275,7 +276,8 @@ def answers(task: AskTask, source: Source, *, words: Sequence[Any] | None = None
 
 
 def _answer_page(task: AskTask, source: Source, words: Sequence[Any]) -> list[Answer]:
-    from ..decoders.document import LayoutLM, words_of
+    from ..vlm.documents.layoutlm import LayoutLM
+    from ..vlm.documents.page import words_of
 
     model = task.model
     if not isinstance(model, LayoutLM):

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from ..decoders._families import ASK_TABLE, load_model, resolve_model
-from ..decoders.numbers import Aggregation, aggregate
-from ..decoders.tables import Table
 from ..errors import QuestionError
+from ..vlm.families import ASK_TABLE, load_model, resolve_model
+from ..vlm.tables.aggregation import Aggregation, aggregate
+from ..vlm.tables.table import Table
 from .ask import Answer, checked_questions
 
 if TYPE_CHECKING:
-    from ..decoders.tapas import Cell, Tapas
+    from ..vlm.tables.tapas import Cell, Tapas
 
 log = logging.getLogger(__name__)
 

@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..decoders._families import CAPTION, refresh_spec, resolve_model
-from ..decoders.generation import GenerationOptions
 from ..errors import WrongMedium
 from ..media import Probe, Source, probe
 from ..runtimes import defer_choice
-from ..runtimes._network import split_batch
+from ..runtimes.network import split_batch
 from ..types import Inputs, Record, Spec
-from . import task as tasks
+from ..vlm.families import CAPTION, refresh_spec, resolve_model
+from ..vlm.generation import GenerationOptions
+from . import base as tasks
+from .base import PreparedBatch, RecordFields
 from .embed import EmbedTask
 from .settings import inline, read_arguments, to_settings
-from .task import PreparedBatch, RecordFields
 
 if TYPE_CHECKING:
-    from ..decoders.captioner import Captioner
+    from ..vlm.captioning import Captioner
 
 TEXTS_PER_BATCH = 8
 """Texts written side by side: each step keeps a number for every token of the vocabulary."""

@@ -11,14 +11,14 @@ import numpy as np
 
 from .. import media
 from ..encoders import model_spec as find
-from ..encoders._scores import scores_to_probabilities
+from ..encoders.scores import scores_to_probabilities
 from ..errors import WeightsError
 from ..media import Probe, Source
 from ..types import Classifier, Clip, Inputs
 from ..windows import Tail
-from ._labelling import LabelMode, LabelResult, LabelTask
+from .base import PreparedBatch, mark_stage
 from .embed import EmbedTask
-from .task import PreparedBatch, mark_stage
+from .labelling import LabelMode, LabelResult, LabelTask
 
 DEFAULT_MODEL = "effnet-lite0"
 """1000 labels of ImageNet; needs no hub."""

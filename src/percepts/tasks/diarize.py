@@ -12,25 +12,25 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..diarization.clustering import SimilarityThresholds, SpeakerCount
+from ..diarization.embeddings import ClusteredVoices, DiarizerOutput, SpeechRegion, cluster_blocks, embed_speech
+from ..diarization.online import LabelledRegion, OnlineDiarizer
 from ..encoders import load_encoder
-from ..encoders._canary import canary_clip
+from ..encoders.builtin.silero import Silero
+from ..encoders.hub.int8_check import canary_clip
 from ..encoders.pooling import encode_vectors
-from ..encoders.silero import Silero
 from ..errors import JobError, NotMedia
-from ..features.resample import resample
 from ..media import Source, mix_to_mono
+from ..preprocess.resample import resample
 from ..runtimes import defer_choice
-from ..timeline.assignment import max_weight_matching
-from ..timeline.clusters import SimilarityThresholds, SpeakerCount
+from ..speech.audio_source import RATE, AudioSource, make_noise
+from ..support.hungarian import max_weight_matching
 from ..timeline.speakers import merge_turns
 from ..types import Clip, Encoder, Segment, Spec
 from ..windows.speech import Detector, Energy, SpeechRules, cut_speech
-from ._following import LabelledRegion, OnlineDiarizer
-from ._pyannote import PyannoteDiarizer
-from ._recording import RATE, AudioSource, make_noise
-from ._voices import ClusteredVoices, DiarizerOutput, SpeechRegion, cluster_blocks, embed_speech
+from .base import RecordFields
+from .diarize_pyannote import PyannoteDiarizer
 from .settings import SPEAKERS_SETTING, setting, to_settings
-from .task import RecordFields
 
 log = logging.getLogger(__name__)
 

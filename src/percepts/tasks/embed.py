@@ -13,20 +13,20 @@ import numpy as np
 from .. import media
 from ..encoders import check_precision, load_encoder, update_spec
 from ..encoders import model_spec as find
-from ..encoders._canary import CANARY_KINDS, canary_clip
-from ..encoders._graph import find_graph_digest
+from ..encoders.graph import find_graph_digest
+from ..encoders.hub.int8_check import CANARY_KINDS, canary_clip
 from ..encoders.pooling import encode_vectors
 from ..errors import EncodeError, TruncatedMedia
-from ..features.resample import resample
 from ..media import Probe, Source
+from ..preprocess.resample import resample
 from ..runtimes import defer_choice
+from ..support.prefetch import prefetch
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
 from ..windows import Tail, cut_fixed_windows
-from . import task as tasks
-from ._ahead import prefetch
-from .pooled import WindowMean
+from . import base as tasks
+from .base import PreparedBatch, RecordFields, mark_stage
+from .pooling import WindowMean
 from .settings import NO_SETTING, identify_models, read_arguments, restore_specs, setting, to_settings
-from .task import PreparedBatch, RecordFields, mark_stage
 
 DEFAULT_MODELS = ("conse", "melstats")
 """Pictures and film frames, and sound: what runs with no hub and no account."""

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders._registry import reload_encoder
 from ..encoders.pooling import normalise
+from ..encoders.registry import reload_encoder
 from ..errors import MissingExtra, SearchError, UnknownModel, WeightsError
 from ..media import Probe, Source, probe
 from ..stores import exact
-from ..stores.fusion import reciprocal_rank_fusion
+from ..stores.bm25 import search_labels, search_text
 from ..stores.manifest import read_manifest
 from ..stores.parquet import read_specs
-from ..stores.ranking import Hit, Hits, Match, RowFilter
+from ..stores.rank_fusion import reciprocal_rank_fusion
 from ..stores.remote import display_name, make_local_copy
-from ..stores.words import search_labels, search_text
+from ..stores.scoring import Hit, Hits, Match, RowFilter
 from ..types import Encoder, Kind, Spec, TextEncoder
 from .embed import EmbedTask
 from .settings import identify_model, upgrade_identity

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
+from ..diarization.clustering import SpeakerCount
 from ..encoders import is_hub_spec
-from ..encoders._weights import hash_weights
 from ..errors import JobError
-from ..timeline.clusters import SpeakerCount
 from ..types import Spec
+from ..weights import hash_weights
 
 IDENTITY_FIELDS = ("kind", "rate", "window", "dim", "pool", "size", "revision", "precision")
 """Fields of a Spec that change a number, beside the digest of its weights. What is not named here does not count: where

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..encoders import load_encoder
 from ..encoders import model_spec as find
-from ..encoders._scores import LogitScale, ScoresText, softmax
 from ..encoders.pooling import normalise
+from ..encoders.scores import LogitScale, ScoresText, softmax
 from ..errors import LabelsError, NotMedia, TruncatedMedia, WrongMedium
 from ..media import Source, probe
 from ..types import TextEncoder
-from ._labelling import check_labels
 from .embed import EmbedTask
+from .labelling import check_labels
 from .zero_shot import DEFAULT_MODEL, check_templates, embed_labels
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Similarity:
 
         FileExistsError where there is a file, MissingExtra where matplotlib is not installed.
         """
-        from ._heatmap import heatmap
+        from .heatmap import heatmap
 
         heatmap(self, to, self.matrix if values is None else values, title, overwrite=overwrite)
 

@@ -9,8 +9,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
-from ..decoders.engines import Engine, WhisperEngine
-from ..decoders.events import (
+from ..media import Source, mix_to_mono
+from ..preprocess.resample import resample
+from ..speech.audio_source import RATE, AudioSource
+from ..speech.engines import Engine, WhisperEngine
+from ..speech.loading import EngineChoice
+from ..speech.options import TranscribeOptions
+from ..speech.streaming.events import (
     Clock,
     Event,
     LatencyStats,
@@ -20,19 +25,14 @@ from ..decoders.events import (
     replay_events,
     stream_events,
 )
-from ..decoders.loading import EngineChoice
-from ..decoders.online import StreamingConfig, StreamingTranscriber, Transcriber
-from ..decoders.transcribe import transcribe_stream
-from ..decoders.transcript import TranscribeOptions
-from ..decoders.voiced import VadGatedTranscriber
-from ..features.resample import resample
-from ..media import Source, mix_to_mono
+from ..speech.streaming.live_blocks import drain_live
+from ..speech.streaming.online import StreamingConfig, StreamingTranscriber, Transcriber
+from ..speech.streaming.vad_gated import VadGatedTranscriber
+from ..speech.transcribe import transcribe_stream
 from ..types import Clip, Segment
 from ..windows.fixed import cut_fixed_windows
 from ..windows.gate import AlwaysSpeech
 from ..windows.speech import FRAME
-from ._coming import drain_live
-from ._recording import RATE, AudioSource
 from .diarize import Vad, make_detector
 from .transcribe import choose_model
 

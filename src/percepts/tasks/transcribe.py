@@ -8,22 +8,23 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
-from ..decoders.engines import Engine, WhisperEngine
-from ..decoders.loading import ENGINES, SPHINX, EngineChoice, check_installed, choose_engine
-from ..decoders.transcribe import check_engine, transcribe_stream
-from ..decoders.transcript import TranscribeOptions, TranscribeProgress, Transcript
+from ..diarization.clustering import SpeakerCount
 from ..errors import JobError, UnknownModel
 from ..media import Probe, Source
 from ..runtimes import defer_choice
-from ..timeline.assign import assign_speakers
-from ..timeline.clusters import SpeakerCount
+from ..speech.audio_source import RATE, AudioSource, make_noise
+from ..speech.engines import Engine, WhisperEngine
+from ..speech.loading import ENGINES, SPHINX, EngineChoice, check_installed, choose_engine
+from ..speech.options import TranscribeOptions
+from ..speech.results import TranscribeProgress, Transcript
+from ..speech.transcribe import check_engine, transcribe_stream
+from ..support.tee import StreamTee
+from ..timeline.assign_speakers import assign_speakers
 from ..types import Clip, Record, Segment, Spec
 from ..windows.speech import Detector, SpeechRules, cut_speech
-from ._alongside import StreamTee
-from ._recording import RATE, AudioSource, make_noise
+from .base import RecordFields
 from .diarize import Diarizer, Vad, make_detector, make_speaker_count
 from .settings import get_only, read_arguments, setting, to_settings
-from .task import RecordFields
 
 log = logging.getLogger(__name__)
 

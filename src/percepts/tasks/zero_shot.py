@@ -11,16 +11,16 @@ import numpy as np
 
 from ..encoders import load_encoder
 from ..encoders import model_spec as find
-from ..encoders._scores import LogitScale, ScoresText
 from ..encoders.pooling import encode_vectors, normalise
+from ..encoders.scores import LogitScale, ScoresText
 from ..errors import LabelsError
 from ..media import Source
 from ..types import Inputs, Spec, TextEncoder
 from ..windows import Tail
-from ._labelling import LabelMode, LabelResult, LabelTask, check_labels
+from .base import RecordFields
 from .embed import EmbedTask
+from .labelling import LabelMode, LabelResult, LabelTask, check_labels
 from .settings import setting
-from .task import RecordFields
 
 DEFAULT_MODEL = "conse"
 """Pictures and film frames; needs no hub. For sound name one, such as clap-fused."""

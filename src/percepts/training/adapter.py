@@ -14,13 +14,13 @@ import torch
 from .. import adapters
 from ..adapters import MARKERS, Adapter, Splicer, token_rms
 from ..encoders import model_spec as find
-from ..encoders._checkpoint import local_path as checkpoint_folder
-from ..encoders._checkpoint import resolve_name
 from ..errors import MediaError, WeightsError
 from ..support.outputs import RECORD, OutputFolder
+from ..weights.checkpoint import local_path as checkpoint_folder
+from ..weights.checkpoint import resolve_name
 from . import plots
-from ._table import Row, read_label_table
 from .features import CachedFeatures, cache_features
+from .label_table import Row, read_label_table
 from .loop import LOG, FitProgress, FitResult, check_run, fit
 from .plan import Plan
 from .plots import CURVE
@@ -44,13 +44,13 @@ class LanguageModel:
     @classmethod
     def load(cls, name: str) -> LanguageModel:
         """Of a folder or hub id, float32. WeightsError where it is not to be had."""
-        from ..encoders import _modules
+        from ..weights import pretrained
 
         where = resolve_name(name)
         if where is None:
             raise WeightsError(f"{name!r} is neither the folder of a checkpoint nor a hub id (owner/name)")
         path = checkpoint_folder(where)
-        return cls(_modules.load_pretrained("AutoModelForCausalLM", path), _modules.load_tokenizer(path), where)
+        return cls(pretrained.load_pretrained("AutoModelForCausalLM", path), pretrained.load_tokenizer(path), where)
 
     def digest(self) -> str:
         """sha256 over every tensor, bit by bit."""

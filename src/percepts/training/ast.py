@@ -11,21 +11,22 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..encoders import _modules, load_encoder
+from ..encoders import load_encoder
 from ..encoders import model_spec as find
-from ..encoders._checkpoint import hash_checkpoint
-from ..encoders._head import WithClassifier
-from ..encoders._scores import scores_to_probabilities
-from ..encoders.ast import Ast
+from ..encoders.hub.ast import Ast
+from ..encoders.hub.classifier import WithClassifier
+from ..encoders.scores import scores_to_probabilities
 from ..errors import MediaError, MissingExtra
 from ..support.files import write_file
 from ..support.outputs import RECORD, OutputFolder
+from ..weights import pretrained
+from ..weights.checkpoint import hash_checkpoint
 from . import plots
-from ._examples import HeadExamples, build_examples
-from ._peers import find_processes
-from ._start import SmallAst, is_ast, write_initial_ast
-from ._table import Row, read_label_table
 from .augment import Norm, draw_mixing, mix_examples, mix_spectra, shake_spectra, spec_augment
+from .baselines import find_processes
+from .examples import HeadExamples, build_examples
+from .initialise import SmallAst, is_ast, write_initial_ast
+from .label_table import Row, read_label_table
 from .loop import LOG, FitProgress, FitResult, check_run, fit
 from .metrics import measure_predictions
 from .plan import Plan
@@ -142,7 +143,7 @@ class _AstTraining:
         import transformers
 
         folder = encoder.checkpoint.folder
-        with _modules.silence_transformers(), _modules.raise_weights_error(folder, encoder.head):
+        with pretrained.silence_transformers(), pretrained.raise_weights_error(folder, encoder.head):
             whole = getattr(transformers, encoder.head).from_pretrained(folder, dtype=torch.float32)
         self.full_model = whole
         self.model = (_add_lora(whole, lora) if lora else whole).to(self.device)
@@ -201,7 +202,7 @@ class _AstTraining:
     def save(self, output: Path, start: Path) -> None:
         """The weights, whole: adapters are added to what they adapt."""
         model = self.model.merge_and_unload() if self.model is not self.full_model else self.model
-        with _modules.silence_transformers():
+        with pretrained.silence_transformers():
             model.to("cpu").save_pretrained(output)
         write_file(output / "preprocessor_config.json", (start / "preprocessor_config.json").read_bytes())
 
@@ -217,7 +218,7 @@ def _add_lora(model: Any, rank: int) -> Any:
                                                      if isinstance(part, torch.nn.Linear) and name.endswith(ends)],
         modules_to_save=["classifier"],
     )  # fmt: skip
-    with _modules.silence_transformers():  # of what peft asks transformers for and transformers calls old
+    with pretrained.silence_transformers():  # of what peft asks transformers for and transformers calls old
         return peft.get_peft_model(model, config)
 
 

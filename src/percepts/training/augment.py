@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from ..features.fbank import FLOOR
+from ..preprocess.fbank import FLOOR
 
 Tensor = torch.Tensor
 Value = TypeVar("Value", float, torch.Tensor)

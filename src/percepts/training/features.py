@@ -11,13 +11,13 @@ import numpy as np
 
 from ..encoders import load_encoder, register_encoder
 from ..encoders import model_spec as find
-from ..encoders._checkpoint import is_checkpoint
-from ..encoders._registry import FRAMES_SUFFIX
 from ..encoders.pooling import concat
+from ..encoders.registry import FRAMES_SUFFIX
 from ..errors import EncodeError
 from ..jobs.run import embed
 from ..types import Clip, Encoder, Features, Inputs, Spec
-from ._vectors import load_job_vectors
+from ..weights.checkpoint import is_checkpoint
+from .job_vectors import load_job_vectors
 
 if TYPE_CHECKING:
     from ..jobs.progress import Progress

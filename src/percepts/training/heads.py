@@ -14,14 +14,14 @@ import numpy as np
 from safetensors.numpy import save
 
 from ..encoders import is_hub_spec, list_models
-from ..encoders._scores import scores_to_probabilities
-from ..encoders.head import MODEL_TYPE, WEIGHTS, forward
+from ..encoders.builtin.head import MODEL_TYPE, WEIGHTS, forward
+from ..encoders.scores import scores_to_probabilities
 from ..errors import JobError, MissingExtra
 from ..support.outputs import check_output_files, output_file
 from . import plots
-from ._fitters import FITTERS, Weights
-from ._table import label_by_folder, read_label_table
-from ._vectors import IN_MEMORY, JobVectors, load_job_vectors
+from .fitters import FITTERS, Weights
+from .job_vectors import IN_MEMORY, JobVectors, load_job_vectors
+from .label_table import label_by_folder, read_label_table
 from .metrics import Metrics, measure_predictions
 
 Kind = Literal["linear", "mlp"]

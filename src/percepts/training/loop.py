@@ -24,7 +24,7 @@ from torch import nn
 from ..errors import JobDamaged, SettingsDiffer
 from ..support.files import atomic_file, is_file, remove_file
 from ..support.outputs import check_output_file
-from ._peers import find_processes
+from .baselines import find_processes
 from .plan import Plan
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"

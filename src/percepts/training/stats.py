@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from ..features.fbank import AST_RATE, kaldi_fbank
-from ..features.resample import resample
 from ..media import Source, mix_to_mono, stream_audio
+from ..preprocess.fbank import AST_RATE, kaldi_fbank
+from ..preprocess.resample import resample
 
 
 @dataclass(frozen=True, slots=True)

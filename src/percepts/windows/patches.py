@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..types import _Shapes
+from ..types import ShapeRepr
 
 Cover = Literal["pad", "shift", "drop"]
 """What happens at the right and lower edges where the patches do not come out even.
@@ -23,7 +23,7 @@ Size = int | tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Patches(_Shapes):
+class Patches(ShapeRepr):
     """Patches of one picture, row by row from the top left.
 
     data    (rows * columns, h, w, C), of the picture's type

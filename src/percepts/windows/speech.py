@@ -29,7 +29,7 @@ class Listener(Protocol):
 
 
 class Detector(Protocol):
-    """What can tell speech from the rest: `Energy` here, `percepts.encoders.silero.Silero` with weights."""
+    """What can tell speech from the rest: `Energy` here, `percepts.encoders.builtin.silero.Silero` with weights."""
 
     def listen(self, rate: float) -> Listener:
         """Begin a stream. Raises ValueError for a rate in Hz that it cannot take."""

@@ -1,5 +1,5 @@
 """HEAR's functions for the encoder melstats."""
 
-from ._functions import make_module
+from .functions import make_module
 
 load_model, get_timestamp_embeddings, get_scene_embeddings = make_module("melstats")

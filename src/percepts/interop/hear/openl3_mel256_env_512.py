@@ -1,5 +1,5 @@
 """HEAR's functions for the encoder openl3-mel256-env-512."""
 
-from ._functions import make_module
+from .functions import make_module
 
 load_model, get_timestamp_embeddings, get_scene_embeddings = make_module("openl3-mel256-env-512")

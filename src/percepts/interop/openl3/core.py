@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...features.openl3 import RATE, spectrogram
-from ...features.openl3_pixels import as_openl3, crop_centre, scale_to_trained_range
-from . import _checks
-from ._dense import nearest_hop
-from ._sound import RESAMPLERS, WindowCut, cut_windows, embed_blocks, mix_to_mono, resample_to_48k, split_blocks
+from ...preprocess.openl3 import RATE, spectrogram
+from ...preprocess.openl3_pixels import as_openl3, crop_centre, scale_to_trained_range
+from . import checks
+from .audio import RESAMPLERS, WindowCut, cut_windows, embed_blocks, mix_to_mono, resample_to_48k, split_blocks
+from .dense import nearest_hop
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 from .openl3_exceptions import OpenL3Error
 from .openl3_warnings import OpenL3Warning
@@ -63,11 +63,11 @@ def get_audio_embedding(
     Raises OpenL3Error for arguments and sounds it cannot take. Warns with OpenL3Warning for silence and for less than a
     second.
     """
-    _checks.check_model_type(model, "audio")
-    input_repr = _checks.check_frontend_and_repr(frontend, input_repr, model)
-    _checks.check_audio_options(content_type, embedding_size, verbose)
-    sounds = _checks.as_arrays(audio, "audio")
-    rates = _checks.as_rates(sr, "sr", len(sounds), "audio")
+    checks.check_model_type(model, "audio")
+    input_repr = checks.check_frontend_and_repr(frontend, input_repr, model)
+    checks.check_audio_options(content_type, embedding_size, verbose)
+    sounds = checks.as_arrays(audio, "audio")
+    rates = checks.as_rates(sr, "sr", len(sounds), "audio")
     model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
     found = []
     for sound, rate in zip(sounds, rates, strict=True):
@@ -113,7 +113,7 @@ def preprocess_audio(
 def _resampled_blocks(sound: np.ndarray, sr: Any, resample: str, strict: bool) -> Iterator[np.ndarray]:
     """A checked array as blocks at 48 kHz."""
     samples = mix_to_mono(sound, strict=strict)
-    rate = _checks.sample_rate(sr)
+    rate = checks.sample_rate(sr)
     if int(len(samples) * RATE / rate) < 1:
         raise OpenL3Error(f"Got audio of {len(samples)} samples at {rate:g} Hz, which is not one sample at 48 kHz")
     return resample_to_48k(split_blocks(samples), rate, resample)
@@ -123,13 +123,13 @@ def make_audio_cut(
     hop_size: Any, center: Any, batch_size: Any, resample: str, strict: bool, dense: bool = False
 ) -> WindowCut:
     """The checked settings of cutting."""
-    hop, asked = _checks.hop_samples(hop_size, center), float(hop_size)
+    hop, asked = checks.hop_samples(hop_size, center), float(hop_size)
     if resample not in RESAMPLERS:
         raise OpenL3Error(f"Invalid resample {resample!r}. Must be one of {', '.join(RESAMPLERS)}")
     if dense:
         hop = nearest_hop(asked * RATE)
         asked = hop / RATE
-    return WindowCut(hop, asked, bool(center), _checks.check_batch_size(batch_size), resample, strict, dense)
+    return WindowCut(hop, asked, bool(center), checks.check_batch_size(batch_size), resample, strict, dense)
 
 
 def get_image_embedding(
@@ -157,14 +157,14 @@ def get_image_embedding(
 
     Raises OpenL3Error for arguments and pictures it cannot take; warns with OpenL3Warning for black ones.
     """
-    _checks.check_model_type(model, "image")
-    _checks.check_image_options(input_repr, content_type, embedding_size, verbose)
-    pictures = _checks.as_arrays(image, "image")
-    rates = _checks.as_rates(frame_rate, "frame_rate", len(pictures), "image", optional=True)
-    batch_size = _checks.check_batch_size(batch_size)
+    checks.check_model_type(model, "image")
+    checks.check_image_options(input_repr, content_type, embedding_size, verbose)
+    pictures = checks.as_arrays(image, "image")
+    rates = checks.as_rates(frame_rate, "frame_rate", len(pictures), "image", optional=True)
+    batch_size = checks.check_batch_size(batch_size)
     batches = []
     for picture, rate in zip(pictures, rates, strict=True):
-        _checks.check_frame_rate(rate)
+        checks.check_frame_rate(rate)
         batches.append(preprocess_images(picture, normalization))
     model = model or load_image_embedding_model(input_repr, content_type, embedding_size)
     vectors = [model.from_network_inputs(batch) for batch in batches]

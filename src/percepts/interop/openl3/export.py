@@ -36,7 +36,7 @@ def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) 
     check_output_file(path, overwrite=overwrite)
     import onnxruntime
 
-    from ...encoders._openl3_onnx import build_embedding_model
+    from ...networks.openl3.onnx_graph import build_embedding_model
 
     inside = model.frontend if model.modality == "audio" and model.frontend != "librosa" else ""
     made = build_embedding_model(model.weights, model.input_repr, model.embedding_size, str(inside or ""))

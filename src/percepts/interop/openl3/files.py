@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from ...errors import MediaError, NotMedia
-from ...features.pixels import resize
 from ...media import open_image, probe, stream_audio, stream_frames
+from ...preprocess.pixels import resize
 from ...support.outputs import check_output_file
-from . import _checks, _npz
-from ._film import read_duration, read_frame_rate
-from ._sound import WindowCut, embed_blocks, resample_to_48k
+from . import checks, npz
+from .audio import WindowCut, embed_blocks, resample_to_48k
 from .core import TARGET_SR, Normalization, Resample, make_audio_cut, preprocess_images
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 from .openl3_exceptions import OpenL3Error
+from .video import read_duration, read_frame_rate
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,10 @@ def process_audio_file(
     Other arguments as for get_audio_embedding. Each npz is written when its file is done: a file that fails stops the
     list and costs none of those before it. Raises OpenL3Error naming it.
     """
-    _checks.check_model_type(model, "audio")
-    input_repr = _checks.check_frontend_and_repr(frontend, input_repr, model)
-    _checks.check_audio_options(content_type, embedding_size, verbose)
-    paths = _checks.as_paths(filepath)
+    checks.check_model_type(model, "audio")
+    input_repr = checks.check_frontend_and_repr(frontend, input_repr, model)
+    checks.check_audio_options(content_type, embedding_size, verbose)
+    paths = checks.as_paths(filepath)
     cut = make_audio_cut(hop_size, center, batch_size, resample, strict, dense)
     check_outputs(paths, "audio", output_dir, suffix, overwrite)
     model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
@@ -82,16 +82,16 @@ def process_image_file(
     normalization: Normalization = "openl3",
 ) -> None:
     """Embeddings of pictures to `<name>[_suffix].npz`: `embedding` (1, D). Arguments as for process_audio_file."""
-    _checks.check_model_type(model, "image")
-    _checks.check_image_options(input_repr, content_type, embedding_size, verbose)
-    paths = _checks.as_paths(filepath)
-    _checks.check_batch_size(batch_size)
+    checks.check_model_type(model, "image")
+    checks.check_image_options(input_repr, content_type, embedding_size, verbose)
+    paths = checks.as_paths(filepath)
+    checks.check_batch_size(batch_size)
     check_outputs(paths, "image", output_dir, suffix, overwrite)
     model = model or load_image_embedding_model(input_repr, content_type, embedding_size)
     for path, out in _pending_files(paths, _output_suffixes("image", suffix), output_dir, overwrite, verbose):
         with _Named(path):
             batch = preprocess_images(open_image(path).data, normalization)
-            _npz.save_npz(Path(out[0]), [model.from_network_inputs(batch)])
+            npz.save_npz(Path(out[0]), [model.from_network_inputs(batch)])
 
 
 def process_video_file(
@@ -130,14 +130,14 @@ def process_video_file(
     A film without sound, or without pictures, gives the half it has, and a warning in the log says so.
     Other arguments as for process_audio_file.
     """
-    _checks.check_model_type(audio_model, "audio")
-    _checks.check_model_type(image_model, "image")
-    input_repr = _checks.check_frontend_and_repr(audio_frontend, input_repr, audio_model)
-    _checks.check_audio_options(content_type, audio_embedding_size, verbose)
-    _checks.check_image_options(input_repr, content_type, image_embedding_size, verbose)
-    paths = _checks.as_paths(filepath)
+    checks.check_model_type(audio_model, "audio")
+    checks.check_model_type(image_model, "image")
+    input_repr = checks.check_frontend_and_repr(audio_frontend, input_repr, audio_model)
+    checks.check_audio_options(content_type, audio_embedding_size, verbose)
+    checks.check_image_options(input_repr, content_type, image_embedding_size, verbose)
+    paths = checks.as_paths(filepath)
     cut = make_audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict, dense)
-    look = _FrameSampling(_checks.check_batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
+    look = _FrameSampling(checks.check_batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
     check_outputs(paths, "video", output_dir, suffix, overwrite)
     todo = list(_pending_files(paths, _output_suffixes("video", suffix), output_dir, overwrite, False))
     if not todo:
@@ -261,7 +261,7 @@ def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: WindowCut, lea
             written += len(batch)
             yield batch
 
-    _npz.save_npz(out, counted(), _lazy_array(lambda: cut.timestamps(written)))
+    npz.save_npz(out, counted(), _lazy_array(lambda: cut.timestamps(written)))
 
 
 def _fill_blocks(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndarray]:
@@ -316,7 +316,7 @@ def _save_pictures(path: str, out: Path, model: EmbeddingModel, look: _FrameSamp
             times.append(starts)
             yield model.from_network_inputs(scale(frames))
 
-    _npz.save_npz(
+    npz.save_npz(
         out, vectors(), _lazy_array(lambda: _legacy_times(times, fps) if look.strict else np.concatenate(times))
     )
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...encoders import _openl3_run, _openl3_weights
-from ...encoders._openl3_plan import (
+from ...networks.openl3 import runner
+from ...networks.openl3.plan import (
     IMAGE_SIDE,
     INPUT_SHAPES,
     REPRS,
@@ -22,9 +22,10 @@ from ...encoders._openl3_plan import (
     embedding_sizes,
     last_pool_size,
 )
-from ...features.openl3 import FRONTENDS, WINDOW, spectrogram
-from ...runtimes._rows import usable_cores
-from . import _dense
+from ...preprocess.openl3 import FRONTENDS, WINDOW, spectrogram
+from ...runtimes.row_pool import usable_cores
+from ...weights import openl3
+from . import dense
 from .openl3_exceptions import OpenL3Error
 
 VALID_FRONTENDS = ("librosa", "kapre", "trained")
@@ -120,21 +121,21 @@ class EmbeddingModel:
         return made
 
     def from_stream(self, blocks: Iterable[np.ndarray], hop: int, lead: int) -> Iterator[np.ndarray]:
-        """Blocks (N,) at 48 kHz behind `lead` zeros to batches (b, D), in the dense mode: see _dense.py."""
+        """Blocks (N,) at 48 kHz behind `lead` zeros to batches (b, D), in the dense mode: see dense.py."""
         kind = str(self.frontend), str(self.input_repr)
         net, size = self._net, self.embedding_size
-        return _dense.compute_dense_vectors(
+        return dense.compute_dense_vectors(
             blocks, hop, lead, kind, net.columns(self._shape[0]), size, net.threads, net.map
         )
 
     def _map(self, prepare: Callable[[np.ndarray], np.ndarray], items: np.ndarray) -> np.ndarray:
         if self._net.batched and len(items):
             grids = self._net(self._shape, np.stack([prepare(item) for item in items]))
-            return _openl3_run.pool_grids(grids, self.embedding_size)
+            return runner.pool_grids(grids, self.embedding_size)
 
         def one(item: np.ndarray) -> np.ndarray:
             grid = self._net(self._shape, prepare(item)[None].astype(np.float32, copy=False))
-            return _openl3_run.pool_grids(grid, self.embedding_size)
+            return runner.pool_grids(grid, self.embedding_size)
 
         found = list(self._net.map(one, items))
         return np.concatenate(found) if found else np.empty((0, self.embedding_size), np.float32)
@@ -144,25 +145,25 @@ class _WeightFileNetwork:
     """The network of one weight file, for all sizes, frontends and representations that are asked of it."""
 
     def __init__(self, weights: OpenL3Weights, runtime: str, threads: int | None) -> None:
-        self.weights, self.runtime = weights, _openl3_run.choose_runtime(runtime)
+        self.weights, self.runtime = weights, runner.choose_runtime(runtime)
         self.batched = self.runtime.startswith("torch")  # it brings its own threads, and a GPU wants batches
         self.threads = 1 if self.batched else threads or usable_cores()
         self.map = ThreadPoolExecutor(self.threads, "openl3").map if self.threads > 1 else map
-        self._grids: dict[tuple[int, int], _openl3_run.GridFunction] = {}
-        self._columns: dict[int, _openl3_run.GridFunction] = {}
+        self._grids: dict[tuple[int, int], runner.GridFunction] = {}
+        self._columns: dict[int, runner.GridFunction] = {}
         self._lock = threading.Lock()
 
     def __call__(self, shape: tuple[int, int], batch: np.ndarray) -> np.ndarray:
         with self._lock:
             if shape not in self._grids:
-                self._grids[shape] = _openl3_run.build_grid(self.weights, shape, self.runtime, 1)
+                self._grids[shape] = runner.build_grid(self.weights, shape, self.runtime, 1)
         return self._grids[shape](batch)
 
     def columns(self, height: int) -> Callable[[np.ndarray], np.ndarray]:
         """(F, T) decibels to (512, F // 8, T // 8), F being `height`."""
         with self._lock:
             if height not in self._columns:
-                self._columns[height] = _openl3_run.build_columns(self.weights, height, self.runtime)
+                self._columns[height] = runner.build_columns(self.weights, height, self.runtime)
         run = self._columns[height]
         return lambda levels: run(levels[None, None])[0].reshape(height // 8, -1, 512).transpose(2, 0, 1)
 
@@ -172,7 +173,7 @@ def _load_network(
     path: Path, stamp: tuple[int, int], modality: Modality, runtime: str, threads: int | None
 ) -> _WeightFileNetwork:
     """One network a file: openl3 makes a new one for every call (its issue 38)."""
-    return _WeightFileNetwork(_openl3_weights.read_weights(path, modality), runtime, threads)
+    return _WeightFileNetwork(openl3.read_weights(path, modality), runtime, threads)
 
 
 def load_audio_embedding_model(
@@ -272,7 +273,7 @@ def _find_published(modality: Modality, input_repr: str, content_type: str, weig
     if content_type not in VALID_CONTENT_TYPES:
         raise OpenL3Error(f'Invalid content type "{content_type}"')
     model = PublishedModel(modality, input_repr, content_type)  # type: ignore[arg-type]
-    return _openl3_weights.local_path(model, Path(weights) if weights else None)
+    return openl3.local_path(model, Path(weights) if weights else None)
 
 
 def _check_size(modality: Modality, size: int) -> int:
@@ -284,4 +285,4 @@ def _check_size(modality: Modality, size: int) -> int:
 
 
 def _describe_model(model: PublishedModel) -> str:
-    return str(_openl3_weights.find_file(model) or _openl3_weights.cache_folder() / f"{model.stem}.h5")
+    return str(openl3.find_file(model) or openl3.cache_folder() / f"{model.stem}.h5")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...encoders import _openl3_weights
-from ...encoders._openl3_plan import Modality, PublishedModel
+from ...networks.openl3.plan import Modality, PublishedModel
+from ...weights import openl3
 from .files import process_audio_file, process_image_file, process_video_file
 from .models import EmbeddingModel, load_audio_embedding_model, load_image_embedding_model
 
@@ -64,7 +64,7 @@ class ReferenceResult:
 def find_missing(data: Path, weights: Path | None = None) -> list[str]:
     """What is not here: weight files and references, a line each; nothing is fetched."""
     models = [PublishedModel(m, s.input_repr, s.content) for s in _SETS for m in _MODALITIES]  # type: ignore[arg-type]
-    lines = [f"{model.stem}-v0_4_0.h5.gz" for model in _openl3_weights.list_missing(models, weights)]
+    lines = [f"{model.stem}-v0_4_0.h5.gz" for model in openl3.list_missing(models, weights)]
     lines += [name for name in ("chirp_44k.wav", "daisy.jpg", "bento.mp4") if not (data / name).exists()]
     return lines
 
@@ -144,7 +144,7 @@ def _compare_file(
     model = PublishedModel(modality, chosen.input_repr, chosen.content)  # type: ignore[arg-type]
     if not (data / name).exists():
         return ReferenceResult(name, what, why=f"no {name} in {data}")
-    if _openl3_weights.find_file(model, weights) is None:
+    if openl3.find_file(model, weights) is None:
         return ReferenceResult(name, what, why=f"no weights {model.stem}")
     with tempfile.TemporaryDirectory() as out:
         ours = _read_embedding(run(_load_model(chosen, weights, modality, frontend), out))

@@ -1,0 +1,188 @@
+"""Pictures, a recording and a film in; questions answered from their vectors out: what `percepts demo` shows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ...errors import MissingExtra
+from ...support.outputs import OutputFolder
+
+if TYPE_CHECKING:
+    from ...jobs.progress import Progress, Report
+    from ...tasks.search import Hit
+
+DATA = Path(__file__).parents[2] / "data" / "demo"
+RECORDING, FILM = "recording.flac", "film.mp4"
+MEDIA, VECTORS = "media", "vectors"
+"""Folders of the demo."""
+SHEETS = ("contact-sheet.html", "contact-sheet.png")
+PICTURES = {"skimage": "data", "sklearn": "datasets/images"}
+"""Packages whose wheels carry pictures, and the folder that holds them."""
+SUFFIXES = {".png", ".jpg"}  # the .tif and .gif there are small files for tests of readers
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Words, the pictures that may come first, and the seconds of the film that show it (None: the film does not)."""
+
+    text: str
+    pictures: frozenset[str]
+    seconds: tuple[float, float] | None = None
+
+
+QUESTIONS = (
+    Question("a cup of coffee", frozenset({"coffee.png"}), (0.0, 3.0)),
+    Question("a cat", frozenset({"chelsea.png"}), (3.0, 6.0)),
+    Question("a rocket launch", frozenset({"rocket.jpg"}), (6.0, 9.0)),
+    Question("motorbike", frozenset({"motorcycle_left.png", "motorcycle_right.png"})),  # a stereo pair
+    Question("a flower", frozenset({"flower.jpg"})),
+    Question("temple in Asia", frozenset({"china.jpg"})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A stretch of sound to look for, as seconds of the file it is cut from."""
+
+    source: str
+    start: float
+    stop: float
+
+    @property
+    def title(self) -> str:
+        """As people say it."""
+        return f"{self.start:g} to {self.stop:g} s of {self.source}"
+
+
+EXCERPTS = (Excerpt(RECORDING, 8.0, 12.0), Excerpt(FILM, 4.0, 8.0))
+"""Each begins where a window of melstats does: it compares eighth by eighth, so an excerpt from between two windows
+finds its recording, and not always its second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found, best first, and whether the best is right."""
+
+    title: str
+    hits: tuple[Hit, ...]
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The answers of one run: pictures and moments of the film by words, sound by sound."""
+
+    media: Path
+    report: Report
+    pictures: tuple[Answer, ...]
+    moments: tuple[Answer, ...]
+    sounds: tuple[Answer, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether every answer is."""
+        return all(answer.right for answer in (*self.pictures, *self.moments, *self.sounds))
+
+
+def run_demo(output: Path, *, overwrite: bool = False, on_progress: Callable[[Progress], None] | None = None) -> Demo:
+    """Gather the media below `output`, embed them as any user would, and put the questions.
+
+    FileExistsError where the folder holds a file or a folder of one of these names that no demo wrote, unless
+    `overwrite`.
+    """
+    from ...jobs.run import embed
+
+    folder, vectors = OutputFolder(output, overwrite=overwrite), output / VECTORS
+    folder.check([*(f"{MEDIA}/{source.name}" for source in _media_sources()), *map(_search_excerpt, EXCERPTS), *SHEETS])
+    again = folder.claim_folder(VECTORS)
+    found = copy_demo_media(folder)
+    report = embed(found, vectors, overwrite=again or overwrite, on_progress=on_progress)
+    return Demo(
+        media=output / MEDIA,
+        report=report,
+        pictures=tuple(find_images(vectors, question) for question in QUESTIONS),
+        moments=tuple(find_moments(vectors, question) for question in QUESTIONS if question.seconds),
+        sounds=tuple(find_audio(vectors, folder, excerpt) for excerpt in EXCERPTS),
+    )
+
+
+def copy_demo_media(folder: OutputFolder) -> list[Path]:
+    """Copy the pictures of both packages, the recording and the film below the folder; return their paths."""
+    names = []
+    for source in _media_sources():
+        names.append(f"{MEDIA}/{source.name}")
+        with folder.file(names[-1]) as file, source.open("rb") as data:
+            shutil.copyfileobj(data, file)
+    return sorted(folder.path / name for name in names)
+
+
+def _media_sources() -> tuple[Path, ...]:
+    return (*_find_images(), DATA / RECORDING, DATA / FILM)
+
+
+def _find_images() -> Iterator[Path]:
+    for package, below in PICTURES.items():
+        spec = find_spec(package)  # found, not imported: only its files are wanted
+        if spec is None or not spec.submodule_search_locations:
+            raise MissingExtra(
+                "percepts demo needs the pictures of scikit-image and scikit-learn: pip install 'percepts[demo]'"
+            )
+        folder = Path(spec.submodule_search_locations[0]) / below
+        yield from sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+
+
+def find_images(vectors: Path, question: Question) -> Answer:
+    """The pictures nearest to the words."""
+    from ...tasks.search import search
+
+    hits = tuple(search(vectors, question.text, k=5, kind="image"))
+    return Answer(question.text, hits, bool(hits) and name_of(hits[0]) in question.pictures)
+
+
+def find_moments(vectors: Path, question: Question) -> Answer:
+    """The moments of the film nearest to the words, all of them."""
+    from ...tasks.search import search
+
+    hits = tuple(search(vectors, question.text, k=100, kind="video"))
+    first, last = question.seconds or (0.0, 0.0)
+    return Answer(question.text, hits, bool(hits) and first <= hits[0].record.start < last)
+
+
+def find_audio(vectors: Path, folder: OutputFolder, excerpt: Excerpt) -> Answer:
+    """The sound nearest to an excerpt made quieter and brought to another rate, as a copy from elsewhere is."""
+    from ...tasks.search import search
+
+    with folder.file(_search_excerpt(excerpt)) as file:
+        _cut_excerpt(folder.path / MEDIA / excerpt.source, excerpt, file)
+    hits = tuple(search(vectors, sound=folder.path / _search_excerpt(excerpt), k=5))
+    found = bool(hits) and name_of(hits[0]) == excerpt.source
+    return Answer(
+        excerpt.title, hits, found and hits[0].record.start < excerpt.stop and hits[0].record.stop > excerpt.start
+    )
+
+
+def _search_excerpt(excerpt: Excerpt) -> str:
+    return f"excerpt-of-{Path(excerpt.source).stem}.wav"
+
+
+def _cut_excerpt(source: Path, excerpt: Excerpt, file: BinaryIO) -> None:
+    import soundfile
+
+    from ...media import mix_to_mono, open_audio
+    from ...preprocess.resample import resample_clip
+    from ...types import Clip
+
+    clip = mix_to_mono(open_audio(source))
+    first, last = (round((seconds - clip.start) * clip.rate) for seconds in (excerpt.start, excerpt.stop))
+    cut = resample_clip(Clip(clip.data[:, first:last].copy(), "audio", clip.rate), 44_100)
+    soundfile.write(file, 0.5 * cut.data.T, 44_100, format="WAV")
+
+
+def name_of(hit: Hit) -> str:
+    """The file's own name."""
+    return Path(hit.record.source).name

@@ -1,0 +1,95 @@
+"""A drawn clock and a sweep of sound through the default encoders; the vectors are known, so a wrong one shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ...encoders import load_encoder
+from ...encoders.pooling import pool
+from ...types import Clip, TextEncoder
+
+EXPECTED = Path(__file__).parents[2] / "data" / "canary.json"
+"""The vectors as float16, written by scripts/make_canary.py."""
+LIKE = 0.999
+"""The least cosine to the expected vector. Other CPUs and runtimes give 0.99999 and above, float16 costs 1e-6; a wrong
+resize, a swapped channel or damaged weights cost more than 0.01."""
+WORDS = ("a clock on the wall", "a cat", "a cup of coffee", "a rocket launch", "a flower")
+
+
+def draw_clock() -> Clip:
+    """A wall clock at ten past two, (1, 256, 256, 3): ImageNet's classifiers know it with near certainty."""
+    y, x = np.mgrid[:256, :256] - 128.0
+    pixels = np.full((256, 256, 3), (200, 190, 170), np.uint8)
+
+    def disc(cx: float, cy: float, radius: float, colour: tuple[int, int, int]) -> None:
+        pixels[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = colour
+
+    disc(0, 0, 110, (60, 40, 30))
+    disc(0, 0, 98, (250, 250, 245))
+    for hour in range(12):
+        angle = hour * np.pi / 6
+        disc(85 * np.sin(angle), -85 * np.cos(angle), 6 if hour % 3 else 10, (20, 20, 20))
+    for angle, length, width in ((2.17 * np.pi / 6, 50, 6), (2 * np.pi / 6, 78, 4)):
+        for along in np.linspace(0, length, 200):
+            disc(along * np.sin(angle), -along * np.cos(angle), width, (20, 20, 20))
+    return Clip(pixels[None], "image", 0.0)
+
+
+def make_sweep() -> Clip:
+    """Four seconds from 100 Hz to 6.4 kHz, an octave in two thirds of a second, at 16 kHz."""
+    t = np.arange(64_000) / 16_000
+    phase = 2 * np.pi * 100 * (2 / 3 / np.log(2)) * (2 ** (t * 1.5) - 1)
+    return Clip((0.5 * np.sin(phase)).astype(np.float32)[None], "audio", 16_000.0)
+
+
+CANARIES: dict[str, Callable[[], Clip]] = {"conse": draw_clock, "melstats": make_sweep}
+
+
+def measure_canary(name: str) -> np.ndarray:
+    """(D,) float32: the canary through the encoder of that name, as a job would do it."""
+    encoder = load_encoder(name)
+    frames = encoder.encode(encoder.prepare([CANARIES[name]()]))
+    vector: np.ndarray = pool(frames, encoder.spec.pool)[0]
+    return vector
+
+
+def read_expected(name: str) -> np.ndarray:
+    """(D,) float32: what it should be."""
+    stored = json.loads(EXPECTED.read_text())[name]
+    return np.frombuffer(base64.b64decode(stored), np.float16).astype(np.float32)
+
+
+def write_expected() -> None:
+    """Take today's vectors for the expected ones."""
+    stored = {name: base64.b64encode(measure_canary(name).astype(np.float16).tobytes()).decode() for name in CANARIES}
+    EXPECTED.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def check_canary(name: str) -> str:
+    """What was found. Raises ArithmeticError if the vector is another one, or if words do not find the clock."""
+    vector = measure_canary(name)
+    if not np.isfinite(vector).all():
+        raise ArithmeticError(f"{(~np.isfinite(vector)).sum()} of {vector.size} numbers are not finite")
+    likeness = _cosine_similarity(vector, read_expected(name))
+    if not likeness >= LIKE:
+        raise ArithmeticError(f"expected a cosine of {LIKE} or more to the known vector, got {likeness:.4f}")
+    encoder = load_encoder(name)
+    found = _text_finds_clock(encoder, vector) if isinstance(encoder, TextEncoder) else ""
+    return f"cosine {likeness:.5f} to the known vector{found}"
+
+
+def _text_finds_clock(encoder: TextEncoder, vector: np.ndarray) -> str:
+    scores = [_cosine_similarity(vector, text) for text in encoder.encode_text(WORDS)]
+    best = int(np.argmax(scores))
+    if best:
+        raise ArithmeticError(f"expected {WORDS[0]!r} to be nearest to a clock, got {WORDS[best]!r}")
+    return f"; {WORDS[0]!r} finds the clock ({scores[0]:.2f}, next {sorted(scores)[-2]:.2f})"
+
+
+def _cosine_similarity(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

@@ -1,0 +1,1 @@
+"""Tell who speaks when: speaker embeddings, clustering, online and with pyannote."""

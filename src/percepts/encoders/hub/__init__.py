@@ -1,0 +1,1 @@
+"""Encoders whose weights are Hugging Face checkpoints, one file a family."""

@@ -1,0 +1,180 @@
+"""int8 beside float32 on a set of canaries: is what people feel, who is near whom, still the same?
+
+Raw cosine flatters: vectors of most models lie in a narrow cone, so 1 - cos of 1e-3 can be a tenth of the distance
+between two pictures. Hence the mean is taken off first, and the nearest neighbours are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ... import weights
+from ...errors import EncodeError
+from ...runtimes.kept import read_record, write_record
+from ...support.cache import cache_root, processor_id
+from ...types import Clip, Kind, Spec
+from ..pooling import encode_vectors, normalise
+
+if TYPE_CHECKING:
+    from .base import Transformer
+
+log = logging.getLogger(__name__)
+
+INT8_UNCHECKED = "int8-unchecked"
+"""The precision of who wants int8 whatever the canaries say."""
+SAMPLE_COUNT = 16
+NEIGHBOURS = 3
+MIN_COSINE, MIN_AGREEMENT = 0.95, 0.85
+"""What is asked. Centred cosines measured on random weights (bench/): ViT-B/16 0.996, CLIP B/32 0.993, AST 0.950."""
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Report:
+    """cosine: mean over canaries of that of the vectors less their mean; agreement: share of the nearest 3 kept.
+
+    runtime   the one that was judged
+    """
+
+    cosine: float
+    agreement: float
+    runtime: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether both are above the bar."""
+        return self.cosine >= MIN_COSINE and self.agreement >= MIN_AGREEMENT
+
+
+def check_int8(encoder: Transformer) -> Int8Report:
+    """Compare the encoder with itself at float32; once per weights, machine and versions. EncodeError below the bar."""
+    path = cache_root() / "canaries" / f"{_report_key(encoder)}.json"
+    if (kept := read_record(path)) is not None:
+        verdict = Int8Report(**kept)
+    else:
+        log.info("%s: int8 is held against float32 on %d canaries; this happens once", encoder.spec.name, SAMPLE_COUNT)
+        exact, _ = _encode_samples(encoder, "float32")
+        rough, runtime = _encode_samples(encoder, INT8_UNCHECKED)
+        verdict = replace(compare_vectors(exact, rough), runtime=runtime)
+        write_record(path, asdict(verdict))
+    words = (
+        f"{encoder.spec.name} int8 against float32: centred cosine {verdict.cosine:.4f} (bar {MIN_COSINE}), "
+        f"{verdict.agreement:.0%} of the {NEIGHBOURS} nearest neighbours kept (bar {MIN_AGREEMENT:.0%})"
+    )
+    _warn_once(words)
+    if not verdict.is_good:
+        raise EncodeError(f"{words}. Take float32, or --precision {INT8_UNCHECKED} if you know better")
+    return verdict
+
+
+@cache
+def _warn_once(words: str) -> None:
+    """Once in a process, however many networks and batches ask."""
+    log.warning("%s", words)
+
+
+def compare_vectors(exact: np.ndarray, rough: np.ndarray) -> Int8Report:
+    """(N, D) vectors of the same items at two precisions.
+
+    >>> compare(np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)).good
+    True
+    """
+    mean = exact.mean(axis=0)
+    first, second = normalise(exact - mean), normalise(rough - mean)
+    kept = [
+        len(set(a) & set(b)) / NEIGHBOURS
+        for a, b in zip(_find_neighbours(first), _find_neighbours(second), strict=True)
+    ]
+    return Int8Report(float((first * second).sum(axis=1).mean()), float(np.mean(kept)))
+
+
+def _find_neighbours(vectors: np.ndarray) -> np.ndarray:
+    closeness = vectors @ vectors.T
+    np.fill_diagonal(closeness, -np.inf)
+    order: np.ndarray = np.argsort(-closeness, axis=1, kind="stable")[:, :NEIGHBOURS]
+    return order
+
+
+def _encode_samples(encoder: Transformer, precision: str) -> tuple[np.ndarray, str]:
+    """Those of the canaries, and the runtime that made them: at float32 torch, which is what all are held against."""
+    runtime = encoder.requested_runtime if precision == INT8_UNCHECKED else "torch"
+    other = type(encoder)(replace(encoder.spec, precision=precision), runtime=runtime, threads=encoder.threads)
+    if encoder.spec.kind == "text":
+        return np.asarray(other.encode_text(_make_texts())), other.runtime  # type: ignore[attr-defined]
+    clips = [_MAKE_CLIP[encoder.spec.kind](encoder.spec, i) for i in range(SAMPLE_COUNT)]
+    return encode_vectors(other, other.prepare(clips)), other.runtime  # type: ignore[arg-type, attr-defined]
+
+
+def _report_key(encoder: Transformer) -> str:
+    spec = encoder.spec
+    facts = [weights.hash_weights(spec.weights), spec.size, spec.window, spec.pool, processor_id()]
+    facts += [version("torch"), version("onnxruntime"), encoder.requested_runtime, SAMPLE_COUNT, "4"]
+    return hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()[:32]
+
+
+def _make_image(spec: Spec, i: int) -> Clip:
+    """Soft colours with a few shapes, (1, 240, 320, 3)."""
+    return Clip(_draw_scene(i, 0.0)[None], "image", 0.0)
+
+
+def _make_video(spec: Spec, i: int) -> Clip:
+    """The same shapes, wandering."""
+    frames = round(spec.window * spec.rate)
+    return Clip(np.stack([_draw_scene(i, 4.0 * k) for k in range(frames)]), "video", spec.rate)
+
+
+def _make_audio(spec: Spec, i: int) -> Clip:
+    """Tones under a slow envelope, with noise: at most ten seconds of it."""
+    rng = np.random.default_rng(i)
+    times = np.arange(round(min(spec.window, 10.0) * spec.rate)) / spec.rate
+    tones = sum(np.sin(2 * np.pi * pitch * times * (1 + 0.02 * i)) for pitch in rng.uniform(80, 3000, 3))
+    beat = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.3, 6) * times)
+    data = (0.1 * tones * beat + rng.uniform(0.005, 0.1) * rng.standard_normal(len(times))).clip(-1, 1)
+    return Clip(np.asarray(data[None], np.float32), "audio", spec.rate)
+
+
+def _draw_scene(i: int, shift: float) -> np.ndarray:
+    rng = np.random.default_rng(i)
+    y, x = np.mgrid[0:240, 0:320].astype(np.float64)
+    picture = np.empty((240, 320, 3))
+    for channel in range(3):
+        across, down, phase = rng.uniform(0, 0.06), rng.uniform(0, 0.06), rng.uniform(0, 6.3)
+        picture[..., channel] = 128 + rng.uniform(20, 100) * np.sin(across * x + down * y + phase)
+    for _ in range(4):
+        top, left, size = rng.uniform(0, 200), rng.uniform(0, 280) + shift, rng.uniform(10, 90)
+        inside = (
+            (x - left) ** 2 + (y - top) ** 2 < size**2 if rng.random() < 0.5 else (abs(x - left) + abs(y - top) < size)
+        )
+        picture[inside] = rng.uniform(0, 255, 3)
+    picture += rng.normal(0, rng.uniform(0, 12), picture.shape)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def _make_texts() -> list[str]:
+    things = ("a cat", "two dogs", "an old piano", "rain on a roof")
+    return [
+        f"{thing} {place}" for thing in things for place in ("at night", "in a city", "by the sea", "on television")
+    ]
+
+
+_MAKE_CLIP: Mapping[Kind, Callable[[Spec, int], Clip]] = {
+    "image": _make_image,
+    "video": _make_video,
+    "audio": _make_audio,
+}
+CANARY_KINDS = tuple(_MAKE_CLIP)
+"""Kinds of media of which `canary_clip` makes one."""
+
+
+def canary_clip(spec: Spec) -> Clip:
+    """Return a made-up clip for an encoder, as long as its window, by which it can be seen whether it runs at all."""
+    clip = _MAKE_CLIP[spec.kind](spec, 0)
+    short = round(spec.window * spec.rate) - clip.length if spec.kind == "audio" else 0
+    return replace(clip, data=np.pad(clip.data, ((0, 0), (0, short)), mode="wrap")) if short > 0 else clip

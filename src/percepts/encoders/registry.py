@@ -1,0 +1,245 @@
+"""Encoders by name: rows of text, so that knowing of an encoder imports nothing of it; only `load` does."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from itertools import product
+
+from ..errors import MissingExtra, UnknownModel
+from ..types import Encoder, Kind, Spec
+
+log = logging.getLogger(__name__)
+
+GROUP = "percepts.encoders"
+"""Entry points of this group name a Spec or an iterable of Specs."""
+
+
+FRAMES_SUFFIX = "-frames"
+"""How the name of an encoder ends whose vectors are all frames of a window, as training keeps them."""
+
+
+def _list_openl3() -> Iterator[Spec]:
+    """OpenL3's twelve published networks, each with its large vectors and, as `-512`, with its small ones."""
+    media: tuple[tuple[Kind, str, str, float, float, int, int], ...] = (
+        ("audio", "", ".builtin.openl3:OpenL3Audio", 48_000.0, 1.0, 6144, 0),
+        ("image", "image-", ".builtin.openl3:OpenL3Image", 0.0, 0.0, 8192, 256),
+    )
+    kinds = product(media, ("linear", "mel128", "mel256"), ("music", "env"))
+    for (kind, prefix, target, rate, window, large, size), spectrum, content in kinds:
+        name = f"openl3-{prefix}{spectrum}-{content}"
+        about = f"OpenL3, {'sound' if kind == 'audio' else 'pictures'}, trained on {content} videos with {spectrum}"
+        for suffix, dim, pool in (("", large, "concat"), ("-512", 512, "max")):
+            yield Spec(
+                name + suffix, target, kind, rate, window, dim, pool, (name,), "CC-BY-4.0", "openl3", size,
+                summary=about,
+            )  # fmt: skip
+
+
+_BUILTIN = (
+    Spec(
+        "conse", ".builtin.conse:Conse", "image", 0.0, 0.0, 384, "mean", ("effnet-lite0", "minilm"), "Apache-2.0",
+        size=256,
+        summary="pictures in the text space of minilm: text finds pictures",
+    ),
+    Spec(
+        "effnet-lite0", ".builtin.effnet:EffNet", "image", 0.0, 0.0, 1280, "mean", ("effnet-lite0",), "Apache-2.0",
+        size=256,
+        summary="EfficientNet-Lite0, ImageNet-1k: picture vectors and 1000 labels",
+    ),
+    Spec(
+        "minilm", ".builtin.minilm:MiniLM", "text", 0.0, 0.0, 384, "l2mean", ("minilm",), "Apache-2.0",
+        summary="all-MiniLM-L6-v2: sentence vectors",
+    ),
+    Spec(
+        "melstats", ".builtin.melstats:MelStats", "audio", 16000.0, 4.0, 512, "concat", (), "Apache-2.0",
+        summary="log-mel mean and deviation in 8 time segments: how a sound goes; no weights",
+    ),
+    Spec(
+        "ge2e", ".builtin.ge2e:Ge2e", "audio", 16000.0, 1.6, 256, "l2mean", ("ge2e",), "Apache-2.0",
+        summary="Resemblyzer's d-vectors: who speaks",
+    ),
+    Spec(
+        "fake-image", ".builtin.fake:FakeImage", "image", 0.0, 0.0, 8, "mean", (), "Apache-2.0", size=16,
+        summary="for tests: how near a picture is to eight colours, which text can name",
+    ),
+    Spec(
+        "fake-audio", ".builtin.fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
+        summary="for tests: loudness in eighths of a second",
+    ),
+    *_list_openl3(),
+)  # fmt: skip
+_BUILTIN_BY_NAME = {row.name: row for row in _BUILTIN}
+_registered: dict[str, Spec] = {}
+
+
+def list_models() -> tuple[str, ...]:
+    """Every encoder there is: ours, those of installed packages, those registered here."""
+    return tuple(_list_all())
+
+
+def list_hub_models() -> tuple[str, ...]:
+    """Short names of checkpoints of the hub; any other is known by its id or its folder."""
+    from .hub.catalog import CATALOG
+
+    return tuple(CATALOG)
+
+
+def list_families() -> tuple[str, ...]:
+    """The model_types, as config.json says them, that a checkpoint can be of."""
+    from .hub.families import FAMILIES
+
+    return tuple(sorted(FAMILIES))
+
+
+def model_spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = "") -> Spec:
+    """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
+
+    A checkpoint can be asked for in another way than its own: another `pool` of its frames, pictures of another `size`
+    in pixels or sound of another `window` in seconds (its positions are then interpolated or cut, as its authors do),
+    another `precision`. ValueError for an encoder that has no choice.
+
+    Raises UnknownModel, naming the nearest, or the families where a checkpoint is of none.
+
+    >>> spec("conse").dim
+    384
+    """
+    row = _find_spec(name)
+    asked = {"pool": pool, "size": size, "window": window, "precision": precision}
+    changes = {field: value for field, value in asked.items() if value and value != getattr(row, field)}
+    if not changes:
+        return row
+    if not is_hub_spec(row):
+        raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; checkpoints of the hub have")
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+def _find_spec(name: str) -> Spec:
+    ours = {**_BUILTIN_BY_NAME, **_registered}
+    if name in ours:
+        return ours[name]  # without looking through what else is installed
+    table = _list_all()
+    if name in table:
+        return table[name]
+    from .hub.families import describe_name
+
+    found = describe_name(name)
+    if found is None:
+        nearest = difflib.get_close_matches(name, table, 3, cutoff=0.0)
+        raise UnknownModel(
+            f"no encoder called {name!r}. Nearest: {', '.join(nearest)}. `percepts models` lists all {len(table)}; a "
+            "hub id (owner/name) or the folder of a checkpoint is one, too"
+        )
+    return found
+
+
+def load_encoder(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
+    """The encoder of that name, or of a Spec as it stands. Cheap: weights load at the first `encode`.
+
+    A Spec may be one of ours with another pool, size, window or precision: `load(replace(spec(name), pool="mean"))`.
+
+    runtime  auto (measured once on this machine), onnx, openvino or torch, for encoders that have a network
+    threads  rows encoded at a time; None for one per core. Changes no number
+
+    Raises UnknownModel, and MissingExtra where what it needs is not installed.
+    """
+    row = name if isinstance(name, Spec) else model_spec(name)
+    from .moved import current_target
+
+    module, _, attribute = current_target(row.target).partition(":")
+    try:
+        loaded = import_module(module, __package__)
+    except ModuleNotFoundError as error:
+        if not row.extra:
+            raise
+        raise MissingExtra(f"{row.name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
+    encoder: Encoder = getattr(loaded, attribute)(row, runtime=runtime, threads=threads)
+    return encoder
+
+
+def reload_encoder(row: Spec) -> Encoder:
+    """Load the encoder of a Spec that was stored, by whatever release; see `current_spec` for its errors."""
+    return load_encoder(update_spec(row))
+
+
+def update_spec(row: Spec) -> Spec:
+    """Return what a stored Spec means today: a checkpoint as it says, of the class of its family; else our row.
+
+    The class that it names is never imported: it may have moved since, and a stranger may have written it.
+
+    Raises UnknownModel where there is no such encoder any more, and WeightsError where the checkpoint is not to be had.
+    """
+    if not is_hub_spec(row):
+        return model_spec(row.name)
+    table = _list_all()
+    if row.name in table:
+        return replace(row, target=table[row.name].target)
+    if row.name.endswith(FRAMES_SUFFIX) and row.name not in row.weights[0]:
+        raise UnknownModel(f"{row.name} is known only while `percepts train` keeps the frames of an encoder")
+    from .hub.families import find_target
+
+    return replace(row, target=find_target(row))
+
+
+def check_precision(encoder: Encoder) -> None:
+    """Raise EncodeError where an encoder computes in int8 and its canaries say that this is too far from float32.
+
+    The first time it runs both, and says so; what it found is kept. Others pass unseen.
+    """
+    if encoder.spec.precision == "int8":
+        from .hub.int8_check import check_int8
+
+        check_int8(encoder)  # type: ignore[arg-type]  # only checkpoints have another precision than their own
+
+
+def register_encoder(row: Spec) -> None:
+    """Add an encoder in this process; `row.target`, "package.module:Class", is called with spec, runtime=, threads=.
+
+    Another process knows it only if it registers it too, or if it comes by an entry point. Raises ValueError for a name
+    that another row has.
+    """
+    _check_spec(row, {**_list_installed(), **_registered}, "register()")
+    _registered[row.name] = row
+
+
+def is_hub_spec(row: Spec) -> bool:
+    """Whether its weights are a checkpoint of the hub or a folder in that layout."""
+    from ..weights.checkpoint import is_checkpoint
+
+    return any(map(is_checkpoint, row.weights))
+
+
+def _list_all() -> dict[str, Spec]:
+    return {**_list_installed(), **_registered}
+
+
+@cache
+def _list_installed() -> dict[str, Spec]:
+    table = dict(_BUILTIN_BY_NAME)
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        for row in _load_entry_point(point):
+            _check_spec(row, table, f"entry point {point.name} = {point.value}")
+            table[row.name] = row
+    return table
+
+
+def _load_entry_point(point: EntryPoint) -> Iterable[Spec]:
+    """The rows of another package; none, and a warning, where it is broken: its fault must not take ours away."""
+    try:
+        found = point.load()
+    except Exception as error:
+        log.warning("entry point %s = %s of %s does not load: %s", point.name, point.value, GROUP, error)
+        return ()
+    return (found,) if isinstance(found, Spec) else found
+
+
+def _check_spec(row: object, table: dict[str, Spec], origin: str) -> None:
+    if not isinstance(row, Spec):
+        raise TypeError(f"{origin}: expected a percepts Spec, got {type(row).__name__}")
+    if table.get(row.name, row) != row:
+        raise ValueError(f"{origin}: an encoder called {row.name!r} exists already: {table[row.name].target}")

@@ -1,0 +1,63 @@
+"""What a model's numbers mean: scores of labels to probabilities, cosines of a shared space to what they stand for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from ..weights.checkpoint import Checkpoint
+
+
+def softmax(scores: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Scores to probabilities of which one is right, in float64 inside."""
+    wide = np.exp(scores.astype(np.float64) - scores.max(axis=axis, keepdims=True))
+    return np.asarray(wide / wide.sum(axis=axis, keepdims=True), dtype=np.float32)
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Each score by itself to a probability, in float64 inside."""
+    return np.asarray(0.5 * (1 + np.tanh(scores.astype(np.float64) / 2)), dtype=np.float32)
+
+
+def scores_to_probabilities(scores: np.ndarray, multi: bool) -> np.ndarray:
+    """(B, N) scores of labels to probabilities: each by itself where several may be right, else of the one."""
+    return sigmoid(scores) if multi else softmax(scores)
+
+
+@dataclass(frozen=True, slots=True)
+class LogitScale:
+    """logit = scale * cosine + bias, as the model was trained to compare text with media.
+
+    each   its training judged every pair by itself (a sigmoid, as SigLIP); else one text against the others (a softmax)
+    """
+
+    scale: float
+    bias: float = 0.0
+    sigmoid: bool = False
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, scale: str, bias: str = "") -> LogitScale:
+        """From the checkpoint's own scalars, which keep the logarithm of the scale. One absent counts as 0."""
+        found = checkpoint.read_scalar(scale) or 0.0
+        return cls(math.exp(found), (checkpoint.read_scalar(bias) or 0.0) if bias else 0.0, bool(bias))
+
+    def probabilities(self, cosines: np.ndarray, axis: int = -1) -> np.ndarray:
+        """What the model holds for likely, texts along `axis`."""
+        scores = self.scale * cosines.astype(np.float64) + self.bias
+        return sigmoid(scores) if self.sigmoid else softmax(scores, axis)
+
+
+@runtime_checkable
+class ScoresText(Protocol):
+    """An encoder of media and text into one space that also knows what their cosines mean."""
+
+    @property
+    def logit_scale(self) -> LogitScale:
+        """How cosines become probabilities."""
+
+    @property
+    def template(self) -> str:
+        """The words around a label that its pictures or sounds were trained with, {} for the label."""

@@ -1,0 +1,96 @@
+"""An audio encoder → HEAR's three functions: sound in as torch tensors, vectors of scenes and of moments out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...encoders import load_encoder, model_spec
+from ...encoders.pooling import encode_vectors
+from ...preprocess.resample import resample_clip
+from ...types import Clip, Encoder
+
+RATES = (16_000, 22_050, 32_000, 44_100, 48_000)
+"""Rates that HEAR delivers sound at."""
+HOP = 0.05
+"""Seconds between moments: the longest that HEAR's validator takes without a warning."""
+BATCH = 32
+
+
+class HearModel(nn.Module):
+    """What `load_model` gives: the attributes that HEAR reads, around an encoder. It has no parameters to train."""
+
+    def __init__(self, encoder: Encoder, hop: float) -> None:
+        super().__init__()
+        self.encoder, self.hop = encoder, hop
+        rate = int(encoder.spec.rate)
+        self.sample_rate = next((known for known in RATES if known >= rate), RATES[-1])
+        self.scene_embedding_size = self.timestamp_embedding_size = encoder.spec.dim
+
+    def vectors(self, audio: np.ndarray, hop: float) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) samples to (T, D) vectors of windows centred on k * hop, and those times in seconds (T,)."""
+        clip = resample_clip(
+            Clip(np.asarray(audio, np.float32)[None], "audio", self.sample_rate), self.encoder.spec.rate
+        )
+        times = np.arange(1 + int(len(audio) / self.sample_rate / hop)) * hop
+        windows = self._windows(clip, times)
+        parts = []
+        while batch := list(islice(windows, BATCH)):
+            parts.append(encode_vectors(self.encoder, self.encoder.prepare(batch)))
+        return np.concatenate(parts), times
+
+    def _windows(self, clip: Clip, times: np.ndarray) -> Iterator[Clip]:
+        row = self.encoder.spec
+        length = round(row.rate * row.window)
+        starts = np.rint(times * row.rate).astype(int)
+        padded = np.pad(clip.data[0], (length // 2, length))
+        for start in starts:
+            yield Clip(padded[None, start : start + length], "audio", row.rate)
+
+
+def make_module(
+    name: str,
+) -> tuple[Callable[..., HearModel], Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]:
+    """HEAR's load_model, get_timestamp_embeddings and get_scene_embeddings for the encoder of that name."""
+
+    def load_model(model_file_path: str = "", *, hop: float = HOP, **options: Any) -> HearModel:
+        """Give the model.
+
+        model_file_path  its weight file, for encoders whose weights are one file of the user's; "" finds them
+        hop              seconds between moments
+        options          of `percepts.load`: runtime, threads
+        """
+        encoder = load_encoder(name, **options)
+        if model_file_path:
+            if not hasattr(encoder, "file"):
+                raise ValueError(f"{name} finds its own weights; expected no model_file_path, got {model_file_path!r}")
+            encoder.file = Path(model_file_path)
+        return HearModel(encoder, hop)
+
+    load_model.__doc__ = f"{load_model.__doc__}\n        The encoder is {model_spec(name).summary}.\n        "
+    return load_model, get_timestamp_embeddings, get_scene_embeddings
+
+
+def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
+    """(S, N) sounds in [-1, 1] at model.sample_rate to (S, T, D) float32 and the moments (S, T) in milliseconds."""
+    found = [model.vectors(sound, model.hop) for sound in _check_sounds(audio)]
+    vectors = torch.from_numpy(np.stack([made for made, _ in found]))
+    return vectors, torch.from_numpy(np.stack([times * 1000 for _, times in found]))
+
+
+def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
+    """(S, N) sounds in [-1, 1] at model.sample_rate to (S, D) float32: the mean of windows that overlap by half."""
+    hop = model.encoder.spec.window / 2
+    return torch.from_numpy(np.stack([model.vectors(sound, hop)[0].mean(axis=0) for sound in _check_sounds(audio)]))
+
+
+def _check_sounds(audio: Tensor) -> np.ndarray:
+    if audio.ndim != 2 or audio.shape[1] == 0:
+        raise ValueError(f"expected sounds of shape (n_sounds, n_samples), got {tuple(audio.shape)}")
+    return audio.detach().cpu().numpy()

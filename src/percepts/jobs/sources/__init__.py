@@ -1,0 +1,1 @@
+"""Expand, walk and number the sources of a job."""

@@ -1,0 +1,1 @@
+"""The job directory: manifest, ledger, parts, exports."""

@@ -1,0 +1,1 @@
+"""Worker processes of a job, on this machine and on Ray."""

@@ -1,0 +1,1 @@
+"""Error rates: diarization and words."""

@@ -1,0 +1,1 @@
+"""Torch modules and graphs of networks; none of them knows a clip."""

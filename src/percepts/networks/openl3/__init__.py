@@ -1,0 +1,1 @@
+"""The OpenL3 networks as one plan, built for each runtime."""

@@ -1,0 +1,93 @@
+"""Files of the cache that percepts made itself: checked by a digest when used, and made again where it differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..support.cache import atomic_cache_path, lock_path, make_folder
+
+log = logging.getLogger(__name__)
+
+ENDING = ".sha256"
+"""What the name of the file with the digest adds to that of the file it is about."""
+_digests: dict[Path, tuple[tuple[int, ...], str]] = {}
+"""What was hashed in this process: state of the file on disk, and its digest."""
+
+
+def make_once(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return a file that is made at its first use and checked at each further one.
+
+    Where it is absent, cut or changed, or has no digest, it is made again: `make` writes to a temporary path. Processes
+    that come at once take turns.
+    """
+    make_folder(path.parent)
+    if verified_digest(path):
+        return path
+    with lock_path(path):
+        if verified_digest(path):
+            return path
+        if path.exists():
+            log.warning("%s is not what was made (its sha256 differs, or is not known); making it again", path)
+        with atomic_cache_path(path) as part:
+            make(part)
+        with atomic_cache_path(_digest_path(path)) as part:
+            part.write_text(file_digest(path))
+    return path
+
+
+def verified_digest(path: Path) -> str:
+    """Return the sha256 of a file that `made_once` made; "" where it is absent or not what was made."""
+    try:
+        expected = _digest_path(path).read_bytes().decode().strip()
+        return expected if expected == _hash_once(path) else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def hash_folder(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of a folder, by name."""
+    return {path.name: _hash_once(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _hash_once(path: Path) -> str:
+    """Return the digest of a file, hashed once in a process as long as nobody touches it."""
+    found = path.stat()
+    state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if path not in _digests or _digests[path][0] != state:
+        _digests[path] = state, file_digest(path)
+    return _digests[path][1]
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file: 1.5 GB a second."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_record(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write facts as JSON that holds its own digest."""
+    with atomic_cache_path(path) as part:
+        part.write_text(json.dumps({**facts, "sha256": _digest_facts(facts)}, indent=1))
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return the facts of `write_record`; None where they are absent, cut or changed."""
+    try:
+        facts: dict[str, Any] = json.loads(path.read_bytes())
+        expected = facts.pop("sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return facts if expected == _digest_facts(facts) else None
+
+
+def _digest_facts(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_name(path.name + ENDING)

@@ -1,0 +1,1 @@
+"""Transcribe with CTC models and align text with their emissions."""

@@ -1,0 +1,136 @@
+"""wav2vec 2.0, HuBERT and WavLM with a head for letters: 16 kHz sound → how likely each letter is, every 20 ms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...encoders import model_spec
+from ...encoders.hub.wav2vec2 import MODELS, Wav2Vec2
+from ...errors import UnknownModel, WeightsError
+from ...types import Clip, Inputs
+from ...weights.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+CTC_CLASSES = {name: model.replace("Model", "ForCTC") for name, model in MODELS.items()}
+MAX_WINDOW_S = 120.0  # seconds at once: attention is (frames)², 36 million at that
+
+
+class Wav2Vec2CTC:
+    """A checkpoint …ForCTC by hub id or folder: an engine for `percepts.speech.ctc.decode`.
+
+    Sound is brought to mean 0 and deviation 1 if the checkpoint says so, chunk by chunk, as its authors do.
+
+    Raises:
+        UnknownModel: a checkpoint of another family, or without the head.
+        WeightsError: nothing to read, no vocabulary, or weights of another shape than the vocabulary.
+    """
+
+    def __init__(self, model: str, *, threads: int | None = None) -> None:
+        row = model_spec(model)
+        if row.target.rpartition(":")[2] != Wav2Vec2.__name__:
+            raise UnknownModel(
+                f"{model}: {row.summary}: expected a checkpoint of {', '.join(CTC_CLASSES)} with a head for letters "
+                "(…ForCTC), such as facebook/wav2vec2-base-960h"
+            )
+        # Measured, base, 10 s: torch 2.73 s, ONNX Runtime 2.68: not worth a graph, which takes half a minute to export.
+        self._network = _EncoderWithHead(replace(row, window=MAX_WINDOW_S), runtime="torch", threads=threads)
+        checkpoint = self._network.checkpoint
+        if checkpoint.read_scalar("lm_head.weight") is None:
+            raise UnknownModel(f"{model}: its weights have no lm_head: it hears, but does not spell. Expected …ForCTC")
+        self.name = row.name
+        self.rate = round(row.rate)
+        letters = _LetterVocabulary.of(checkpoint)
+        self.vocabulary, self.blank, self.delimiter = letters.tokens, letters.blank, letters.delimiter
+
+    @property
+    def samples_per_frame(self) -> int:
+        """320 in all published checkpoints."""
+        return round(self._network.grid.step * self.rate)
+
+    def emissions(self, wave: np.ndarray) -> np.ndarray:
+        """(N,) float32, two minutes or less, to (T, V) log probabilities. Less than a frame is filled up with zeros."""
+        return self._network.logprobs(Clip(np.ascontiguousarray(wave[None], np.float32), "audio", float(self.rate)))
+
+
+class _EncoderWithHead(Wav2Vec2):
+    """The encoder with its head."""
+
+    def logprobs(self, clip: Clip) -> np.ndarray:
+        """(T, V) of one clip."""
+        inputs: Inputs = self.prepare([clip])
+        found: np.ndarray = self._run({"samples": inputs["samples"]})[0][0]
+        return found
+
+    def build(self) -> torch.nn.Module:
+        """Transformers' model of that family, with the head."""
+        from ...weights import pretrained
+
+        model = pretrained.load_pretrained(CTC_CLASSES[self.checkpoint.model_type], self.checkpoint.folder)
+        return pretrained.WrappedModel(model, lambda m, samples: m(samples).logits.log_softmax(-1))
+
+
+@dataclass(frozen=True, slots=True)
+class _LetterVocabulary:
+    """The vocabulary of a checkpoint, as `Wav2Vec2CTCTokenizer` keeps it."""
+
+    tokens: tuple[str, ...]
+    blank: int
+    delimiter: str
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> _LetterVocabulary:
+        """From vocab.json and tokenizer_config.json; WeightsError where they do not fit the network."""
+        folder, size = checkpoint.folder, checkpoint.config.get("vocab_size", 0)
+        table: Mapping[str, Any] | None = checkpoint.json("vocab.json")
+        if table is None:
+            raise WeightsError(
+                f"{folder}: no vocab.json: without it nobody knows what the {size} outputs spell. Copy the tokenizer's "
+                "files beside the weights (`Wav2Vec2CTCTokenizer.save_pretrained`)"
+            )
+        settings: Mapping[str, Any] = checkpoint.json("tokenizer_config.json") or {}
+        table = _select_language(table, settings, folder)
+        # Tokenizers may have been given <s> and </s> that the network never heard of; the rest must be all of its own.
+        extra: Mapping[str, Any] = checkpoint.json("added_tokens.json") or {}
+        added = {token: at for token, at in extra.items() if type(at) is not int or at < size}
+        table = {**table, **added}
+        if not all(type(at) is int for at in table.values()):
+            raise WeightsError(f"{folder}: expected vocab.json to give each token a whole number")
+        if sorted(table.values()) != list(range(size)):
+            raise WeightsError(
+                f"{folder}: vocab.json names {len(table)} tokens, config.json says that the network gives {size}: one "
+                "is not of this checkpoint"
+            )
+        pad, delimiter = (_read_token(settings.get(name, usual)) for name, usual in TOKEN_DEFAULTS.items())
+        if pad not in table:
+            raise WeightsError(f"{folder}: the blank {pad!r} (pad_token) is not in vocab.json")
+        return cls(tuple(sorted(table, key=table.__getitem__)), table[pad], delimiter if delimiter in table else "")
+
+
+TOKEN_DEFAULTS = {"pad_token": "<pad>", "word_delimiter_token": "|"}
+"""Of the tokenizer, where its settings do not say."""
+
+
+def _select_language(table: dict[str, Any], settings: dict[str, Any], folder: Path) -> dict[str, int]:
+    """The vocabulary; of those of many languages (MMS) the one that is set."""
+    if not any(isinstance(value, dict) for value in table.values()):
+        return table
+    language = settings.get("target_lang")
+    if language not in table:
+        raise WeightsError(
+            f"{folder}: vocab.json holds {len(table)} languages and tokenizer_config.json says target_lang "
+            f"{language!r}: save the checkpoint with one language set"
+        )
+    found: dict[str, int] = table[language]
+    return found
+
+
+def _read_token(token: Any) -> str:
+    """A token as text, however the tokenizer's settings write it."""
+    return str(token.get("content") if isinstance(token, dict) else token)

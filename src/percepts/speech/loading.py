@@ -1,0 +1,146 @@
+"""The name of a model in, an engine out: a checkpoint says what family it is of, a table says who runs that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtra, UnknownModel
+from ..weights import checkpoint
+from ..windows.speech import Detector
+from .engines import Engine
+from .options import TranscribeOptions
+from .transcribe import check_engine
+from .whisper.ctranslate2_detect import is_converted
+
+SPHINX = "sphinx"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """An engine: "module:Class" below here, what it takes, and the extra and package that it needs, "" for none.
+
+    takes  the `model_type` of config.json; "ctranslate2" for a folder that its converter wrote; or the model's own name
+    check  "module:function" of a checkpoint, options and a detector, OptionsError for what it cannot honour, where that
+           needs no weights; "": the engine is made to tell
+    """
+
+    target: str
+    takes: tuple[str, ...]
+    extra: str = ""
+    package: str = ""
+    check: str = ""
+
+
+WHISPER_CHECK = ".whisper:check_checkpoint"
+ENGINES: dict[str, EngineRow] = {
+    "transformers": EngineRow(".whisper.torch_engine:TorchWhisper", ("whisper",), check=WHISPER_CHECK),
+    "ctranslate2": EngineRow(
+        ".whisper.ctranslate2_engine:CT2Whisper", ("ctranslate2", "whisper"), "ct2", "ctranslate2", check=WHISPER_CHECK
+    ),
+    "ctc": EngineRow(".ctc.wav2vec2:Wav2Vec2CTC", ("wav2vec2", "hubert", "wavlm")),
+    SPHINX: EngineRow(".sphinx:Sphinx", (SPHINX,), "sphinx", "pocketsphinx"),
+    "fake": EngineRow(".fake:FakeCTC", ("fake-ctc",)),
+}
+"""Of several that take a model, the first is the default. A new engine is a row here."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """A model that can be transcribed with: the name that results call it by, the engine, and where its weights are.
+
+    weights  a checkpoint as `percepts.weights.checkpoint` names them; "" for a model with its weights in its package
+    """
+
+    name: str
+    engine: str
+    weights: str = ""
+
+    def load(self) -> Engine:
+        """The engine, ready; raises WeightsError where its weights cannot be used."""
+        make = _import_target(ENGINES[self.engine].target)
+        engine: Engine = make(self.weights) if self.weights else make()
+        return engine
+
+    def check(self, options: TranscribeOptions, detector: Detector | None) -> None:
+        """OptionsError for options that the model cannot honour, before a job finds that out at every source."""
+        if check := ENGINES[self.engine].check:
+            _import_target(check)(self.weights, options, detector)
+        else:
+            check_engine(self.load(), options, detector)
+
+    def digest(self) -> str:
+        """sha256 of the weights, as far as they are a checkpoint."""
+        return checkpoint.hash_checkpoint(self.weights) if self.weights else ""
+
+
+def choose_engine(model: str, engine: str | None = None) -> EngineChoice:
+    """Which engine runs a model, without loading either.
+
+    Args:
+        model: a hub id, a checkpoint's folder, or "sphinx", which has its model inside.
+        engine: a name of ENGINES; None: the first that takes the model.
+
+    Raises:
+        UnknownModel: no such model or engine, or a model that nothing here transcribes with.
+        MissingExtra: the engine is not installed.
+        WeightsError: a checkpoint that is not to be had.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise UnknownModel(f"no engine called {engine!r}; there are: {', '.join(ENGINES)}")
+    own = {name for row in ENGINES.values() for name in row.takes}
+    weights = None if model in own and not Path(model).exists() else checkpoint.resolve_name(model)
+    family = (
+        _read_family(Path(weights)) if weights and Path(weights).is_absolute() else _find_hub_family(weights, model)
+    )
+    able = [name for name, row in ENGINES.items() if family in row.takes]
+    if not able or (engine is not None and engine not in able):
+        what = f"{model}: {family or 'nothing known'}"
+        raise UnknownModel(
+            f"{what} is no model that {engine or 'any engine'} transcribes with: expected {_list_supported()}"
+        )
+    chosen = engine or able[0]
+    check_installed(chosen)
+    return EngineChoice(weights or model, chosen, weights or "")
+
+
+def check_installed(engine: str) -> None:
+    """Raise MissingExtra where the package of an engine of ENGINES is not here."""
+    row = ENGINES[engine]
+    if row.package and find_spec(row.package) is None:
+        raise MissingExtra(f"{engine} needs {row.package}: pip install 'percepts[{row.extra}]'")
+
+
+def load_engine(model: str, engine: str | None = None) -> Engine:
+    """The engine for a model; arguments and errors are those of `choose_engine`.
+
+    >>> load_engine("fake-ctc").name
+    'fake-ctc'
+    """
+    return choose_engine(model, engine).load()
+
+
+def _import_target(target: str) -> Any:
+    module, name = target.split(":")
+    return getattr(import_module(module, __package__), name)
+
+
+def _find_hub_family(weights: str | None, model: str) -> str:
+    if weights is None:
+        return model
+    return _read_family(checkpoint.local_path(weights))
+
+
+def _read_family(folder: Path) -> str:
+    """Of a checkpoint: what its config.json says, or that it was converted."""
+    if is_converted(folder):
+        return "ctranslate2"
+    return checkpoint.Checkpoint(folder).model_type
+
+
+def _list_supported() -> str:
+    """What transcribes, for people."""
+    return "; ".join(f"{' or '.join(row.takes)} ({name})" for name, row in ENGINES.items() if name != "fake")

@@ -1,0 +1,149 @@
+"""pocketsphinx: English in, words with times out, with no hub and no download; the model is inside its package.
+
+A recogniser of 2000s' make (hidden Markov models, a trigram): good enough to try everything on a machine without a hub,
+and to say when known words were said, not to be read. Measured error rates are in docs/speech.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import AlignError, MissingExtra, OptionsError
+from ..types import Clip, Segment
+from ..windows.contiguous import TolerateTruncation, check_contiguous
+from ..windows.speech import Energy, SpeechRules, cut_speech
+from .ctc.decode import build_segment
+from .ctc.forced_alignment import build_line_segments, split_lines
+
+if TYPE_CHECKING:
+    from .options import TranscribeOptions
+
+RATE = 16_000
+FRAME_S = 0.01  # seconds
+MAX_UTTERANCE_S = 30.0  # seconds decoded at once; it takes the mean of all of it before it begins
+MAX_ALIGNED_S = 600.0  # seconds over which it lays a text
+SPEECH_RULES = SpeechRules(min_silence=1.0, max_speech=MAX_UTTERANCE_S, pad=0.2)
+_NOISE = re.compile(r"<.*>|\[.*\]|\+\+.*\+\+")
+_VARIANT = re.compile(r"\(\d+\)$")
+
+
+class Sphinx:
+    """The recogniser with the US English model that its package brings: small letters, no punctuation, no scores.
+
+    Raises MissingExtra where pocketsphinx is not installed.
+    """
+
+    name = "sphinx"
+
+    def transcribe(self, clips: Iterable[Clip], options: TranscribeOptions) -> Iterator[Segment]:
+        """Blocks of one stream to segments; more than half a minute of it is cut in its pauses.
+
+        Raises ValueError for another language than English, a translation, or a prompt.
+        """
+        if options.language not in (None, "en") or options.task != "transcribe":
+            raise OptionsError(f"sphinx writes down English: it cannot {options.task} from {options.language or 'any'}")
+        if options.initial_prompt or options.hotwords:
+            raise OptionsError("sphinx takes no prompt and no hotwords")
+        return self._transcribe_blocks(clips)
+
+    def _transcribe_blocks(self, clips: Iterable[Clip]) -> Iterator[Segment]:
+        source = TolerateTruncation(clips)
+        stream = check_contiguous(source)
+        begun, seconds = [], 0.0
+        for block in stream:
+            begun.append(_check_block(block))
+            seconds += block.duration
+            if seconds > MAX_UTTERANCE_S:
+                break
+        if seconds > MAX_UTTERANCE_S:
+            for stretch in cut_speech(Energy(), SPEECH_RULES)(chain(begun, stream)):
+                yield from self._transcribe_utterance(stretch)
+        elif begun:
+            yield from self._transcribe_utterance(_join_blocks(begun))
+        source.release()
+
+    def _transcribe_utterance(self, clip: Clip) -> Iterator[Segment]:
+        if not any(True for _ in cut_speech(Energy())([clip])):
+            return  # of silence it makes words
+        words = list(self._decode_words(self._decoder, clip))
+        if words:
+            yield build_segment(words)
+
+    def align(self, clips: Iterable[Clip], text: str) -> list[Segment]:
+        """When each word of a known text was said: a segment a line, with its words.
+
+        Raises AlignError for words that its dictionary of 130,000 has not, and for more than ten minutes.
+        """
+        sound = _join_blocks([_check_block(block) for block in clips])
+        if sound.duration > MAX_ALIGNED_S:
+            raise AlignError(
+                f"sphinx lays a text over {MAX_ALIGNED_S:g} s at most, got {sound.duration:.0f} s: name a CTC model, "
+                "such as facebook/wav2vec2-base-960h"
+            )
+        lines, words = split_lines(text)
+        spoken = [_to_dictionary_form(word) for word in words]
+        unknown = [word for word in spoken if word and self._decoder.lookup_word(word) is None]
+        if unknown or not any(spoken):
+            raise AlignError(
+                f"sphinx does not know how to say {', '.join(map(repr, unknown[:5])) or 'nothing'}: spell out numbers "
+                "and names, or name a CTC model, such as facebook/wav2vec2-base-960h"
+            )
+        return build_line_segments(lines, words, self._align_words(sound, spoken), sound.start, sound.stop)
+
+    def _align_words(self, sound: Clip, spoken: list[str]) -> list[Segment | None]:
+        decoder = _create_decoder()  # of its own: a text stays with a decoder
+        decoder.set_align_text(" ".join(word for word in spoken if word))
+        found = iter(list(self._decode_words(decoder, sound)))
+        placed = [next(found, None) if word else None for word in spoken]
+        if placed[max(i for i, word in enumerate(spoken) if word)] is None:
+            raise AlignError("sphinx found no way to lay this text over this sound: is it all that is said in it?")
+        return placed
+
+    def _decode_words(self, decoder: Any, clip: Clip) -> Iterator[Segment]:
+        """The words of one utterance, on the clock of the clip."""
+        pcm = (clip.data[0].clip(-1, 1) * 32767).round().astype("<i2").tobytes()
+        decoder.start_utt()
+        try:
+            decoder.process_raw(pcm, full_utt=True)
+        finally:
+            decoder.end_utt()
+        for part in decoder.seg() or ():
+            if not _NOISE.fullmatch(part.word):
+                start, stop = clip.start + part.start_frame * FRAME_S, clip.start + (part.end_frame + 1) * FRAME_S
+                yield Segment(start, min(stop, clip.stop), f" {_VARIANT.sub('', part.word)}")
+
+    @cached_property
+    def _decoder(self) -> Any:
+        return _create_decoder()
+
+
+def _create_decoder() -> Any:
+    try:
+        import pocketsphinx
+    except ModuleNotFoundError as error:
+        raise MissingExtra("sphinx needs pocketsphinx: pip install 'percepts[sphinx]'") from error
+    return pocketsphinx.Decoder(loglevel="FATAL")
+
+
+def _check_block(block: Clip) -> Clip:
+    if block.kind != "audio" or len(block.data) != 1 or block.rate != RATE:
+        raise ValueError(f"expected sound of one channel at {RATE} Hz, got {block}")
+    return block
+
+
+def _join_blocks(blocks: list[Clip]) -> Clip:
+    if not blocks:
+        return Clip(np.zeros((1, 0), np.float32), "audio", float(RATE))
+    data = np.concatenate([block.data for block in blocks], axis=1)
+    return Clip(data, "audio", float(RATE), blocks[0].start, blocks[0].source)
+
+
+def _to_dictionary_form(word: str) -> str:
+    """As the dictionary has it: small letters and apostrophes; "" for signs."""
+    return re.sub(r"[^\w'-]|_", "", word.casefold().replace("’", "'")).strip("'-")

@@ -1,0 +1,1 @@
+"""Transcribe audio as it comes in."""

@@ -1,0 +1,97 @@
+"""A stream of sound in, updates out, and only what is speech goes to the model: voice control around `Online`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...types import Clip
+from ...windows.contiguous import strip_padding
+from ...windows.gate import TALK, SpeechGate
+from ...windows.speech import Detector, Listener, SampleBuffer, SpeechRules
+from .online import StreamingTranscriber, StreamUpdate
+
+KEPT_S = 1.0  # seconds of silence that are remembered, for the pad of speech that begins in it
+
+
+class VadGatedTranscriber:
+    """One stream: push its blocks, get updates; `finish` at its end. Used as `Online` is, which it drives.
+
+    Frame by frame a voice detector tells where speech begins and ends. From a beginning on, its sound goes to
+    `online`; at an end all that was heard is committed, so nobody waits for words that will not come. Sound after
+    which it may have ended is held back until that is known. While nobody speaks a second of sound is all that is kept.
+
+    Raises ValueError for blocks of several channels, of another rate, that leave a gap, or of a rate that the detector
+    does not take.
+    """
+
+    def __init__(self, online: StreamingTranscriber, detector: Detector, rules: SpeechRules = TALK) -> None:
+        self._online, self._detector, self._rules = online, detector, rules
+        self._first: Clip | None = None
+        self._buffer = SampleBuffer()
+        self._judged_until = self._fed_until = (
+            0  # samples that have a probability, and that went to `online` or never will
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Of sound that is kept."""
+        kept = (self._buffer.end - self._buffer.begin) / self._first.rate if self._first else 0.0
+        return kept + self._online.seconds
+
+    def push(self, block: Clip) -> list[StreamUpdate]:
+        """Take in a block; what the passes say that it gave rise to, in order."""
+        block = strip_padding(block)
+        self._append_block(block)
+        frame = self._listener.frame
+        whole = (self._buffer.end - self._judged_until) // frame * frame
+        if not whole:
+            return []
+        frames = self._buffer.read(self._judged_until, self._judged_until + whole).reshape(-1, frame)
+        self._judged_until += whole
+        updates = [update for likely in self._listener(frames).tolist() for update in self._handle_frame(likely)]
+        if self._gate.open:
+            updates += self._feed_until(self._gate.certain_until)
+        else:
+            self._fed_until = max(self._fed_until, self._judged_until - round(KEPT_S * block.rate))
+        self._buffer.forget(self._fed_until)
+        return updates
+
+    def finish(self) -> list[StreamUpdate]:
+        """The stream is over: what was held back is heard, and all words are committed."""
+        updates = list(self._feed_until(self._buffer.end)) if self._first and self._gate.open else []
+        self._first, self._buffer, self._judged_until, self._fed_until = None, SampleBuffer(), 0, 0
+        return [*updates, self._online.finish()]
+
+    def _append_block(self, block: Clip) -> None:
+        if self._first is None:
+            if block.kind != "audio" or len(block.data) != 1:
+                raise ValueError(f"expected sound of one channel, got {block}: mix it down first")
+            self._listener: Listener = self._detector.listen(block.rate)
+            self._gate = SpeechGate(self._rules, block.rate, self._listener.frame)
+            self._first = block
+        due = self._first.start + self._buffer.end / self._first.rate
+        same = (block.kind, block.rate, len(block.data)) == ("audio", self._first.rate, 1)
+        if not same or abs(block.start - due) * block.rate > 0.5:
+            raise ValueError(f"expected the next block at {due:.6f} s, like {self._first}, got {block}")
+        self._buffer.append(block.data[0])
+
+    def _handle_frame(self, likely: float) -> Iterator[StreamUpdate]:
+        edge = self._gate.push(likely)
+        if edge is None:
+            return
+        if edge.begins:
+            self._fed_until = max(self._fed_until, edge.at)
+        else:
+            yield from self._feed_until(edge.at)
+            yield self._online.finish()
+
+    def _feed_until(self, stop: int) -> Iterator[StreamUpdate]:
+        """The speech up to that sample to the model."""
+        first = self._first
+        if first is None or stop <= self._fed_until:
+            return
+        data = self._buffer.read(self._fed_until, stop)[None]
+        clip = Clip(data, "audio", first.rate, first.start + self._fed_until / first.rate, first.source)
+        self._fed_until = stop
+        if update := self._online.push(clip):
+            yield update

@@ -1,0 +1,58 @@
+"""Streams of sound through a Whisper engine: window by window, or in batches cut in pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ...errors import OptionsError
+from ...types import Clip
+from ...windows.packs import pack_speech
+from ...windows.speech import Detector
+from ..engines import WhisperEngine
+from ..options import TranscribeOptions
+from ..results import TranscribeProgress, Utterance
+from . import language
+from .batched import BatchedTranscriber
+from .longform import LongForm
+
+
+def transcribe_whisper(
+    engine: WhisperEngine,
+    clips: Iterable[Clip],
+    options: TranscribeOptions,
+    detector: Detector | None,
+    trace: TranscribeProgress,
+) -> Iterator[Utterance]:
+    """See `percepts.speech.transcribe.transcribe_stream`.
+
+    With a detector, only what lies between pauses is decoded, window by window or several windows at once.
+    """
+    _check_batches(options, detector)
+    if options.batch_size > 1 and detector is not None:
+        return BatchedTranscriber(engine, options, trace).run(pack_speech(clips, detector, window=engine.window))
+    through = LongForm(engine, options, trace)
+    return (
+        through.run(clips)
+        if detector is None
+        else _transcribe_stretches(through, clips, detector, engine.window, trace)
+    )
+
+
+def check_checkpoint(name: str, options: TranscribeOptions, detector: Detector | None) -> None:
+    """OptionsError for what a checkpoint cannot honour; its weights are not loaded."""
+    _check_batches(options, detector)
+    language.check_checkpoint(name, options)
+
+
+def _check_batches(options: TranscribeOptions, detector: Detector | None) -> None:
+    if options.batch_size > 1 and detector is None:
+        raise OptionsError(f"batch_size {options.batch_size} needs a detector of speech: batches are cut in pauses")
+
+
+def _transcribe_stretches(
+    through: LongForm, clips: Iterable[Clip], detector: Detector, window: float, trace: TranscribeProgress
+) -> Iterator[Utterance]:
+    trace.speech = trace.speech or 0.0
+    for pack in pack_speech(clips, detector, window=window):
+        trace.speech += sum(stop - start for start, stop in pack.spoken)
+        yield from through.run([pack.clip])

@@ -1,0 +1,165 @@
+"""A decoder that steps and the rules of what may come in, tokens out: greedy, beam search, sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..engines import DecodingOptions
+from .logit_rules import log_sum
+
+
+class Stepper(Protocol):
+    """A decoder over a batch of windows, each with equally many rows that share its sound and its prompt."""
+
+    def begin(self, prompts: np.ndarray, width: int) -> np.ndarray:
+        """(B, P) prompts, to be continued by `width` rows each, to the logits after them: (B, V)."""
+
+    def step(self, rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Go on from these of the rows of the last step, with these tokens (R,), to the logits after them: (R, V).
+
+        Rows of one window stay together and are as many as before; windows may be left out for good.
+        """
+
+
+Rules = Callable[[np.ndarray, Sequence[Sequence[int]]], None]
+Row = list[int]
+Scored = tuple[Row, float]
+
+
+class _WindowHypotheses:
+    """The rows of one window, each its tokens and the sum of their log probabilities; and those that are complete."""
+
+    def __init__(self, width: int) -> None:
+        self.rows: list[Row] = [[] for _ in range(width)]
+        self.sums = [0.0] * width
+        self.ended = [False] * width
+        self.complete: list[Scored] = []
+
+    def best(self, enough: int, penalty: float | None) -> Scored:
+        """Of the complete ones; where too few are, of those that broke off at the last token too."""
+        broken = [(row, total) for row, total, ended in zip(self.rows, self.sums, self.ended, strict=True) if not ended]
+        broken.sort(key=lambda pair: -pair[1])
+        found = self.complete + broken[: max(0, enough - len(self.complete))]
+        return max(found, key=lambda pair: pair[1] / _length_penalty(len(pair[0]), penalty))
+
+
+Choice = Callable[[_WindowHypotheses, np.ndarray], list[tuple[int, int]]]
+"""A window and the logits of its rows (width, V) to (row, token) of its next rows, which have been written down.
+
+Empty when the window is done.
+"""
+
+
+def decode(
+    stepper: Stepper, prompts: np.ndarray, rules: Rules, search: DecodingOptions, eot: int, most: int
+) -> list[Scored]:
+    """Tokens and the sum of their log probabilities for each of (B, P) prompts, `most` tokens long at most."""
+    width, enough, choose = _choose_strategy(search, eot)
+    windows = [_WindowHypotheses(width) for _ in prompts]
+    going = list(range(len(windows)))
+    logits = np.repeat(stepper.begin(prompts, width), width, axis=0)
+    for count in range(1, most + 1):
+        rules(logits, [row for i in going for row in windows[i].rows])
+        picks = [choose(windows[i], logits[at * width : (at + 1) * width]) for at, i in enumerate(going)]
+        going = [i for i, some in zip(going, picks, strict=True) if some]
+        if not going or count == most:
+            break
+        rows = [(at * width + row, token) for at, some in enumerate(picks) for row, token in some]
+        logits = stepper.step(*np.array(rows).T)
+    return [window.best(enough, search.length_penalty) for window in windows]
+
+
+def _choose_strategy(search: DecodingOptions, eot: int) -> tuple[int, int, Choice]:
+    """Rows of a window, how many of them must be complete, and the choice of what comes next."""
+    if search.temperature > 0:
+        return search.best_of, search.best_of, _Sample(search, eot)
+    if search.beam > 1:
+        enough = max(1, round(search.beam * search.patience))
+        return search.beam, enough, _Beam(search.beam, enough, eot)
+    return 1, 1, _Greedy(eot)
+
+
+class _Greedy:
+    def __init__(self, eot: int) -> None:
+        self._eot = eot
+
+    def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
+        return _extend_rows(window, logits, [int(logits[0].argmax())], self._eot)
+
+
+class _Sample:
+    """By the Gumbel-max trick; all windows are given the same noise, so that none depends on those beside it."""
+
+    def __init__(self, search: DecodingOptions, eot: int) -> None:
+        self._seed, self._temperature, self._eot = search.seed, search.temperature, eot
+        self._noise: dict[int, np.ndarray] = {}
+
+    def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
+        count = max(len(row) for row in window.rows)
+        if count not in self._noise:
+            random = np.random.default_rng((self._seed, count))
+            self._noise = {count: random.gumbel(size=logits.shape).astype(np.float32)}
+        tokens = (logits / np.float32(self._temperature) + self._noise[count]).argmax(axis=1)
+        return _extend_rows(window, logits, tokens.tolist(), self._eot)
+
+
+def _extend_rows(
+    window: _WindowHypotheses, logits: np.ndarray, tokens: Sequence[int], eot: int
+) -> list[tuple[int, int]]:
+    """Each row with its token; one that has ended is fed the end again, and that no longer counts."""
+    for i, token in enumerate(tokens):
+        if window.ended[i]:
+            continue
+        window.sums[i] += float(logits[i, token]) - log_sum(logits[i])
+        if token == eot:
+            window.ended[i] = True
+            window.complete.append((window.rows[i], window.sums[i]))
+        else:
+            window.rows[i].append(token)
+    if all(window.ended):
+        return []
+    return [(i, eot if ended else window.rows[i][-1]) for i, ended in enumerate(window.ended)]
+
+
+class _Beam:
+    """The likeliest `beam` beginnings; ends when `enough`, beam * patience, are complete (Kasai et al. 2022)."""
+
+    def __init__(self, beam: int, enough: int, eot: int) -> None:
+        self._beam, self._enough, self._eot = beam, enough, eot
+
+    def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
+        rows, sums = [], []
+        for total, i, token in self._options(window, logits):
+            if token != self._eot:
+                rows.append((i, token))
+                sums.append(total)
+            elif len(window.complete) < self._enough:
+                window.complete.append((window.rows[i], total))
+            if len(rows) == self._beam:
+                break
+        if len(window.complete) >= self._enough or not rows:
+            return []
+        while len(rows) < self._beam:  # fewer tokens may come than there are rows: one of them again, without hope
+            rows.append(rows[-1])
+            sums.append(-np.inf)
+        window.rows, window.sums = [[*window.rows[i], token] for i, token in rows], sums
+        return rows
+
+    def _options(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[float, int, int]]:
+        """(sum, row, token) of what may come, the likeliest first; enough of each row for all to come from one."""
+        count = 1 if not window.rows[0] else self._beam  # at first all rows are the same
+        most = min(self._beam + 1, logits.shape[1])
+        best = np.argpartition(logits[:count], -most, axis=1)[:, -most:]
+        found = []
+        for i in range(count):
+            norm = log_sum(logits[i])
+            found += [(window.sums[i] + float(logits[i, token]) - norm, i, int(token)) for token in best[i]]
+        return sorted((option for option in found if option[0] > -np.inf), key=lambda option: -option[0])
+
+
+def _length_penalty(count: int, penalty: float | None) -> float:
+    """What a score is divided by: the length, or that of Wu et al. 2016."""
+    return float(max(count, 1)) if penalty is None else float(((5 + count) / 6) ** penalty)

@@ -1,0 +1,39 @@
+"""Pieces of a window and what was decoded of it in, utterances out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ...types import Segment
+from ..results import Utterance
+from .fallback import WindowResult
+from .language import Languages
+from .word_timestamps import SpokenSegment
+
+
+def build_utterances(
+    pieces: Iterable[SpokenSegment], result: WindowResult, languages: Languages, start: float
+) -> list[Utterance]:
+    """On the clock of the source, whose stream starts at so many seconds. Pieces without text or length give none."""
+    kept = (piece for piece in pieces if piece.text.strip() and piece.stop > piece.start)
+    return [_build_utterance(piece, result, languages, start) for piece in kept]
+
+
+def _build_utterance(piece: SpokenSegment, result: WindowResult, languages: Languages, start: float) -> Utterance:
+    words = tuple(
+        Segment(_to_source_time(word.start, start), _to_source_time(word.stop, start), word.text, score=word.prob)
+        for word in piece.words
+    )
+    decoded = result.decoded
+    return Utterance(
+        _to_source_time(piece.start, start), _to_source_time(piece.stop, start), piece.text.strip(), words,
+        score=math.exp(decoded.avg_logprob), language=languages.code, language_prob=languages.prob,
+        tokens=piece.tokens, temperature=result.temperature, avg_logprob=decoded.avg_logprob,
+        compression_ratio=result.compression_ratio, no_speech_prob=decoded.no_speech_prob,
+    )  # fmt: skip
+
+
+def _to_source_time(seconds: float, start: float) -> float:
+    """Hundredths of the stream, which are whole numbers there, on the clock of the source."""
+    return start + round(seconds * 100) / 100

@@ -1,0 +1,98 @@
+"""Where percepts keeps what it fetched or made: one folder per user, every file written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from ..errors import WeightsError
+from ..runtimes.trusted import check_folder, is_shared
+from .files import atomic_path
+
+ENVIRONMENT = "PERCEPTS_CACHE"
+
+
+def cache_root() -> Path:
+    """The folder named by PERCEPTS_CACHE, else the platform's cache folder for this user. May not exist yet."""
+    named = os.environ.get(ENVIRONMENT)
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("percepts", appauthor=False)
+
+
+@cache
+def processor_id() -> str:
+    """Eight digits for the processor and its instructions: what was measured on another may not hold here.
+
+    Clusters share the folder between machines, and the name alone says little: one "AMD EPYC" multiplies 8-bit integers
+    four times as fast as floats, another no faster.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        said = [
+            next((line for line in lines if line.startswith(key)), "") for key in ("model name", "flags", "Features")
+        ]
+    except OSError:
+        said = [platform.processor()]
+    return hashlib.sha256("|".join([platform.machine(), *said]).encode()).hexdigest()[:8]
+
+
+@contextmanager
+def atomic_cache_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the name `path` if the body succeeds, else it is removed."""
+    make_folder(path.parent)
+    with atomic_path(path, permissions=0o640 if is_shared(path.parent) else 0o600) as part:
+        yield part
+
+
+def lock_path(path: Path) -> filelock.BaseFileLock:
+    """A lock that processes making the same `path` take in turn; the system frees it when its holder dies."""
+    make_folder(path.parent)
+    return filelock.FileLock(path.with_name(path.name + ".lock"), mode=0o660 if is_shared(path.parent) else 0o600)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache, for this user alone; in a group's shared cache, for the group.
+
+    Raises:
+        WeightsError: the folder cannot be made or written to, or others can write to it; the message holds the cure.
+    """
+    try:
+        _make_levels(Path(os.path.abspath(folder)))
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is read-only")
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write to the cache folder {folder}: {error}. Set {ENVIRONMENT} to a folder you can write to"
+        ) from error
+    if _is_in_cache(folder):
+        check_folder(folder, cache_root())
+
+
+def _is_in_cache(folder: Path) -> bool:
+    root, named = Path(os.path.abspath(cache_root())), Path(os.path.abspath(folder))
+    return named == root or root in named.parents
+
+
+def _make_levels(folder: Path) -> None:
+    """Make the missing folders of a path. Those above the cache get the permissions that folders usually get."""
+    if folder.is_dir():
+        return
+    if not _is_in_cache(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    is_root = not _is_in_cache(folder.parent)
+    if is_root:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        _make_levels(folder.parent)
+    shared = not is_root and is_shared(folder.parent)
+    folder.mkdir(mode=0o770 if shared else 0o700, exist_ok=True)
+    if shared:
+        folder.chmod(0o2770)  # whatever the umask says: the others of the group are to write here

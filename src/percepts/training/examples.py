@@ -1,0 +1,82 @@
+"""Rows of a table in, what a classifier's network takes of them out: prepared once, kept in a file, read by batches."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .. import media
+from ..encoders.hub.classifier import WithClassifier
+from ..errors import MediaError
+from ..preprocess.resample import resample
+from ..types import Clip, Encoder, Spec
+from ..windows import cut_fixed_windows
+from .label_table import Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadExamples:
+    """What W windows are learned from, in the order of their sources.
+
+    inputs   (W, ...) as the network takes them, mapped from a file that is gone with the array
+    frames   (W,) how many frames of a filter bank hold sound; 0 where the network takes something else
+    truth    (W, C)
+    owner    (W,) the number of the row
+    """
+
+    inputs: np.ndarray
+    frames: np.ndarray
+    truth: np.ndarray
+    owner: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+
+def build_examples(
+    encoder: WithClassifier, rows: Sequence[Row], truth: Callable[[str], np.ndarray], folder: str | Path
+) -> HeadExamples:
+    """The windows of these sources; one that cannot be used is logged and left out.
+
+    Decoding and spectra cost as much as a small network's step, so they are made once and not at every epoch. The file
+    is in `folder`; memory holds the windows of one source.
+    """
+    assert isinstance(encoder, Encoder)
+    shape, dtype = (0,), np.dtype(np.float32)
+    frames, owner = list[int](), list[int]()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for number, row in enumerate(rows):
+            try:
+                clips = _cut_windows(row["source"], encoder.spec)
+            except (MediaError, OSError) as error:
+                log.warning("left out: %s", error)
+                continue
+            for clip in clips:
+                inputs = encoder.prepare([clip])
+                taken = next(iter(encoder.select_inputs(inputs).values()))
+                shape, dtype = taken.shape[1:], taken.dtype
+                file.write(np.ascontiguousarray(taken).tobytes())
+                frames.append(int(inputs["frames"][0]) if "frames" in inputs else 0)
+            owner += [number] * len(clips)
+        file.flush()
+        size = (len(owner), *shape)
+        inputs_of_all = np.memmap(file, dtype, "r", shape=size) if owner else np.empty(size, dtype)
+    answers = [truth(row["label"]) for row in rows]
+    return HeadExamples(
+        inputs_of_all, np.array(frames, int), np.array([answers[i] for i in owner]), np.array(owner, int)
+    )
+
+
+def _cut_windows(source: str, spec: Spec) -> list[Clip]:
+    """A picture, or the windows of a recording."""
+    if spec.kind == "image":
+        return [media.open_image(source, at_least=2 * spec.size)]
+    sound = resample(map(media.mix_to_mono, media.stream_audio(source)), int(spec.rate))
+    return list(cut_fixed_windows(spec.window, None, "pad")(sound))

@@ -1,0 +1,1 @@
+"""Models that answer in text about images, pages, video and tables."""

@@ -1,0 +1,175 @@
+"""What models that write or answer share: settings of the folder, weights that load late, threads per call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+
+from ..encoders.validation import check_clips
+from ..errors import QuestionError
+from ..preprocess.image_processor import ImageProcessor
+from ..preprocess.pixels import normalise
+from ..runtimes.torch import make_thread_pool
+from ..types import Clip, Inputs, Spec
+from ..weights import pretrained
+from ..weights.checkpoint import Checkpoint
+from .generation import GeneratedTokens, GenerationOptions, collect_end_tokens, disable_sampling, read_generated
+
+T = TypeVar("T")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedText:
+    """What a model wrote or chose, how sure it was, in [0, 1], and where it stands, for those that tell."""
+
+    text: str
+    score: float
+    box: Box | None = None
+
+
+class TransformersModel:
+    """A checkpoint that answers in words; families say how it is called.
+
+    runtime   "torch", or "auto", which is the same: a text is written by torch alone
+    threads   torch's threads inside a call, on the CPU; None: as the process has it. Nothing is set elsewhere
+    """
+
+    kind: ClassVar[str]
+    """Transformers' class."""
+
+    def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
+        if runtime not in ("auto", "torch"):
+            raise ValueError(f"{spec.name}: expected runtime to be torch, got {runtime!r}")
+        if spec.precision not in PRECISIONS:
+            raise ValueError(f"{spec.name}: expected precision to be {', '.join(PRECISIONS)}, got {spec.precision!r}")
+        self.spec, self.threads = spec, threads
+
+    @classmethod
+    def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Fields of its Spec, from the settings alone."""
+        return {}
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The settings of the weights."""
+        return Checkpoint.open(self.spec.weights[0])
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """As transformers reads it; nothing of the checkpoint is run."""
+        return pretrained.load_tokenizer(self.checkpoint.folder)
+
+    @cached_property
+    def model(self) -> Any:
+        """The network, in eval mode, on a GPU where there is one."""
+        return self.build().to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def build(self) -> Any:
+        """The network with the checkpoint's weights."""
+        return pretrained.load_pretrained(self.kind, self.checkpoint.folder, precision=self.spec.precision)
+
+    def run(self, call: Callable[[], T]) -> T:
+        """Call it without gradients, with this model's threads."""
+
+        def inside() -> T:
+            with torch.inference_mode():
+                return call()
+
+        return inside() if self._pool is None else self._pool.submit(inside).result()
+
+    def to_tensors(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Arrays to tensors on the model's device, floats in its precision."""
+        made = {name: torch.as_tensor(array) for name, array in arrays.items()}
+        model = self.model
+        return {k: v.to(model.device, model.dtype if v.is_floating_point() else None) for k, v in made.items()}
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor | None:
+        return make_thread_pool(1, self.threads) if self.threads else None
+
+
+class TextGenerator(TransformersModel):
+    """A model that generates."""
+
+    def generating_part(self, model: Any) -> Any:
+        """The part of the network that generates; its generation settings are the ones that count."""
+        return model
+
+    def build(self) -> Any:
+        """Its generation settings without those of sampling and length: transformers takes what is None from them."""
+        model = super().build()
+        language = self.generating_part(model)
+        language.generation_config = disable_sampling(language.generation_config)
+        return model
+
+    def generate(self, inputs: Mapping[str, Any], options: GenerationOptions, **settings: Any) -> list[GeneratedTokens]:
+        """The new tokens of each row; `settings` are those of a GenerationConfig that the family fixes."""
+        language = self.generating_part(self.model)
+        config = options.config(language.generation_config, **settings)
+        ends = collect_end_tokens(config.eos_token_id)
+        if config.pad_token_id is None and ends:
+            config.update(pad_token_id=min(ends))
+        tensors = self.to_tensors(inputs)
+        return read_generated(self.run(lambda: language.generate(**tensors, generation_config=config)), ends)
+
+    def decode(self, found: GeneratedTokens, prompt: tuple[int, ...] = (), prefix: str = "") -> GeneratedText:
+        """New tokens to text; where they go on from a prefix, `prompt` are its tokens and the text begins with it.
+
+        The prefix stays as it was typed, whatever the tokenizer makes of its capitals.
+        """
+        if not prefix:
+            return GeneratedText(self._decode_tokens(found.ids), found.score)
+        before, whole = self._decode_tokens(prompt), self._decode_tokens((*prompt, *found.ids))
+        more = whole[len(before) :] if whole.startswith(before) else f" {self._decode_tokens(found.ids)}"
+        return GeneratedText(f"{prefix}{more}".strip(), found.score)
+
+    def _decode_tokens(self, ids: tuple[int, ...]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
+
+class ImageTextGenerator(TextGenerator):
+    """A writer that looks at one picture of one size."""
+
+    processor: ClassVar[str]
+    """The image processor a checkpoint of this family has where its settings do not say."""
+
+    @classmethod
+    def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
+        """The size of its pictures."""
+        return {"size": ImageProcessor.from_settings(checkpoint.processor, cls.processor).side}
+
+    @cached_property
+    def pixels(self) -> ImageProcessor:
+        """The checkpoint's own preprocessing."""
+        return ImageProcessor.from_settings(self.checkpoint.processor, self.processor)
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """{"pixels": (B, H, W, 3) uint8}, as the checkpoint was trained on."""
+        check_clips(clips, "image", self.spec)
+        return {"pixels": np.stack([self.pixels(clip.data[0]) for clip in clips])}
+
+    def pixel_values(self, inputs: Inputs) -> np.ndarray:
+        """(B, 3, H, W) float32."""
+        pixels = self.pixels
+        return normalise(inputs["pixels"], pixels.mean, pixels.std, scale=pixels.scale)
+
+    def tokenize_prefix(self, text: str) -> list[int]:
+        """A prefix as tokens, with no special ones."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+
+def check_token_count(count: int, most: int, what: str, model: str) -> None:
+    """QuestionError where a text has more tokens than a model reads."""
+    if count > most:
+        raise QuestionError(f"{what} of {count} tokens: {model} reads at most {most}; ask for fewer")

@@ -1,0 +1,137 @@
+"""Pictures in, captions out: BLIP, GIT and encoder-decoders such as ViT-GPT2, on transformers' models themselves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import QuestionError, UnknownModel
+from ..types import Clip, Inputs, Spec
+from .base import GeneratedText, ImageTextGenerator, check_token_count
+from .generation import GenerationOptions
+
+
+class Captioner(Protocol):
+    """Writes captions, in two steps as an encoder does."""
+
+    spec: Spec
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """Pictures or single frames of one size to model inputs: CPU, numpy, no weights."""
+
+    def caption(
+        self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
+    ) -> list[GeneratedText]:
+        """A caption a row, beginning with `prefix`; `prompt` is what a chat model is asked to do."""
+
+
+class ImageCaptioner(ImageTextGenerator, ABC):
+    """A picture writer that goes on from a prefix."""
+
+    def caption(
+        self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
+    ) -> list[GeneratedText]:
+        """A caption a row."""
+        if prompt:
+            raise QuestionError(f"{self.spec.name} is no chat model and follows no prompt; give prefix instead")
+        before = self.tokenize_prefix(prefix.strip())
+        check_token_count(
+            len(before) + options.max_new_tokens, self.positions, "a prefix and max_new_tokens", self.spec.name
+        )
+        ids = np.tile(np.array(self.start + before, np.int64), (len(inputs["pixels"]), 1))
+        found = self.write(self.pixel_values(inputs), ids, options)
+        return [self.decode(row, tuple(before), prefix.strip()) for row in found]
+
+    @property
+    @abstractmethod
+    def start(self) -> list[int]:
+        """What stands before the first token."""
+
+    @property
+    @abstractmethod
+    def positions(self) -> int:
+        """Tokens the language part holds."""
+
+    @abstractmethod
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
+        """Go on from `ids` with a look at the picture."""
+
+
+class Blip(ImageCaptioner):
+    """Li et al. 2022 (arXiv 2201.12086)."""
+
+    kind = "BlipForConditionalGeneration"
+    processor = "BlipImageProcessor"
+
+    def generating_part(self, model: Any) -> Any:
+        """Its text decoder, which has generation settings of its own."""
+        return model.text_decoder
+
+    @property
+    def start(self) -> list[int]:
+        """Its own token for the beginning of a text."""
+        return [int(self.model.config.text_config.bos_token_id)]
+
+    @property
+    def positions(self) -> int:
+        """Of the text decoder."""
+        return int(self.model.config.text_config.max_position_embeddings)
+
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
+        """The text decoder looks at what the picture tower saw."""
+        tensors, settings = self.to_tensors({"pixel_values": pixel_values}), self.model.config.text_config
+        seen = self.run(lambda: self.model.vision_model(**tensors))[0]
+        inputs = {"input_ids": ids, "encoder_hidden_states": seen,
+                  "encoder_attention_mask": np.ones(seen.shape[:2], np.int64)}  # fmt: skip
+        return self.generate(inputs, options, eos_token_id=settings.sep_token_id, pad_token_id=settings.pad_token_id)
+
+
+class Git(ImageCaptioner):
+    """Wang et al. 2022 (arXiv 2205.14100)."""
+
+    kind = "GitForCausalLM"
+    processor = "CLIPImageProcessor"
+
+    @property
+    def start(self) -> list[int]:
+        """[CLS]."""
+        return [int(self.model.config.bos_token_id)]
+
+    @property
+    def positions(self) -> int:
+        """Of the text; the picture has its own."""
+        return int(self.model.config.max_position_embeddings)
+
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
+        """The picture stands before the text."""
+        return self.generate({"pixel_values": pixel_values, "input_ids": ids}, options)
+
+
+class EncoderDecoder(ImageCaptioner):
+    """An encoder of pictures and a decoder of text that looks at it: ViT-GPT2, TrOCR."""
+
+    kind = "VisionEncoderDecoderModel"
+    processor = "ViTImageProcessor"
+
+    @property
+    def start(self) -> list[int]:
+        """As the checkpoint says, in one of the three places where that is kept."""
+        model = self.model
+        for settings in (model.generation_config, model.config, model.config.decoder):
+            for name in ("decoder_start_token_id", "bos_token_id"):
+                if (token := getattr(settings, name, None)) is not None:
+                    return [int(token)]
+        raise UnknownModel(f"{self.spec.name}: its settings have no decoder_start_token_id and no bos_token_id")
+
+    @property
+    def positions(self) -> int:
+        """Of the decoder."""
+        decoder = self.model.config.decoder
+        return int(getattr(decoder, "max_position_embeddings", 0) or getattr(decoder, "n_positions", 1024))
+
+    def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
+        """The prefix is what the decoder has said already."""
+        return self.generate({"pixel_values": pixel_values, "decoder_input_ids": ids}, options)

@@ -1,0 +1,131 @@
+"""Chat models that see: pictures and a request in, words out, through the checkpoint's own chat template.
+
+A processor is put together from its parts: the tokenizer, and the Pillow version of the image processor. Transformers'
+`AutoProcessor` would want torchvision for a processor of films, which is not needed: frames go in as pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..encoders.validation import check_clips
+from ..errors import UnknownModel, WeightsError
+from ..types import Clip, Inputs
+from ..weights import pretrained
+from .base import GeneratedText, TextGenerator, check_token_count
+from .generation import GenerationOptions
+
+DEFAULT_PROMPT = "Describe this picture in one sentence."
+PROCESSORS = {"smolvlm": "Idefics3Processor"}
+"""Where another class does the same to pictures and wants less: SmolVLM's needs num2words, for films alone."""
+
+
+class Chat(TextGenerator):
+    """LLaVA, Idefics3 and SmolVLM, Qwen2-VL and Qwen2.5-VL, and others of transformers' image-text-to-text models."""
+
+    kind: ClassVar[str] = "AutoModelForImageTextToText"
+
+    def build(self) -> Any:
+        """By its config; UnknownModel where transformers has no class for it."""
+        try:
+            return super().build()
+        except ValueError as error:
+            if "Unrecognized" in str(error):
+                raise UnknownModel(
+                    f"{self.spec.name}: transformers has no model of pictures and text for model_type "
+                    f"{self.checkpoint.model_type!r}"
+                ) from error
+            raise
+
+    @cached_property
+    def processor(self) -> Any:
+        """Text and pictures to inputs, with no processor of films."""
+        return build_processor(self.checkpoint.folder, self.checkpoint.model_type, self.tokenizer)
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """{"pixels": (B, H, W, 3) uint8}: what becomes of them depends on the text, so the model's side does it."""
+        check_clips(clips, "image", self.spec)
+        return {"pixels": np.stack([clip.data[0] for clip in clips])}
+
+    def caption(
+        self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
+    ) -> list[GeneratedText]:
+        """A caption a picture: the answer to `prompt`, which begins with `prefix`."""
+        return self.reply(
+            [([picture], prompt or DEFAULT_PROMPT) for picture in inputs["pixels"]], options, prefix=prefix
+        )
+
+    def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
+        """An answer a picture, or an answer a row of several: pixels are (B, H, W, 3) or (B, N, H, W, 3)."""
+        rows = [list(row) if row.ndim == 4 else [row] for row in inputs["pixels"]]
+        return self.reply([(row, question) for row in rows], options)
+
+    def reply(
+        self, requests: Sequence[tuple[Sequence[np.ndarray], str]], options: GenerationOptions, *, prefix: str = ""
+    ) -> list[GeneratedText]:
+        """A reply to each request of pictures and text, all in one batch, padded on the left."""
+        prefix = prefix.strip()
+        texts = [self.format_prompt(len(pictures), text, prefix) for pictures, text in requests]
+        with pretrained.silence_transformers():
+            inputs = self.processor(
+                text=texts,
+                images=[list(pictures) for pictures, _ in requests],
+                padding=True,
+                padding_side="left",
+                return_tensors="pt",
+                **({} if self._needs_start_token(texts[0]) else {"add_special_tokens": False}),
+            )
+        check_token_count(inputs["input_ids"].shape[1] + options.max_new_tokens, self.positions,
+                          "pictures, text and reply",
+                     self.spec.name)  # fmt: skip
+        before = tuple(self.tokenizer(prefix, add_special_tokens=False)["input_ids"]) if prefix else ()
+        return [self.decode(row, before, prefix) for row in self.generate(inputs, options)]
+
+    def format_prompt(self, pictures: int, text: str, prefix: str = "") -> str:
+        """The user's turn and the opening of the model's, as the template writes them."""
+        if not self.processor.chat_template:
+            raise WeightsError(f"{self.spec.name}: expected a chat template beside the tokenizer, found none")
+        content: list[dict[str, str]] = [{"type": "image"} for _ in range(pictures)]
+        turns = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+        if not prefix:
+            return str(self.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": prefix}]})
+        return str(self.processor.apply_chat_template(turns, continue_final_message=True, tokenize=False))
+
+    @property
+    def positions(self) -> int:
+        """Tokens the language part holds."""
+        settings = self.model.config.get_text_config()
+        return int(getattr(settings, "max_position_embeddings", None) or 1 << 30)
+
+    def _needs_start_token(self, text: str) -> bool:
+        """Whether the tokenizer is to add what begins a text: not where the template has written it."""
+        start = self.tokenizer.bos_token
+        return not (start and text.startswith(start))
+
+
+def build_processor(folder: Any, model_type: str, tokenizer: Any) -> Any:
+    """Transformers' processor of that family, of the parts that pictures and text need."""
+    import transformers
+    from transformers.models.auto import processing_auto as known
+
+    name = PROCESSORS.get(model_type) or known.PROCESSOR_MAPPING_NAMES.get(model_type)  # type: ignore[attr-defined]
+    if name is None:
+        raise UnknownModel(f"no processor for model_type {model_type!r} in transformers {transformers.__version__}")
+    kind = getattr(transformers, name)
+    pictures_only: Any = type(name, (kind,), {"check_argument_for_proper_class": lambda self, key, value: type(value)})
+    with pretrained.silence_transformers(), pretrained.raise_weights_error(folder, "the processor"):
+        settings, _ = kind.get_processor_dict(folder, local_files_only=True)
+        parts = {
+            "tokenizer": tokenizer,
+            "image_processor": transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                folder, backend="pil", local_files_only=True, trust_remote_code=False
+            ),
+        }
+        made = pictures_only.from_args_and_dict([parts.get(part) for part in kind.get_attributes()], settings)
+    made.chat_template = made.chat_template or tokenizer.chat_template
+    return made

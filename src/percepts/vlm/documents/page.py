@@ -1,0 +1,55 @@
+"""The words of a page and their boxes, as the document models take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import MediaError, QuestionError
+from ..base import Box
+
+GRID = 1000
+"""Boxes are given to the models on a grid of so many steps either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a page, and its box in pixels of the page."""
+
+    text: str
+    box: Box
+
+
+def gridded(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+    """A box of a page of that size on the models' grid, what hangs over the edge cut off.
+
+    >>> gridded((50, 100, 150, 210), 200, 200)
+    (250, 500, 750, 1000)
+    """
+    left, top, right, bottom = box
+    if not (np.isfinite(box).all() and left <= right and top <= bottom):
+        raise MediaError(f"expected a box as left, top, right, bottom in pixels of the page, got {box}")
+    sides = (left / width, top / height, right / width, bottom / height)
+    found = [min(max(int(GRID * side), 0), GRID) for side in sides]
+    return found[0], found[1], found[2], found[3]
+
+
+def words_of(given: Sequence[Any]) -> list[Word]:
+    """Words as they are given: Word, or (text, (left, top, right, bottom)), or {"text": …, "box": …}."""
+    found = []
+    for item in given:
+        if isinstance(item, Word):
+            found.append(item)
+            continue
+        try:
+            text, box = (item["text"], item["box"]) if isinstance(item, dict) else item
+            left, top, right, bottom = map(float, box)
+        except (TypeError, ValueError, KeyError) as error:
+            raise QuestionError(
+                f"expected words as (text, (left, top, right, bottom)) or {{'text', 'box'}}, got {item!r}"
+            ) from error
+        found.append(Word(str(text), (left, top, right, bottom)))
+    return found

@@ -1,0 +1,77 @@
+"""Fuyu: a picture's patches and a request in, the answer out; preprocessing is that of Fuyu's encoder.
+
+Transformers' own processor needs torchvision: the Pillow version of 5.23 fails in `patchify_image`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from ..encoders.hub import fuyu
+from ..types import Clip, Inputs
+from .base import GeneratedText, TextGenerator, check_token_count
+from .generation import GenerationOptions
+
+DEFAULT_PROMPT = "Generate a coco-style caption.\n"
+ANSWER_MARK = "<0x04>"
+"""The mark after which the answer begins."""
+
+
+class Fuyu(TextGenerator):
+    """Bavishi et al. 2023 (adept.ai/blog/fuyu-8b). It takes captions for answers to a request."""
+
+    kind = "FuyuForCausalLM"
+
+    @cached_property
+    def encoder(self) -> fuyu.Fuyu:
+        """What cuts pictures into patches."""
+        return fuyu.Fuyu(replace(self.spec, pool="mean", precision="float32"))
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """{"patches": (B, N, P * P * 3) uint8, "shape": (B, 2)}: pictures of any size."""
+        return self.encoder.prepare(clips)
+
+    def caption(
+        self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
+    ) -> list[GeneratedText]:
+        """A caption a picture: the answer to `prompt`, which begins with `prefix`."""
+        prefix = prefix.strip()
+        before = tuple(self._tokenize(prefix)) if prefix else ()
+        rows = [
+            [*self.image_tokens(shape), *self._tokenize((prompt or DEFAULT_PROMPT) + ANSWER_MARK), *before]
+            for shape in inputs["shape"]
+        ]
+        longest = max(map(len, rows))
+        most = int(self.model.config.get_text_config().max_position_embeddings)
+        check_token_count(longest + options.max_new_tokens, most, "picture, text and reply", self.spec.name)
+        pad = self.tokenizer.pad_token_id or 0
+        ids = np.array([[pad] * (longest - len(row)) + row for row in rows], np.int64)
+        mask = np.array([[0] * (longest - len(row)) + [1] * len(row) for row in rows], np.int64)
+        beams = options.num_beams or self.model.generation_config.num_beams or 1
+        given = {"input_ids": ids, "attention_mask": mask, "pixel_values": self.pixel_values(inputs, beams)}
+        return [self.decode(row, before, prefix) for row in self.generate(given, options)]
+
+    def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
+        """An answer a picture."""
+        return self.caption(inputs, options, prompt=f"{question}\n")
+
+    def image_tokens(self, shape: np.ndarray) -> list[int]:
+        """The tokens that stand for a picture of so many rows and columns, and the beginning of the text."""
+        image, newline = (int(self.tokenizer.convert_tokens_to_ids(mark)) for mark in ("|SPEAKER|", "|NEWLINE|"))
+        order = fuyu.patch_order(int(shape[0]), int(shape[1]))
+        return [newline if number == fuyu.NEWLINE else image for number in order] + [int(self.tokenizer.bos_token_id)]
+
+    def pixel_values(self, inputs: Inputs, beams: int = 1) -> np.ndarray:
+        """(patches of all pictures, P * P * 3) float32, each picture as often as it has beams."""
+        mean, std, scale = self.encoder.scaling
+        pictures = zip(inputs["patches"], inputs["shape"], strict=True)
+        kept = np.concatenate([row[: int(shape.prod())] for row, shape in pictures for _ in range(beams)])
+        found: np.ndarray = ((kept * scale - mean) / std).astype(np.float32)
+        return found
+
+    def _tokenize(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,194 @@
+"""A DataFrame, a CSV or Parquet file → a table of texts: a header and the rows that are asked for."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import decimal
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...errors import TableError
+from .aggregation import parse_number
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+"""What a file of a table is called."""
+MAX_ROWS = 255
+"""Rows read where none are chosen: more than any model of tables takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Texts in rows and columns.
+
+    rows      as texts, "" where a cell is missing
+    numbers   of those rows in the whole table, from 0
+    total     rows of the whole table
+    chosen    whether someone said which rows
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[int, ...]
+    total: int
+    source: str = ""
+    chosen: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        rows: Sequence[int] | None = None,
+        limit: int = MAX_ROWS,
+    ) -> Table:
+        """From a path, a DataFrame, a mapping of columns or a sequence of mappings.
+
+        columns   names for a table that has none
+        rows      which to read, by number from 0; None: the first `limit`
+        Raises TableError for a table without a header, without rows, or with rows of several lengths.
+        """
+        header, found, source = _open_table(data, columns is not None)
+        names = tuple(str(name).strip() for name in (header if columns is None else columns))
+        _check_header(names, header, source)
+        wanted = None if rows is None else _check_row_numbers(rows)
+        kept: dict[int, tuple[str, ...]] = {}
+        total = 0
+        for number, row in enumerate(found):
+            total += 1
+            if len(row) != len(names):
+                raise TableError(f"{source}: row {number + 1} has {len(row)} cells, the header {len(names)}")
+            if number in wanted if wanted is not None else number < limit:
+                kept[number] = tuple(map(cell_text, row))
+        order = tuple(kept) if wanted is None else tuple(wanted)
+        if missing := [number for number in order if number not in kept]:
+            raise TableError(f"{source}: no row {missing[0]}: it has {total}, numbered from 0")
+        if not kept:
+            raise TableError(f"{source}: a table without rows")
+        return cls(names, tuple(kept[number] for number in order), order, total, source, wanted is not None)
+
+    def first(self, count: int) -> Table:
+        """Its first `count` rows."""
+        return replace(self, rows=self.rows[:count], numbers=self.numbers[:count])
+
+
+def is_table(source: Any) -> bool:
+    """Whether this is asked as a table: a DataFrame, a mapping, or a file that is called as one."""
+    if isinstance(source, str | Path):
+        return Path(source).suffix.lower() in TABLE_SUFFIXES
+    return not isinstance(source, bytes)
+
+
+def cell_text(value: Any) -> str:
+    """A cell as text: what is missing is "", whole numbers have no point, a day has no midnight.
+
+    >>> [cell_text(v) for v in (5, 5.0, None, float("nan"), "x", datetime.datetime(2020, 1, 5))]
+    ['5', '5', '', '', 'x', '2020-01-05']
+    """
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()  # a numpy number
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return ""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.15g}"
+    if isinstance(value, decimal.Decimal):
+        return "" if value.is_nan() else str(value)
+    if isinstance(value, datetime.datetime):
+        return str(value.date() if value.time() == datetime.time() else value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return " ".join(str(value).split())
+
+
+OpenedTable = tuple[Sequence[Any], Iterable[Sequence[Any]], str]
+"""Header, rows, and what to call it."""
+
+
+def _open_table(data: Any, headless: bool) -> OpenedTable:
+    if isinstance(data, str | Path):
+        path = Path(data)
+        if path.suffix.lower() == ".parquet":
+            return _open_parquet(path)
+        return _open_csv(path, headless)
+    if hasattr(data, "itertuples"):
+        return list(data.columns), data.itertuples(index=False, name=None), "the DataFrame"
+    if isinstance(data, Mapping):
+        if len({len(column) for column in data.values()}) > 1:
+            raise TableError("expected columns of one length")
+        return list(data), zip(*data.values(), strict=True), "the table"
+    if isinstance(data, Sequence) and data and all(isinstance(row, Mapping) for row in data):
+        names = list(dict.fromkeys(name for row in data for name in row))
+        return names, ([row.get(name) for name in names] for row in data), "the table"
+    raise TableError(
+        f"expected a DataFrame, a mapping of columns or a path of {', '.join(TABLE_SUFFIXES)}, got {type(data)}"
+    )
+
+
+def _open_csv(path: Path, headless: bool) -> OpenedTable:
+    """By the separator that its first line has most of."""
+    with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
+        try:
+            head = file.read(1 << 16)
+        except UnicodeDecodeError as error:
+            raise TableError(f"{path}: expected text in UTF-8: {error}") from error
+    if "\x00" in head or not head.strip():
+        raise TableError(
+            f"{path}: expected rows of text, found {'bytes that are no text' if head.strip() else 'nothing'}"
+        )
+    separator = max(",;\t|", key=head.splitlines()[0].count)
+    first = next(csv.reader(io.StringIO(head, newline=""), delimiter=separator))
+    return first, _read_csv_rows(path, separator, skip=not headless), str(path)
+
+
+def _read_csv_rows(path: Path, separator: str, skip: bool) -> Iterator[list[str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            for row in islice(csv.reader(file, delimiter=separator), int(skip), None):
+                if row:
+                    yield row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise TableError(f"{path}: damaged: {error}") from error
+
+
+def _open_parquet(path: Path) -> OpenedTable:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    with path.open("rb"):
+        pass  # a missing file is Python's own error
+    try:
+        names = parquet.ParquetFile(path).schema_arrow.names
+    except pyarrow.ArrowInvalid as error:
+        raise TableError(f"{path}: no Parquet file: {error}") from error
+    return names, _read_parquet_rows(path), str(path)
+
+
+def _read_parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+    import pyarrow.parquet as parquet
+
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _check_header(names: Sequence[str], header: Sequence[Any], source: str) -> None:
+    """A first row of numbers and nothing else is data, and a header that was made up by counting is none."""
+    if not names or all(not name or parse_number(name) is not None for name in names):
+        shown = ", ".join(map(str, header[:5]))
+        raise TableError(
+            f"{source}: no header: expected names of columns in the first row, got {shown or 'nothing'}; "
+            "give the names as columns"
+        )
+    if len(names) != len(header):
+        raise TableError(f"{source}: {len(names)} names for {len(header)} columns")
+
+
+def _check_row_numbers(rows: Sequence[int]) -> dict[int, None]:
+    if not rows:
+        raise TableError("expected at least one row to read, got none")
+    return dict.fromkeys(int(number) for number in rows)

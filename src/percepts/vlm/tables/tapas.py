@@ -1,0 +1,154 @@
+"""TAPAS: a table and a question in, the cells that answer it and what is to be done with them out.
+
+Herzig et al. 2020 (arXiv 2004.02349). The model picks cells and names one of SUM, AVERAGE, COUNT, NONE; the arithmetic
+is left to whoever asks, and is in `numbers`. Features are those of transformers' TapasTokenizer, which needs pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast, get_args
+
+import numpy as np
+import torch
+
+from ...errors import MissingExtra, QuestionError, TableError, WeightsError
+from ...weights import pretrained
+from ..base import TransformersModel
+from .aggregation import Aggregation
+from .table import Table
+
+CELL_THRESHOLD = 0.5
+"""A cell is picked where its tokens' mean probability is above this, as its authors have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell that was picked: its place in the whole table, rows from 0, and how sure the model is of it."""
+
+    row: int
+    column: int
+    name: str
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class CellSelection:
+    """What the model says to a question.
+
+    cells         in reading order
+    operation     what is to be done with them
+    score         of the operation times the mean of the cells'
+    rows          numbers of the rows that it has seen
+    note          what of the table it has not seen, "" where it saw all
+    """
+
+    cells: tuple[Cell, ...]
+    operation: Aggregation
+    score: float
+    rows: tuple[int, ...]
+    note: str = ""
+
+
+class Tapas(TransformersModel):
+    """Cells of a table that answer a question."""
+
+    kind = "TapasForQuestionAnswering"
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Transformers' own."""
+        try:
+            import pandas  # noqa: F401  # transformers' tokenizer of tables works on its DataFrame
+        except ImportError as error:
+            raise MissingExtra("questions on tables need pandas: pip install 'percepts[tables]'") from error
+        import transformers
+
+        with pretrained.silence_transformers(), pretrained.raise_weights_error(self.checkpoint.folder, "the tokenizer"):
+            return transformers.TapasTokenizer.from_pretrained(self.checkpoint.folder, local_files_only=True)
+
+    def pick_cells(self, table: Table, question: str) -> CellSelection:
+        """The cells, the operation, and how much of the table was read.
+
+        A table beyond the model's tokens loses the ends of its long cells, then its last rows: the note says what.
+        Raises QuestionError where the question leaves no room for a row, TableError for too many columns.
+        """
+        seen, encoded = self.encode_table(table, question)
+        logits, operations = self.logits(encoded)
+        kinds = encoded["token_type_ids"][0]
+        read = int(kinds[:, 2].max())
+        picked = _select_cells(1 / (1 + np.exp(-np.clip(logits, -88.7, 88.7))), kinds, seen)
+        operation, sure = self._read_operation(operations)
+        score = sure * float(np.mean([cell.score for cell in picked])) if picked else 0.0
+        return CellSelection(
+            picked, operation, score, seen.numbers[:read], self._describe_unread(table, seen, read, kinds)
+        )
+
+    def encode_table(self, table: Table, question: str) -> tuple[Table, dict[str, np.ndarray]]:
+        """The rows that have a chance to fit, and the model's inputs: ids, mask, and the seven kinds of each token."""
+        import pandas
+
+        asked = self.tokenizer.tokenize(question)
+        config = self.checkpoint.config
+        sizes = config.get("type_vocab_sizes", [3, 256, 256, 2, 256, 256, 10])
+        most = min(int(config.get("max_position_embeddings", 512)), int(self.tokenizer.model_max_length))
+        if len(table.columns) >= sizes[1]:
+            raise TableError(f"{table.source}: {len(table.columns)} columns: {self.spec.name} reads {sizes[1] - 1}")
+        room = most - len(asked) - 2 - len(table.columns)
+        seen = table.first(min(max(0, room) // len(table.columns), sizes[2] - 1))  # a cell has a token at least
+        if not asked or not seen.rows:
+            raise QuestionError(
+                f"a question of {len(asked)} tokens and a header of {len(table.columns)} columns leave no room for a "
+                f"row in the {most} tokens that {self.spec.name} reads; ask in fewer words or take fewer columns"
+            )
+        frame = pandas.DataFrame([list(row) for row in seen.rows], columns=list(table.columns), dtype=object)
+        with pretrained.silence_transformers():
+            found = self.tokenizer(
+                table=frame, queries=[question], truncation="drop_rows_to_fit", max_length=most, return_tensors="np"
+            )
+        return seen, {name: np.asarray(array) for name, array in found.items()}
+
+    def logits(self, encoded: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        """(T,) of every token, and (operations,), None for a model that only picks."""
+        tensors = self.to_tensors(encoded)
+        found = self.run(lambda: self.model(**tensors))
+        operations = getattr(found, "logits_aggregation", None)
+        cells = np.asarray(found.logits[0].float().cpu())
+        return cells, None if operations is None else np.asarray(operations[0].float().cpu())
+
+    def _read_operation(self, logits: np.ndarray | None) -> tuple[Aggregation, float]:
+        if logits is None:
+            return "NONE", 1.0
+        names = {int(key): str(name).upper() for key, name in self.checkpoint.config["aggregation_labels"].items()}
+        best = int(logits.argmax())
+        if names.get(best) not in get_args(Aggregation):
+            raise WeightsError(
+                f"{self.spec.name}: expected aggregation_labels of {', '.join(get_args(Aggregation))}, got {names}"
+            )
+        return cast(Aggregation, names[best]), float(torch.tensor(logits).softmax(-1)[best])
+
+    def _describe_unread(self, table: Table, seen: Table, read: int, kinds: np.ndarray) -> str:
+        """What was not read."""
+        notes = []
+        if read < (len(table.rows) if table.chosen else table.total):
+            notes.append(f"read {read} of {table.total} rows")
+        given = sum(len(self.tokenizer.tokenize(cell)) for row in (table.columns, *seen.rows[:read]) for cell in row)
+        if int((kinds[:, 0] == 1).sum()) < given:
+            notes.append("long cells were cut")
+        return "; ".join(notes)
+
+
+def _select_cells(probabilities: np.ndarray, kinds: np.ndarray, table: Table) -> tuple[Cell, ...]:
+    """Those above the threshold by the mean over their tokens. Kinds: (T, 7), of which segment, column and row."""
+    of_table = (kinds[:, 0] == 1) & (kinds[:, 1] > 0) & (kinds[:, 2] > 0)
+    found = []
+    for row, column in sorted({(int(r), int(c)) for r, c in kinds[of_table][:, [2, 1]]}):
+        here = of_table & (kinds[:, 1] == column) & (kinds[:, 2] == row)
+        score = float(probabilities[here].mean())
+        if score > CELL_THRESHOLD:
+            text, name = table.rows[row - 1][column - 1], table.columns[column - 1]
+            found.append(Cell(table.numbers[row - 1], column - 1, name, text, score))
+    return tuple(found)

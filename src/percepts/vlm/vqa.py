@@ -1,0 +1,161 @@
+"""Pictures and a question in, answers out: BLIP's and GIT's write them, ViLT picks one of those it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ..encoders.validation import check_clips
+from ..errors import QuestionError
+from ..preprocess.image_processor import HALF
+from ..preprocess.pixels import normalise, resize
+from ..types import Clip, Inputs, Spec
+from ..weights.checkpoint import Checkpoint
+from .base import GeneratedText, ImageTextGenerator, TransformersModel, check_token_count
+from .captioning import Git
+from .generation import GenerationOptions
+
+
+class Answerer(Protocol):
+    """Answers a question on pictures, in two steps as an encoder works."""
+
+    spec: Spec
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """Pictures, pages or single frames of one size to model inputs: CPU, numpy, no weights."""
+
+    def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
+        """An answer a picture."""
+
+
+class BlipAnswerer(ImageTextGenerator):
+    """Li et al. 2022 (arXiv 2201.12086): reads the question with a look at the picture, and writes the answer."""
+
+    kind = "BlipForQuestionAnswering"
+    processor = "BlipImageProcessor"
+
+    def generating_part(self, model: Any) -> Any:
+        """Its text decoder."""
+        return model.text_decoder
+
+    def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
+        """An answer a picture."""
+        ids = list(self.tokenizer(question)["input_ids"])
+        settings = self.model.config.text_config
+        for length, what in ((len(ids), "a question"), (options.max_new_tokens, "an answer")):
+            check_token_count(length, settings.max_position_embeddings, what, self.spec.name)
+        tensors = self.to_tensors({"pixel_values": self.pixel_values(inputs)})
+        read = self.run(lambda: self._read_question(tensors["pixel_values"], ids))
+        prepared = {
+            "input_ids": np.full((len(read), 1), self.model.decoder_start_token_id, np.int64),
+            "encoder_hidden_states": read,
+            "encoder_attention_mask": np.ones(read.shape[:2], np.int64),
+        }
+        found = self.generate(prepared, options, eos_token_id=settings.sep_token_id, pad_token_id=settings.pad_token_id)
+        return [self.decode(row) for row in found]
+
+    def _read_question(self, pixel_values: torch.Tensor, question: list[int]) -> torch.Tensor:
+        """(B, T, D): the question as read with a look at the picture."""
+        seen = self.model.vision_model(pixel_values=pixel_values)[0]
+        ids = torch.tensor([question] * len(seen), device=seen.device)
+        result: torch.Tensor = self.model.text_encoder(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            encoder_hidden_states=seen,
+            encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device),
+            return_dict=False,
+        )[0]
+        return result
+
+
+class GitAnswerer(Git):
+    """Wang et al. 2022 (arXiv 2205.14100): goes on after the question, as in its checkpoints for VQA."""
+
+    def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
+        """An answer a picture."""
+        before = self.tokenize_prefix(question)
+        check_token_count(
+            len(before) + options.max_new_tokens, self.positions, "a question and its answer", self.spec.name
+        )
+        ids = np.tile(np.array(self.start + before, np.int64), (len(inputs["pixels"]), 1))
+        return [self.decode(row) for row in self.write(self.pixel_values(inputs), ids, options)]
+
+
+class Vilt(TransformersModel):
+    """Kim et al. 2021 (arXiv 2102.03334): one of the answers it was trained on, each with a probability of its own."""
+
+    kind = "ViltForQuestionAnswering"
+
+    @classmethod
+    def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
+        """The shorter side of its pictures."""
+        return {"size": _read_shorter_side(checkpoint.processor)}
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The answers there are."""
+        names = self.checkpoint.config.get("id2label", {})
+        return tuple(str(names[key]) for key in sorted(names, key=int))
+
+    def prepare(self, clips: Sequence[Clip]) -> Inputs:
+        """{"pixels": (B, H, W, 3) uint8}: the shorter side as trained, both sides multiples of a patch.
+
+        Pictures come in the shape they have; those of one call must have one shape, so that nothing is padded.
+        """
+        check_clips(clips, "image", self.spec)
+        settings, pictures = self.checkpoint.processor, [clip.data[0] for clip in clips]
+        side, divisor = _read_shorter_side(settings), int(settings.get("size_divisor", 32))
+        return {"pixels": np.stack([resize(p, *_fit_sides(p.shape[0], p.shape[1], side, divisor)) for p in pictures])}
+
+    def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
+        """An answer a picture; `options` are for models that write."""
+        ids = list(self.tokenizer(question)["input_ids"])
+        check_token_count(len(ids), self.model.config.max_position_embeddings, "a question", self.spec.name)
+        probabilities = self.logits(inputs, ids).sigmoid()
+        if len(self.labels) != probabilities.shape[1]:
+            raise QuestionError(f"{self.spec.name}: {len(self.labels)} names for {probabilities.shape[1]} answers")
+        best = probabilities.max(dim=1)
+        return [GeneratedText(self.labels[int(i)], float(p)) for i, p in zip(best.indices, best.values, strict=True)]
+
+    def logits(self, inputs: Inputs, question: list[int]) -> torch.Tensor:
+        """(B, answers) float32.
+
+        Its network draws the order of the patches at random, which changes nothing but the last bits: the draw is
+        made the same each time, and the process's generator is put back.
+        """
+        settings = self.checkpoint.processor
+        mean, std = settings.get("image_mean", HALF), settings.get("image_std", HALF)
+        pixels = normalise(inputs["pixels"], mean, std, scale=settings.get("rescale_factor", 1 / 255))
+        rows, height, width = len(pixels), *pixels.shape[2:]
+        ids = np.tile(np.array(question, np.int64), (rows, 1))
+        tensors = self.to_tensors(
+            {"pixel_values": pixels, "input_ids": ids, "attention_mask": np.ones_like(ids),
+             "pixel_mask": np.ones((rows, height, width), np.int64)}
+        )  # fmt: skip
+
+        def call() -> torch.Tensor:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                return torch.Tensor(self.model(**tensors).logits.float().cpu())
+
+        return self.run(call)
+
+
+def _read_shorter_side(settings: Any) -> int:
+    size = settings.get("size", 384)
+    return int(size if isinstance(size, int) else size.get("shortest_edge", 384))
+
+
+def _fit_sides(height: int, width: int, shorter: int, divisor: int) -> tuple[int, int]:
+    """The shorter side at `shorter`, the longer at most 1333 / 800 of it, both cut to multiples of `divisor`."""
+    scale = shorter / min(height, width)
+    sides = [shorter if n == min(height, width) else scale * n for n in (height, width)]
+    longer = int(1333 / 800 * shorter)
+    if max(sides) > longer:
+        sides = [n * longer / max(sides) for n in sides]
+    fitted = [max(divisor, int(n + 0.5) // divisor * divisor) for n in sides]
+    return fitted[0], fitted[1]
