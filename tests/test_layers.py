@@ -109,3 +109,75 @@ def test_errors_are_one_tree_drawn_in_its_docstring() -> None:
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     assert all(issubclass(c, errors.PerceptsError) for c in classes)
     assert all(c.__name__ in (errors.__doc__ or "") for c in classes)
+
+
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+    if path != PACKAGE / "__init__.py"
+}
+APART = [
+    ("encoders.builtin", "encoders.hub"),
+    ("speech.ctc", "speech.whisper"),
+    ("speech.whisper", "speech.ctc"),
+    ("vlm.documents", "vlm.tables"),
+    ("vlm.tables", "vlm.documents"),
+    ("jobs.storage", "jobs.workers"),
+]
+"""Rooms inside rooms: the first must not import the second."""
+
+
+def imported_names(module: str) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of each name that a module takes from the package, wherever in it the import stands."""
+    path = FILES[module]
+    folder = list(path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            below = (node.module or "").split(".") if node.module else []
+            if not node.level and below[:1] != ["percepts"]:
+                continue
+            base = folder[: len(folder) - node.level + 1] + below if node.level else below[1:]
+            yield from ((".".join(base), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("percepts."):
+                    yield alias.name.removeprefix("percepts.").rpartition(".")[0], alias.name.rpartition(".")[2]
+
+
+def imported_modules(module: str) -> set[str]:
+    """Return the modules a module imports, but for the packages it is in."""
+    found = set()
+    for base, name in imported_names(module):
+        full = f"{base}.{name}" if base else name
+        target = full if full in FILES else base
+        if target in FILES and target != module and not module.startswith(f"{target}."):
+            found.add(target)
+    return found
+
+
+def test_no_module_is_in_an_import_cycle() -> None:
+    """Imports inside functions and under TYPE_CHECKING count."""
+    left = {module: imported_modules(module) for module in FILES}
+    while free := [module for module, needs in left.items() if not needs & left.keys()]:
+        for module in free:
+            del left[module]
+    needed = {module for module, needs in left.items() if any(module in other for other in left.values())}
+    assert not needed, f"in cycles, or between two: {sorted(needed)}"
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_no_private_name_is_taken_from_another_folder(module: str) -> None:
+    folder = FILES[module].relative_to(PACKAGE).parent.parts
+    for base, name in imported_names(module):
+        parts = base.split(".") if base else []
+        private = [part for part in [*parts, name] if part.startswith("_") and not part.startswith("__")]
+        assert not private or tuple(parts[: len(folder)]) == folder, f"{module} takes {base}.{name}"
+
+
+@pytest.mark.parametrize(("room", "other"), APART)
+def test_a_room_does_not_import_the_one_beside_it(room: str, other: str) -> None:
+    inside = [module for module in FILES if module == room or module.startswith(f"{room}.")]
+    assert inside, f"there is no {room}"
+    for module in inside:
+        for target in imported_modules(module):
+            assert target != other and not target.startswith(f"{other}."), f"{module} imports {target}"

@@ -36,7 +36,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "Answer": "tasks.ask",
+    "Answer": "tasks.answers",
     "Classifier": "types",
     "Clip": "types",
     "Diarization": "tasks.diarize",

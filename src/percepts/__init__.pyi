@@ -23,7 +23,7 @@ from .speech.results import Transcript as Transcript
 from .speech.streaming.events import Event as Event
 from .speech.streaming.online import StreamingConfig as StreamingConfig
 from .tasks.align import align as align
-from .tasks.ask import Answer as Answer
+from .tasks.answers import Answer as Answer
 from .tasks.ask import ask as ask
 from .tasks.ask_table import TableAnswer as TableAnswer
 from .tasks.ask_table import ask_table as ask_table

@@ -14,7 +14,7 @@ from .job_options import JobOptions, Output, run_job, with_job_options
 from .output import escape_text, format_clock, print_json
 
 if TYPE_CHECKING:
-    from ..tasks.ask import Answer
+    from ..tasks.answers import Answer
 
 
 @with_job_options

@@ -95,11 +95,7 @@ def probe(source: Source) -> Probe:
         return Probe(
             "video" if format == "mpegvideo" else "audio", format, format != "mpegvideo", format == "mpegvideo"
         )
-    from .container import (  # FFmpeg takes 0.1 s to load; pictures need none of it
-        find_audio_stream,
-        find_video_stream,
-        open_container,
-    )
+    from .container import find_audio_stream, find_video_stream, open_container
 
     with open_container(source, format) as container:
         audio, video = find_audio_stream(container) is not None, find_video_stream(container) is not None

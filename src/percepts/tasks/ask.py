@@ -14,10 +14,11 @@ from ..errors import QuestionError, TruncatedMedia
 from ..media import Probe, Source, probe
 from ..runtimes import defer_choice
 from ..runtimes.network import split_batch
-from ..types import Clip, Inputs, Kind, Record, Spec
+from ..types import Clip, Inputs, Spec
 from ..vlm.families import ASK, ASK_DOCUMENT, CHAT_TARGET, refresh_spec, resolve_model
 from ..vlm.generation import GenerationOptions
 from ..vlm.tables.table import is_table
+from .answers import Answer, checked_questions
 from .base import PreparedBatch, RecordFields, mark_stage
 from .caption import TEXTS_PER_BATCH, of_one
 from .embed import EmbedTask
@@ -29,31 +30,6 @@ if TYPE_CHECKING:
 CHAT_FRAMES = 8
 """Frames of a film that a chat model is shown where nothing else is asked."""
 MAX_NEW_TOKENS = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer, what it answers, and where it stands.
-
-    score        how sure the model is, in [0, 1]
-    start, stop  seconds of the stretch of film that was looked at; 0.0 of a picture
-    box          left, top, right, bottom in pixels of the page, where the model tells
-    """
-
-    question: str
-    text: str
-    score: float
-    source: str
-    start: float
-    stop: float
-    model: str
-    kind: Kind
-    box: tuple[float, float, float, float] | None = None
-
-    def record(self) -> Record:
-        """For stores and subtitles: the question stands as its label."""
-        return Record(self.source, self.start, self.stop, self.model, self.kind, labels=(self.question,),
-                      text=self.text, score=self.score, box=self.box)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -199,14 +175,6 @@ def job(
     cut = EmbedTask((spec,), fps=fps or 1.0, exact=True)
     options = options or GenerationOptions(MAX_NEW_TOKENS)
     return AskTask(cut, options, checked_questions(questions), together)
-
-
-def checked_questions(questions: str | Sequence[str]) -> tuple[str, ...]:
-    """Without the space around them. QuestionError for none, or a blank one."""
-    found = tuple(q.strip() for q in ([questions] if isinstance(questions, str) else questions))
-    if not found or not all(found):
-        raise QuestionError(f"expected at least one question, and none of them blank; got {list(found)}")
-    return found
 
 
 def ask(

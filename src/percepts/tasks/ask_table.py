@@ -11,7 +11,7 @@ from ..errors import QuestionError
 from ..vlm.families import ASK_TABLE, load_model, resolve_model
 from ..vlm.tables.aggregation import Aggregation, aggregate
 from ..vlm.tables.table import Table
-from .ask import Answer, checked_questions
+from .answers import Answer, checked_questions
 
 if TYPE_CHECKING:
     from ..vlm.tables.tapas import Cell, Tapas

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +16,6 @@ from ..support.outputs import check_output_file, is_stream, output_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from .similarity import Similarity
 
 THUMBNAIL_PIXELS = 72
 """Pixels along the longer side; drawn at half an inch."""
@@ -47,21 +46,27 @@ def check_heatmap_file(to: str | Path, inputs: Iterable[Source], overwrite: bool
     return path, format
 
 
-def heatmap(
-    found: Similarity, to: str | Path | Axes, values: np.ndarray, title: str, *, overwrite: bool = False
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Names at the rows and columns of a heatmap, and media to show; `others` is None for columns of text."""
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    sources: Sequence[Source]
+    others: Sequence[Source] | None
+
+
+def heatmap(labels: Labels, to: str | Path | Axes, values: np.ndarray, title: str, *, overwrite: bool = False) -> None:
     """Draw `values` on the axes, or into a file by way of a figure that fits."""
-    if values.shape != found.matrix.shape:
-        raise ValueError(f"expected values of shape {found.matrix.shape}, got {values.shape}")
     if not isinstance(to, str | Path):
-        _draw(found, to, values, title)
+        _draw(labels, to, values, title)
         return
-    inputs = (*found.sources, *(found.others or ()))
+    inputs = (*labels.sources, *(labels.others or ()))
     path, format = check_heatmap_file(to, inputs, overwrite)
     rows, columns = values.shape
     cell = min(CELL_INCHES, MAX_INCHES / max(rows, columns))
     figure = _make_figure((3.4 + cell * columns, 2.4 + cell * rows))
-    _draw(found, figure.add_subplot(), values, title)
+    _draw(labels, figure.add_subplot(), values, title)
     with output_file(path, inputs=inputs, overwrite=overwrite) as file:
         figure.savefig(file, dpi=144, format=format)
 
@@ -74,17 +79,17 @@ def _make_figure(size: tuple[float, float]) -> Any:
     return Figure(figsize=size, layout="constrained")
 
 
-def _draw(found: Similarity, axes: Any, values: np.ndarray, title: str) -> None:
+def _draw(labels: Labels, axes: Any, values: np.ndarray, title: str) -> None:
     shown = axes.imshow(values, cmap="viridis", aspect="auto")
     axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
-    axes.set_title(title or f"cosine, {found.model}", fontsize=10)
+    axes.set_title(title, fontsize=10)
     axes.set_xticks(
-        range(len(found.columns)), _wrap_names(found.columns, found.others), rotation=35, ha="right", fontsize=8
+        range(len(labels.columns)), _wrap_names(labels.columns, labels.others), rotation=35, ha="right", fontsize=8
     )
-    axes.set_yticks(range(len(found.rows)), _wrap_names(found.rows, found.sources), fontsize=8)
+    axes.set_yticks(range(len(labels.rows)), _wrap_names(labels.rows, labels.sources), fontsize=8)
     if max(values.shape) * CELL_INCHES <= MAX_INCHES:
-        _draw_thumbnails(axes, found.sources, "y")
-        _draw_thumbnails(axes, found.others or (), "x")
+        _draw_thumbnails(axes, labels.sources, "y")
+        _draw_thumbnails(axes, labels.others or (), "x")
     if values.size <= MAX_NUMBERED_CELLS:
         _draw_numbers(axes, values, shown)
 

@@ -80,9 +80,13 @@ class Similarity:
 
         FileExistsError where there is a file, MissingExtra where matplotlib is not installed.
         """
-        from .heatmap import heatmap
+        from .heatmap import Labels, heatmap
 
-        heatmap(self, to, self.matrix if values is None else values, title, overwrite=overwrite)
+        drawn = self.matrix if values is None else values
+        if drawn.shape != self.matrix.shape:
+            raise ValueError(f"expected values of shape {self.matrix.shape}, got {drawn.shape}")
+        labels = Labels(self.rows, self.columns, self.sources, self.others)
+        heatmap(labels, to, drawn, title or f"cosine, {self.model}", overwrite=overwrite)
 
 
 def similarity(

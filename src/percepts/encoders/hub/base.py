@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -61,6 +61,10 @@ class Transformer(ABC):
     def runtime(self) -> str:
         """What runs it; chosen, and its weights loaded, now if they were not yet."""
         return self._run.runtime
+
+    def at_precision(self, precision: str, runtime: str) -> Self:
+        """Return this encoder at another precision, run by this runtime."""
+        return type(self)(replace(self.spec, precision=precision), runtime=runtime, threads=self.threads)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:

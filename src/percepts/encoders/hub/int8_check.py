@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,6 @@ from ...runtimes.kept import read_record, write_record
 from ...support.cache import cache_root, processor_id
 from ...types import Clip, Kind, Spec
 from ..pooling import encode_vectors, normalise
-
-if TYPE_CHECKING:
-    from .base import Transformer
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +49,7 @@ class Int8Report:
         return self.cosine >= MIN_COSINE and self.agreement >= MIN_AGREEMENT
 
 
-def check_int8(encoder: Transformer) -> Int8Report:
+def check_int8(encoder: Checkable) -> Int8Report:
     """Compare the encoder with itself at float32; once per weights, machine and versions. EncodeError below the bar."""
     path = cache_root() / "canaries" / f"{_report_key(encoder)}.json"
     if (kept := read_record(path)) is not None:
@@ -102,17 +98,17 @@ def _find_neighbours(vectors: np.ndarray) -> np.ndarray:
     return order
 
 
-def _encode_samples(encoder: Transformer, precision: str) -> tuple[np.ndarray, str]:
+def _encode_samples(encoder: Checkable, precision: str) -> tuple[np.ndarray, str]:
     """Those of the canaries, and the runtime that made them: at float32 torch, which is what all are held against."""
     runtime = encoder.requested_runtime if precision == INT8_UNCHECKED else "torch"
-    other = type(encoder)(replace(encoder.spec, precision=precision), runtime=runtime, threads=encoder.threads)
+    other = encoder.at_precision(precision, runtime)
     if encoder.spec.kind == "text":
         return np.asarray(other.encode_text(_make_texts())), other.runtime  # type: ignore[attr-defined]
     clips = [_MAKE_CLIP[encoder.spec.kind](encoder.spec, i) for i in range(SAMPLE_COUNT)]
-    return encode_vectors(other, other.prepare(clips)), other.runtime  # type: ignore[arg-type, attr-defined]
+    return encode_vectors(other, other.prepare(clips)), other.runtime
 
 
-def _report_key(encoder: Transformer) -> str:
+def _report_key(encoder: Checkable) -> str:
     spec = encoder.spec
     facts = [weights.hash_weights(spec.weights), spec.size, spec.window, spec.pool, processor_id()]
     facts += [version("torch"), version("onnxruntime"), encoder.requested_runtime, SAMPLE_COUNT, "4"]
