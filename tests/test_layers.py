@@ -85,9 +85,9 @@ def test_preparing_for_the_default_models_loads_no_framework() -> None:
         "import sys, numpy as np\n"
         "from percepts.types import Clip\n"
         "import percepts.jobs.workers.worker\n"
-        "from percepts.encoders import load\n"
-        "load('conse').prepare([Clip(np.zeros((1, 40, 30, 3), np.uint8), 'image', 0.0)])\n"
-        "load('melstats').prepare([Clip(np.zeros((1, 64000), np.float32), 'audio', 16000.0)])\n"
+        "from percepts.encoders import load_encoder\n"
+        "load_encoder('conse').prepare([Clip(np.zeros((1, 40, 30, 3), np.uint8), 'image', 0.0)])\n"
+        "load_encoder('melstats').prepare([Clip(np.zeros((1, 64000), np.float32), 'audio', 16000.0)])\n"
         "print(*[m for m in ('torch', 'transformers', 'onnxruntime', 'lancedb') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

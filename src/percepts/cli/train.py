@@ -14,8 +14,7 @@ from ..errors import PerceptsError
 from .job_options import INTERRUPTED
 from .output import escape_text, format_duration, print_table
 from .output_options import Overwrite
-from .progress import Mode, show_job_progress
-from .training_progress import show_training_progress as training_steps
+from .progress import Mode, show_job_progress, show_training_progress
 
 if TYPE_CHECKING:
     from ..training.loop import FitResult
@@ -144,7 +143,7 @@ def adapter(
     from ..training.adapter import train_adapter
     from ..training.plan import Plan
 
-    with _training_errors(), show_job_progress(show) as on_progress, training_steps(show) as on_step:
+    with _training_errors(), show_job_progress(show) as on_progress, show_training_progress(show) as on_step:
         plan = Plan(steps=steps, epochs=epochs, batch_size=batch_size, lr=lr, warmup=warmup, every=every,
                     patience=patience, seed=seed)  # fmt: skip
         _, done = train_adapter(
@@ -211,7 +210,7 @@ def ast(
         "patience": patience,
         "seed": seed,
     }
-    with _training_errors(), training_steps(show) as on_step:
+    with _training_errors(), show_training_progress(show) as on_step:
         if recipe not in RECIPES:
             raise ValueError(f"expected --recipe of {', '.join(RECIPES)}, got {recipe!r}")
         chosen = RECIPES[recipe]

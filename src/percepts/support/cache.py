@@ -14,8 +14,8 @@ import filelock
 import platformdirs
 
 from ..errors import WeightsError
-from ..runtimes.trusted import check_folder, is_shared
 from .files import atomic_path
+from .trust import check_folder, is_shared
 
 ENVIRONMENT = "PERCEPTS_CACHE"
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tables import Photos, ledger, rows
+from tars import write_tar
 
 from percepts.jobs.run import embed
 from percepts.jobs.verify import verify
@@ -81,16 +80,6 @@ def test_names_on_standard_input(folder: Path, expected: list[object], tmp_path:
     assert sorted(row[3] for row in rows(tmp_path / "v", MODEL).values()) == expected
 
 
-def tar(path: Path, folder: Path) -> None:
-    """As webdataset writes them: a label beside each picture."""
-    with tarfile.open(path, "w") as file:
-        for picture in sorted(folder.glob("*.png")):
-            file.add(picture, picture.name)
-            label = tarfile.TarInfo(f"{picture.stem}.cls")
-            label.size = 1
-            file.addfile(label, io.BytesIO(b"7"))
-
-
 def saved_dataset(path: Path, folder: Path) -> None:
     datasets = pytest.importorskip("datasets")
     paths = [str(picture) for picture in sorted(folder.glob("*.png"))]
@@ -106,7 +95,7 @@ def parquet(path: Path, folder: Path) -> None:
     pq.write_table(pa.table({"image": cells, "label": list(range(len(cells)))}), path, row_group_size=4)
 
 
-CONTAINERS = {"shard.tar": tar, "train.parquet": parquet, "dataset": saved_dataset}
+CONTAINERS = {"shard.tar": write_tar, "train.parquet": parquet, "dataset": saved_dataset}
 
 
 @pytest.mark.parametrize("name", CONTAINERS)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from tables import Photos, rows
-from test_inputs import tar
+from tars import write_tar
 
 from percepts.jobs import loop as loop_module
 from percepts.jobs.run import embed
@@ -46,7 +46,7 @@ def test_the_layout_of_clip_retrieval(photos: Photos, tmp_path: Path, monkeypatc
 def test_arrays_beside_the_samples_of_a_webdataset(photos: Photos, tmp_path: Path) -> None:
     folder, out = photos(5), tmp_path / "v"
     (folder / "0002.png").write_bytes(b"no picture")
-    tar(tmp_path / "train-0.tar", folder)
+    write_tar(tmp_path / "train-0.tar", folder)
     with tarfile.open(tmp_path / "train-0.tar", "a") as file:
         sound = io.BytesIO()
         soundfile.write(sound, np.full(24_000, 0.1, np.float32), 8000, format="WAV")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -49,6 +50,16 @@ class Int8Report:
         return self.cosine >= MIN_COSINE and self.agreement >= MIN_AGREEMENT
 
 
+class Checkable(Protocol):
+    """An encoder that can be made again at another precision."""
+
+    spec: Spec
+    requested_runtime: str
+
+    def at_precision(self, precision: str, runtime: str) -> Any:
+        """Return the same encoder at this precision, run by this runtime."""
+
+
 def check_int8(encoder: Checkable) -> Int8Report:
     """Compare the encoder with itself at float32; once per weights, machine and versions. EncodeError below the bar."""
     path = cache_root() / "canaries" / f"{_report_key(encoder)}.json"
@@ -79,7 +90,7 @@ def _warn_once(words: str) -> None:
 def compare_vectors(exact: np.ndarray, rough: np.ndarray) -> Int8Report:
     """(N, D) vectors of the same items at two precisions.
 
-    >>> compare(np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)).good
+    >>> compare_vectors(np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)).is_good
     True
     """
     mean = exact.mean(axis=0)
@@ -103,7 +114,7 @@ def _encode_samples(encoder: Checkable, precision: str) -> tuple[np.ndarray, str
     runtime = encoder.requested_runtime if precision == INT8_UNCHECKED else "torch"
     other = encoder.at_precision(precision, runtime)
     if encoder.spec.kind == "text":
-        return np.asarray(other.encode_text(_make_texts())), other.runtime  # type: ignore[attr-defined]
+        return np.asarray(other.encode_text(_make_texts())), other.runtime
     clips = [_MAKE_CLIP[encoder.spec.kind](encoder.spec, i) for i in range(SAMPLE_COUNT)]
     return encode_vectors(other, other.prepare(clips)), other.runtime
 

@@ -117,11 +117,11 @@ TOKEN_DEFAULTS = {"pad_token": "<pad>", "word_delimiter_token": "|"}
 """Of the tokenizer, where its settings do not say."""
 
 
-def _select_language(table: dict[str, Any], settings: dict[str, Any], folder: Path) -> dict[str, int]:
+def _select_language(table: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, int]:
     """The vocabulary; of those of many languages (MMS) the one that is set."""
     if not any(isinstance(value, dict) for value in table.values()):
-        return table
-    language = settings.get("target_lang")
+        return dict(table)
+    language = str(settings.get("target_lang"))
     if language not in table:
         raise WeightsError(
             f"{folder}: vocab.json holds {len(table)} languages and tokenizer_config.json says target_lang "

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from percepts.errors import WeightsError
-from percepts.runtimes import trusted
 from percepts.runtimes.kept import make_once, verified_digest
+from percepts.support import trust
 from percepts.support.cache import atomic_cache_path, cache_root, lock_path, make_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no such permissions")
@@ -32,7 +32,7 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     monkeypatch.setenv("PERCEPTS_CACHE", str(folder / "cache"))
-    trusted._warned.clear()
+    trust._warned.clear()
     yield folder / "cache"
     shutil.rmtree(folder)
 
