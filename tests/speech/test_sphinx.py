@@ -104,7 +104,7 @@ def test_a_long_stream_is_cut_in_its_pauses(engine, monkeypatch):
         lengths.append(clip.duration)
         yield Segment(clip.start, clip.stop, " tone")
 
-    monkeypatch.setattr(Sphinx, "_decoded", decoded)
+    monkeypatch.setattr(Sphinx, "_decode_words", decoded)
     blocks = [Clip(wave[None, a : a + RATE], "audio", RATE, a / RATE) for a in range(0, len(wave), RATE)]
     found = list(transcribe_stream(engine, blocks))
     assert len(found) == 8 and max(lengths) < 4

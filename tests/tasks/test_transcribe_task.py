@@ -94,7 +94,7 @@ class TwoVoices(Diarizer):
 
 
 def test_every_word_has_a_speaker_and_segments_end_where_the_speaker_changes(spelled):
-    trace = module.Trace()
+    trace = module.TranscribeProgress()
     task = Transcribe(FakeCTC(), vad=None, diarizer=TwoVoices())
     blocks = [Clip(soundfile.read(io.BytesIO(spelled), dtype="float32")[0][None], "audio", RATE)]
     found = list(task.transcribe_blocks(blocks, trace))

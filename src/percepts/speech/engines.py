@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -127,6 +127,8 @@ class TokenAlignment:
 class WhisperEngine(Protocol):
     """A Whisper model. A window is `window` seconds of sound at 16 kHz; states are plain arrays, a row a window."""
 
+    kind: ClassVar[Literal["whisper"]]
+
     @property
     def name(self) -> str:
         """What records call it."""
@@ -171,6 +173,8 @@ class WhisperEngine(Protocol):
 class CTCEngine(Protocol):
     """A model that says for every frame how likely each letter is (connectionist temporal classification)."""
 
+    kind: ClassVar[Literal["ctc"]]
+
     @property
     def name(self) -> str:
         """What records call it."""
@@ -203,6 +207,8 @@ class CTCEngine(Protocol):
 class StandaloneEngine(Protocol):
     """A recogniser with its own way through a recording, such as pocketsphinx."""
 
+    kind: ClassVar[Literal["standalone"]]
+
     @property
     def name(self) -> str:
         """What records call it."""
@@ -212,3 +218,4 @@ class StandaloneEngine(Protocol):
 
 
 Engine = WhisperEngine | CTCEngine | StandaloneEngine
+"""Any of them; `kind` tells them apart."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, groupby
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -85,6 +86,7 @@ class FakeWhisper:
     ' not'
     """
 
+    kind: ClassVar[Literal["whisper"]] = "whisper"
     name = "fake-whisper"
     n_mels = 80
     window = 30.0
@@ -225,6 +227,7 @@ class FakeCTC:
     (50, 29)
     """
 
+    kind: ClassVar[Literal["ctc"]] = "ctc"
     name = "fake-ctc"
     rate = RATE
     samples_per_frame = 320

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from ..errors import MissingExtra, UnknownModel
 from ..weights import checkpoint
 from ..windows.speech import Detector
 from .engines import Engine
 from .options import TranscribeOptions
-from .transcribe import check_engine
+from .transcribe import check_engine, import_target
 from .whisper.ctranslate2_detect import is_converted
 
 SPHINX = "sphinx"
@@ -61,14 +59,14 @@ class EngineChoice:
 
     def load(self) -> Engine:
         """The engine, ready; raises WeightsError where its weights cannot be used."""
-        make = _import_target(ENGINES[self.engine].target)
+        make = import_target(ENGINES[self.engine].target)
         engine: Engine = make(self.weights) if self.weights else make()
         return engine
 
     def check(self, options: TranscribeOptions, detector: Detector | None) -> None:
         """OptionsError for options that the model cannot honour, before a job finds that out at every source."""
         if check := ENGINES[self.engine].check:
-            _import_target(check)(self.weights, options, detector)
+            import_target(check)(self.weights, options, detector)
         else:
             check_engine(self.load(), options, detector)
 
@@ -121,11 +119,6 @@ def load_engine(model: str, engine: str | None = None) -> Engine:
     'fake-ctc'
     """
     return choose_engine(model, engine).load()
-
-
-def _import_target(target: str) -> Any:
-    module, name = target.split(":")
-    return getattr(import_module(module, __package__), name)
 
 
 def _find_hub_family(weights: str | None, model: str) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Sphinx:
     Raises MissingExtra where pocketsphinx is not installed.
     """
 
+    kind: ClassVar[Literal["standalone"]] = "standalone"
     name = "sphinx"
 
     def transcribe(self, clips: Iterable[Clip], options: TranscribeOptions) -> Iterator[Segment]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+from ..errors import UnknownModel
 from ..types import Clip, Segment
 from ..windows.contiguous import TolerateTruncation
 from ..windows.speech import Detector, SpeechRules, cut_speech
-from .engines import CTCEngine, Engine, StandaloneEngine, WhisperEngine
+from .engines import Engine, StandaloneEngine
 from .options import TranscribeOptions
 from .results import TranscribeProgress
 
@@ -22,11 +23,12 @@ SPEECH_RULES = SpeechRules(min_silence=0.5, max_speech=30.0, pad=0.2)
 StreamFunction = Callable[
     [Any, Iterable[Clip], TranscribeOptions, Detector | None, TranscribeProgress], Iterator[Segment]
 ]
-FAMILIES: tuple[tuple[type, str, str], ...] = (
-    (WhisperEngine, ".whisper", "transcribe_whisper"),
-    (CTCEngine, ".ctc.decode", "transcribe_ctc"),
-)
-"""Protocol, and where the way through a stream with such an engine is written."""
+TRANSCRIBERS: Mapping[str, str] = {
+    "whisper": ".whisper:transcribe_whisper",
+    "ctc": ".ctc.decode:transcribe_ctc",
+    "standalone": ".transcribe:transcribe_standalone",
+}
+"""The function that transcribes a stream with each kind of engine, as "module:function" below this package."""
 
 
 def transcribe_stream(
@@ -51,15 +53,23 @@ def transcribe_stream(
         trace: is kept up to date with how it is getting on.
 
     Raises:
+        UnknownModel: an engine of no known kind.
         ValueError: sound of several channels or of another rate, a gap, or options that the engine cannot honour.
     """
-    options, trace = options or TranscribeOptions(), trace or TranscribeProgress()
-    for family, module, function in FAMILIES:
-        if isinstance(engine, family):
-            through: StreamFunction = getattr(import_module(module, __package__), function)
-            return through(engine, clips, options, detector, trace)
-    assert isinstance(engine, StandaloneEngine)
-    return _transcribe_standalone(engine, clips, options, detector, trace)
+    kind: Any = getattr(engine, "kind", None)
+    if kind not in TRANSCRIBERS:
+        raise UnknownModel(
+            f"expected an engine whose kind is one of {', '.join(TRANSCRIBERS)}, got {kind!r}: {engine!r}"
+        )
+    # Imported only now, so that a CTC model or sphinx loads nothing of Whisper.
+    transcribe: StreamFunction = import_target(TRANSCRIBERS[kind])
+    return transcribe(engine, clips, options or TranscribeOptions(), detector, trace or TranscribeProgress())
+
+
+def import_target(target: str) -> Any:
+    """Return what "module:name" names, a module below this package."""
+    module, name = target.split(":")
+    return getattr(import_module(module, __package__), name)
 
 
 def check_engine(engine: Engine, options: TranscribeOptions, detector: Detector | None) -> None:
@@ -68,13 +78,14 @@ def check_engine(engine: Engine, options: TranscribeOptions, detector: Detector 
         pass
 
 
-def _transcribe_standalone(
+def transcribe_standalone(
     engine: StandaloneEngine,
     clips: Iterable[Clip],
     options: TranscribeOptions,
     detector: Detector | None,
     trace: TranscribeProgress,
 ) -> Iterator[Segment]:
+    """Pass the stream, or each piece of speech in it, to an engine that goes through a stream by itself."""
     source = TolerateTruncation(clips)
     heard = trace.count_blocks(source)
     if detector is None:

@@ -46,7 +46,7 @@ def align(source: Source, text: str, model: str | Engine = SPHINX) -> list[Segme
     recording = AudioSource(source)
     if isinstance(engine, Sphinx):
         found = engine.align(recording.blocks(), text)
-    elif isinstance(engine, CTCEngine):
+    elif engine.kind == "ctc":
         found = _align_ctc(engine, recording, text)
     else:
         raise UnknownModel(

@@ -12,7 +12,7 @@ from typing import Literal
 from ..media import Source, mix_to_mono
 from ..preprocess.resample import resample
 from ..speech.audio_source import RATE, AudioSource
-from ..speech.engines import Engine, WhisperEngine
+from ..speech.engines import Engine
 from ..speech.loading import EngineChoice
 from ..speech.options import TranscribeOptions
 from ..speech.streaming.events import (
@@ -144,7 +144,7 @@ def make_transcriber(engine: Engine, options: TranscribeOptions) -> Transcriber:
     asked = replace(options, word_timestamps=True, batch_size=1)
 
     def hear(clip: Clip, before: str) -> Sequence[Segment]:
-        prompt = f"{options.initial_prompt} {before}".strip() if isinstance(engine, WhisperEngine) else ""
+        prompt = f"{options.initial_prompt} {before}".strip() if engine.kind == "whisper" else ""
         found = transcribe_stream(engine, [clip], replace(asked, initial_prompt=prompt or options.initial_prompt))
         return [segment for segment in found if getattr(segment, "no_speech_prob", 0.0) <= MAX_NO_SPEECH_PROB]
 

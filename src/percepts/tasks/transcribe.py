@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..errors import JobError, UnknownModel
 from ..media import Probe, Source
 from ..runtimes import defer_choice
 from ..speech.audio_source import RATE, AudioSource, make_noise
-from ..speech.engines import Engine, WhisperEngine
+from ..speech.engines import Engine
 from ..speech.loading import ENGINES, SPHINX, EngineChoice, check_installed, choose_engine
 from ..speech.options import TranscribeOptions
 from ..speech.results import TranscribeProgress, Transcript
@@ -253,12 +254,12 @@ class Transcribe:
 
     def transcribe_blocks(self, blocks: Iterable[Clip], trace: TranscribeProgress) -> Iterator[Segment]:
         """Blocks of one stream, mono at 16 kHz, to its segments; with speakers they come when it has ended."""
+        decode = partial(transcribe_stream, self.engine(), detector=self._make_detector(), trace=trace)
         if self.diarizer is None:
-            yield from self._decode_blocks(blocks, self.options, trace)
+            yield from decode(blocks, self.options)
             return
         with StreamTee(self.diarizer.diarize) as voices:
-            options = replace(self.options, word_timestamps=True)
-            found = list(self._decode_blocks(voices.tee(blocks), options, trace))
+            found = list(decode(voices.tee(blocks), replace(self.options, word_timestamps=True)))
             turns = voices.result().turns
         yield from assign_speakers(found, turns)
 
@@ -280,7 +281,7 @@ class Transcribe:
             for _ in cut_speech(detector, SpeechRules())([sound]):
                 pass
         engine = self.engine()
-        brief = TranscribeOptions(temperatures=(0.0,), max_tokens=1 if isinstance(engine, WhisperEngine) else None)
+        brief = TranscribeOptions(temperatures=(0.0,), max_tokens=1 if engine.kind == "whisper" else None)
         with defer_choice():
             for _ in transcribe_stream(engine, [sound], brief):
                 pass
@@ -291,11 +292,6 @@ class Transcribe:
         if not self._engines:
             self._engines.append(self.model.load() if isinstance(self.model, EngineChoice) else self.model)
         return self._engines[0]
-
-    def _decode_blocks(
-        self, blocks: Iterable[Clip], options: TranscribeOptions, trace: TranscribeProgress
-    ) -> Iterator[Segment]:
-        return transcribe_stream(self.engine(), blocks, options, detector=self._make_detector(), trace=trace)
 
     def _make_detector(self) -> Detector | None:
         return None if self.vad is None else make_detector(self.vad)

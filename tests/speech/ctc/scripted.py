@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from percepts.types import Clip
 class Scripted:
     """A frame's first sample is the number of its letter, and `context` frames on each side change its probability."""
 
+    kind: ClassVar[Literal["ctc"]] = "ctc"
     name, rate, samples_per_frame = "scripted", 1000, 10
     vocabulary: Sequence[str] = ("<pad>", "|", "a", "b", "c", "n", "o", "w")
     blank, delimiter = 0, "|"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Wav2Vec2CTC:
         UnknownModel: a checkpoint of another family, or without the head.
         WeightsError: nothing to read, no vocabulary, or weights of another shape than the vocabulary.
     """
+
+    kind: ClassVar[Literal["ctc"]] = "ctc"
 
     def __init__(self, model: str, *, threads: int | None = None) -> None:
         row = model_spec(model)

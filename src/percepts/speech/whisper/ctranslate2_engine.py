@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import ctranslate2
 import numpy as np
@@ -37,6 +37,8 @@ class CT2Whisper:
 
     Raises WeightsError for another family, a missing tokenizer, and a vocabulary that CTranslate2 misunderstands.
     """
+
+    kind: ClassVar[Literal["whisper"]] = "whisper"
 
     def __init__(
         self, name: str, *, device: str | None = None, threads: int | None = None, precision: str | None = None

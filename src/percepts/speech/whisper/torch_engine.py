@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class TorchWhisper:
 
     Raises WeightsError for another family, a missing tokenizer, and weights that are not all there.
     """
+
+    kind: ClassVar[Literal["whisper"]] = "whisper"
 
     def __init__(self, name: str, *, device: str | None = None, threads: int | None = None) -> None:
         checkpoint = open_whisper_checkpoint(name)
