@@ -23,7 +23,7 @@ from percepts.stores.lance import VectorIndex
 from percepts.types import Record, Spec
 
 DIM = 384
-SPEC = Spec("bench", "none:None", "image", 0.0, 0.0, DIM, "mean", (), "Apache-2.0")
+SPEC = Spec(name="bench", target="none:None", kind="image", dim=DIM, pool="mean", license="Apache-2.0")
 
 
 def job(folder: Path, rows: int, rng: np.random.Generator) -> np.ndarray:

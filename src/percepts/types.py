@@ -147,7 +147,7 @@ class Segment(ShapeRepr):
     kind: str = "speech"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """What is known of an encoder without loading anything.
 
@@ -168,14 +168,14 @@ class Spec:
     """
 
     name: str
-    target: str
+    target: str = ""
     kind: Kind
-    rate: float
-    window: float
-    dim: int
-    pool: str
-    weights: tuple[str, ...]
-    license: str
+    rate: float = 0.0
+    window: float = 0.0
+    dim: int = 0
+    pool: str = ""
+    weights: tuple[str, ...] = ()
+    license: str = "unknown"
     extra: str = ""
     size: int = 0
     revision: str = "1"

@@ -11,6 +11,7 @@ import pytest
 
 from percepts.encoders import list_models, load_encoder, model_spec, register_encoder, registry
 from percepts.errors import MissingExtra, UnknownModel
+from percepts.types import Spec
 
 PLUGIN = """
 [percepts.encoders]
@@ -39,14 +40,24 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, value: s
 
 
 MODULE = """
+from dataclasses import replace
 from percepts.types import Spec
-SPEC = Spec("mine", "plugin_of_test:Mine", "image", 0.0, 0.0, 3, "mean", (), "MIT", size=1)
-BOTH = (SPEC, Spec("mine-too", "plugin_of_test:Mine", "image", 0.0, 0.0, 3, "mean", (), "MIT", size=1))
-TAKEN = Spec("conse", "plugin_of_test:Mine", "image", 0.0, 0.0, 3, "mean", (), "MIT", size=1)
+SPEC = Spec(name="mine", target="plugin_of_test:Mine", kind="image", dim=3, pool="mean", license="MIT", size=1)
+BOTH = (SPEC, replace(SPEC, name="mine-too"))
+TAKEN = replace(SPEC, name="conse")
 class Mine:
     def __init__(self, spec, *, runtime="auto", threads=None):
         self.spec = spec
 """
+
+
+def test_a_spec_needs_a_name_and_a_kind_and_takes_no_positions() -> None:
+    spec = Spec(name="notes", kind="audio")
+    assert (spec.dim, spec.pool, spec.weights, spec.license) == (0, "", (), "unknown")
+    with pytest.raises(TypeError, match="kind"):
+        Spec(name="notes")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        Spec("notes", "", "audio")  # type: ignore[misc]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
@@ -113,7 +124,7 @@ def test_a_missing_extra_says_the_command(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_knowing_of_encoders_imports_none() -> None:
     code = (
-        "import sys; from percepts.encoders import names, spec; [spec(name) for name in names()];"
+        "import sys; from percepts.encoders import list_models, model_spec; [model_spec(name) for name in list_models()];"
         "print(*[m for m in sys.modules if m.startswith('percepts.encoders.') and not m.endswith('.registry')])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -172,4 +172,14 @@ def spec(name: str) -> Spec:
     """The row of one of these classes, for `percepts.encoders.register`."""
     kind = "audio" if name == "DyingLate" else "image"
     rate, window, size = (8000.0, 1.0, 0) if kind == "audio" else (0.0, 0.0, 16)
-    return Spec(f"test-{name.lower()}", f"faulty:{name}", kind, rate, window, 8, "mean", (), "Apache-2.0", size=size)
+    return Spec(
+        name=f"test-{name.lower()}",
+        target=f"faulty:{name}",
+        kind=kind,
+        rate=rate,
+        window=window,
+        dim=8,
+        pool="mean",
+        license="Apache-2.0",
+        size=size,
+    )

@@ -17,7 +17,7 @@ from percepts.runtimes import DeferredRunner, Network, graph_path
 from percepts.runtimes.kept import verified_digest
 from percepts.types import Clip, Features, Spec
 
-SPEC = Spec("mean-colour", "test_graphs:MeanColour", "image", 0.0, 0.0, 3, "mean", (), "MIT")
+SPEC = Spec(name="mean-colour", target="test_graphs:MeanColour", kind="image", dim=3, pool="mean", license="MIT")
 
 
 def network() -> Network:

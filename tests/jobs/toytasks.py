@@ -18,8 +18,8 @@ from percepts.runtimes.row_pool import RowPool, usable_cores
 from percepts.tasks.base import PreparedBatch, RecordFields
 from percepts.types import Inputs, Record, Segment, Spec
 
-COLOUR = Spec("toy-colour", "none:None", "image", 0.0, 0.0, 0, "", (), "Apache-2.0")
-TURNS = Spec("toy-turns", "none:None", "audio", 8000.0, 1.0, 0, "", (), "Apache-2.0")
+COLOUR = Spec(name="toy-colour", target="none:None", kind="image", license="Apache-2.0")
+TURNS = Spec(name="toy-turns", target="none:None", kind="audio", rate=8000.0, window=1.0, license="Apache-2.0")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from percepts.stores.rank_fusion import reciprocal_rank_fusion
 from percepts.stores.scoring import Hit, Match, RowFilter
 from percepts.types import Record, Segment, Spec
 
-SPEC = Spec("m", "toy:Toy", "image", 0.0, 0.0, 0, "mean", (), "MIT")
+SPEC = Spec(name="m", target="toy:Toy", kind="image", pool="mean", license="MIT")
 
 
 def commit(folder: Path, records: Sequence[Record]) -> Path:

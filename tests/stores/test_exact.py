@@ -10,7 +10,7 @@ from percepts.errors import SearchError
 from percepts.stores import exact, parquet, scoring
 from percepts.types import Record, Spec
 
-SPEC = Spec("toy", "toy:Toy", "image", 0.0, 0.0, 6, "mean", (), "MIT")
+SPEC = Spec(name="toy", target="toy:Toy", kind="image", dim=6, pool="mean", license="MIT")
 RNG = np.random.default_rng(5)
 
 

@@ -14,7 +14,7 @@ from percepts.errors import JobDamaged, JobError
 from percepts.stores import parquet
 from percepts.types import Record, Segment, Spec
 
-SPEC = Spec("toy", "toy:Toy", "image", 0.0, 0.0, 4, "mean", ("a", "b"), "MIT")
+SPEC = Spec(name="toy", target="toy:Toy", kind="image", dim=4, pool="mean", weights=("a", "b"), license="MIT")
 
 
 def row(number: int, **changes) -> parquet.Row:
@@ -126,7 +126,7 @@ def test_a_model_that_is_not_there_is_answered_with_those_that_are(tmp_path):
 
 
 def test_a_part_from_before_there_were_scores_and_words_is_still_read(tmp_path: Path) -> None:
-    spec = Spec("toy", "toy:Toy", "image", 0.0, 0.0, 2, "mean", (), "MIT")
+    spec = Spec(name="toy", target="toy:Toy", kind="image", dim=2, pool="mean", license="MIT")
     row = parquet.Row("id", Record("a.png", 0.0, 0.0, "toy", "image", np.ones(2, np.float32), ("cup",)))
     old = parquet.build_table([row], spec).drop_columns(["scores", "score", "speaker", "words"])
     parquet.write_table(tmp_path / "part.parquet", old)
@@ -136,7 +136,7 @@ def test_a_part_from_before_there_were_scores_and_words_is_still_read(tmp_path: 
 
 
 def test_a_table_without_vectors_has_no_column_for_them() -> None:
-    spec = Spec("toy", "toy:Toy", "audio", 0.0, 0.0, 0, "", (), "MIT")
+    spec = Spec(name="toy", target="toy:Toy", kind="audio", license="MIT")
     word = Segment(0.0, 0.5, "so", score=0.25)
     record = Record("a.wav", 0.0, 1.0, "toy", "audio", text="so it", score=0.5, speaker="Ann", words=(word,))
     table = parquet.build_table([parquet.Row("id", record)], spec)

@@ -42,7 +42,7 @@ class ToyJob:
 
     def __init__(self, path: Path, dim: int = 8, model: str = "toy", seed: int = 0) -> None:
         self.path, self.model = path, model
-        self.spec = Spec(model, "toy:Toy", "image", 0.0, 0.0, dim, "mean", (), "MIT")
+        self.spec = Spec(name=model, target="toy:Toy", kind="image", dim=dim, pool="mean", license="MIT")
         self.parts: dict[str, parquet.PartInfo] = {}
         self.rng = np.random.default_rng(seed)
         path.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import product
 
 from ..errors import MissingExtra, UnknownModel
-from ..types import Encoder, Kind, Spec
+from ..types import Encoder, Spec
 
 log = logging.getLogger(__name__)
 
@@ -25,52 +25,55 @@ FRAMES_SUFFIX = "-frames"
 
 
 def _list_openl3() -> Iterator[Spec]:
-    """OpenL3's twelve published networks, each with its large vectors and, as `-512`, with its small ones."""
-    media: tuple[tuple[Kind, str, str, float, float, int, int], ...] = (
-        ("audio", "", ".builtin.openl3:OpenL3Audio", 48_000.0, 1.0, 6144, 0),
-        ("image", "image-", ".builtin.openl3:OpenL3Image", 0.0, 0.0, 8192, 256),
-    )
-    kinds = product(media, ("linear", "mel128", "mel256"), ("music", "env"))
-    for (kind, prefix, target, rate, window, large, size), spectrum, content in kinds:
-        name = f"openl3-{prefix}{spectrum}-{content}"
-        about = f"OpenL3, {'sound' if kind == 'audio' else 'pictures'}, trained on {content} videos with {spectrum}"
-        for suffix, dim, pool in (("", large, "concat"), ("-512", 512, "max")):
-            yield Spec(
-                name + suffix, target, kind, rate, window, dim, pool, (name,), "CC-BY-4.0", "openl3", size,
-                summary=about,
-            )  # fmt: skip
+    """Yield OpenL3's twelve published networks, each with its large vectors and, as `-512`, with its small ones."""
+    audio = Spec(name="", target=".builtin.openl3:OpenL3Audio", kind="audio", rate=48_000.0, window=1.0, dim=6144)
+    image = Spec(name="", target=".builtin.openl3:OpenL3Image", kind="image", dim=8192, size=256)
+    for medium, spectrum, content in product((audio, image), ("linear", "mel128", "mel256"), ("music", "env")):
+        name = f"openl3-{'image-' if medium.kind == 'image' else ''}{spectrum}-{content}"
+        large = replace(
+            medium,
+            name=name,
+            pool="concat",
+            weights=(name,),
+            license="CC-BY-4.0",
+            extra="openl3",
+            summary=f"OpenL3 for {medium.kind}, trained on {content} videos with {spectrum} spectra",
+        )
+        yield large
+        yield replace(large, name=f"{name}-512", dim=512, pool="max")
 
 
 _BUILTIN = (
     Spec(
-        "conse", ".builtin.conse:Conse", "image", 0.0, 0.0, 384, "mean", ("effnet-lite0", "minilm"), "Apache-2.0",
-        size=256,
+        name="conse", target=".builtin.conse:Conse", kind="image", dim=384, pool="mean", size=256,
+        weights=("effnet-lite0", "minilm"), license="Apache-2.0",
         summary="pictures in the text space of minilm: text finds pictures",
     ),
     Spec(
-        "effnet-lite0", ".builtin.effnet:EffNet", "image", 0.0, 0.0, 1280, "mean", ("effnet-lite0",), "Apache-2.0",
-        size=256,
+        name="effnet-lite0", target=".builtin.effnet:EffNet", kind="image", dim=1280, pool="mean", size=256,
+        weights=("effnet-lite0",), license="Apache-2.0",
         summary="EfficientNet-Lite0, ImageNet-1k: picture vectors and 1000 labels",
     ),
     Spec(
-        "minilm", ".builtin.minilm:MiniLM", "text", 0.0, 0.0, 384, "l2mean", ("minilm",), "Apache-2.0",
-        summary="all-MiniLM-L6-v2: sentence vectors",
+        name="minilm", target=".builtin.minilm:MiniLM", kind="text", dim=384, pool="l2mean", weights=("minilm",),
+        license="Apache-2.0", summary="all-MiniLM-L6-v2: sentence vectors",
     ),
     Spec(
-        "melstats", ".builtin.melstats:MelStats", "audio", 16000.0, 4.0, 512, "concat", (), "Apache-2.0",
+        name="melstats", target=".builtin.melstats:MelStats", kind="audio", rate=16_000.0, window=4.0, dim=512,
+        pool="concat", license="Apache-2.0",
         summary="log-mel mean and deviation in 8 time segments: how a sound goes; no weights",
     ),
     Spec(
-        "ge2e", ".builtin.ge2e:Ge2e", "audio", 16000.0, 1.6, 256, "l2mean", ("ge2e",), "Apache-2.0",
-        summary="Resemblyzer's d-vectors: who speaks",
+        name="ge2e", target=".builtin.ge2e:Ge2e", kind="audio", rate=16_000.0, window=1.6, dim=256, pool="l2mean",
+        weights=("ge2e",), license="Apache-2.0", summary="Resemblyzer's d-vectors: who speaks",
     ),
     Spec(
-        "fake-image", ".builtin.fake:FakeImage", "image", 0.0, 0.0, 8, "mean", (), "Apache-2.0", size=16,
-        summary="for tests: how near a picture is to eight colours, which text can name",
+        name="fake-image", target=".builtin.fake:FakeImage", kind="image", dim=8, pool="mean", size=16,
+        license="Apache-2.0", summary="for tests: how near a picture is to eight colours, which text can name",
     ),
     Spec(
-        "fake-audio", ".builtin.fake:FakeAudio", "audio", 8000.0, 1.0, 8, "mean", (), "Apache-2.0",
-        summary="for tests: loudness in eighths of a second",
+        name="fake-audio", target=".builtin.fake:FakeAudio", kind="audio", rate=8000.0, window=1.0, dim=8,
+        pool="mean", license="Apache-2.0", summary="for tests: loudness in eighths of a second",
     ),
     *_list_openl3(),
 )  # fmt: skip

@@ -11,7 +11,7 @@ import math
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -275,8 +275,12 @@ def _parse_spec(name: str, raw: Any) -> Spec:
     return spec
 
 
+_LATER_FIELDS = frozenset({"extra", "size", "revision", "summary", "precision"})
+"""Fields of a Spec that manifests of the first release lack; a manifest without another one is refused."""
+
+
 def _parse_spec_field(field: str, each: Field[Any], row: Mapping[str, Any]) -> Any:
-    if each.name not in row and each.default is not MISSING:
+    if each.name not in row and each.name in _LATER_FIELDS:
         return each.default
     return _CHECKS[str(each.type)](field, row.get(each.name))
 

@@ -44,7 +44,7 @@ class Diarizing:
     def specs(self) -> tuple[Spec, ...]:
         """One table, of turns."""
         license = model_spec(self.diarizer.name).license if self._uses_own_backend else "unknown"
-        return (Spec(self.diarizer.name, "", "audio", float(RATE), 0.0, 0, "", (), license),)
+        return (Spec(name=self.diarizer.name, kind="audio", rate=float(RATE), license=license),)
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a turn, as JSON: the fingerprint of a job."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import Field, asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from ..diarization.clustering import SpeakerCount
@@ -15,6 +15,8 @@ from ..weights import hash_weights
 IDENTITY_FIELDS = ("kind", "rate", "window", "dim", "pool", "size", "revision", "precision")
 """Fields of a Spec that change a number, beside the digest of its weights. What is not named here does not count: where
 its class lives, its licence, its summary."""
+_LATER_FIELDS = {"size": 0, "revision": "1", "precision": "float32"}
+"""IDENTITY_FIELDS that came after the first release, and what settings without them meant."""
 
 OLDER_DEFAULTS: Mapping[str, Any] = {"fps": 1.0, "hop": None, "tail": "pad", "exact": False, "whole": False}
 """Settings of how media is cut, and the value that stands for one that an older release did not know yet."""
@@ -94,10 +96,7 @@ def upgrade_identity(stored: Any) -> Any:
     """Return what changes the numbers of a model, as an older release kept it, as `identity` gives it today."""
     if not isinstance(stored, Mapping):
         return stored
-    known = {field.name: field.default for field in fields(Spec) if field.default is not MISSING}
-    return {name: known[name] for name in IDENTITY_FIELDS if name in known} | {
-        k: v for k, v in stored.items() if k != "target"
-    }
+    return _LATER_FIELDS | {k: v for k, v in stored.items() if k != "target"}
 
 
 def identify_model(spec: Spec) -> dict[str, Any]:

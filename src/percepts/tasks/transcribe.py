@@ -202,7 +202,7 @@ class Transcribe:
     @property
     def specs(self) -> tuple[Spec, ...]:
         """One table, of texts."""
-        return (Spec(self.model.name, "", "audio", float(RATE), 0.0, 0, "", (), "unknown"),)
+        return (Spec(name=self.model.name, kind="audio", rate=float(RATE)),)
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes a transcript, as JSON: the fingerprint of a job."""
