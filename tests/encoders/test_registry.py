@@ -124,7 +124,8 @@ def test_a_missing_extra_says_the_command(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_knowing_of_encoders_imports_none() -> None:
     code = (
-        "import sys; from percepts.encoders import list_models, model_spec; [model_spec(name) for name in list_models()];"
+        "import sys; from percepts.encoders import list_models, model_spec;"
+        "[model_spec(name) for name in list_models()];"
         "print(*[m for m in sys.modules if m.startswith('percepts.encoders.') and not m.endswith('.registry')])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
