@@ -78,9 +78,9 @@ def test_words_it_cannot_say_are_named(engine, recording):
         engine.align(recording, "in 1961 he said")
     with pytest.raises(AlignError, match="nothing"):
         engine.align(recording, "…")
-    with pytest.raises(AlignError, match="600 s at most"):
+    with pytest.raises(AlignError, match="at most 600 s"):
         engine.align([Clip(np.zeros((1, 601 * RATE), np.float32), "audio", RATE)], "ask")
-    with pytest.raises(AlignError, match="no way"):
+    with pytest.raises(AlignError, match="cannot align"):
         engine.align([Clip(np.zeros((1, 800), np.float32), "audio", RATE)], SAID)
 
 

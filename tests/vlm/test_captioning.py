@@ -207,7 +207,7 @@ def test_a_prompt_for_a_model_that_follows_none_and_a_prefix_without_end_are_ref
 ) -> None:
     ours = captioner(writer("blip"))
     inputs = ours.prepare([clip(PICTURES[0])])
-    with pytest.raises(QuestionError, match="no chat model"):
+    with pytest.raises(QuestionError, match="not a chat model"):
         ours.caption(inputs, GREEDY, prompt="describe this")
     with pytest.raises(QuestionError, match="reads at most 64"):
         ours.caption(inputs, GREEDY, prefix="a photo of the cat " * 60)

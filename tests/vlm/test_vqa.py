@@ -105,7 +105,7 @@ def test_more_words_than_a_model_has_places_for_are_refused_before_the_first(
     name: str, writer: Callable[[str], Path]
 ) -> None:
     ours = answerer(writer(name))
-    with pytest.raises(QuestionError, match=r"of [0-9]+ tokens: .* reads at most"):
+    with pytest.raises(QuestionError, match=r"reads at most [0-9]+ tokens, got .* of [0-9]+"):
         ours.answer(ours.prepare(clips(PICTURES[:1])), QUESTION, GenerationOptions(max_new_tokens=10_000))
 
 
@@ -185,7 +185,7 @@ def test_the_score_of_a_page_is_that_of_the_pipeline(writer: Callable[[str], Pat
     mask = np.array([[word is None for word in chunk.words]], int)
     mask[0, 0] = 0  # the class token, as the pipeline has it
     firsts, lasts, scores, _ = select_starts_ends(start[None], stop[None], mask[0], None)
-    score, first, last = ours._best(chunk, start, stop)
+    score, first, last = ours._find_best_span(chunk, start, stop)
     assert (chunk.words[firsts[0]], chunk.words[lasts[0]]) == (first, last)
     assert score == pytest.approx(float(scores[0]), rel=1e-5)
 

@@ -1,7 +1,7 @@
-"""What a model must do to be transcribed with: a Whisper encodes and decodes windows, a CTC model says letters a frame.
+"""Define what a speech model must implement: a Whisper engine, a CTC engine, or an engine that does everything itself.
 
-Everything else (the clock, long recordings, batches, words, repetitions, speakers) is done once, above these.
-`percepts.speech.fake` has an engine of each family that hears words in tones and needs no weights.
+Everything else (times, long audio, batches, words, repetitions, speakers) is done once, above these protocols.
+`percepts.speech.fake` has a Whisper and a CTC engine that recognise words and letters in tones and need no weights.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from .options import TranscribeOptions
 
 TICK_S = 0.02
-"""Seconds from one timestamp token to the next, and from one state of a Whisper encoder to the next."""
+"""Seconds between two timestamp tokens of Whisper, and between two states of its encoder."""
 
 
 class TextTokenizer(Protocol):
-    """Text to tokens and back; no special tokens are added, and none are spelled."""
+    """Converts text to tokens and back; special tokens are neither added nor written."""
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text."""
+        """Return the tokens of a text."""
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens; bytes that are no whole character become U+FFFD."""
+        """Return the text of tokens; bytes that are no complete character become U+FFFD."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhisperVocabulary:
-    """The tokens of a Whisper checkpoint that are no text, by what they say.
+    """The special tokens of a Whisper checkpoint, by meaning.
 
-    size             tokens in all: the width of the logits
-    sot, eot         <|startoftranscript|> and <|endoftext|>; text is what lies below `eot`
+    size             number of tokens: the width of the logits
+    sot, eot         <|startoftranscript|> and <|endoftext|>; text tokens are those below `eot`
     previous         <|startofprev|>: the text before this window follows
-    transcribe       write down what is said; `translate`: in English. None where there is only one language
+    transcribe       write in the language that is spoken; `translate`: in English. None in models of one language
     no_speech        <|nospeech|>
     no_timestamps    <|notimestamps|>
-    timestamps       <|0.00|>; the one `i` after it is `i * TICK` seconds
+    timestamps       <|0.00|>; the `i`th token after it is `i * TICK_S` seconds
     languages        code → token, such as {"en": 50259}; empty for a model of English alone
-    suppressed       never said
-    suppressed_first never said first: a space, the end
+    suppressed       tokens that are never written
+    suppressed_first tokens that are never written first: a space, the end
     """
 
     text: TextTokenizer
@@ -67,13 +67,13 @@ class WhisperVocabulary:
 class DecodingOptions:
     """How the next token is chosen.
 
-    temperature    0.0: the likeliest (`beam` hypotheses are kept); above: drawn, and the best of `best_of` draws taken
-    beam           hypotheses; 1 is greedy
+    temperature    0.0: the most probable token, with `beam` hypotheses; above 0: sampled, the best of `best_of` samples
+    beam           number of hypotheses; 1 is greedy
     patience       beam search ends when `beam * patience` hypotheses are complete
     length_penalty exponent of the length that a score is divided by; None: the length itself
-    max_tokens     of text and times, in one window; None: half of the decoder's context
-    timestamps     whether it says when; without, it must be told so in the prompt (<|notimestamps|>)
-    seed           of the draws
+    max_tokens     text and timestamp tokens in one window; None: half of the decoder's context
+    timestamps     whether timestamps are written; without them the prompt must hold <|notimestamps|>
+    seed           of the sampling
     """
 
     temperature: float = 0.0
@@ -92,11 +92,11 @@ class DecodingOptions:
 
 @dataclass(frozen=True, slots=True)
 class DecodedWindow:
-    """What was decoded of one window.
+    """The result of decoding one window.
 
     tokens          without the prompt and without the end
-    sum_logprob     of the tokens and the end, natural logarithm
-    no_speech_prob  of <|nospeech|> where the transcript begins
+    sum_logprob     natural logarithm of the probability of the tokens and the end
+    no_speech_prob  probability of <|nospeech|> where the transcript begins
     """
 
     tokens: tuple[int, ...]
@@ -105,17 +105,17 @@ class DecodedWindow:
 
     @property
     def avg_logprob(self) -> float:
-        """A token, the end counted as one."""
+        """Mean log probability of a token; the end counts as a token."""
         return self.sum_logprob / (len(self.tokens) + 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no == that is one truth value
 class TokenAlignment:
-    """When each token of one window was said.
+    """When each token of one window was spoken.
 
-    tokens, frames   (K,) ints, a path: token `tokens[k]`, counted from 0, is said in frame `frames[k]`, TICK a frame.
-                     Both rise by one at most; the last token is the end
-    probs            (N,) of each text token, given those before it
+    tokens, frames   (K,) ints, a path: token `tokens[k]`, counted from 0, is spoken in frame `frames[k]`,
+                     TICK_S each. Both rise by one at most; the last token is the end
+    probs            (N,) probability of each text token, given those before it
     """
 
     tokens: np.ndarray
@@ -125,21 +125,21 @@ class TokenAlignment:
 
 @runtime_checkable
 class WhisperEngine(Protocol):
-    """A Whisper model. A window is `window` seconds of sound at 16 kHz; states are plain arrays, a row a window."""
+    """A Whisper model. A window is `window` seconds of audio at 16 kHz; states are arrays, one row for each window."""
 
     kind: ClassVar[Literal["whisper"]]
 
     @property
     def name(self) -> str:
-        """What records call it."""
+        """The name of the model in records."""
 
     @property
     def vocabulary(self) -> WhisperVocabulary:
-        """Its special tokens."""
+        """The special tokens."""
 
     @property
     def n_mels(self) -> int:
-        """80, or 128."""
+        """Mel bands of the input: 80 or 128."""
 
     @property
     def window(self) -> float:
@@ -150,38 +150,38 @@ class WhisperEngine(Protocol):
         """Tokens that the decoder has positions for: 448."""
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
-        """(B, n_mels, T) log-mel to states (B, T // 2, D) float32."""
+        """Encode log-mel (B, n_mels, T) to states (B, T // 2, D) float32."""
 
     def decode(
         self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: DecodingOptions
     ) -> list[DecodedWindow]:
-        """(B, T, D) and a prompt for each, all of one length, to what is said. A row does not depend on the others."""
+        """Decode states (B, T, D) after a prompt each, all of one length. A row does not depend on the others."""
 
     def align(
         self, states: np.ndarray, prompt: Sequence[int], texts: Sequence[Sequence[int]], frames: Sequence[int]
     ) -> list[TokenAlignment]:
-        """When the text tokens of each row were said, within so many states of it (the rest is padding).
+        """Find when the text tokens of each row were spoken, within `frames` states of it (the rest is padding).
 
         `prompt` is <|startoftranscript|>, language and task.
         """
 
     def detect_language(self, states: np.ndarray) -> list[dict[str, float]]:
-        """Of each row, code → probability; they sum to 1."""
+        """Return, for each row, code → probability; they sum to 1."""
 
 
 @runtime_checkable
 class CTCEngine(Protocol):
-    """A model that says for every frame how likely each letter is (connectionist temporal classification)."""
+    """A model that gives the probability of each letter in each frame (connectionist temporal classification)."""
 
     kind: ClassVar[Literal["ctc"]]
 
     @property
     def name(self) -> str:
-        """What records call it."""
+        """The name of the model in records."""
 
     @property
     def rate(self) -> int:
-        """Hz of the sound that it takes."""
+        """Sample rate of its input in Hz."""
 
     @property
     def samples_per_frame(self) -> int:
@@ -189,32 +189,32 @@ class CTCEngine(Protocol):
 
     @property
     def vocabulary(self) -> Sequence[str]:
-        """A string for each column of the emissions."""
+        """The text of each column of the emissions."""
 
     @property
     def blank(self) -> int:
-        """The column that says nothing."""
+        """The column of the blank, which stands for no letter."""
 
     @property
     def delimiter(self) -> str:
-        """What stands between words in the vocabulary, "|"; "" for a vocabulary whose text holds its own spaces."""
+        """The token between two words, "|"; "" for a vocabulary whose texts hold their own spaces."""
 
     def emissions(self, wave: np.ndarray) -> np.ndarray:
-        """(N,) float32 to the natural logarithm of probabilities, (T, V) float32."""
+        """Return the natural logarithm of probabilities, (T, V) float32, of samples (N,) float32."""
 
 
 @runtime_checkable
 class StandaloneEngine(Protocol):
-    """A recogniser with its own way through a recording, such as pocketsphinx."""
+    """A recogniser that goes through the stream by itself, such as pocketsphinx."""
 
     kind: ClassVar[Literal["standalone"]]
 
     @property
     def name(self) -> str:
-        """What records call it."""
+        """The name of the model in records."""
 
     def transcribe(self, clips: Iterable[Clip], options: TranscribeOptions) -> Iterator[Segment]:
-        """Blocks of one stream at 16 kHz, one channel, to segments with words, in order."""
+        """Transcribe blocks of one stream, one channel at 16 kHz, to segments with words, in order."""
 
 
 Engine = WhisperEngine | CTCEngine | StandaloneEngine

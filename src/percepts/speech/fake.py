@@ -1,8 +1,8 @@
-"""Engines for tests, ours and yours: no weights, no network; they hear words and letters in chords of tones.
+"""Test with fake speech engines, which recognise words and letters in chords of tones and need no weights.
 
-`speak` makes the sound and `FakeWhisper` hears its words, each with its time; `spell` and `FakeCTC` do the same with
-letters. They listen to the real features (log-mel, samples), so everything between a file and an engine is in play.
-To inject a fault, override `FakeWhisper.say`: it is given what is heard and answers as a model might.
+`speak` makes audio in which `FakeWhisper` recognises each word with its times; `spell` and `FakeCTC` do the same with
+letters. They work on the real features (log-mel, samples), so that everything between a file and an engine is tested.
+To inject a fault, override `FakeWhisper.say`: it gets the words that were recognised and answers as a model might.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ RATE = 16_000
 TONES = 320.0 * np.arange(1, 13)
 """Hz. A word is a chord of four of these: 495 words."""
 _CHORDS = np.array([[i in chord for i in range(12)] for chord in combinations(range(12), 4)])
+# Of each tone: four together stay well below full scale.
 _LEVEL = 0.06
-_PAUSE = 0.5  # seconds that end a sentence
+_PAUSE = 0.5  # a pause of so many seconds ends a sentence
 _UNKNOWN = " …"
 
 
 def speak(words: Sequence[str], spoken: Iterable[tuple[str, float, float]], seconds: float) -> np.ndarray:
-    """(N,) float32 at 16 kHz in which each (word, start, stop) sounds as its chord; `words` are `FakeWhisper.words`."""
+    """Return (N,) float32 at 16 kHz in which each (word, start, stop) is its chord; `words` are `FakeWhisper.words`."""
     out = np.zeros(round(seconds * RATE), np.float32)
     for word, start, stop in spoken:
         a, b = round(start * RATE), round(stop * RATE)
@@ -37,6 +38,7 @@ def speak(words: Sequence[str], spoken: Iterable[tuple[str, float, float]], seco
 
 
 def _make_chord(number: int, samples: np.ndarray) -> np.ndarray:
+    """Return the samples of the chord of a word, by its number."""
     phases = 2 * np.pi * TONES[_CHORDS[number], None] * samples / RATE
     sound: np.ndarray = (_LEVEL * np.sin(phases).sum(axis=0)).astype(np.float32)
     return sound
@@ -44,15 +46,16 @@ def _make_chord(number: int, samples: np.ndarray) -> np.ndarray:
 
 @cache
 def _measure_bands() -> tuple[np.ndarray, np.ndarray]:
-    """The mel band in which each tone is loudest, and the value from which on it counts as heard."""
+    """Return the mel band in which each tone is loudest, and the value from which on the tone counts as present."""
     tones = _LEVEL * np.sin(2 * np.pi * TONES[:, None] * np.arange(RATE) / RATE)
     mel = whisper_log_mel(tones.astype(np.float32), seconds=1.0)[:, :, 50]
     bands = mel.argmax(axis=1)
+    # whisper_log_mel is (log10 + 4) / 4, so this is 30 % of the power of the tone.
     return bands, mel[np.arange(len(TONES)), bands] + np.log10(0.3).astype(np.float32) / 4
 
 
 class _WordTokenizer:
-    """A token is a word with its space."""
+    """A tokenizer with one token for each word and the space before it."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words = [f" {word}" for word in words] + [_UNKNOWN]
@@ -67,7 +70,7 @@ class _WordTokenizer:
 
 @dataclass(frozen=True, slots=True)
 class HeardWord:
-    """A word in a window: its token, and the seconds of the window in which it sounds."""
+    """A word in a window: its token, and the seconds of the window in which it is spoken."""
 
     token: int
     start: float
@@ -75,13 +78,13 @@ class HeardWord:
 
 
 class FakeWhisper:
-    """Hears what `speak` says with the same words, which are given by language.
+    """Recognises what `speak` says with the same words, which are given by language.
 
-    `asked` keeps the prompt and the search of every window that was decoded.
+    `asked` keeps the prompt and the options of every window that was decoded.
 
     >>> engine = FakeWhisper({"en": ["ask", "not"]})
     >>> mel = whisper_log_mel(speak(engine.words, [("not", 1.0, 1.5)], 2.0))
-    >>> [decoded] = engine.decode(engine.encode(mel[None]), [[engine.vocabulary.sot]], Search())
+    >>> [decoded] = engine.decode(engine.encode(mel[None]), [[engine.vocabulary.sot]], DecodingOptions())
     >>> engine.vocabulary.text.decode([token for token in decoded.tokens if token < engine.vocabulary.eot])
     ' not'
     """
@@ -105,32 +108,33 @@ class FakeWhisper:
         self.asked: list[tuple[tuple[int, ...], DecodingOptions]] = []
 
     def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
-        """Answer for one window of sound: here, what was heard and nothing else."""
+        """Answer for one window with the words that were recognised. Override it to inject a fault."""
         if not heard:
             return DecodedWindow((), -3.0, 0.95)
         *complete, last = split_sentences(heard)
         tokens = [token for sentence in complete for token in self.tokenize_sentence(sentence)]
         if last[-1].stop < self.window - TICK_S or len(heard) == 1:
             tokens += self.tokenize_sentence(last)
-        elif complete:  # a word is broken off: where its sentence begins is all that is sure
+        elif complete:  # the window cuts a word: only the start of its sentence is certain
             tokens.append(self.time(last[0].start))
         else:
             tokens += [*self.tokenize_sentence(last[:-1]), self.time(last[-1].start)]
         return DecodedWindow(tuple(tokens), -0.1 * (len(tokens) + 1), 0.02)
 
     def tokenize_sentence(self, sentence: Sequence[HeardWord]) -> list[int]:
-        """Words between the times of the first and the last of them."""
+        """Return the words between the timestamps of the first and the last of them."""
         words = [word.token for word in sentence]
         return [self.time(sentence[0].start), *words, self.time(sentence[-1].stop)]
 
     def time(self, seconds: float) -> int:
-        """The token of a time in the window."""
+        """Return the token of a time in the window."""
         return self.vocabulary.timestamps + round(seconds / TICK_S)
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
-        """(B, 80, T) to (B, T // 2, 1): the number of the word that sounds, or -1."""
+        """Encode (B, 80, T) to (B, T // 2, 1): the number of the word in each frame, or -1."""
         bands, least = _measure_bands()
         heard = (mel[:, bands] >= least[:, None]).transpose(0, 2, 1)  # (B, T, 12)
+        # Exactly four tones: noise, or two words at once, are no word.
         known = np.where(heard.sum(axis=2) == 4, heard @ (1 << np.arange(12)), 0)
         numbers = np.full(1 << 12, -1)
         numbers[(_CHORDS @ (1 << np.arange(12)))[: len(self.words)]] = np.arange(len(self.words))
@@ -141,20 +145,20 @@ class FakeWhisper:
     def decode(
         self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: DecodingOptions
     ) -> list[DecodedWindow]:
-        """Each row as `say` answers it."""
+        """Decode each row as `say` answers it."""
         self.asked += [(tuple(prompt), search) for prompt in prompts]
         return [self.say(_find_words(row), search) for row in states]
 
     def align(
         self, states: np.ndarray, prompt: Sequence[int], texts: Sequence[Sequence[int]], frames: Sequence[int]
     ) -> list[TokenAlignment]:
-        """Words that sound are where they sound and sure; others are a frame long, where they come, and unsure."""
+        """Align words with their audio, at probability 0.95; words that are not in it get one frame, at 0.05."""
         return [
             _align_words(_find_words(row), text, count) for row, text, count in zip(states, texts, frames, strict=True)
         ]
 
     def detect_language(self, states: np.ndarray) -> list[dict[str, float]]:
-        """By how many of the words are of each; without words all are as likely."""
+        """Return the share of the words that belong to each language; without words all are equally probable."""
         found = []
         for row in states:
             spoken = [self._language[word.token] for word in _find_words(row)]
@@ -164,7 +168,7 @@ class FakeWhisper:
 
 
 def split_sentences(heard: Sequence[HeardWord]) -> list[list[HeardWord]]:
-    """Words up to each pause of half a second."""
+    """Group words into sentences that end with a pause of half a second."""
     out: list[list[HeardWord]] = []
     for word in heard:
         if not out or word.start - out[-1][-1].stop >= _PAUSE:
@@ -174,6 +178,7 @@ def split_sentences(heard: Sequence[HeardWord]) -> list[list[HeardWord]]:
 
 
 def _find_words(row: np.ndarray) -> list[HeardWord]:
+    """Return the words of one row of states."""
     found, at = [], 0
     for token, run in groupby(row[:, 0].astype(int).tolist()):
         count = len(list(run))
@@ -184,6 +189,7 @@ def _find_words(row: np.ndarray) -> list[HeardWord]:
 
 
 def _align_words(heard: Sequence[HeardWord], text: Sequence[int], count: int) -> TokenAlignment:
+    """Build the alignment of a text with the words of one row."""
     starts, probs, at, left = [], [], 0, list(heard)
     for token in text:
         place = next((i for i, word in enumerate(left) if word.token == token), None)
@@ -201,7 +207,7 @@ def _align_words(heard: Sequence[HeardWord], text: Sequence[int], count: int) ->
 
 
 def spell(text: str, start: float, seconds: float, *, letter: float = 0.08) -> np.ndarray:
-    """(N,) float32 at 16 kHz, `seconds` long, in which the letters of a text sound one after another from `start` on.
+    """Return (N,) float32 at 16 kHz, `seconds` long, in which the letters of a text follow one another from `start` on.
 
     Half of the time of each `letter` is silence. Times are rounded to the engine's frames of 20 ms.
     """
@@ -215,12 +221,12 @@ def spell(text: str, start: float, seconds: float, *, letter: float = 0.08) -> n
 
 
 def _find_tone(character: str) -> float:
-    """Hz, a multiple of 50: whole waves in a frame."""
+    """Return the frequency of a letter in Hz, a multiple of 50, so that a frame holds whole periods."""
     return 100.0 * (2 + FakeCTC.vocabulary.index(character))
 
 
 class FakeCTC:
-    """Hears the letters that `spell` spells; each frame by itself, so a cut at a frame changes nothing.
+    """Recognises the letters that `spell` spells; each frame by itself, so that a cut between frames changes nothing.
 
     >>> wave = spell("my fellow", 0.1, 1.0)
     >>> FakeCTC().emissions(wave).shape
@@ -236,7 +242,7 @@ class FakeCTC:
     delimiter = "|"
 
     def emissions(self, wave: np.ndarray) -> np.ndarray:
-        """(N,) to (N // 320, 29): 0.9 for what is heard, the rest shared out."""
+        """Return (N // 320, 29) log probabilities of (N,) samples: 0.9 for the letter heard, the rest spread evenly."""
         count = len(wave) // self.samples_per_frame
         frames = wave[: count * self.samples_per_frame].reshape(count, self.samples_per_frame)
         loud = np.abs(np.fft.rfft(frames))[:, 2 * np.arange(1, len(self.vocabulary)) + 4]

@@ -1,4 +1,4 @@
-"""The name of a model in, an engine out: a checkpoint says what family it is of, a table says who runs that."""
+"""Choose and load the engine for a model: its config.json names the family, a table names the engine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ SPHINX = "sphinx"
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """An engine: "module:Class" below here, what it takes, and the extra and package that it needs, "" for none.
+    """One engine of the table: what it runs and what it needs.
 
-    takes  the `model_type` of config.json; "ctranslate2" for a folder that its converter wrote; or the model's own name
-    check  "module:function" of a checkpoint, options and a detector, OptionsError for what it cannot honour, where that
-           needs no weights; "": the engine is made to tell
+    target   "module:Class", relative to this package
+    takes    values of `model_type` in config.json; "ctranslate2" for a converted folder; or a model's own name
+    extra    extra of percepts that it needs, "" for none
+    package  package that it needs, "" for none
+    check    "module:function" that takes a checkpoint, options and a detector, and raises OptionsError for what the
+             engine does not support, without loading weights; "": the engine is loaded to check
     """
 
     target: str
@@ -43,12 +46,12 @@ ENGINES: dict[str, EngineRow] = {
     SPHINX: EngineRow(".sphinx:Sphinx", (SPHINX,), "sphinx", "pocketsphinx"),
     "fake": EngineRow(".fake:FakeCTC", ("fake-ctc",)),
 }
-"""Of several that take a model, the first is the default. A new engine is a row here."""
+"""Where several engines run a model, the first is the default. A new engine is a new row."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """A model that can be transcribed with: the name that results call it by, the engine, and where its weights are.
+    """A model and the engine that runs it: the name in results, the engine of ENGINES, and where the weights are.
 
     weights  a checkpoint as `percepts.weights.checkpoint` names them; "" for a model with its weights in its package
     """
@@ -58,37 +61,38 @@ class EngineChoice:
     weights: str = ""
 
     def load(self) -> Engine:
-        """The engine, ready; raises WeightsError where its weights cannot be used."""
+        """Load the engine; raises WeightsError where its weights cannot be used."""
         make = import_target(ENGINES[self.engine].target)
         engine: Engine = make(self.weights) if self.weights else make()
         return engine
 
     def check(self, options: TranscribeOptions, detector: Detector | None) -> None:
-        """OptionsError for options that the model cannot honour, before a job finds that out at every source."""
+        """Raise OptionsError for options that the model does not support, before a job begins."""
         if check := ENGINES[self.engine].check:
             import_target(check)(self.weights, options, detector)
         else:
             check_engine(self.load(), options, detector)
 
     def digest(self) -> str:
-        """sha256 of the weights, as far as they are a checkpoint."""
+        """Return the sha256 of the weights, "" where they are no checkpoint."""
         return checkpoint.hash_checkpoint(self.weights) if self.weights else ""
 
 
 def choose_engine(model: str, engine: str | None = None) -> EngineChoice:
-    """Which engine runs a model, without loading either.
+    """Return which engine runs a model, without loading either.
 
     Args:
         model: a hub id, a checkpoint's folder, or "sphinx", which has its model inside.
-        engine: a name of ENGINES; None: the first that takes the model.
+        engine: a name of ENGINES; None: the first that runs the model.
 
     Raises:
-        UnknownModel: no such model or engine, or a model that nothing here transcribes with.
+        UnknownModel: no such model or engine, or no engine that runs this model.
         MissingExtra: the engine is not installed.
-        WeightsError: a checkpoint that is not to be had.
+        WeightsError: a checkpoint that cannot be found or downloaded.
     """
     if engine is not None and engine not in ENGINES:
         raise UnknownModel(f"no engine called {engine!r}; there are: {', '.join(ENGINES)}")
+    # A folder that has the name of an engine's own model is a checkpoint.
     own = {name for row in ENGINES.values() for name in row.takes}
     weights = None if model in own and not Path(model).exists() else checkpoint.resolve_name(model)
     family = (
@@ -97,23 +101,22 @@ def choose_engine(model: str, engine: str | None = None) -> EngineChoice:
     able = [name for name, row in ENGINES.items() if family in row.takes]
     if not able or (engine is not None and engine not in able):
         what = f"{model}: {family or 'nothing known'}"
-        raise UnknownModel(
-            f"{what} is no model that {engine or 'any engine'} transcribes with: expected {_list_supported()}"
-        )
+        raise UnknownModel(f"{what} cannot be run by {engine or 'any engine'}; expected {_list_supported()}")
     chosen = engine or able[0]
     check_installed(chosen)
     return EngineChoice(weights or model, chosen, weights or "")
 
 
 def check_installed(engine: str) -> None:
-    """Raise MissingExtra where the package of an engine of ENGINES is not here."""
+    """Raise MissingExtra where the package of an engine of ENGINES is not installed."""
     row = ENGINES[engine]
+    # find_spec finds the package without importing it.
     if row.package and find_spec(row.package) is None:
         raise MissingExtra(f"{engine} needs {row.package}: pip install 'percepts[{row.extra}]'")
 
 
 def load_engine(model: str, engine: str | None = None) -> Engine:
-    """The engine for a model; arguments and errors are those of `choose_engine`.
+    """Load the engine for a model; arguments and errors are those of `choose_engine`.
 
     >>> load_engine("fake-ctc").name
     'fake-ctc'
@@ -122,18 +125,19 @@ def load_engine(model: str, engine: str | None = None) -> Engine:
 
 
 def _find_hub_family(weights: str | None, model: str) -> str:
+    """Return the family of a checkpoint of the hub, or the model itself where it has no checkpoint."""
     if weights is None:
         return model
     return _read_family(checkpoint.local_path(weights))
 
 
 def _read_family(folder: Path) -> str:
-    """Of a checkpoint: what its config.json says, or that it was converted."""
+    """Return the `model_type` of a checkpoint's config.json, "ctranslate2" where it was converted."""
     if is_converted(folder):
         return "ctranslate2"
     return checkpoint.Checkpoint(folder).model_type
 
 
 def _list_supported() -> str:
-    """What transcribes, for people."""
+    """List the model types and their engines for a message."""
     return "; ".join(f"{' or '.join(row.takes)} ({name})" for name, row in ENGINES.items() if name != "fake")

@@ -6,35 +6,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 Task = Literal["transcribe", "translate"]
+# openai/whisper's own steps of its temperature fallback (whisper/transcribe.py).
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
-    """What is asked of a transcription; names and defaults are those of openai/whisper.
+    """Options of a transcription; names and defaults are those of openai/whisper.
 
-    An engine that cannot do what is asked says so with ValueError; CTC models know neither task, prompt nor beam.
+    An engine that does not support an option raises OptionsError. CTC models know neither task, prompt nor beam.
 
     task                            "translate" is into English
-    language                        code, such as "en"; None: the model tells, from the first window with speech
-    languages                       codes that come into question; with more than one, every window is asked again, and
-                                    two in succession (or one that is very sure) change the language
+    language                        code, such as "en"; None: the model detects it, from the first window with speech
+    languages                       codes to choose from; with more than one, each window is detected again, and two
+                                    windows in succession (or one that is very sure) change the language
     beam, best_of, patience, length_penalty, temperatures, seed
-                                    see `percepts.speech.engines.DecodingOptions`; the next temperature is tried
-                                    where the
-                                    result of the one before it fails a threshold below
-    initial_prompt                  text that might stand before the first window: names, spelling, style
+                                    see `percepts.speech.engines.DecodingOptions`; the next temperature is tried where
+                                    the result of the one before fails a threshold below
+    initial_prompt                  text as if it stood before the first window: names, spelling, style
     hotwords                        text before every window
-    condition_on_previous_text      each window is given the text of those before it
-    word_timestamps                 when each word was said
-    compression_ratio_threshold     text that zlib shrinks by more repeats itself; None: any may pass
-    logprob_threshold               mean log probability of a token; None: any may pass
-    no_speech_threshold             from this probability on, text that fails the one before counts as silence
-    hallucination_silence_threshold seconds of silence around words that are too improbable to have been said, from
-                                    which on they are dropped; needs word_timestamps; None: they stay
+    condition_on_previous_text      each window is given the text of the windows before it
+    word_timestamps                 return the times of each word
+    compression_ratio_threshold     text that zlib shrinks by more is too repetitive; None: no limit
+    logprob_threshold               lowest mean log probability of a token; None: no limit
+    no_speech_threshold             from this probability on, text that fails the threshold before counts as silence
+    hallucination_silence_threshold improbable words with so many seconds of silence around them are dropped; needs
+                                    word_timestamps; None: they stay
     max_tokens                      in one window
-    batch_size                      windows that are decoded at once; more than one: windows are cut in pauses, and none
-                                    knows the text of another
+    batch_size                      windows decoded at once; with more than one, windows are cut in pauses, and none is
+                                    given the text of another
     """
 
     task: Task = "transcribe"

@@ -1,4 +1,4 @@
-"""What a transcription returns: utterances, transcripts and how it is getting on."""
+"""Define what a transcription returns: utterances, transcripts and the counters of its progress."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from ..types import Clip, Segment
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Utterance(Segment):
-    """A segment of a transcript, and what the model thought of it.
+    """A segment of a transcript with what the model measured.
 
-    The texts of the words, which keep the space before them, spell `text` when put together and stripped.
-    `score` of a word is its probability; of the utterance, the mean probability of a token, exp(avg_logprob).
+    The texts of the words keep the space before them; joined and stripped they are `text`. `score` of a word is its
+    probability; `score` of the utterance is the mean probability of a token, exp(avg_logprob).
 
     language           code; "" where the engine has no languages
-    tokens             of the text, times included; empty for engines without
-    temperature        that it was decoded at
+    language_prob      probability of the language when it was detected; None where it was given
+    tokens             of the text, timestamps included; empty for engines without tokens
+    temperature        at which it was decoded
     avg_logprob        of the whole window, as are the two below
-    compression_ratio  bytes of the text to bytes of it compressed by zlib
-    no_speech_prob     that nobody spoke
+    compression_ratio  bytes of the text divided by its bytes compressed by zlib
+    no_speech_prob     probability that nobody spoke
     """
 
     language: str = ""
@@ -34,11 +35,14 @@ class Utterance(Segment):
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in one source.
+    """The transcript of one source.
 
+    source           path, or the number of bytes
     segments         in order
-    language         of most of it, and how probable it was when it was told; None where it was given
-    duration         seconds of the source; `duration_speech`: in which somebody speaks, None where nobody asked
+    language         of most of it; `language_prob`: its probability when it was detected, None where it was given
+    duration         seconds of the source
+    duration_speech  seconds in which somebody speaks, None where no detector was used
+    notes            sentences about damage in the source
     """
 
     source: str
@@ -51,22 +55,22 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """Everything that was said, in one line."""
+        """The text of all segments in one line."""
         return " ".join(segment.text for segment in self.segments)
 
 
 @dataclass(slots=True)
 class TranscribeProgress:
-    """How a transcription is getting on: written by it as it goes, read by whoever shows progress or wants totals.
+    """Counters of a transcription: updated as it runs, read for progress and totals.
 
     heard          seconds of the stream that are done
-    speech         seconds of them in which somebody speaks; None where no detector was asked
+    speech         seconds of them in which somebody speaks; None where no detector is used
     language       of the newest window; "" before it is known, or where the engine has none
-    language_prob  when it was told; None where it was given
+    language_prob  its probability when it was detected; None where it was given
     retries        windows decoded again at a higher temperature
-    repeated       segments dropped for saying one thing over and over
-    silent         windows passed over as silence
-    stalled        windows that went on only because they were made to
+    repeated       segments dropped because they repeat themselves
+    silent         windows skipped as silence
+    stalled        windows without progress that had to be accepted
     """
 
     heard: float = 0.0
@@ -79,7 +83,7 @@ class TranscribeProgress:
     stalled: int = 0
 
     def count_blocks(self, blocks: Iterable[Clip]) -> Iterator[Clip]:
-        """The same blocks, each heard once the next is asked for."""
+        """Yield the same blocks and count each as heard when the next is asked for."""
         for block in blocks:
             yield block
             self.heard += block.duration

@@ -1,7 +1,7 @@
-"""pocketsphinx: English in, words with times out, with no hub and no download; the model is inside its package.
+"""Transcribe and align English with pocketsphinx, whose model is inside its package: no hub, no download.
 
-A recogniser of 2000s' make (hidden Markov models, a trigram): good enough to try everything on a machine without a hub,
-and to say when known words were said, not to be read. Measured error rates are in docs/speech.md.
+It is a recogniser of the 2000s (hidden Markov models and a trigram): good enough to try everything without a hub and to
+align a known text, too poor for a transcript to read. docs/speech.md has measured error rates.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 RATE = 16_000
 FRAME_S = 0.01  # seconds
-MAX_UTTERANCE_S = 30.0  # seconds decoded at once; it takes the mean of all of it before it begins
-MAX_ALIGNED_S = 600.0  # seconds over which it lays a text
+MAX_UTTERANCE_S = 30.0  # seconds decoded at once: cepstral means are taken over all of them first
+MAX_ALIGNED_S = 600.0  # longest audio for a text to align
 SPEECH_RULES = SpeechRules(min_silence=1.0, max_speech=MAX_UTTERANCE_S, pad=0.2)
 _NOISE = re.compile(r"<.*>|\[.*\]|\+\+.*\+\+")
 _VARIANT = re.compile(r"\(\d+\)$")
 
 
 class Sphinx:
-    """The recogniser with the US English model that its package brings: small letters, no punctuation, no scores.
+    """pocketsphinx with the US English model of its package: lower case, no punctuation, no scores.
 
     Raises MissingExtra where pocketsphinx is not installed.
     """
@@ -43,17 +43,20 @@ class Sphinx:
     name = "sphinx"
 
     def transcribe(self, clips: Iterable[Clip], options: TranscribeOptions) -> Iterator[Segment]:
-        """Blocks of one stream to segments; more than half a minute of it is cut in its pauses.
+        """Transcribe blocks of one stream to segments; more than half a minute is cut in its pauses.
 
-        Raises ValueError for another language than English, a translation, or a prompt.
+        Raises OptionsError for another language than English, a translation, or a prompt.
         """
         if options.language not in (None, "en") or options.task != "transcribe":
-            raise OptionsError(f"sphinx writes down English: it cannot {options.task} from {options.language or 'any'}")
+            raise OptionsError(
+                f"sphinx transcribes English only: it cannot {options.task} from {options.language or 'any'}"
+            )
         if options.initial_prompt or options.hotwords:
-            raise OptionsError("sphinx takes no prompt and no hotwords")
+            raise OptionsError("sphinx does not support prompts or hotwords")
         return self._transcribe_blocks(clips)
 
     def _transcribe_blocks(self, clips: Iterable[Clip]) -> Iterator[Segment]:
+        """Decode a short stream at once, a longer one cut in its pauses."""
         source = TolerateTruncation(clips)
         stream = check_contiguous(source)
         begun, seconds = [], 0.0
@@ -70,21 +73,22 @@ class Sphinx:
         source.release()
 
     def _transcribe_utterance(self, clip: Clip) -> Iterator[Segment]:
+        """Decode one piece of speech to a segment; nothing for silence."""
         if not any(True for _ in cut_speech(Energy())([clip])):
-            return  # of silence it makes words
+            return  # from silence it would make words
         words = list(self._decode_words(self._decoder, clip))
         if words:
             yield build_segment(words)
 
     def align(self, clips: Iterable[Clip], text: str) -> list[Segment]:
-        """When each word of a known text was said: a segment a line, with its words.
+        """Return when each word of a known text was spoken: one segment for each line, with its words.
 
-        Raises AlignError for words that its dictionary of 130,000 has not, and for more than ten minutes.
+        Raises AlignError for words that its dictionary of 130,000 words lacks, and for more than ten minutes.
         """
         sound = _join_blocks([_check_block(block) for block in clips])
         if sound.duration > MAX_ALIGNED_S:
             raise AlignError(
-                f"sphinx lays a text over {MAX_ALIGNED_S:g} s at most, got {sound.duration:.0f} s: name a CTC model, "
+                f"sphinx aligns at most {MAX_ALIGNED_S:g} s of audio, got {sound.duration:.0f} s: use a CTC model, "
                 "such as facebook/wav2vec2-base-960h"
             )
         lines, words = split_lines(text)
@@ -92,30 +96,36 @@ class Sphinx:
         unknown = [word for word in spoken if word and self._decoder.lookup_word(word) is None]
         if unknown or not any(spoken):
             raise AlignError(
-                f"sphinx does not know how to say {', '.join(map(repr, unknown[:5])) or 'nothing'}: spell out numbers "
-                "and names, or name a CTC model, such as facebook/wav2vec2-base-960h"
+                f"sphinx has no pronunciation of {', '.join(map(repr, unknown[:5])) or 'nothing'}: spell out numbers "
+                "and names, or use a CTC model, such as facebook/wav2vec2-base-960h"
             )
         return build_line_segments(lines, words, self._align_words(sound, spoken), sound.start, sound.stop)
 
     def _align_words(self, sound: Clip, spoken: list[str]) -> list[Segment | None]:
-        decoder = _create_decoder()  # of its own: a text stays with a decoder
+        """Return each word with its times, None for a word that is not spoken."""
+        decoder = _create_decoder()  # a new one: a decoder keeps the text it was given
         decoder.set_align_text(" ".join(word for word in spoken if word))
         found = iter(list(self._decode_words(decoder, sound)))
         placed = [next(found, None) if word else None for word in spoken]
         if placed[max(i for i, word in enumerate(spoken) if word)] is None:
-            raise AlignError("sphinx found no way to lay this text over this sound: is it all that is said in it?")
+            raise AlignError(
+                "sphinx cannot align this text with this audio: check that the text is all that is spoken in it"
+            )
         return placed
 
     def _decode_words(self, decoder: Any, clip: Clip) -> Iterator[Segment]:
-        """The words of one utterance, on the clock of the clip."""
+        """Yield the words of one utterance, on the clock of the clip."""
+        # Without the clip int16 would wrap around beyond full scale.
         pcm = (clip.data[0].clip(-1, 1) * 32767).round().astype("<i2").tobytes()
         decoder.start_utt()
         try:
             decoder.process_raw(pcm, full_utt=True)
         finally:
+            # An utterance left open would make the next start_utt fail.
             decoder.end_utt()
         for part in decoder.seg() or ():
             if not _NOISE.fullmatch(part.word):
+                # end_frame is the last frame of the word, not the one after it.
                 start, stop = clip.start + part.start_frame * FRAME_S, clip.start + (part.end_frame + 1) * FRAME_S
                 yield Segment(start, min(stop, clip.stop), f" {_VARIANT.sub('', part.word)}")
 
@@ -125,6 +135,7 @@ class Sphinx:
 
 
 def _create_decoder() -> Any:
+    """Create a decoder with the US English model; MissingExtra where pocketsphinx is not installed."""
     try:
         import pocketsphinx
     except ModuleNotFoundError as error:
@@ -133,12 +144,14 @@ def _create_decoder() -> Any:
 
 
 def _check_block(block: Clip) -> Clip:
+    """Return the block if it is one channel at 16 kHz, else raise ValueError."""
     if block.kind != "audio" or len(block.data) != 1 or block.rate != RATE:
-        raise ValueError(f"expected sound of one channel at {RATE} Hz, got {block}")
+        raise ValueError(f"expected audio of one channel at {RATE} Hz, got {block}")
     return block
 
 
 def _join_blocks(blocks: list[Clip]) -> Clip:
+    """Join blocks of one stream to one clip; an empty clip where there are none."""
     if not blocks:
         return Clip(np.zeros((1, 0), np.float32), "audio", float(RATE))
     data = np.concatenate([block.data for block in blocks], axis=1)
@@ -146,5 +159,5 @@ def _join_blocks(blocks: list[Clip]) -> Clip:
 
 
 def _to_dictionary_form(word: str) -> str:
-    """As the dictionary has it: small letters and apostrophes; "" for signs."""
+    """Return a word as the dictionary spells it: lower case and apostrophes; "" for punctuation."""
     return re.sub(r"[^\w'-]|_", "", word.casefold().replace("’", "'")).strip("'-")

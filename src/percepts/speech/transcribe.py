@@ -1,4 +1,4 @@
-"""A stream of sound and an engine in, segments out as soon as each is certain, in bounded memory."""
+"""Transcribe a stream of audio with any engine: segments come as soon as they are certain, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .options import TranscribeOptions
 from .results import TranscribeProgress
 
 RATE = 16_000
-"""Hz of the sound that every engine takes."""
+"""Sample rate in Hz that every engine takes."""
 
 SPEECH_RULES = SpeechRules(min_silence=0.5, max_speech=30.0, pad=0.2)
-"""Of the stretches that an engine with its own way is given, one by one."""
+"""How a stream is cut into pieces of speech for an engine that goes through a stream by itself."""
 
 StreamFunction = Callable[
     [Any, Iterable[Clip], TranscribeOptions, Detector | None, TranscribeProgress], Iterator[Segment]
@@ -39,22 +39,21 @@ def transcribe_stream(
     detector: Detector | None = None,
     trace: TranscribeProgress | None = None,
 ) -> Iterator[Segment]:
-    """Transcribe one stream: blocks in, segments out, in order and on the clock of the stream.
+    """Transcribe one stream to segments, in order and on the clock of the stream.
 
-    How the stream was cut into blocks changes nothing. Memory is a few windows, however long the stream is. A source
-    that breaks off with TruncatedMedia is transcribed to its last good sample before the error is passed on.
+    The result does not depend on how the stream was cut into blocks. Memory is a few windows, however long the stream
+    is. A source that ends with TruncatedMedia is transcribed to its last good sample before the error is raised.
 
     Args:
         engine: see `percepts.speech.engines`; `percepts.speech.loading.load_engine` makes one.
-        clips: blocks of one stream, one channel at 16 kHz, each where the one before ended.
-        options: what is asked; default `TranscribeOptions()`.
-        detector: finds the speech first, so that silence is neither decoded nor made up for. None: everything is
-            decoded. Batches need one, because they are cut in pauses.
-        trace: is kept up to date with how it is getting on.
+        clips: blocks of one stream, one channel at 16 kHz, each beginning where the one before ended.
+        options: default `TranscribeOptions()`.
+        detector: finds speech first, so that silence is not decoded and no words are invented for it. None: everything
+            is decoded. Batches need a detector, because they are cut in pauses.
+        trace: counters that are updated during the transcription.
 
     Raises:
-        UnknownModel: an engine of no known kind.
-        ValueError: sound of several channels or of another rate, a gap, or options that the engine cannot honour.
+        ValueError: several channels, another rate, a gap, or options that the engine does not support.
     """
     kind: Any = getattr(engine, "kind", None)
     if kind not in TRANSCRIBERS:
@@ -73,7 +72,7 @@ def import_target(target: str) -> Any:
 
 
 def check_engine(engine: Engine, options: TranscribeOptions, detector: Detector | None) -> None:
-    """OptionsError for what the engine cannot honour, told by a stream without sound."""
+    """Raise OptionsError for options that the engine does not support, by transcribing an empty stream."""
     for _ in transcribe_stream(engine, (), options, detector=detector):
         pass
 

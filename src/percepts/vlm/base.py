@@ -1,4 +1,4 @@
-"""What models that write or answer share: settings of the folder, weights that load late, threads per call."""
+"""Share what image and text models need: settings, weights that load on first use, tensors, threads for each call."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in pixels of the picture."""
+"""Left, top, right, bottom, in pixels of the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedText:
-    """What a model wrote or chose, how sure it was, in [0, 1], and where it stands, for those that tell."""
+    """A text that a model wrote or chose, its probability in [0, 1], and its box where the model gives one."""
 
     text: str
     score: float
@@ -39,14 +39,14 @@ class GeneratedText:
 
 
 class TransformersModel:
-    """A checkpoint that answers in words; families say how it is called.
+    """A Hugging Face model that answers in text; the classes of the families define how it is called.
 
-    runtime   "torch", or "auto", which is the same: a text is written by torch alone
-    threads   torch's threads inside a call, on the CPU; None: as the process has it. Nothing is set elsewhere
+    runtime   "torch" or "auto", which are the same: only torch generates text
+    threads   torch's threads inside a call on the CPU; None: the process's own number. Nothing is set outside the call
     """
 
     kind: ClassVar[str]
-    """Transformers' class."""
+    """Name of the model class in transformers."""
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         if runtime not in ("auto", "torch"):
@@ -57,17 +57,17 @@ class TransformersModel:
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Fields of its Spec, from the settings alone."""
+        """Return fields of the model's Spec that its settings define."""
         return {}
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """The settings of the weights."""
+        """The settings and files of the weights."""
         return Checkpoint.open(self.spec.weights[0])
 
     @cached_property
     def tokenizer(self) -> Any:
-        """As transformers reads it; nothing of the checkpoint is run."""
+        """The tokenizer as transformers reads it; no code of the checkpoint is run."""
         return pretrained.load_tokenizer(self.checkpoint.folder)
 
     @cached_property
@@ -76,20 +76,21 @@ class TransformersModel:
         return self.build().to("cuda" if torch.cuda.is_available() else "cpu")
 
     def build(self) -> Any:
-        """The network with the checkpoint's weights."""
+        """Build the network with the checkpoint's weights."""
         return pretrained.load_pretrained(self.kind, self.checkpoint.folder, precision=self.spec.precision)
 
     def run(self, call: Callable[[], T]) -> T:
-        """Call it without gradients, with this model's threads."""
+        """Run a call without gradients and with this model's threads."""
 
         def inside() -> T:
             with torch.inference_mode():
                 return call()
 
+        # In a thread of its own, so that torch's number of threads stays as it is elsewhere.
         return inside() if self._pool is None else self._pool.submit(inside).result()
 
     def to_tensors(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Arrays to tensors on the model's device, floats in its precision."""
+        """Convert arrays to tensors on the model's device, floats in its precision."""
         made = {name: torch.as_tensor(array) for name, array in arrays.items()}
         model = self.model
         return {k: v.to(model.device, model.dtype if v.is_floating_point() else None) for k, v in made.items()}
@@ -100,76 +101,81 @@ class TransformersModel:
 
 
 class TextGenerator(TransformersModel):
-    """A model that generates."""
+    """A model that generates text."""
 
     def generating_part(self, model: Any) -> Any:
-        """The part of the network that generates; its generation settings are the ones that count."""
+        """Return the part of the network that generates; its generation settings are used."""
         return model
 
     def build(self) -> Any:
-        """Its generation settings without those of sampling and length: transformers takes what is None from them."""
+        """Build the network without sampling and length limits in its generation settings."""
         model = super().build()
         language = self.generating_part(model)
         language.generation_config = disable_sampling(language.generation_config)
         return model
 
     def generate(self, inputs: Mapping[str, Any], options: GenerationOptions, **settings: Any) -> list[GeneratedTokens]:
-        """The new tokens of each row; `settings` are those of a GenerationConfig that the family fixes."""
+        """Return the new tokens of each row; `settings` are fields of GenerationConfig that the family fixes."""
         language = self.generating_part(self.model)
         config = options.config(language.generation_config, **settings)
         ends = collect_end_tokens(config.eos_token_id)
         if config.pad_token_id is None and ends:
+            # Rows that end early must be padded. Any end token will do: `read_generated` stops at the first.
             config.update(pad_token_id=min(ends))
         tensors = self.to_tensors(inputs)
         return read_generated(self.run(lambda: language.generate(**tensors, generation_config=config)), ends)
 
     def decode(self, found: GeneratedTokens, prompt: tuple[int, ...] = (), prefix: str = "") -> GeneratedText:
-        """New tokens to text; where they go on from a prefix, `prompt` are its tokens and the text begins with it.
+        """Decode new tokens to text; where they continue a prefix, `prompt` are its tokens and the text begins with it.
 
-        The prefix stays as it was typed, whatever the tokenizer makes of its capitals.
+        The prefix stays as it was typed, whatever case the tokenizer gives it.
         """
         if not prefix:
             return GeneratedText(self._decode_tokens(found.ids), found.score)
         before, whole = self._decode_tokens(prompt), self._decode_tokens((*prompt, *found.ids))
+        # Decoded together with its prefix: many tokenizers drop the space before a first token.
         more = whole[len(before) :] if whole.startswith(before) else f" {self._decode_tokens(found.ids)}"
         return GeneratedText(f"{prefix}{more}".strip(), found.score)
 
     def _decode_tokens(self, ids: tuple[int, ...]) -> str:
+        """Return the text of tokens without special tokens and surrounding space."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
 
 class ImageTextGenerator(TextGenerator):
-    """A writer that looks at one picture of one size."""
+    """A text generator that takes one image of a fixed size."""
 
     processor: ClassVar[str]
-    """The image processor a checkpoint of this family has where its settings do not say."""
+    """Image processor of this family, for a checkpoint whose settings name none."""
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The size of its pictures."""
+        """Return the size of its images."""
         return {"size": ImageProcessor.from_settings(checkpoint.processor, cls.processor).side}
 
     @cached_property
     def pixels(self) -> ImageProcessor:
-        """The checkpoint's own preprocessing."""
+        """The checkpoint's own image preprocessing."""
         return ImageProcessor.from_settings(self.checkpoint.processor, self.processor)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """{"pixels": (B, H, W, 3) uint8}, as the checkpoint was trained on."""
+        """Return {"pixels": (B, H, W, 3) uint8}, resized as the checkpoint was trained."""
         check_clips(clips, "image", self.spec)
         return {"pixels": np.stack([self.pixels(clip.data[0]) for clip in clips])}
 
     def pixel_values(self, inputs: Inputs) -> np.ndarray:
-        """(B, 3, H, W) float32."""
+        """Return normalised pixels (B, 3, H, W) float32."""
         pixels = self.pixels
         return normalise(inputs["pixels"], pixels.mean, pixels.std, scale=pixels.scale)
 
     def tokenize_prefix(self, text: str) -> list[int]:
-        """A prefix as tokens, with no special ones."""
+        """Return the tokens of a text without special tokens, [] for an empty one."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
 def check_token_count(count: int, most: int, what: str, model: str) -> None:
-    """QuestionError where a text has more tokens than a model reads."""
+    """Raise QuestionError where a text has more tokens than a model can read."""
     if count > most:
-        raise QuestionError(f"{what} of {count} tokens: {model} reads at most {most}; ask for fewer")
+        raise QuestionError(
+            f"{model} reads at most {most} tokens, got {what} of {count}: shorten the text or lower max_new_tokens"
+        )

@@ -1,4 +1,4 @@
-"""Pictures in, captions out: BLIP, GIT and encoder-decoders such as ViT-GPT2, on transformers' models themselves."""
+"""Write captions for images with BLIP, GIT and encoder-decoders such as ViT-GPT2, using transformers' own models."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from .generation import GenerationOptions
 
 
 class Captioner(Protocol):
-    """Writes captions, in two steps as an encoder does."""
+    """Writes captions in two steps, as an encoder works."""
 
     spec: Spec
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures or single frames of one size to model inputs: CPU, numpy, no weights."""
+        """Prepare images or single frames of one size: on the CPU, in numpy, without weights."""
 
     def caption(
         self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
     ) -> list[GeneratedText]:
-        """A caption a row, beginning with `prefix`; `prompt` is what a chat model is asked to do."""
+        """Return a caption for each row, beginning with `prefix`; `prompt` is the request to a chat model."""
 
 
 class ImageCaptioner(ImageTextGenerator, ABC):
-    """A picture writer that goes on from a prefix."""
+    """A text generator that continues a prefix with a look at the image."""
 
     def caption(
         self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
     ) -> list[GeneratedText]:
-        """A caption a row."""
+        """Return a caption for each row, beginning with `prefix`; QuestionError where `prompt` is given."""
         if prompt:
-            raise QuestionError(f"{self.spec.name} is no chat model and follows no prompt; give prefix instead")
+            raise QuestionError(f"{self.spec.name} is not a chat model and cannot follow a prompt; use prefix instead")
         before = self.tokenize_prefix(prefix.strip())
         check_token_count(
             len(before) + options.max_new_tokens, self.positions, "a prefix and max_new_tokens", self.spec.name
@@ -48,26 +48,26 @@ class ImageCaptioner(ImageTextGenerator, ABC):
     @property
     @abstractmethod
     def start(self) -> list[int]:
-        """What stands before the first token."""
+        """Tokens before the text."""
 
     @property
     @abstractmethod
     def positions(self) -> int:
-        """Tokens the language part holds."""
+        """Number of tokens that the text part can hold."""
 
     @abstractmethod
     def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
-        """Go on from `ids` with a look at the picture."""
+        """Generate the tokens after `ids` with a look at the image."""
 
 
 class Blip(ImageCaptioner):
-    """Li et al. 2022 (arXiv 2201.12086)."""
+    """BLIP, Li et al. 2022 (arXiv 2201.12086)."""
 
     kind = "BlipForConditionalGeneration"
     processor = "BlipImageProcessor"
 
     def generating_part(self, model: Any) -> Any:
-        """Its text decoder, which has generation settings of its own."""
+        """Return its text decoder, which has generation settings of its own."""
         return model.text_decoder
 
     @property
@@ -77,11 +77,11 @@ class Blip(ImageCaptioner):
 
     @property
     def positions(self) -> int:
-        """Of the text decoder."""
+        """Positions of the text decoder."""
         return int(self.model.config.text_config.max_position_embeddings)
 
     def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
-        """The text decoder looks at what the picture tower saw."""
+        """Generate with the text decoder, which attends to the output of the vision model."""
         tensors, settings = self.to_tensors({"pixel_values": pixel_values}), self.model.config.text_config
         seen = self.run(lambda: self.model.vision_model(**tensors))[0]
         inputs = {"input_ids": ids, "encoder_hidden_states": seen,
@@ -90,35 +90,35 @@ class Blip(ImageCaptioner):
 
 
 class Git(ImageCaptioner):
-    """Wang et al. 2022 (arXiv 2205.14100)."""
+    """GIT, Wang et al. 2022 (arXiv 2205.14100)."""
 
     kind = "GitForCausalLM"
     processor = "CLIPImageProcessor"
 
     @property
     def start(self) -> list[int]:
-        """[CLS]."""
+        """The token [CLS]."""
         return [int(self.model.config.bos_token_id)]
 
     @property
     def positions(self) -> int:
-        """Of the text; the picture has its own."""
+        """Positions of the text; those of the image are not counted."""
         return int(self.model.config.max_position_embeddings)
 
     def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
-        """The picture stands before the text."""
+        """Generate after the image, which stands before the text."""
         return self.generate({"pixel_values": pixel_values, "input_ids": ids}, options)
 
 
 class EncoderDecoder(ImageCaptioner):
-    """An encoder of pictures and a decoder of text that looks at it: ViT-GPT2, TrOCR."""
+    """An image encoder and a text decoder that attends to it: ViT-GPT2, TrOCR."""
 
     kind = "VisionEncoderDecoderModel"
     processor = "ViTImageProcessor"
 
     @property
     def start(self) -> list[int]:
-        """As the checkpoint says, in one of the three places where that is kept."""
+        """The start token, from the first of three places in the settings that has one; UnknownModel where none has."""
         model = self.model
         for settings in (model.generation_config, model.config, model.config.decoder):
             for name in ("decoder_start_token_id", "bos_token_id"):
@@ -128,10 +128,10 @@ class EncoderDecoder(ImageCaptioner):
 
     @property
     def positions(self) -> int:
-        """Of the decoder."""
+        """Positions of the decoder."""
         decoder = self.model.config.decoder
         return int(getattr(decoder, "max_position_embeddings", 0) or getattr(decoder, "n_positions", 1024))
 
     def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
-        """The prefix is what the decoder has said already."""
+        """Generate with the prefix as the first tokens of the decoder."""
         return self.generate({"pixel_values": pixel_values, "decoder_input_ids": ids}, options)

@@ -1,7 +1,7 @@
-"""Chat models that see: pictures and a request in, words out, through the checkpoint's own chat template.
+"""Ask chat models about images through the checkpoint's own chat template.
 
-A processor is put together from its parts: the tokenizer, and the Pillow version of the image processor. Transformers'
-`AutoProcessor` would want torchvision for a processor of films, which is not needed: frames go in as pictures.
+The processor is built from the tokenizer and the Pillow version of the image processor. Transformers' `AutoProcessor`
+would require torchvision for video, which is not needed: video frames are passed as images.
 """
 
 from __future__ import annotations
@@ -19,55 +19,56 @@ from ..weights import pretrained
 from .base import GeneratedText, TextGenerator, check_token_count
 from .generation import GenerationOptions
 
-DEFAULT_PROMPT = "Describe this picture in one sentence."
+DEFAULT_PROMPT = "Describe this picture in one sentence."  # part of the result: another wording, another caption
 PROCESSORS = {"smolvlm": "Idefics3Processor"}
-"""Where another class does the same to pictures and wants less: SmolVLM's needs num2words, for films alone."""
+"""Processors used in place of a family's own: SmolVLM's needs num2words, which only its video input uses."""
 
 
 class Chat(TextGenerator):
-    """LLaVA, Idefics3 and SmolVLM, Qwen2-VL and Qwen2.5-VL, and others of transformers' image-text-to-text models."""
+    """LLaVA, Idefics3 and SmolVLM, Qwen2-VL and Qwen2.5-VL, and other image-text-to-text models of transformers."""
 
     kind: ClassVar[str] = "AutoModelForImageTextToText"
 
     def build(self) -> Any:
-        """By its config; UnknownModel where transformers has no class for it."""
+        """Build the model named by its config; UnknownModel where transformers has no class for it."""
         try:
             return super().build()
         except ValueError as error:
+            # Transformers has no error class of its own for this.
             if "Unrecognized" in str(error):
                 raise UnknownModel(
-                    f"{self.spec.name}: transformers has no model of pictures and text for model_type "
+                    f"{self.spec.name}: transformers has no image-text-to-text model for model_type "
                     f"{self.checkpoint.model_type!r}"
                 ) from error
             raise
 
     @cached_property
     def processor(self) -> Any:
-        """Text and pictures to inputs, with no processor of films."""
+        """The processor of text and images, without video."""
         return build_processor(self.checkpoint.folder, self.checkpoint.model_type, self.tokenizer)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """{"pixels": (B, H, W, 3) uint8}: what becomes of them depends on the text, so the model's side does it."""
+        """Return {"pixels": (B, H, W, 3) uint8} as they are: further preparation depends on the text."""
         check_clips(clips, "image", self.spec)
         return {"pixels": np.stack([clip.data[0] for clip in clips])}
 
     def caption(
         self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
     ) -> list[GeneratedText]:
-        """A caption a picture: the answer to `prompt`, which begins with `prefix`."""
+        """Return a caption for each image: the answer to `prompt`, beginning with `prefix`."""
         return self.reply(
             [([picture], prompt or DEFAULT_PROMPT) for picture in inputs["pixels"]], options, prefix=prefix
         )
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """An answer a picture, or an answer a row of several: pixels are (B, H, W, 3) or (B, N, H, W, 3)."""
+        """Return one answer for each image, or for each row of several: pixels are (B, H, W, 3) or (B, N, H, W, 3)."""
         rows = [list(row) if row.ndim == 4 else [row] for row in inputs["pixels"]]
         return self.reply([(row, question) for row in rows], options)
 
     def reply(
         self, requests: Sequence[tuple[Sequence[np.ndarray], str]], options: GenerationOptions, *, prefix: str = ""
     ) -> list[GeneratedText]:
-        """A reply to each request of pictures and text, all in one batch, padded on the left."""
+        """Return a reply to each request of images and text, all in one batch, padded on the left."""
         prefix = prefix.strip()
         texts = [self.format_prompt(len(pictures), text, prefix) for pictures, text in requests]
         with pretrained.silence_transformers():
@@ -75,6 +76,7 @@ class Chat(TextGenerator):
                 text=texts,
                 images=[list(pictures) for pictures, _ in requests],
                 padding=True,
+                # Generation continues the end of a row, so the padding must not stand there.
                 padding_side="left",
                 return_tensors="pt",
                 **({} if self._needs_start_token(texts[0]) else {"add_special_tokens": False}),
@@ -86,7 +88,7 @@ class Chat(TextGenerator):
         return [self.decode(row, before, prefix) for row in self.generate(inputs, options)]
 
     def format_prompt(self, pictures: int, text: str, prefix: str = "") -> str:
-        """The user's turn and the opening of the model's, as the template writes them."""
+        """Return the user's turn and the opening of the model's turn, as the chat template writes them."""
         if not self.processor.chat_template:
             raise WeightsError(f"{self.spec.name}: expected a chat template beside the tokenizer, found none")
         content: list[dict[str, str]] = [{"type": "image"} for _ in range(pictures)]
@@ -98,18 +100,19 @@ class Chat(TextGenerator):
 
     @property
     def positions(self) -> int:
-        """Tokens the language part holds."""
+        """Number of tokens that the text part can hold."""
         settings = self.model.config.get_text_config()
+        # No entry means no limit that could be checked.
         return int(getattr(settings, "max_position_embeddings", None) or 1 << 30)
 
     def _needs_start_token(self, text: str) -> bool:
-        """Whether the tokenizer is to add what begins a text: not where the template has written it."""
+        """Return whether the tokenizer must add the start token: not where the template has written it already."""
         start = self.tokenizer.bos_token
         return not (start and text.startswith(start))
 
 
 def build_processor(folder: Any, model_type: str, tokenizer: Any) -> Any:
-    """Transformers' processor of that family, of the parts that pictures and text need."""
+    """Build transformers' processor of a family from the parts that images and text need."""
     import transformers
     from transformers.models.auto import processing_auto as known
 
@@ -117,13 +120,18 @@ def build_processor(folder: Any, model_type: str, tokenizer: Any) -> Any:
     if name is None:
         raise UnknownModel(f"no processor for model_type {model_type!r} in transformers {transformers.__version__}")
     kind = getattr(transformers, name)
+    # Transformers checks the classes of the parts, and would refuse the Pillow image processor and no video processor.
     pictures_only: Any = type(name, (kind,), {"check_argument_for_proper_class": lambda self, key, value: type(value)})
     with pretrained.silence_transformers(), pretrained.raise_weights_error(folder, "the processor"):
         settings, _ = kind.get_processor_dict(folder, local_files_only=True)
         parts = {
             "tokenizer": tokenizer,
             "image_processor": transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-                folder, backend="pil", local_files_only=True, trust_remote_code=False
+                # The Pillow backend, because the default one needs torchvision.
+                folder,
+                backend="pil",
+                local_files_only=True,
+                trust_remote_code=False,
             ),
         }
         made = pictures_only.from_args_and_dict([parts.get(part) for part in kind.get_attributes()], settings)

@@ -1,4 +1,4 @@
-"""A hub id or a folder, and what is to be done with it → a Spec: the class by config.json's model_type, by table."""
+"""Find the class that runs a Hugging Face model, by the `model_type` of its config.json."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ CHAT_MODEL_TYPES: tuple[str, ...] = (
     "llava", "llava_next", "llava_onevision", "idefics2", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
     "internvl", "gemma3", "mistral3", "aya_vision", "glm4v", "lfm2_vl", "ovis2", "mllama",
 )  # fmt: skip
-"""Model types that are asked through their chat template; another with a template is tried the same way."""
+"""Model types that are asked through their chat template; others with a template are tried the same way."""
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyTable:
-    """What a family of checkpoints can be asked to do.
+    """The families that can do one task.
 
-    verb      as a message says it
-    families  model_type → class; "vision-encoder-decoder" goes on by the encoder's type, as "type+encoder"
-    heads     model_type → the architecture it must have been trained with, where the type alone does not say
-    chat      whether a model with a chat template will do
+    verb      the task in messages
+    families  model_type → class; for "vision-encoder-decoder" also "type+encoder", by the encoder's type
+    heads     model_type → the architecture it must have been trained with, where the type alone does not decide
+    chat      whether a model with a chat template can do it
     """
 
     verb: str
@@ -48,7 +48,7 @@ CAPTION = FamilyTable(
     chat=True,
 )
 ASK = FamilyTable(
-    "answer questions on pictures",
+    "answer questions about images",
     {
         "blip": ".vqa:BlipAnswerer",
         "vilt": ".vqa:Vilt",
@@ -59,7 +59,7 @@ ASK = FamilyTable(
     chat=True,
 )
 ASK_DOCUMENT = FamilyTable(
-    "answer questions on pages",
+    "answer questions about pages",
     {
         "layoutlm": ".documents.layoutlm:LayoutLM",
         "layoutlmv3": ".documents.layoutlm:LayoutLM3",
@@ -68,16 +68,17 @@ ASK_DOCUMENT = FamilyTable(
     {"layoutlm": "LayoutLMForQuestionAnswering", "layoutlmv3": "LayoutLMv3ForQuestionAnswering"},
 )
 ASK_TABLE = FamilyTable(
-    "answer questions on tables", {"tapas": ".tables.tapas:Tapas"}, {"tapas": "TapasForQuestionAnswering"}
+    "answer questions about tables", {"tapas": ".tables.tapas:Tapas"}, {"tapas": "TapasForQuestionAnswering"}
 )
 
 
 def resolve_model(name: str, *tasks: FamilyTable, precision: str = "float32") -> Spec:
-    """The Spec of a hub id ("owner/name", "owner/name@revision") or folder for the first of these tasks it can do.
+    """Return the Spec of a hub id ("owner/name", "owner/name@revision") or folder for the first task that it can do.
 
-    A folder's model is called by the folder's name and eight digits of its contents' digest.
-    Raises UnknownModel for another name, a model_type of no family or one trained for something else; WeightsError
-    where there is nothing to read.
+    A folder's model is named by the folder and eight digits of the digest of its contents.
+
+    Raises UnknownModel for another name, or a model_type that no family of these tasks has or that was trained for
+    something else; WeightsError where there is nothing to read.
     """
     where = resolve_name(name)
     if where is None:
@@ -97,9 +98,10 @@ def resolve_model(name: str, *tasks: FamilyTable, precision: str = "float32") ->
 
 
 def refresh_spec(spec: Spec, *tasks: FamilyTable) -> Spec:
-    """Return what a stored Spec means today: the same checkpoint, of the class of its family for these tasks.
+    """Return a stored Spec with the class that runs its checkpoint today.
 
-    The class that it names is never imported. Raises UnknownModel and WeightsError as `resolve` does.
+    The class that the stored Spec names is never imported. Raises UnknownModel and WeightsError as `resolve_model`
+    does.
     """
     if not spec.weights:
         raise UnknownModel(f"{spec.name}: no checkpoint is named")
@@ -108,17 +110,19 @@ def refresh_spec(spec: Spec, *tasks: FamilyTable) -> Spec:
 
 
 def load_model(spec: Spec, *, threads: int | None = None) -> Any:
-    """The model of a Spec; its weights are loaded when it is first asked."""
+    """Create the model of a Spec; its weights are loaded on first use."""
     module, _, attribute = spec.target.partition(":")
     return getattr(import_module(module), attribute)(spec, threads=threads)
 
 
 def _find_target(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ...]) -> str:
+    """Return the class for a checkpoint: that of its family for the first task it can do, or the chat class."""
     kind = checkpoint.model_type
     whole = f"{kind}+{checkpoint.section('encoder').get('model_type', '')}"
     for task in tasks:
         target = task.families.get(whole) or (task.families.get(kind) if whole not in _DOCUMENT_TYPES else None)
         head = task.heads.get(kind)
+        # A config.json without architectures is accepted.
         if target and (head is None or head in checkpoint.config.get("architectures", [head])):
             return target
         if task.chat and (kind in CHAT_MODEL_TYPES or _has_chat_template(checkpoint)):
@@ -126,11 +130,12 @@ def _find_target(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ..
     raise UnknownModel(_explain_unknown(checkpoint, name, tasks))
 
 
+# Donut is a vision-encoder-decoder too, but answers about pages and writes no captions.
 _DOCUMENT_TYPES = frozenset(ASK_DOCUMENT.families)
 
 
 def _has_chat_template(checkpoint: Checkpoint) -> bool:
-    """Whether it came with a chat template, in one of the four places where they are kept, and looks at pictures."""
+    """Return whether a checkpoint takes images and has a chat template, in one of four places."""
     if not any(key in checkpoint.config for key in ("vision_config", "vision_tower_config")):
         return False
     files = ("processor_config.json", "tokenizer_config.json", "chat_template.json")
@@ -139,6 +144,7 @@ def _has_chat_template(checkpoint: Checkpoint) -> bool:
 
 
 def _explain_unknown(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ...]) -> str:
+    """Return the message for a checkpoint that can do none of the tasks."""
     verbs = " or ".join(task.verb for task in tasks)
     kinds = sorted(
         {kind for task in tasks for kind in task.families} | {k for t in tasks if t.chat for k in CHAT_MODEL_TYPES}

@@ -1,4 +1,4 @@
-"""Fuyu: a picture's patches and a request in, the answer out; preprocessing is that of Fuyu's encoder.
+"""Ask Fuyu about images; the preprocessing is that of the Fuyu encoder.
 
 Transformers' own processor needs torchvision: the Pillow version of 5.23 fails in `patchify_image`.
 """
@@ -18,27 +18,27 @@ from .generation import GenerationOptions
 
 DEFAULT_PROMPT = "Generate a coco-style caption.\n"
 ANSWER_MARK = "<0x04>"
-"""The mark after which the answer begins."""
+"""The token after which the answer begins."""
 
 
 class Fuyu(TextGenerator):
-    """Bavishi et al. 2023 (adept.ai/blog/fuyu-8b). It takes captions for answers to a request."""
+    """Fuyu, Bavishi et al. 2023 (adept.ai/blog/fuyu-8b). A caption is the answer to a request for one."""
 
     kind = "FuyuForCausalLM"
 
     @cached_property
     def encoder(self) -> fuyu.Fuyu:
-        """What cuts pictures into patches."""
+        """The encoder that splits images into patches."""
         return fuyu.Fuyu(replace(self.spec, pool="mean", precision="float32"))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """{"patches": (B, N, P * P * 3) uint8, "shape": (B, 2)}: pictures of any size."""
+        """Return {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2)} of images of any size."""
         return self.encoder.prepare(clips)
 
     def caption(
         self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
     ) -> list[GeneratedText]:
-        """A caption a picture: the answer to `prompt`, which begins with `prefix`."""
+        """Return a caption for each image: the answer to `prompt`, beginning with `prefix`."""
         prefix = prefix.strip()
         before = tuple(self._tokenize(prefix)) if prefix else ()
         rows = [
@@ -49,6 +49,7 @@ class Fuyu(TextGenerator):
         most = int(self.model.config.get_text_config().max_position_embeddings)
         check_token_count(longest + options.max_new_tokens, most, "picture, text and reply", self.spec.name)
         pad = self.tokenizer.pad_token_id or 0
+        # Padded on the left: generation continues the end of a row.
         ids = np.array([[pad] * (longest - len(row)) + row for row in rows], np.int64)
         mask = np.array([[0] * (longest - len(row)) + [1] * len(row) for row in rows], np.int64)
         beams = options.num_beams or self.model.generation_config.num_beams or 1
@@ -56,17 +57,17 @@ class Fuyu(TextGenerator):
         return [self.decode(row, before, prefix) for row in self.generate(given, options)]
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """An answer a picture."""
+        """Return an answer for each image."""
         return self.caption(inputs, options, prompt=f"{question}\n")
 
     def image_tokens(self, shape: np.ndarray) -> list[int]:
-        """The tokens that stand for a picture of so many rows and columns, and the beginning of the text."""
+        """Return the tokens that stand for an image of so many rows and columns, and the start of the text."""
         image, newline = (int(self.tokenizer.convert_tokens_to_ids(mark)) for mark in ("|SPEAKER|", "|NEWLINE|"))
         order = fuyu.patch_order(int(shape[0]), int(shape[1]))
         return [newline if number == fuyu.NEWLINE else image for number in order] + [int(self.tokenizer.bos_token_id)]
 
     def pixel_values(self, inputs: Inputs, beams: int = 1) -> np.ndarray:
-        """(patches of all pictures, P * P * 3) float32, each picture as often as it has beams."""
+        """Return patches of all images (patches, P * P * 3) float32, each image repeated for each beam."""
         mean, std, scale = self.encoder.scaling
         pictures = zip(inputs["patches"], inputs["shape"], strict=True)
         kept = np.concatenate([row[: int(shape.prod())] for row, shape in pictures for _ in range(beams)])
@@ -74,4 +75,5 @@ class Fuyu(TextGenerator):
         return found
 
     def _tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text without special tokens."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

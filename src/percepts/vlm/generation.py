@@ -1,4 +1,4 @@
-"""A model that writes, its prepared inputs and the options in; the new tokens of each row and how sure it was out."""
+"""Set the options of text generation and read the new tokens and their probability."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """How text is generated, by the field's names. What is None is as the checkpoint's own settings have it.
+    """Options of text generation, by transformers' names. None keeps the value of the checkpoint's own settings.
 
-    Sampling is not offered and is switched off where a checkpoint's settings ask for it: the same picture has the same
-    caption, whatever stands beside it in its batch.
+    Sampling is not offered, and is switched off where a checkpoint's settings ask for it: the same image gets the same
+    caption, whatever else is in its batch.
 
-    max_new_tokens         tokens written at most, those of the prompt and the prefix not counted
-    num_beams              beams kept side by side; 1: the likeliest token at each step
+    max_new_tokens         most tokens written, those of the prompt and the prefix not counted
+    num_beams              beams of the search; 1: the most probable token at each step
     length_penalty         with beams: above 0 favours long texts, below 0 short ones
-    repetition_penalty     above 1 makes tokens that are there already less likely
-    no_repeat_ngram_size   no run of so many tokens comes twice
+    repetition_penalty     above 1 makes tokens less probable that are in the text already
+    no_repeat_ngram_size   no sequence of so many tokens appears twice
     """
 
     max_new_tokens: int = 50
@@ -37,16 +37,17 @@ class GenerationOptions:
             raise ValueError(f"expected repetition_penalty above 0, got {self.repetition_penalty}")
 
     def config(self, base: Any, **settings: Any) -> Any:
-        """The checkpoint's GenerationConfig with these options in their places."""
+        """Return a copy of the checkpoint's GenerationConfig with these options set."""
         made = copy.deepcopy(base)
         made.update(**settings, **{name: value for name, value in asdict(self).items() if value is not None})
+        # Transformers warns about options of beams where there is one.
         if made.num_beams in (None, 1):
             made.update(length_penalty=None, early_stopping=None)
         return made
 
 
 def disable_sampling(config: Any) -> Any:
-    """A GenerationConfig that samples nothing, sets no length, and tells the logits."""
+    """Return a copy of a GenerationConfig that does not sample, sets no length, and returns the logits."""
     made = copy.deepcopy(config)
     made.update(
         max_length=None, min_length=None, do_sample=False, temperature=None, top_k=None, top_p=None, min_p=None,
@@ -57,7 +58,7 @@ def disable_sampling(config: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedTokens:
-    """New tokens of one row, the one that ends it not among them, and the geometric mean of their probabilities.
+    """New tokens of one row, without the one that ends it, and the geometric mean of their probabilities.
 
     The probabilities are the model's own, before penalties; the end counts as a token.
     """
@@ -67,17 +68,19 @@ class GeneratedTokens:
 
 
 def read_generated(found: Any, ends: set[int]) -> list[GeneratedTokens]:
-    """What `generate` gave with `return_dict_in_generate` and `output_logits`: the new tokens of each row."""
+    """Read the new tokens of each row from the output of `generate` (`return_dict_in_generate`, `output_logits`)."""
     steps, beams = len(found.logits), getattr(found, "beam_indices", None)
     if beams is not None:
+        # Beam search may go on after the best sequence has ended.
         steps = min(steps, beams.shape[1])
-    ids = found.sequences[:, found.sequences.shape[1] - steps :]  # what came before is prompt
+    ids = found.sequences[:, found.sequences.shape[1] - steps :]  # what stands before is the prompt
     rows = []
     for row in range(len(ids)):
         length = next((t + 1 for t in range(steps) if int(ids[row, t]) in ends), steps)
         total = 0.0
         for t in range(length):
             at = row if beams is None else int(beams[row, t])
+            # In float32: a sum of logarithms in half precision is too coarse.
             total += float(found.logits[t][at].float().log_softmax(-1)[ids[row, t]])
         tokens = tuple(token for token in ids[row, :length].tolist() if token not in ends)
         rows.append(GeneratedTokens(tokens, math.exp(total / max(1, length))))
@@ -85,9 +88,10 @@ def read_generated(found: Any, ends: set[int]) -> list[GeneratedTokens]:
 
 
 def collect_end_tokens(*values: Any) -> set[int]:
-    """Every token that ends a text, of one number, several or none."""
+    """Collect every token that ends a text; each value is one number, several or None."""
     return {int(token) for value in values if value is not None for token in _as_list(value)}
 
 
 def _as_list(value: Any) -> list[Any]:
+    """Return a list or tuple as list, anything else as a list of one."""
     return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,4 +1,4 @@
-"""Pictures and a question in, answers out: BLIP's and GIT's write them, ViLT picks one of those it knows."""
+"""Answer questions about images: BLIP and GIT write the answer, ViLT picks one of those it was trained on."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from .generation import GenerationOptions
 
 
 class Answerer(Protocol):
-    """Answers a question on pictures, in two steps as an encoder works."""
+    """Answers a question about images in two steps, as an encoder works."""
 
     spec: Spec
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures, pages or single frames of one size to model inputs: CPU, numpy, no weights."""
+        """Prepare images, pages or single frames of one size: on the CPU, in numpy, without weights."""
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """An answer a picture."""
+        """Return an answer for each image."""
 
 
 class BlipAnswerer(ImageTextGenerator):
-    """Li et al. 2022 (arXiv 2201.12086): reads the question with a look at the picture, and writes the answer."""
+    """BLIP for questions, Li et al. 2022 (arXiv 2201.12086): encodes the question with the image, writes an answer."""
 
     kind = "BlipForQuestionAnswering"
     processor = "BlipImageProcessor"
 
     def generating_part(self, model: Any) -> Any:
-        """Its text decoder."""
+        """Return its text decoder."""
         return model.text_decoder
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """An answer a picture."""
+        """Return an answer for each image."""
         ids = list(self.tokenizer(question)["input_ids"])
         settings = self.model.config.text_config
         for length, what in ((len(ids), "a question"), (options.max_new_tokens, "an answer")):
@@ -59,7 +59,7 @@ class BlipAnswerer(ImageTextGenerator):
         return [self.decode(row) for row in found]
 
     def _read_question(self, pixel_values: torch.Tensor, question: list[int]) -> torch.Tensor:
-        """(B, T, D): the question as read with a look at the picture."""
+        """Encode the question with a look at each image: (B, T, D)."""
         seen = self.model.vision_model(pixel_values=pixel_values)[0]
         ids = torch.tensor([question] * len(seen), device=seen.device)
         result: torch.Tensor = self.model.text_encoder(
@@ -73,10 +73,10 @@ class BlipAnswerer(ImageTextGenerator):
 
 
 class GitAnswerer(Git):
-    """Wang et al. 2022 (arXiv 2205.14100): goes on after the question, as in its checkpoints for VQA."""
+    """GIT for questions, Wang et al. 2022 (arXiv 2205.14100): writes on after the question."""
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """An answer a picture."""
+        """Return an answer for each image."""
         before = self.tokenize_prefix(question)
         check_token_count(
             len(before) + options.max_new_tokens, self.positions, "a question and its answer", self.spec.name
@@ -86,25 +86,25 @@ class GitAnswerer(Git):
 
 
 class Vilt(TransformersModel):
-    """Kim et al. 2021 (arXiv 2102.03334): one of the answers it was trained on, each with a probability of its own."""
+    """ViLT, Kim et al. 2021 (arXiv 2102.03334): one of its trained answers, each with a probability of its own."""
 
     kind = "ViltForQuestionAnswering"
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The shorter side of its pictures."""
+        """Return the shorter side of its images."""
         return {"size": _read_shorter_side(checkpoint.processor)}
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """The answers there are."""
+        """The answers it knows."""
         names = self.checkpoint.config.get("id2label", {})
         return tuple(str(names[key]) for key in sorted(names, key=int))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """{"pixels": (B, H, W, 3) uint8}: the shorter side as trained, both sides multiples of a patch.
+        """Return {"pixels": (B, H, W, 3) uint8}: the shorter side as trained, both sides multiples of a patch.
 
-        Pictures come in the shape they have; those of one call must have one shape, so that nothing is padded.
+        Images keep their shape; those of one call must have one shape, so that nothing is padded.
         """
         check_clips(clips, "image", self.spec)
         settings, pictures = self.checkpoint.processor, [clip.data[0] for clip in clips]
@@ -112,20 +112,23 @@ class Vilt(TransformersModel):
         return {"pixels": np.stack([resize(p, *_fit_sides(p.shape[0], p.shape[1], side, divisor)) for p in pictures])}
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """An answer a picture; `options` are for models that write."""
+        """Return an answer for each image; `options` have no effect, because nothing is generated."""
         ids = list(self.tokenizer(question)["input_ids"])
         check_token_count(len(ids), self.model.config.max_position_embeddings, "a question", self.spec.name)
         probabilities = self.logits(inputs, ids).sigmoid()
         if len(self.labels) != probabilities.shape[1]:
-            raise QuestionError(f"{self.spec.name}: {len(self.labels)} names for {probabilities.shape[1]} answers")
+            raise QuestionError(
+                f"{self.spec.name}: config.json names {len(self.labels)} answers, "
+                f"the network gives {probabilities.shape[1]}"
+            )
         best = probabilities.max(dim=1)
         return [GeneratedText(self.labels[int(i)], float(p)) for i, p in zip(best.indices, best.values, strict=True)]
 
     def logits(self, inputs: Inputs, question: list[int]) -> torch.Tensor:
-        """(B, answers) float32.
+        """Return the logits (B, answers) float32.
 
-        Its network draws the order of the patches at random, which changes nothing but the last bits: the draw is
-        made the same each time, and the process's generator is put back.
+        The network draws the order of the patches at random, which changes nothing but the last bits. The draw is made
+        the same each time, and the state of the process's generator is restored.
         """
         settings = self.checkpoint.processor
         mean, std = settings.get("image_mean", HALF), settings.get("image_std", HALF)
@@ -146,16 +149,20 @@ class Vilt(TransformersModel):
 
 
 def _read_shorter_side(settings: Any) -> int:
+    """Return the shorter side in pixels from the settings of the image processor."""
     size = settings.get("size", 384)
+    # Older settings hold one number, newer ones a dict.
     return int(size if isinstance(size, int) else size.get("shortest_edge", 384))
 
 
 def _fit_sides(height: int, width: int, shorter: int, divisor: int) -> tuple[int, int]:
-    """The shorter side at `shorter`, the longer at most 1333 / 800 of it, both cut to multiples of `divisor`."""
+    """Return height and width: `shorter`, and at most 1333 / 800 of it, both multiples of `divisor`."""
     scale = shorter / min(height, width)
     sides = [shorter if n == min(height, width) else scale * n for n in (height, width)]
+    # ViltImageProcessor's own limit, from Detectron's sizes of 800 and 1333.
     longer = int(1333 / 800 * shorter)
     if max(sides) > longer:
         sides = [n * longer / max(sides) for n in sides]
+    # Rounded as ViltImageProcessor does, not as Python's round.
     fitted = [max(divisor, int(n + 0.5) // divisor * divisor) for n in sides]
     return fitted[0], fitted[1]

@@ -76,9 +76,9 @@ def test_chosen_rows_come_in_the_order_asked_and_keep_their_numbers(tmp_path: Pa
     [
         ("10,36,5\n1,2,3\n", "no header: expected names .* got 10, 36, 5; give the names as columns"),
         ("", "found nothing"),
-        ("a,b\n", "a table without rows"),
+        ("a,b\n", "the table has no rows"),
         ("a,b\n1,2\n1,2,3\n", "row 2 has 3 cells, the header 2"),
-        ("a\x00b", "bytes that are no text"),
+        ("a\x00b", "binary data"),
     ],
 )
 def test_what_is_no_table_is_named(text: str, says: str, tmp_path: Path) -> None:

@@ -191,5 +191,5 @@ def test_what_cannot_be_asked_is_named(folder: Path, writer: Callable[[str], Pat
         ask_table(FRAME, " ", model=str(folder))
     with pytest.raises(TableError, match="300 columns"):
         ask_table({f"c{i}": [1] for i in range(300)}, "how?", model=str(folder))
-    with pytest.raises(UnknownModel, match="answer questions on tables for model_type 'blip'"):
+    with pytest.raises(UnknownModel, match="answer questions about tables for model_type 'blip'"):
         ask_table(FRAME, "how?", model=str(writer("blip")))

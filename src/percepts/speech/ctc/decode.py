@@ -1,7 +1,8 @@
-"""Letters a frame in, words with times out, for sound of any length: chunks that overlap, put together by frame.
+"""Transcribe audio of any length with a CTC model: overlapping chunks, joined frame by frame.
 
-Connectionist temporal classification (Graves et al. 2006): of each frame the likeliest letter, repeats made one, blanks
-dropped. That is done once, over the frames of the whole recording, never chunk by chunk: nothing happens at a seam.
+Connectionist temporal classification (Graves et al. 2006) takes the most probable letter of each frame, merges repeats
+and drops blanks. Here that is done once, over the frames of the whole stream and never chunk by chunk, so that nothing
+changes where two chunks meet.
 """
 
 from __future__ import annotations
@@ -25,20 +26,21 @@ if TYPE_CHECKING:
     from ..results import TranscribeProgress
 
 SILENT_TOKENS = frozenset({"<s>", "</s>", "<unk>", "<pad>", "[UNK]", "[PAD]"})
-"""Tokens that no text shows."""
-PAUSE_S = 0.8  # seconds without a word, after which a new segment begins
-MAX_SEGMENT_S = 20.0  # seconds of a segment, after which it ends with the word
+"""Tokens that never appear in a text."""
+PAUSE_S = 0.8  # a new segment begins after so many seconds without a word
+MAX_SEGMENT_S = 20.0  # a segment ends with the word that makes it longer than this
 SPEECH_RULES = SpeechRules(min_silence=0.5, max_speech=60.0, pad=0.2)
-"""Of stretches that are decoded by themselves: not so short that a word could be cut."""
+"""How a stream is cut into pieces of speech when there is a detector: long enough that no word is cut."""
+# BestPath keeps a token in two bytes.
 _MAX_VOCABULARY = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How a stream is cut for the network. Seconds, rounded to whole frames.
+    """How a stream is cut into chunks for the network. Seconds, rounded to whole frames.
 
-    length  of sound at once
-    stride  of it, on each side, that only gives context: its frames are those of the neighbour. None: a sixth of length
+    length  of audio in one chunk
+    stride  context on each side of a chunk, whose frames come from the neighbouring chunk. None: a sixth of length
     """
 
     length: float = 24.0
@@ -50,24 +52,24 @@ class Chunking:
 
     @property
     def stride_seconds(self) -> float:
-        """Seconds of the stride, whatever was given."""
+        """The stride in seconds, computed where none was given."""
         return self.length / 6 if self.stride is None else self.stride
 
     def count_frames(self, per_second: float) -> tuple[int, int]:
-        """Length and stride in frames; at least one frame of every chunk is its own."""
+        """Return length and stride in frames; every chunk has at least one frame of its own."""
         side = round(self.stride_seconds * per_second)
         return max(round(self.length * per_second), 2 * side + 1), side
 
 
 def compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunking | None = None) -> Iterator[np.ndarray]:
-    """Blocks of one stream, one channel, to its (t, V) log probabilities: every frame once, in order.
+    """Yield the log probabilities (t, V) of one stream, one channel: every frame once, in order.
 
-    Frame `i` stands at sample `i * engine.samples_per_frame` from the beginning. A chunk begins at a whole frame, and
-    its frames are placed by that, so they cannot drift. Memory is a chunk, a block and what is not yet taken.
+    Frame `i` begins at sample `i * engine.samples_per_frame`. Each chunk begins at a whole frame, so frames cannot
+    drift. Memory is one chunk, one block and what the caller has not taken yet.
 
-    A source that breaks off with TruncatedMedia is taken to its last good sample before the error is passed on.
+    A source that ends with TruncatedMedia is processed to its last good sample before the error is raised.
 
-    Raises ValueError for another rate or several channels, EncodeError where the network gives too few frames.
+    Raises ValueError for another rate or several channels, EncodeError where the network returns too few frames.
     """
     source = TolerateTruncation(blocks)
     yield from _compute_emissions(engine, check_contiguous(source), chunk or Chunking())
@@ -75,6 +77,7 @@ def compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunking
 
 
 def _compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunking) -> Iterator[np.ndarray]:
+    """Run the network over overlapping chunks and yield the frames that belong to each."""
     size = engine.samples_per_frame
     length, side = chunk.count_frames(engine.rate / size)
     given = 0  # frames
@@ -83,8 +86,8 @@ def _compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunkin
     for block in blocks:
         _check_block(engine, block)
         tape = np.concatenate([tape, block.data[0]])
-        # A frame looks at more samples than lie before the next, less than twice as many: one frame more is given, and
-        # two are left, so that all frames are whole.
+        # A frame covers more samples than lie before the next one, less than twice as many. One frame more is passed to
+        # the network, and two are left in the buffer, so that no frame is cut.
         while len(tape) > (length + 2) * size:
             found = _run_chunk(engine, tape[: (length + 1) * size])
             stop = begun + length - side
@@ -97,40 +100,44 @@ def _compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunkin
 
 
 def _check_block(engine: CTCEngine, block: Clip) -> None:
+    """Raise ValueError unless the block is one channel at the rate of the engine."""
     if block.kind != "audio" or len(block.data) != 1 or block.rate != engine.rate:
-        raise ValueError(f"expected sound of one channel at {engine.rate} Hz, got {block}")
+        raise ValueError(f"expected audio of one channel at {engine.rate} Hz, got {block}")
 
 
 def _run_chunk(engine: CTCEngine, wave: np.ndarray) -> np.ndarray:
+    """Return the emissions of one chunk; EncodeError for a wrong shape or frames without a number."""
     found = engine.emissions(wave)
+    # -inf is a valid log probability; a frame that has nothing else is not.
     if found.ndim != 2 or found.shape[1] != len(engine.vocabulary) or not np.isfinite(found).any(axis=1).all():
         raise EncodeError(
             f"{engine.name}: expected (T, {len(engine.vocabulary)}) log probabilities, got {found.dtype}"
-            f"{list(found.shape)}" + ("" if np.isfinite(found).all() else " with frames that hold no number")
+            f"{list(found.shape)}" + ("" if np.isfinite(found).all() else " with frames that hold no finite number")
         )
     return found
 
 
 def _take_frames(found: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return the frames from `start` to `stop`; EncodeError where there are fewer."""
     if len(found) < stop:
         raise EncodeError(f"expected {stop} frames or more of a chunk, got {len(found)}")
     return found[start:stop]
 
 
 class BestPath:
-    """Of each frame the likeliest token and the logarithm of its probability, four bytes: ten hours are 7 MB.
+    """The most probable token of each frame and its log probability in four bytes: ten hours take 7 MB.
 
-    >>> best = Best()
+    >>> best = BestPath()
     >>> best.append(np.log([[0.75, 0.25], [0.25, 0.75]]))
     >>> best.tokens.tolist(), np.exp(best.logprobs).round(2).tolist()
     ([0, 1], [0.75, 0.75])
     """
 
     def __init__(self) -> None:
-        self._tokens, self._logprobs = bytearray(), bytearray()  # which grow in place: no second copy of ten hours
+        self._tokens, self._logprobs = bytearray(), bytearray()  # they grow in place: no second copy of ten hours
 
     def append(self, found: np.ndarray) -> None:
-        """The next (t, V) frames."""
+        """Add the emissions (t, V) of the next frames."""
         if found.shape[1] > _MAX_VOCABULARY:
             raise ValueError(f"expected a vocabulary of at most {_MAX_VOCABULARY} tokens, got {found.shape[1]}")
         self._tokens += found.argmax(axis=1).astype(np.int16).tobytes()
@@ -138,7 +145,7 @@ class BestPath:
 
     @property
     def tokens(self) -> np.ndarray:
-        """(T,) int16: a view, beside which nothing can be appended."""
+        """(T,) int16: a view; nothing can be appended while it exists."""
         return np.frombuffer(self._tokens, np.int16)
 
     @property
@@ -148,14 +155,14 @@ class BestPath:
 
 
 def decode_words(best: BestPath, engine: CTCEngine, start: float = 0.0) -> Iterator[Segment]:
-    """The words that the frames spell, each with a space before it, its times, and how probable its letters were.
+    """Yield the words that the frames spell, each with a leading space, its times and its score.
 
-    A word lasts from the first frame of its first letter to the end of the last one of its last; its score is
-    exp of the mean log probability of the frames between that are no blank.
+    A word lasts from the first frame of its first letter to the last frame of its last letter. Its score is exp of the
+    mean log probability of its frames, without blanks.
     """
     seconds = engine.samples_per_frame / engine.rate
     shown = [_get_visible_text(token, i, engine) for i, token in enumerate(engine.vocabulary)]
-    letters: list[tuple[str, int, int, float]] = []  # text, first frame, the one after the last, sum of logarithms
+    letters: list[tuple[str, int, int, float]] = []  # text, first frame, frame after the last, sum of log probabilities
     for token, first, stop, total in _group_runs(best):
         for i, part in enumerate(_split_token(shown[token], engine.delimiter)):
             if i and letters:
@@ -168,20 +175,22 @@ def decode_words(best: BestPath, engine: CTCEngine, start: float = 0.0) -> Itera
 
 
 def _get_visible_text(token: str, index: int, engine: CTCEngine) -> str:
+    """Return the text of a token, "" for the blank and other tokens that are not text."""
     return "" if index == engine.blank or token in SILENT_TOKENS else token
 
 
 def _split_token(token: str, delimiter: str) -> list[str]:
-    """What of a token belongs to the word before it and what begins the next one."""
+    """Split a token at the delimiter: the first part belongs to the word before, each later part begins a new word."""
     return token.split(delimiter or " ") if token else []
 
 
 def _group_runs(best: BestPath) -> Iterator[tuple[int, int, int, float]]:
-    """Token, first frame, the one after the last, and the sum of the logarithms, of every run of one token."""
+    """Yield token, first frame, frame after the last, and the sum of log probabilities of each run of one token."""
     tokens = best.tokens
     if not len(tokens):
         return
     edges = np.concatenate([[0], np.flatnonzero(np.diff(tokens)) + 1])
+    # In float32: sums of float16 lose small terms.
     sums = np.add.reduceat(best.logprobs.astype(np.float32), edges)
     stops = np.append(edges[1:], len(tokens))
     for first, stop, total in zip(edges.tolist(), stops.tolist(), sums.tolist(), strict=True):
@@ -189,6 +198,7 @@ def _group_runs(best: BestPath) -> Iterator[tuple[int, int, int, float]]:
 
 
 def _build_word(letters: Sequence[tuple[str, int, int, float]], start: float, seconds: float) -> Segment:
+    """Build a word from its letters: text, first frame, frame after the last, and sum of log probabilities."""
     frames = sum(stop - first for _, first, stop, _ in letters)
     score = math.exp(sum(total for *_, total in letters) / frames)
     text = "".join(text for text, *_ in letters)
@@ -197,7 +207,7 @@ def _build_word(letters: Sequence[tuple[str, int, int, float]], start: float, se
 
 
 def group_words(words: Iterable[Segment]) -> Iterator[Segment]:
-    """Words to segments: a new one begins after a pause, and where one has lasted long enough."""
+    """Group words into segments: a new segment begins after a pause, and where one has become too long."""
     held: list[Segment] = []
     for word in words:
         if held and (word.start - held[-1].stop >= PAUSE_S or word.stop - held[0].start > MAX_SEGMENT_S):
@@ -209,7 +219,7 @@ def group_words(words: Iterable[Segment]) -> Iterator[Segment]:
 
 
 def build_segment(words: Sequence[Segment]) -> Segment:
-    """A segment of these words; its score is the mean of theirs."""
+    """Build one segment from words; its score is the mean of theirs."""
     scores = [word.score for word in words if word.score is not None]
     text = "".join(word.text for word in words).strip()
     score = sum(scores) / len(scores) if scores else None
@@ -224,13 +234,13 @@ def transcribe_ctc(
     trace: TranscribeProgress,
     chunk: Chunking | None = None,
 ) -> Iterator[Segment]:
-    """Blocks of one stream to segments with words; see `percepts.speech.transcribe.transcribe_stream`.
+    """Transcribe blocks of one stream to segments with words; see `percepts.speech.transcribe.transcribe_stream`.
 
-    Without a detector the words come when the stream has ended, for they are decoded once. With one each stretch of
-    speech is decoded by itself, as soon as it has ended.
+    Without a detector all words come when the stream has ended, because they are decoded once over all frames. With a
+    detector each piece of speech is decoded by itself as soon as it has ended.
     """
     if options.task != "transcribe" or options.initial_prompt or options.hotwords:
-        raise OptionsError(f"{engine.name} is a CTC model: it does not translate, and takes no prompt and no hotwords")
+        raise OptionsError(f"{engine.name} is a CTC model: it does not support translation, prompts or hotwords")
     return _transcribe_blocks(engine, clips, detector, trace, chunk)
 
 
@@ -241,6 +251,7 @@ def _transcribe_blocks(
     trace: TranscribeProgress,
     chunk: Chunking | None,
 ) -> Iterator[Segment]:
+    """Transcribe the stream, or each piece of speech that the detector finds in it."""
     source = TolerateTruncation(clips)
     if detector is None:
         yield from _transcribe_stretch(engine, trace.count_blocks(source), chunk)
@@ -253,6 +264,7 @@ def _transcribe_blocks(
 
 
 def _transcribe_stretch(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunking | None) -> Iterator[Segment]:
+    """Transcribe one piece of audio: emissions, best path, words, segments."""
     stream, best = iter(blocks), BestPath()
     first = next(stream, None)
     if first is not None:

@@ -1,4 +1,4 @@
-"""Letters a frame and a known text in, when each word of it was said out: the best path, by Viterbi."""
+"""Find when each word of a known text was spoken, by the best path through CTC emissions (Viterbi)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .decode import SILENT_TOKENS, build_segment
 if TYPE_CHECKING:
     from ..engines import CTCEngine
 
-BAND = 2048  # states that are followed at once, 1,024 letters, a minute of speech; a shorter text is followed whole
+BAND = 2048  # states followed at once: 1,024 letters, a minute of speech; of a shorter text, all states
 IMPOSSIBLE = -1e30
 
 
 def viterbi(logprobs: np.ndarray, labels: Sequence[int], *, blank: int, band: int = BAND) -> np.ndarray:
-    """The likeliest way in which `labels` were said one after another, with blanks between: where each frame is in it.
+    """Return the most probable state of each frame if `labels` are spoken one after another, with blanks between.
 
     States are blank, label 0, blank, label 1, …, blank: state `s` is `labels[s // 2]` where s is odd. From one frame to
-    the next it stays, goes on by one, or from label to label by two unless both are the same (Graves et al. 2006). Time
-    and memory are frames times `band`. A band narrower than the states moves with the likeliest state so far: the path
-    is the best of all unless that one strays from it by more than half a band.
+    the next the path stays, goes on by one, or goes from label to label by two unless both are the same (Graves et al.
+    2006). Time and memory are frames times `band`. A band narrower than the number of states moves with the best state
+    so far: the result is the best path of all unless that path leaves the band.
 
     Args:
         logprobs: (T, V) natural logarithms of probabilities.
-        labels: (N,) columns, none of them the blank.
-        blank: its column.
-        band: states, 8 or more.
+        labels: (N,) columns of `logprobs`, none of them the blank.
+        blank: column of the blank.
+        band: number of states followed at once, 8 or more.
 
     Returns:
         (T,) int64, never falling.
@@ -43,12 +43,13 @@ def viterbi(logprobs: np.ndarray, labels: Sequence[int], *, blank: int, band: in
     [1, 2, 3]
     """
     wanted = np.asarray(labels, np.int64)
+    # Two equal letters in succession need a blank between them: CTC merges repeats.
     needed = len(wanted) + int((wanted[1:] == wanted[:-1]).sum())
     if len(logprobs) < max(needed, 1):
         raise AlignError(f"{len(wanted)} letters need {needed} frames or more, and there are {len(logprobs)}")
     column = np.full(2 * len(wanted) + 1, blank, np.int64)
     column[1::2] = wanted
-    skips = np.zeros(len(column), bool)  # whether a state is reached from the label before its own
+    skips = np.zeros(len(column), bool)  # whether a state can be reached from the label before its own
     skips[3::2] = wanted[1:] != wanted[:-1]
     return _trace_backward(*_score_forward(logprobs, column, skips, min(len(column), band)), len(column))
 
@@ -56,15 +57,15 @@ def viterbi(logprobs: np.ndarray, labels: Sequence[int], *, blank: int, band: in
 def _score_forward(
     logprobs: np.ndarray, column: np.ndarray, skips: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The last score of each state of the band, how each was reached in each frame, and where the band begins there."""
+    """Return the last score of each state in the band, the steps by frame, and where the band begins."""
     frames, states = len(logprobs), len(column)
     steps = np.zeros((frames, -(-width // 4)), np.uint8)
     begins = np.zeros(frames, np.int64)
-    # Two cells before the band stand for the states before it: impossible, as whatever left the band is.
+    # Two cells before the band stand for the states before it: impossible, like all that left the band.
     score = np.full(width + 2, IMPOSSIBLE)
     score[2:4] = logprobs[0, column[:2]]
     for t in range(1, frames):
-        # States from which the end cannot be reached any more are let go whatever their score.
+        # States from which the end can no longer be reached are dropped, whatever their score.
         late = states - 2 * (frames - t)
         behind = int(begins[t - 1])
         begins[t] = begin = min(max(behind + int(score[2:].argmax()) - width // 2, late, behind), states - width)
@@ -73,6 +74,7 @@ def _score_forward(
         by_two = np.where(skips[begin : begin + width], score[:-2], IMPOSSIBLE)
         best, step = score[2:].copy(), np.zeros(width, np.uint8)
         for number, way in enumerate((score[1:-1], by_two), 1):
+            # Strictly better: on a tie the path stays in its state.
             better = way > best
             best[better], step[better] = way[better], number
         score[2:] = best + logprobs[t, column[begin : begin + width]]
@@ -82,17 +84,18 @@ def _score_forward(
 
 
 def _pack_steps(step: np.ndarray) -> np.ndarray:
-    """Two bits a state."""
+    """Pack four steps of two bits into each byte."""
     four = np.pad(step, (0, -len(step) % 4))
     result: np.ndarray = four[0::4] | four[1::4] << 2 | four[2::4] << 4 | four[3::4] << 6
     return result
 
 
 def _trace_backward(score: np.ndarray, steps: np.ndarray, begins: np.ndarray, states: int) -> np.ndarray:
-    """From the last label, or the blank after it, to the first frame."""
+    """Follow the steps from the last label, or the blank after it, back to the first frame."""
     at = max(range(max(states - 2, 0), states), key=lambda s: score[s - begins[-1]])
+    # Half of it, because log probabilities have been added to it on the way.
     if score[at - begins[-1]] <= IMPOSSIBLE / 2:
-        raise AlignError("the text and the sound are too far apart to follow: give the stretch in which it is said")
+        raise AlignError("the text does not fit the audio: pass only the part of the audio in which it is spoken")
     path = np.empty(len(steps), np.int64)
     for t in range(len(steps) - 1, -1, -1):
         path[t] = at
@@ -106,7 +109,7 @@ def _trace_backward(score: np.ndarray, steps: np.ndarray, begins: np.ndarray, st
 
 @dataclass(frozen=True, slots=True)
 class _TextLabels:
-    """A text as labels: the columns, of each the word it belongs to (-1: the space between two)."""
+    """A text as columns of the emissions: `owners[i]` is the word that `labels[i]` belongs to, -1 for a space."""
 
     labels: list[int]
     owners: list[int]
@@ -115,17 +118,18 @@ class _TextLabels:
 def align_text(
     logprobs: np.ndarray, text: str, engine: CTCEngine, *, start: float = 0.0, band: int = BAND
 ) -> list[Segment]:
-    """When each word of a known text was said: a segment for every line of the text, with its words.
+    """Return when each word of a known text was spoken: one segment for each line of the text, with its words.
 
-    Letters are looked for as they are, in capitals and in small letters; those that the vocabulary has not, such as
-    digits, count as any letter at all, other signs as nothing. A word of signs alone stands between its neighbours.
-    The score of a word is the mean probability of its letters, frame by frame: low where something else was said.
+    Letters are looked up as written, then in upper and in lower case. A letter or digit that is not in the vocabulary
+    matches any letter; other characters are skipped. A word without letters and digits is placed between its
+    neighbours. The score of a word is the mean probability of its letters over its frames: it is low where something
+    else was spoken.
 
     Args:
         logprobs: (T, V), from `percepts.speech.ctc.decode.compute_emissions`.
-        text: what is said in them, from beginning to end.
-        engine: what gave them.
-        start: seconds of the first frame.
+        text: everything that is spoken in the audio, from beginning to end.
+        engine: the engine that computed `logprobs`.
+        start: time of the first frame in seconds.
         band: see `viterbi`.
 
     Raises AlignError for a text without a letter, or with more letters than frames.
@@ -133,10 +137,11 @@ def align_text(
     lines, said = split_lines(text)
     spelled = _label_words(said, engine)
     if not any(owner >= 0 for owner in spelled.owners):
-        raise AlignError(f"{engine.name}: the text has no letter that could be looked for: {text[:60]!r}")
+        raise AlignError(f"{engine.name}: the text has no letter to align: {text[:60]!r}")
     silent = {"", engine.delimiter, " ", *SILENT_TOKENS}
     letters = [i for i, token in enumerate(engine.vocabulary) if i != engine.blank and token not in silent]
     wild = logprobs[:, letters].max(axis=1, keepdims=True)
+    # Two equal columns for letters that the vocabulary lacks: `_label_words` says why.
     table = np.concatenate([logprobs, wild, wild], axis=1)
     path = viterbi(table, spelled.labels, blank=engine.blank, band=band)
     seconds = engine.samples_per_frame / engine.rate
@@ -145,12 +150,13 @@ def align_text(
 
 
 def split_lines(text: str) -> tuple[list[list[str]], list[str]]:
-    """The words of each line that has any, and all of them in a row."""
+    """Return the words of each line that has any, and all words in one list."""
     lines = [line.split() for line in text.splitlines() if line.split()]
     return lines, [word for line in lines for word in line]
 
 
 def _label_words(words: Sequence[str], engine: CTCEngine) -> _TextLabels:
+    """Spell words in columns of the emissions, with the delimiter between two words."""
     table = {token: i for i, token in enumerate(engine.vocabulary) if i != engine.blank and token not in SILENT_TOKENS}
     space = table.get(engine.delimiter or " ")
     wild = len(engine.vocabulary)
@@ -158,7 +164,7 @@ def _label_words(words: Sequence[str], engine: CTCEngine) -> _TextLabels:
     owners: list[int] = []
     for number, word in enumerate(words):
         letters = [label for letter in word if (label := _find_label(letter, table, wild)) is not None]
-        # Of two such columns in turn: a letter said twice needs a blank between, any two letters do not.
+        # The two columns in turn: equal labels would need a blank between them, which two unknown letters may lack.
         letters = [label + i % 2 if label == wild else label for i, label in enumerate(letters)]
         if letters and labels and space is not None:
             labels.append(space)
@@ -169,6 +175,7 @@ def _label_words(words: Sequence[str], engine: CTCEngine) -> _TextLabels:
 
 
 def _find_label(letter: str, table: dict[str, int], wild: int) -> int | None:
+    """Return the column of a letter, `wild` for one the vocabulary lacks, None for a character that is not spoken."""
     for form in (letter, letter.upper(), letter.lower()):
         if form in table:
             return table[form]
@@ -178,11 +185,12 @@ def _find_label(letter: str, table: dict[str, int], wild: int) -> int | None:
 def _place_words(
     words: Sequence[str], spelled: _TextLabels, path: np.ndarray, table: np.ndarray, start: float, seconds: float
 ) -> list[Segment | None]:
-    """Each word where its letters are; None for those without."""
+    """Return each word with its times and score, None for a word without letters."""
     frames: dict[int, list[int]] = {}  # of each word
     for t, state in enumerate(path.tolist()):
         if state % 2 and (owner := spelled.owners[state // 2]) >= 0:
             frames.setdefault(owner, []).append(t)
+    # The 0 stands for the last blank: its state // 2 is one more than the labels.
     labels = np.asarray([*spelled.labels, 0])
     chosen = np.exp(table[np.arange(len(path)), labels[np.minimum(path // 2, len(labels) - 1)]])
     found: list[Segment | None] = [None] * len(words)
@@ -195,15 +203,16 @@ def _place_words(
 def build_line_segments(
     lines: Iterable[Sequence[str]], words: Sequence[str], found: Sequence[Segment | None], start: float, stop: float
 ) -> list[Segment]:
-    """A segment for every line, of words that were placed between `start` and `stop` and those that were not.
+    """Build a segment for every line from words that were placed between `start` and `stop`.
 
-    Words that were not (None) share the time between their neighbours. All are called as in `words`.
+    Words that were not placed (None) share the time between their neighbours. The texts are those of `words`.
     """
     whole = iter(list(_fill_words(words, found, start, stop)))
     return [build_segment([next(whole) for _ in line]) for line in lines]
 
 
 def _fill_words(words: Sequence[str], found: Sequence[Segment | None], start: float, stop: float) -> Iterator[Segment]:
+    """Yield all words in order, spreading those without a time evenly between their neighbours."""
     before = start
     for placed, group in groupby(range(len(words)), key=lambda i: found[i] is not None):
         places = list(group)

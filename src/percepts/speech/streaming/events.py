@@ -1,4 +1,4 @@
-"""A stream and a clock in, events out: which words stay or may change, when that was told, and how late that is."""
+"""Turn the updates of a stream into events with times, and measure how late words are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .online import StreamUpdate
 from .vad_gated import VadGatedTranscriber
 
 Clock = Callable[[], float]
-"""Seconds since any moment, as `time.perf_counter` gives them."""
+"""Seconds since any moment, as `time.perf_counter` returns them."""
 
 
 def frozen_clock() -> float:
-    """The clock of a machine on which computing takes no time: what is left of a delay is waiting for sound.
+    """Return the time on a machine where computing takes no time: what is left of a delay is waiting for audio.
 
-    >>> still()
+    >>> frozen_clock()
     0.0
     """
     return 0.0
@@ -28,12 +28,12 @@ def frozen_clock() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What was told of a stream, and when. Seconds, on the clock of the stream.
+    """Words of a stream and when they were output. Seconds, on the clock of the stream.
 
-    type      "committed": these words come after those before and stay; "partial": these may, instead of the partial
-              words before
-    time      when it was told: all its sound had come and was computed with
-    received  how much sound had come by then, were computing to take no time
+    type      "committed": these words follow those before and stay; "partial": these words may change, and replace the
+              partial words before
+    time      when it was output: all its audio had arrived and was computed with
+    received  how much audio had arrived by then, if computing took no time
     """
 
     type: Literal["committed", "partial"]
@@ -42,13 +42,13 @@ class Event:
     received: float
 
     def row(self) -> dict[str, Any]:
-        """As JSON lines have it, times in whole milliseconds."""
+        """Return the event as JSON lines have it, times in whole milliseconds."""
         words = [{"start": round(word.start, 3), "stop": round(word.stop, 3), "text": word.text} for word in self.words]
         return {"time": round(self.time, 3), "received": round(self.received, 3), "type": self.type, "words": words}
 
 
 class TimedTranscriber:
-    """A stream on a clock: push what has come, get events."""
+    """A stream with a clock: push blocks as they arrive, get events."""
 
     def __init__(self, live: VadGatedTranscriber, clock: Clock = perf_counter) -> None:
         self._transcriber, self._clock = live, clock
@@ -57,15 +57,16 @@ class TimedTranscriber:
         """Seconds: of the clock of the stream, of sound that came, of computing."""
 
     def push(self, block: Clip) -> list[Event]:
-        """Sound that has come by now, or comes until its end is there."""
+        """Push a block that has arrived by now, or arrives until its end, and return the events."""
         self.received = block.stop
         return self._run_timed(lambda: self._transcriber.push(block))
 
     def finish(self) -> list[Event]:
-        """No more sound comes."""
+        """End the stream and return the last events."""
         return self._run_timed(self._transcriber.finish)
 
     def _run_timed(self, run: Callable[[], Sequence[StreamUpdate]]) -> list[Event]:
+        """Run a step, add the time it took to the clock, and return its events."""
         begun = self._clock()
         updates = run()
         took = self._clock() - begun
@@ -74,25 +75,27 @@ class TimedTranscriber:
         return [event for update in updates for event in self._make_events(update)]
 
     def _make_events(self, update: StreamUpdate) -> Iterator[Event]:
+        """Yield an event for the words committed, and one for the partial words where they changed."""
         if update.committed:
             yield Event("committed", update.committed, self.now, self.received)
+        # After a commit the partial words are sent again, because they follow other words now.
         if update.partial != self._partial or (update.committed and update.partial):
             yield Event("partial", update.partial, self.now, self.received)
         self._partial = update.partial
 
 
 def stream_events(blocks: Iterable[Clip], stream: TimedTranscriber) -> Iterator[Event]:
-    """Block after block, as they come."""
+    """Push block after block as they arrive, and yield the events."""
     for block in blocks:
         yield from stream.push(block)
     yield from stream.finish()
 
 
 def replay_events(blocks: Iterable[Clip], stream: TimedTranscriber) -> Iterator[Event]:
-    """As if the blocks came in their own time: what would have come while the model was at work is heard at once.
+    """Simulate a stream: blocks that would have arrived while the model was busy are pushed together.
 
-    Nothing sleeps, so a recording is replayed as fast as it can be computed with, and with the clock `still` the same
-    events come every time.
+    Nothing sleeps, so audio is replayed as fast as it can be computed. With `frozen_clock` the events are the same
+    every time.
     """
     source = iter(blocks)
     waiting = next(source, None)
@@ -107,7 +110,7 @@ def replay_events(blocks: Iterable[Clip], stream: TimedTranscriber) -> Iterator[
 
 
 def join_blocks(blocks: Sequence[Clip]) -> Clip:
-    """Blocks of one stream that follow one another, as one."""
+    """Join blocks of one stream that follow one another."""
     first = blocks[0]
     if len(blocks) == 1:
         return first
@@ -117,14 +120,14 @@ def join_blocks(blocks: Sequence[Clip]) -> Clip:
 
 @dataclass(frozen=True, slots=True)
 class LatencyStats:
-    """How late words come. Seconds between the end of a word, as the model heard it, and its being committed.
+    """How late words are. Seconds between the end of a word, as the model recognised it, and its commit.
 
-    words     that were committed
-    aware     mean, p50, p90 and p95 of the seconds, the time of computing counted
-    unaware   the same, were computing to take no time
-    revision  share of the partial words that were taken back, or told otherwise, the next time
+    words     number of committed words
+    aware     mean, p50, p90 and p95 of the seconds, the time of computing included
+    unaware   the same, if computing took no time
+    revision  share of the partial words that the next event withdrew or changed
     stall     the longest time for which words were partial and none was committed
-    rtf       seconds of computing for a second of sound
+    rtf       seconds of computing per second of audio
     """
 
     words: int
@@ -136,7 +139,7 @@ class LatencyStats:
 
 
 def measure_latency(events: Iterable[Event], *, spent: float = 0.0) -> LatencyStats:
-    """The figures of a stream, of which computing took `spent` seconds."""
+    """Compute the latency of a stream whose computing took `spent` seconds."""
     found = list(events)
     committed = [(event, word) for event in found if event.type == "committed" for word in event.words]
     received = max((event.received for event in found), default=0.0)
@@ -151,9 +154,9 @@ def measure_latency(events: Iterable[Event], *, spent: float = 0.0) -> LatencySt
 
 
 def summarise_seconds(seconds: Sequence[float]) -> dict[str, float]:
-    """Mean and percentiles; zeros of nothing.
+    """Return mean and percentiles; zeros for an empty list.
 
-    >>> spread([1.0, 2.0, 6.0])["mean"]
+    >>> summarise_seconds([1.0, 2.0, 6.0])["mean"]
     3.0
     """
     values = np.array(seconds or [0.0])
@@ -162,9 +165,10 @@ def summarise_seconds(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _measure_revision(events: Sequence[Event]) -> float:
+    """Return the share of partial words that the next partial event does not confirm."""
     shown = changed = 0
     partial: tuple[str, ...] = ()
-    fresh: list[str] = []  # committed since the partial
+    fresh: list[str] = []  # committed since the last partial event
     for event in events:
         texts = tuple(word.text.strip() for word in event.words)
         if event.type == "committed":
@@ -178,6 +182,7 @@ def _measure_revision(events: Sequence[Event]) -> float:
 
 
 def _find_longest_stall(events: Sequence[Event]) -> float:
+    """Return the longest time for which words were partial and none was committed."""
     longest, since = 0.0, None
     for event in events:
         if since is not None:

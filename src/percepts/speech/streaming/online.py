@@ -1,4 +1,4 @@
-"""A stream of sound in, committed and partial words out, from a model that can only transcribe a stretch as a whole."""
+"""Transcribe a live stream with a model that can only transcribe finished audio: committed and partial words."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .local_agreement import SENTENCE_ENDS, LocalAgreement, exact_key
 log = logging.getLogger(__name__)
 
 Transcriber = Callable[[Clip, str], Sequence[Segment]]
-"""A stretch of sound and the text before it, to segments with words, on the clock of the clip (`clip.start` counts).
+"""Transcribes a piece of audio, given the text before it, to segments with words on the clock of the clip.
 
-Segments that are no speech, by the model's own measure, are left out by it.
+The function itself leaves out segments that the model does not believe to be speech.
 """
-PROMPT_CHARACTERS = 200  # characters of text before the sound, whole words
-KEPT_S = 20.0  # seconds that stay where sound has to be dropped
-FORCE_COMMIT_S = 10.0  # seconds after which a word that was heard is committed rather than dropped with its sound
+PROMPT_CHARACTERS = 200  # of text before the audio, complete words; whisper_streaming takes as many
+KEPT_S = 20.0  # seconds that stay where audio has to be dropped
+FORCE_COMMIT_S = 10.0  # a partial word older than this is committed rather than dropped with its audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class StreamingConfig:
 
 @dataclass(frozen=True, slots=True)
 class StreamUpdate:
-    """What a pass says: words that stay, words that may change (instead of those before), seconds that were lost."""
+    """Words that stay, words that may change (in place of those before), and seconds of audio dropped by one pass."""
 
     committed: tuple[Segment, ...]
     partial: tuple[Segment, ...]
@@ -62,10 +62,10 @@ class StreamUpdate:
 
 
 class StreamingTranscriber:
-    """One stream: push its blocks, get updates; `finish` at its end, or wherever somebody stops speaking.
+    """Transcribes one stream: push its blocks and get updates; call `finish` at its end, or where speech ends.
 
-    The sound since the last cut is transcribed again and again, and what the passes agree on is committed. After
-    `finish` the next block may begin anywhere later.
+    The audio since the last cut is transcribed again and again, and the words on which the passes agree are committed.
+    After `finish` the next block may begin anywhere later.
 
     Raises ValueError for blocks of several channels, of another rate, or that leave a gap.
     """
@@ -74,24 +74,26 @@ class StreamingTranscriber:
         self._transcribe, self._config = transcribe, patience or StreamingConfig()
         self._blocks: list[np.ndarray] = []
         self._first: Clip | None = None
-        self._begin = self._end = self._pass_end = 0  # samples: of the sound kept, and up to the last pass
+        self._begin = self._end = self._pass_end = (
+            0  # samples: bounds of the buffer, and end of the audio that a pass has seen
+        )
         self._agreement = LocalAgreement(self._config.passes, key=self._config.key)
-        self._past_words: list[Segment] = []  # committed words whose sound is gone: the prompt
+        self._past_words: list[Segment] = []  # committed words whose audio is gone: the prompt
 
     @property
     def seconds(self) -> float:
-        """Of sound that is kept."""
+        """Seconds of audio in the buffer."""
         return (self._end - self._begin) / self._rate
 
     def push(self, block: Clip) -> StreamUpdate | None:
-        """Take in a block; what the pass says, if there was enough new sound for one."""
+        """Append a block; return the update of a pass if there is enough new audio for one, else None."""
         self._append_block(strip_padding(block))
         if self._end - self._pass_end < self._config.chunk_s * self._rate:
             return None
         return self._run_pass()
 
     def finish(self) -> StreamUpdate:
-        """No more sound belongs to this: one more pass over what came since the last, and all words are committed."""
+        """Run a last pass over audio that no pass has seen, commit all words, and empty the buffer."""
         update = self._run_pass() if self._end > self._pass_end else StreamUpdate((), ())
         rest = self._agreement.finish()
         self._remember_words(self._agreement.forget_before(math.inf))
@@ -104,12 +106,13 @@ class StreamingTranscriber:
         return self._first.rate if self._first else 1.0
 
     def _to_seconds(self, sample: int) -> float:
-        """Seconds of a sample, counted from the first block since the last `finish`."""
+        """Return the time of a sample, which is counted from the first block since the last `finish`."""
         return (self._first.start if self._first else 0.0) + sample / self._rate
 
     def _append_block(self, block: Clip) -> None:
+        """Check a block and add it to the buffer; start anew where the buffer was emptied."""
         if block.kind != "audio" or len(block.data) != 1:
-            raise ValueError(f"expected sound of one channel, got {block}: mix it down first")
+            raise ValueError(f"expected audio of one channel, got {block}: mix it down first")
         if self._first is None:
             self._first, self._begin, self._end, self._pass_end = block, 0, 0, 0
             scrolled = self._agreement.committed_until
@@ -117,12 +120,14 @@ class StreamingTranscriber:
                 self._config.passes, start=max(scrolled, block.start), key=self._config.key
             )
         due = self._to_seconds(self._end)
+        # Half a sample: times are floats, and their rounding is no gap.
         if block.rate != self._rate or abs(block.start - due) * block.rate > 0.5:
             raise ValueError(f"expected the next block at {due:.6f} s and {self._rate:g} Hz, got {block}")
         self._blocks.append(block.data[0])
         self._end += block.length
 
     def _run_pass(self) -> StreamUpdate:
+        """Transcribe the buffer, commit the words that are agreed on, and shorten the buffer."""
         sound = np.concatenate(self._blocks)
         self._blocks, self._pass_end = [sound], self._end
         source = self._first.source if self._first else ""
@@ -133,6 +138,7 @@ class StreamingTranscriber:
         return StreamUpdate((*committed, *forced), self._agreement.partial, lost)
 
     def _build_prompt(self) -> str:
+        """Return the last committed words whose audio is gone, PROMPT_CHARACTERS or more if there are enough."""
         words: list[str] = []
         size = 0
         for word in reversed(self._past_words):
@@ -143,10 +149,10 @@ class StreamingTranscriber:
         return " ".join(reversed(words))
 
     def _trim_buffer(self, stops: list[float]) -> tuple[list[Segment], float]:
-        """Cut the sound where it has become too long: words committed for it, seconds lost with it."""
+        """Shorten a buffer that is too long; return the words committed and the seconds of audio dropped for it."""
         patience, until = self._config, self._agreement.committed_until
         if self.seconds > patience.trim_s:
-            # The last segment or sentence may go on; of the others, the last that ends in committed words.
+            # The last segment or sentence may go on. Of the others, take the last that ends in committed words.
             if patience.trim_on == "sentence":
                 said = [
                     word.stop
@@ -159,6 +165,7 @@ class StreamingTranscriber:
                 self._cut_before(said[-1])
         if self.seconds <= patience.max_buffer_s:
             return [], 0.0
+        # Committed words can be cut without loss.
         if until > self._to_seconds(self._begin) + 1:
             self._cut_before(until)
             return [], self._drop_oldest()
@@ -168,16 +175,16 @@ class StreamingTranscriber:
         return forced, self._drop_oldest()
 
     def _drop_oldest(self) -> float:
-        """Let go of the oldest sound if there still is too much of it; seconds."""
+        """Drop the oldest audio if there still is too much of it, and return how many seconds were dropped."""
         if self.seconds <= self._config.max_buffer_s:
             return 0.0
         before = self.seconds
         self._cut_before(self._to_seconds(self._end) - KEPT_S)
-        log.warning("%.1f s of sound dropped: no two passes over it agreed", before - self.seconds)
+        log.warning("dropped %.1f s of audio: the passes over it did not agree", before - self.seconds)
         return before - self.seconds
 
     def _cut_before(self, at: float) -> None:
-        """Forget the sound before so many seconds."""
+        """Drop the audio before a time in seconds."""
         start = self._first.start if self._first else 0.0
         sample = min(max(round((at - start) * self._rate), self._begin), self._end)
         self._blocks = [np.concatenate(self._blocks)[sample - self._begin :]]
@@ -185,5 +192,5 @@ class StreamingTranscriber:
         self._remember_words(self._agreement.forget_before(at))
 
     def _remember_words(self, words: Sequence[Segment]) -> None:
-        """Committed words for the prompt: more than enough of them, and no more than that."""
+        """Keep committed words for the prompt: PROMPT_CHARACTERS of them, more than are needed."""
         self._past_words = [*self._past_words, *words][-PROMPT_CHARACTERS:]

@@ -1,4 +1,4 @@
-"""A stream of sound in, updates out, and only what is speech goes to the model: voice control around `Online`."""
+"""Pass only the speech of a stream to the streaming transcriber, as a voice activity detector finds it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ...windows.gate import TALK, SpeechGate
 from ...windows.speech import Detector, Listener, SampleBuffer, SpeechRules
 from .online import StreamingTranscriber, StreamUpdate
 
-KEPT_S = 1.0  # seconds of silence that are remembered, for the pad of speech that begins in it
+KEPT_S = 1.0  # seconds of silence that are kept, so that speech can begin with its pad
 
 
 class VadGatedTranscriber:
-    """One stream: push its blocks, get updates; `finish` at its end. Used as `Online` is, which it drives.
+    """Transcribes one stream: push its blocks and get updates; call `finish` at its end.
 
-    Frame by frame a voice detector tells where speech begins and ends. From a beginning on, its sound goes to
-    `online`; at an end all that was heard is committed, so nobody waits for words that will not come. Sound after
-    which it may have ended is held back until that is known. While nobody speaks a second of sound is all that is kept.
+    A voice activity detector tells, frame by frame, where speech begins and ends. From a beginning on, the audio goes
+    to `online`; at an end all its words are committed, so that nobody waits for words that will not come. Audio after
+    which speech may have ended is held back until that is known. While nobody speaks, one second of audio is kept.
 
     Raises ValueError for blocks of several channels, of another rate, that leave a gap, or of a rate that the detector
-    does not take.
+    does not support.
     """
 
     def __init__(self, online: StreamingTranscriber, detector: Detector, rules: SpeechRules = TALK) -> None:
@@ -29,20 +29,21 @@ class VadGatedTranscriber:
         self._first: Clip | None = None
         self._buffer = SampleBuffer()
         self._judged_until = self._fed_until = (
-            0  # samples that have a probability, and that went to `online` or never will
+            0  # samples that the detector has judged; samples passed on or skipped for good
         )
 
     @property
     def seconds(self) -> float:
-        """Of sound that is kept."""
+        """Seconds of audio in the buffers."""
         kept = (self._buffer.end - self._buffer.begin) / self._first.rate if self._first else 0.0
         return kept + self._online.seconds
 
     def push(self, block: Clip) -> list[StreamUpdate]:
-        """Take in a block; what the passes say that it gave rise to, in order."""
+        """Append a block and return the updates of all passes that it caused, in order."""
         block = strip_padding(block)
         self._append_block(block)
         frame = self._listener.frame
+        # The detector takes complete frames; the rest waits for the next block.
         whole = (self._buffer.end - self._judged_until) // frame * frame
         if not whole:
             return []
@@ -57,15 +58,16 @@ class VadGatedTranscriber:
         return updates
 
     def finish(self) -> list[StreamUpdate]:
-        """The stream is over: what was held back is heard, and all words are committed."""
+        """End the stream: transcribe the audio that was held back and commit all words."""
         updates = list(self._feed_until(self._buffer.end)) if self._first and self._gate.open else []
         self._first, self._buffer, self._judged_until, self._fed_until = None, SampleBuffer(), 0, 0
         return [*updates, self._online.finish()]
 
     def _append_block(self, block: Clip) -> None:
+        """Check a block and add it to the buffer; prepare the detector at the first one."""
         if self._first is None:
             if block.kind != "audio" or len(block.data) != 1:
-                raise ValueError(f"expected sound of one channel, got {block}: mix it down first")
+                raise ValueError(f"expected audio of one channel, got {block}: mix it down first")
             self._listener: Listener = self._detector.listen(block.rate)
             self._gate = SpeechGate(self._rules, block.rate, self._listener.frame)
             self._first = block
@@ -76,6 +78,7 @@ class VadGatedTranscriber:
         self._buffer.append(block.data[0])
 
     def _handle_frame(self, likely: float) -> Iterator[StreamUpdate]:
+        """Yield the updates that a frame causes: none but at the beginning and the end of speech."""
         edge = self._gate.push(likely)
         if edge is None:
             return
@@ -86,7 +89,7 @@ class VadGatedTranscriber:
             yield self._online.finish()
 
     def _feed_until(self, stop: int) -> Iterator[StreamUpdate]:
-        """The speech up to that sample to the model."""
+        """Pass the speech up to a sample to the streaming transcriber and yield its update, if there is one."""
         first = self._first
         if first is None or stop <= self._fed_until:
             return

@@ -16,13 +16,13 @@ from ..generation import GenerationOptions
 
 
 class Donut(TextGenerator):
-    """Kim et al. 2021 (arXiv 2111.15664): reads the page itself, and tells no place."""
+    """Donut, Kim et al. 2021 (arXiv 2111.15664): reads the page itself, and gives no position of the answer."""
 
     kind = "VisionEncoderDecoderModel"
 
     @cached_property
     def processor(self) -> Any:
-        """Transformers' own, on Pillow."""
+        """Transformers' own image processor, on Pillow."""
         import transformers
 
         from ...weights import pretrained
@@ -34,12 +34,13 @@ class Donut(TextGenerator):
             return transformers.DonutImageProcessorPil.from_pretrained(self.checkpoint.folder, local_files_only=True)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """{"pixels": (B, H, W, 3) uint8}: pages as they are."""
+        """Return {"pixels": (B, H, W, 3) uint8}: the pages unchanged."""
         check_clips(clips, "image", self.spec)
         return {"pixels": np.stack([clip.data[0] for clip in clips])}
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """What it writes between the tags of an answer, a page each."""
+        """Return the text between the answer tags, for each page."""
+        # The prompt that Donut's DocVQA checkpoints were trained with.
         prompt = f"<s_docvqa><s_question>{question}</s_question><s_answer>"
         ids = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         most = int(self.model.config.decoder.max_position_embeddings)

@@ -20,12 +20,12 @@ from ..generation import GenerationOptions
 from .page import GRID, Word, gridded
 
 MAX_ANSWER_TOKENS = 15
-"""Tokens an answer has at most."""
+"""Most tokens of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class _PageChunk:
-    """Part of a page as a model reads it, and the word that each token belongs to (None: it is no word of the page)."""
+    """Part of a page as a model reads it, and the word of each token (None where it belongs to no word of the page)."""
 
     ids: list[int]
     boxes: list[tuple[int, int, int, int]]
@@ -34,15 +34,15 @@ class _PageChunk:
 
 
 class LayoutLM(TransformersModel):
-    """Xu et al. 2019 (arXiv 1912.13318): words and where they stand."""
+    """LayoutLM, Xu et al. 2019 (arXiv 1912.13318): reads words and their positions."""
 
     kind = "LayoutLMForQuestionAnswering"
     separator_box: ClassVar[tuple[int, int, int, int]] = (GRID,) * 4
     separators: ClassVar[int] = 1
-    """Between question and page."""
+    """Separator tokens between question and page."""
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pages, their words found by OCR: MissingExtra where that is not installed."""
+        """Prepare pages, reading their words by OCR; MissingExtra where that is not installed."""
         from .ocr import read_words
 
         check_clips(clips, "image", self.spec)
@@ -50,13 +50,14 @@ class LayoutLM(TransformersModel):
         return {name: np.concatenate([page[name] for page in pages]) for name in pages[0]}
 
     def prepare_page(self, picture: np.ndarray, words: Sequence[Word]) -> Inputs:
-        """One page and its words: "pixels" (1, H, W, 3), "words" (1,), the words and boxes as JSON."""
+        """Prepare one page with its words: "pixels" (1, H, W, 3), "words" (1,), the words and boxes as JSON."""
         if not words:
             raise MediaError("no words on the page: expected words with boxes, or a page with text on it")
+        # As JSON, because inputs are arrays, and pages have different numbers of words.
         return {"pixels": picture[None], "words": np.array([json.dumps([[w.text, *w.box] for w in words])])}
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
-        """An answer a page; `options` are for models that write."""
+        """Return an answer for each page; `options` have no effect, because nothing is generated."""
         pages = zip(inputs["pixels"], inputs["words"], strict=True)
         return [
             self.find_answer(p, [Word(w, tuple(box)) for w, *box in json.loads(str(words))], question)
@@ -64,7 +65,7 @@ class LayoutLM(TransformersModel):
         ]
 
     def find_answer(self, page: np.ndarray, words: Sequence[Word], question: str) -> GeneratedText:
-        """The likeliest run of words; a page that is longer than the model reads is read in parts that overlap."""
+        """Return the most probable run of words; a page too long for the model is read in overlapping parts."""
         chunks = list(self.split_page(page.shape[0], page.shape[1], words, question))
         found = [self._find_best_span(chunk, *self.logits(page, chunk)) for chunk in chunks]
         score, first, last = max(found)
@@ -72,16 +73,17 @@ class LayoutLM(TransformersModel):
         return GeneratedText(text, score, _enclose_boxes([word.box for word in words[first : last + 1]]))
 
     def split_page(self, height: int, width: int, words: Sequence[Word], question: str) -> Iterator[_PageChunk]:
-        """Question and page, token by token, as the checkpoint's tokenizer lays them out."""
+        """Yield question and page, token by token, in parts that the model can read, as its tokenizer lays them out."""
         tok = self.tokenizer
         asked = self._tokenize_words(question.split())
         room = self.positions - len(asked) - 2 - self.separators
         check_token_count(len(asked), self.positions // 2, "a question", self.spec.name)
         tokens = [(token, i) for i, word in enumerate(words) for token in self._tokenize_words([word.text])]
         if not tokens:
-            raise MediaError("no words on the page that the model's tokenizer knows how to write")
+            raise MediaError("none of the words on the page can be written in tokens of the model")
         boxes = [gridded(word.box, height, width) for word in words]
         zero, end = (0, 0, 0, 0), self.separator_box
+        # Parts overlap by half, so that a short answer is complete in at least one.
         for start in range(0, max(1, len(tokens) - room + room // 2), room // 2) if len(tokens) > room else (0,):
             part = tokens[start : start + room]
             before = [tok.cls_token_id, *asked, *[tok.sep_token_id] * self.separators]
@@ -93,7 +95,7 @@ class LayoutLM(TransformersModel):
             )
 
     def logits(self, page: np.ndarray, chunk: _PageChunk) -> tuple[np.ndarray, np.ndarray]:
-        """(T,) of where the answer begins, and of where it ends."""
+        """Return two (T,) arrays: the logits of each token to begin the answer and to end it."""
         tensors = self.to_tensors(self.build_inputs(page, chunk))
         found = self.run(lambda: self.model(**tensors))
         count = len(chunk.ids)
@@ -101,35 +103,40 @@ class LayoutLM(TransformersModel):
         return start, stop
 
     def build_inputs(self, page: np.ndarray, chunk: _PageChunk) -> dict[str, np.ndarray]:
-        """One row."""
+        """Return the model inputs of one part of a page, as a batch of one."""
         ids = np.array([chunk.ids], np.int64)
         return {"input_ids": ids, "bbox": np.array([chunk.boxes], np.int64), "attention_mask": np.ones_like(ids),
                 "token_type_ids": np.array([chunk.types], np.int64)}  # fmt: skip
 
     @property
     def positions(self) -> int:
-        """Tokens it reads at once."""
+        """Number of tokens that the model reads at once."""
         return int(self.checkpoint.config.get("max_position_embeddings", 512))
 
     def _tokenize_words(self, words: Sequence[str]) -> list[int]:
+        """Return the tokens of words without special tokens."""
         backend = self.tokenizer.backend_tokenizer
         return list(backend.encode(list(words), is_pretokenized=True, add_special_tokens=False).ids) if words else []
 
     @staticmethod
     def _find_best_span(chunk: _PageChunk, start: np.ndarray, stop: np.ndarray) -> tuple[float, int, int]:
-        """Probability, first and last word. The first token stands for no answer and takes its share of it."""
+        """Return the probability, first and last word of the best answer.
+
+        The first token stands for "no answer" and takes part in the softmax.
+        """
         of_page = np.array([word is not None for word in chunk.words])
         chances = of_page | (np.arange(len(of_page)) == 0)
         begins, ends = (_softmax(np.where(chances, x, -np.inf)) * of_page for x in (start, stop))
+        # Spans that end at or after their beginning, MAX_ANSWER_TOKENS long at most.
         pairs = np.tril(np.triu(np.outer(begins, ends)), MAX_ANSWER_TOKENS - 1)
         first, last = np.unravel_index(int(pairs.argmax()), pairs.shape)
         words = chunk.words[int(first)], chunk.words[int(last)]
-        assert words[0] is not None and words[1] is not None  # they are on the page, where alone it is above zero
+        assert words[0] is not None and words[1] is not None  # only tokens of the page have a probability above zero
         return float(pairs[first, last]), words[0], words[1]
 
 
 class LayoutLM3(LayoutLM):
-    """Huang et al. 2022 (arXiv 2204.08387): words, where they stand, and the picture of the page."""
+    """LayoutLMv3, Huang et al. 2022 (arXiv 2204.08387): reads words, their positions, and the image of the page."""
 
     kind = "LayoutLMv3ForQuestionAnswering"
     separator_box = (0, 0, 0, 0)
@@ -137,11 +144,11 @@ class LayoutLM3(LayoutLM):
 
     @cached_property
     def pixels(self) -> ImageProcessor:
-        """The checkpoint's own preprocessing."""
+        """The checkpoint's own image preprocessing."""
         return ImageProcessor.from_settings(self.checkpoint.processor, "LayoutLMv3ImageProcessor")
 
     def build_inputs(self, page: np.ndarray, chunk: _PageChunk) -> dict[str, np.ndarray]:
-        """One row, the page after it."""
+        """Return the model inputs of one part of a page, with the image of the page."""
         pixels = self.pixels
         seen = normalise(pixels(page)[None], pixels.mean, pixels.std, scale=pixels.scale)
         row = super().build_inputs(page, chunk)
@@ -149,7 +156,8 @@ class LayoutLM3(LayoutLM):
 
     @property
     def positions(self) -> int:
-        """RoBERTa's positions begin after the number of its padding."""
+        """Number of tokens read at once: RoBERTa's positions begin after the number of its padding token."""
+        # RoBERTa counts positions from pad_token_id + 1 on.
         return super().positions - int(self.checkpoint.config.get("pad_token_id", 1)) - 1
 
 
@@ -160,5 +168,6 @@ def _softmax(x: np.ndarray) -> np.ndarray:
 
 
 def _enclose_boxes(boxes: Sequence[Box]) -> Box:
+    """Return the box around all boxes."""
     left, top, right, bottom = zip(*boxes, strict=True)
     return min(left), min(top), max(right), max(bottom)

@@ -1,4 +1,4 @@
-"""A page in, its words and their boxes out: RapidOCR, whose wheel carries its networks, so that no hub is needed."""
+"""Read the words of a page and their boxes with RapidOCR, whose wheel contains its networks: no hub is needed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from .page import Word
 
 
 def read_words(page: np.ndarray) -> list[Word]:
-    """The words of a page, (H, W, 3) uint8 RGB, line by line, boxes in pixels of the page; [] where there are none.
+    """Return the words of a page, (H, W, 3) uint8 RGB, line by line, with boxes in pixels; [] for an empty page.
 
     Raises MissingExtra without rapidocr.
     """
+    # RapidOCR takes BGR, as OpenCV does.
     found = _load_ocr()(np.ascontiguousarray(page[..., ::-1]), return_word_box=True)
     lines = () if found.boxes is None else found.word_results
     return [Word(text, _enclose_corners(corners)) for line in lines for text, _, corners in line if text.strip()]
@@ -23,7 +24,7 @@ def read_words(page: np.ndarray) -> list[Word]:
 
 @cache
 def _load_ocr() -> Any:
-    """PP-OCR's detection and recognition, one thread each: jobs read pages side by side."""
+    """Load PP-OCR's detection and recognition with one thread each, because jobs read several pages at once."""
     try:
         from rapidocr import RapidOCR
     except ImportError as error:
@@ -34,6 +35,6 @@ def _load_ocr() -> Any:
 
 
 def _enclose_corners(corners: Any) -> tuple[float, float, float, float]:
-    """The box around a quadrangle."""
+    """Return the upright box around four corners."""
     x, y = np.asarray(corners, float).T
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())

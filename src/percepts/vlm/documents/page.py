@@ -1,4 +1,4 @@
-"""The words of a page and their boxes, as the document models take them."""
+"""Define the words of a page and their boxes, as the document models take them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import MediaError, QuestionError
 from ..base import Box
 
 GRID = 1000
-"""Boxes are given to the models on a grid of so many steps either way."""
+"""Boxes are given to the models on a grid of so many steps in each direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Word:
 
 
 def gridded(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
-    """A box of a page of that size on the models' grid, what hangs over the edge cut off.
+    """Return a box on the models' grid, cut at the edges of a page of that size.
 
     >>> gridded((50, 100, 150, 210), 200, 200)
     (250, 500, 750, 1000)

@@ -1,4 +1,4 @@
-"""Cells as people write them → exact numbers with their units, and sums and means of them, written the same way."""
+"""Parse numbers with units as people write them in cells, and compute sums and means written the same way."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Literal
 
 Aggregation = Literal["NONE", "SUM", "AVERAGE", "COUNT"]
 MISSING_CELLS = frozenset({"", "-", "–", "—", "n/a", "na", "nan", "none", "null", "?"})
-"""What stands in a cell that has no value, in lower case."""
+"""Texts of a cell without a value, in lower case."""
 
-_SPACE = " \u00a0\u2009\u202f'\u2019"  # between thousands: spaces, no-break and thin ones too, and apostrophes
+_SPACE = " \u00a0\u2009\u202f'\u2019"  # between thousands: spaces (no-break and thin ones too) and apostrophes
 _DIGITS = rf"\d{{1,3}}(?:[{_SPACE}]\d{{3}})+(?:[.,]\d+)?|\d[\d.,]*(?:[eE][+-]?\d+)?|\.\d+"
-_BEFORE = r"[A-Z]{3}(?=[\s\d+−-])|[^\W\d_]{0,3}[^\w\s().,+−–-]"  # a currency's code or sign: "A1" is no number
+_BEFORE = r"[A-Z]{3}(?=[\s\d+−-])|[^\W\d_]{0,3}[^\w\s().,+−–-]"  # code or sign of a currency; "A1" is no number
 _NUMBER = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+−–]?)\s*(?P<before>{_BEFORE}|)\s*(?P<sign2>[-−]?)\s*(?P<digits>{_DIGITS})"
     r"\s*(?P<after>[^\d()]*?)\s*(?P<close>\))?"
@@ -23,13 +23,13 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number, exactly as written, with what stood around it.
+    """A number, exactly as written, with the text around it.
 
     before, after   unit before and after it: "$", "%", "km"
     places          digits after the decimal point
-    grouped         what separated its thousands, "" where nothing did
+    grouped         separator of its thousands, "" where there is none
     point           its decimal point
-    spaced          whether a space stood before `after`
+    spaced          whether a space stands before `after`
     """
 
     value: Decimal
@@ -42,16 +42,16 @@ class Number:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell has no value."""
+    """Return whether a cell has no value."""
     return cell.strip().lower() in MISSING_CELLS
 
 
 def parse_number(text: str) -> Number | None:
-    """The number in a cell, or None where the cell is no single number with, at most, a unit.
+    """Return the number in a cell, or None where the cell is not one number with, at most, a unit.
 
-    Thousands are separated by commas, points, spaces or apostrophes; a lone comma before any number of digits but three
-    is a decimal one. Negative are those with a minus or in parentheses. A lone group of three ("1,234") is thousands
-    with a comma and decimals with a point, as in English.
+    Thousands are separated by commas, points, spaces or apostrophes. A single comma is a decimal comma unless three
+    digits follow it. A number with a minus or in parentheses is negative. One group of three digits ("1,234") is
+    thousands after a comma and decimals after a point, as in English.
 
     >>> [str(parse_number(t).value) for t in ("1,234.5", "($1,200)", "45%", "12,5 km", "1.234.567")]
     ['1234.5', '-1200', '45', '12.5', '1234567']
@@ -72,7 +72,7 @@ def parse_number(text: str) -> Number | None:
 
 
 def _parse_digits(text: str) -> tuple[Decimal, int, str, str] | None:
-    """Value, decimals, separator of thousands, decimal point."""
+    """Return value, decimals, separator of thousands and decimal point; None where the digits are no number."""
     spaces = "".join(sorted({c for c in text if c in _SPACE}))
     if len(spaces) > 1:
         return None
@@ -80,6 +80,7 @@ def _parse_digits(text: str) -> tuple[Decimal, int, str, str] | None:
     commas, points = mantissa.count(","), mantissa.count(".")
     point = "."
     if commas and points:
+        # Where both occur, the last one is the decimal point.
         point = max(",.", key=mantissa.rindex)
     elif (
         commas == 1 and (spaces or not re.fullmatch(r"\d{1,3},\d{3}", mantissa) or mantissa.startswith("0,"))
@@ -95,17 +96,18 @@ def _parse_digits(text: str) -> tuple[Decimal, int, str, str] | None:
     ):
         return None
     plain = f"{whole.replace(group, '') or '0'}.{decimals or '0'}"
+    # `+ 0` writes 1E+3, which normalize makes of 1000, as 1000 again.
     return Decimal(f"{plain}e{exponent}" if exponent else plain).normalize() + 0, len(decimals), grouped, point
 
 
 @dataclass(frozen=True, slots=True)
 class AggregateResult:
-    """What came of some cells.
+    """The result of combining cells.
 
-    text    as an answer; the cells themselves, comma by comma, where there is nothing to compute or it cannot be done
-    value   the number in it; None where it is none
+    text    the answer; the cells themselves, separated by commas, where nothing can be computed
+    value   the number in the answer; None where it has none
     unit    its unit, before or after it
-    note    why it could not be computed, "" where all is well
+    note    why it could not be computed, "" where it was
     """
 
     text: str
@@ -115,13 +117,13 @@ class AggregateResult:
 
 
 def aggregate(operation: Aggregation, cells: Sequence[str]) -> AggregateResult:
-    """Do to the cells what the model says. Missing cells count for nothing, as in pandas.
+    """Combine cells as the model says. Missing cells are skipped, as in pandas.
 
-    The result is written as the cells are: their unit, their separators, their decimals. The mean of one cell and the
-    sum of one cell is the cell. Nothing is computed of cells with different units or without numbers: the note says so.
+    The result is written as the cells are: with their unit, separators and decimals. The mean and the sum of one cell
+    are the cell. Cells with different units or without numbers are not combined: the note says so.
 
     >>> aggregate("SUM", ["$1,200", "$300.50", "n/a"])
-    Computed(text='$1,500.50', value=1500.5, unit='$', note='')
+    AggregateResult(text='$1,500.50', value=1500.5, unit='$', note='')
     >>> aggregate("AVERAGE", ["36 km"]).text, aggregate("COUNT", ["a", "b", ""]).text
     ('36 km', '2')
     """
@@ -150,26 +152,30 @@ def aggregate(operation: Aggregation, cells: Sequence[str]) -> AggregateResult:
 
 
 def _format_like(value: Decimal, like: Sequence[Number], more: int) -> str:
-    """A number as those are written, with up to `more` decimals beyond theirs where they are needed."""
+    """Write a number as the others are written, with up to `more` decimals beyond theirs where needed."""
     places = max(number.places for number in like)
     digits = f"{abs(value):.{places + more}f}"
     if more:
         whole, _, decimals = digits.partition(".")
         decimals = decimals[:places] + decimals[places:].rstrip("0")
         digits = f"{whole}.{decimals}" if decimals else whole
+    # The first number with a unit says how to write it.
     model = next((n for n in like if _get_unit(n)), like[0])
     grouped = next((n.grouped for n in like if n.grouped), "")
     point = next((n.point for n in like if n.places), "." if grouped != "." else ",")
     whole, _, decimals = digits.partition(".")
     whole = re.sub(r"(?<=\d)(?=(\d{3})+$)", grouped, whole) if grouped else whole
+    # No sign before a zero that was rounded from a small number.
     sign = "-" if value < 0 and float(digits) else ""
     after = (" " if model.spaced else "") + model.after if model.after else ""
     return f"{sign}{model.before}{whole}{point + decimals if decimals else ''}{after}"
 
 
 def _get_unit(number: Number | None) -> str:
+    """Return the unit of a number, "" where it has none."""
     return "" if number is None else number.before or number.after
 
 
 def _to_float(number: Number | None) -> float | None:
+    """Return the value of a number as float, None for None."""
     return None if number is None else float(number.value)

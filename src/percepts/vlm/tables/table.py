@@ -1,4 +1,4 @@
-"""A DataFrame, a CSV or Parquet file → a table of texts: a header and the rows that are asked for."""
+"""Read a DataFrame, a CSV or a Parquet file as a table of texts: a header and the rows that are requested."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from ...errors import TableError
 from .aggregation import parse_number
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-"""What a file of a table is called."""
+"""Suffixes of table files."""
 MAX_ROWS = 255
-"""Rows read where none are chosen: more than any model of tables takes."""
+"""Rows read where none are named: more than any table model takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """Texts in rows and columns.
 
+    columns   names of the columns
     rows      as texts, "" where a cell is missing
-    numbers   of those rows in the whole table, from 0
-    total     rows of the whole table
-    chosen    whether someone said which rows
+    numbers   of these rows in the complete table, from 0
+    total     rows of the complete table
+    source    name of the table for messages
+    chosen    whether the caller named the rows
     """
 
     columns: tuple[str, ...]
@@ -48,10 +50,10 @@ class Table:
         rows: Sequence[int] | None = None,
         limit: int = MAX_ROWS,
     ) -> Table:
-        """From a path, a DataFrame, a mapping of columns or a sequence of mappings.
+        """Read a path, a DataFrame, a mapping of columns or a sequence of mappings.
 
         columns   names for a table that has none
-        rows      which to read, by number from 0; None: the first `limit`
+        rows      numbers of the rows to read, from 0; None: the first `limit`
         Raises TableError for a table without a header, without rows, or with rows of several lengths.
         """
         header, found, source = _open_table(data, columns is not None)
@@ -70,32 +72,34 @@ class Table:
         if missing := [number for number in order if number not in kept]:
             raise TableError(f"{source}: no row {missing[0]}: it has {total}, numbered from 0")
         if not kept:
-            raise TableError(f"{source}: a table without rows")
+            raise TableError(f"{source}: the table has no rows")
         return cls(names, tuple(kept[number] for number in order), order, total, source, wanted is not None)
 
     def first(self, count: int) -> Table:
-        """Its first `count` rows."""
+        """Return the table with its first `count` rows."""
         return replace(self, rows=self.rows[:count], numbers=self.numbers[:count])
 
 
 def is_table(source: Any) -> bool:
-    """Whether this is asked as a table: a DataFrame, a mapping, or a file that is called as one."""
+    """Return whether a source is a table: a DataFrame, a mapping, or a file with a suffix of a table."""
     if isinstance(source, str | Path):
         return Path(source).suffix.lower() in TABLE_SUFFIXES
     return not isinstance(source, bytes)
 
 
 def cell_text(value: Any) -> str:
-    """A cell as text: what is missing is "", whole numbers have no point, a day has no midnight.
+    """Return a cell as text: "" where it is missing, whole numbers without a point, dates without midnight.
 
     >>> [cell_text(v) for v in (5, 5.0, None, float("nan"), "x", datetime.datetime(2020, 1, 5))]
     ['5', '5', '', '', 'x', '2020-01-05']
     """
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        value = value.item()  # a numpy number
+        value = value.item()  # of numpy
+    # By name, because pandas need not be installed.
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return ""
     if isinstance(value, float):
+        # 15 digits: 0.1 + 0.2 is written 0.3.
         return "" if math.isnan(value) else f"{value:.15g}"
     if isinstance(value, decimal.Decimal):
         return "" if value.is_nan() else str(value)
@@ -107,10 +111,11 @@ def cell_text(value: Any) -> str:
 
 
 OpenedTable = tuple[Sequence[Any], Iterable[Sequence[Any]], str]
-"""Header, rows, and what to call it."""
+"""Header, rows, and the name for messages."""
 
 
 def _open_table(data: Any, headless: bool) -> OpenedTable:
+    """Return header, rows and name of any kind of table."""
     if isinstance(data, str | Path):
         path = Path(data)
         if path.suffix.lower() == ".parquet":
@@ -131,22 +136,23 @@ def _open_table(data: Any, headless: bool) -> OpenedTable:
 
 
 def _open_csv(path: Path, headless: bool) -> OpenedTable:
-    """By the separator that its first line has most of."""
+    """Return header and rows of a CSV file; the separator is the one most frequent in its first line."""
+    # utf-8-sig: Excel writes a byte order mark.
     with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
         try:
+            # Enough to see the header, the separator and binary data.
             head = file.read(1 << 16)
         except UnicodeDecodeError as error:
             raise TableError(f"{path}: expected text in UTF-8: {error}") from error
     if "\x00" in head or not head.strip():
-        raise TableError(
-            f"{path}: expected rows of text, found {'bytes that are no text' if head.strip() else 'nothing'}"
-        )
+        raise TableError(f"{path}: expected rows of text, found {'binary data' if head.strip() else 'nothing'}")
     separator = max(",;\t|", key=head.splitlines()[0].count)
     first = next(csv.reader(io.StringIO(head, newline=""), delimiter=separator))
     return first, _read_csv_rows(path, separator, skip=not headless), str(path)
 
 
 def _read_csv_rows(path: Path, separator: str, skip: bool) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file that are not empty."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             for row in islice(csv.reader(file, delimiter=separator), int(skip), None):
@@ -157,6 +163,7 @@ def _read_csv_rows(path: Path, separator: str, skip: bool) -> Iterator[list[str]
 
 
 def _open_parquet(path: Path) -> OpenedTable:
+    """Return header and rows of a Parquet file."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -165,11 +172,12 @@ def _open_parquet(path: Path) -> OpenedTable:
     try:
         names = parquet.ParquetFile(path).schema_arrow.names
     except pyarrow.ArrowInvalid as error:
-        raise TableError(f"{path}: no Parquet file: {error}") from error
+        raise TableError(f"{path}: not a Parquet file: {error}") from error
     return names, _read_parquet_rows(path), str(path)
 
 
 def _read_parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a Parquet file, 1024 at a time in memory."""
     import pyarrow.parquet as parquet
 
     for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
@@ -177,7 +185,10 @@ def _read_parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
 
 
 def _check_header(names: Sequence[str], header: Sequence[Any], source: str) -> None:
-    """A first row of numbers and nothing else is data, and a header that was made up by counting is none."""
+    """Raise TableError for a header that is missing or does not fit.
+
+    A first row of nothing but numbers is data, and a header made by counting the columns is no header.
+    """
     if not names or all(not name or parse_number(name) is not None for name in names):
         shown = ", ".join(map(str, header[:5]))
         raise TableError(
@@ -189,6 +200,7 @@ def _check_header(names: Sequence[str], header: Sequence[Any], source: str) -> N
 
 
 def _check_row_numbers(rows: Sequence[int]) -> dict[int, None]:
+    """Return the row numbers without repeats, in order; TableError where there are none."""
     if not rows:
         raise TableError("expected at least one row to read, got none")
     return dict.fromkeys(int(number) for number in rows)

@@ -1,7 +1,8 @@
-"""TAPAS: a table and a question in, the cells that answer it and what is to be done with them out.
+"""Answer a question about a table with TAPAS: it picks cells and says how to combine them.
 
 Herzig et al. 2020 (arXiv 2004.02349). The model picks cells and names one of SUM, AVERAGE, COUNT, NONE; the arithmetic
-is left to whoever asks, and is in `numbers`. Features are those of transformers' TapasTokenizer, which needs pandas.
+is left to the caller and stands in `aggregation`. Features are those of transformers' TapasTokenizer, which needs
+pandas.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from .aggregation import Aggregation
 from .table import Table
 
 CELL_THRESHOLD = 0.5
-"""A cell is picked where its tokens' mean probability is above this, as its authors have it."""
+"""A cell is picked where the mean probability of its tokens is above this, as in the authors' code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that was picked: its place in the whole table, rows from 0, and how sure the model is of it."""
+    """A picked cell: its place in the complete table, rows from 0, and its probability."""
 
     row: int
     column: int
@@ -37,13 +38,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class CellSelection:
-    """What the model says to a question.
+    """The model's answer to a question.
 
-    cells         in reading order
-    operation     what is to be done with them
-    score         of the operation times the mean of the cells'
-    rows          numbers of the rows that it has seen
-    note          what of the table it has not seen, "" where it saw all
+    cells         picked cells, in reading order
+    operation     how to combine them
+    score         probability of the operation times the mean of the cells'
+    rows          numbers of the rows that the model read
+    note          which part of the table was not read, "" where all was read
     """
 
     cells: tuple[Cell, ...]
@@ -54,32 +55,33 @@ class CellSelection:
 
 
 class Tapas(TransformersModel):
-    """Cells of a table that answer a question."""
+    """Picks the cells of a table that answer a question."""
 
     kind = "TapasForQuestionAnswering"
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Transformers' own."""
+        """Transformers' own tokenizer."""
         try:
             import pandas  # noqa: F401  # transformers' tokenizer of tables works on its DataFrame
         except ImportError as error:
-            raise MissingExtra("questions on tables need pandas: pip install 'percepts[tables]'") from error
+            raise MissingExtra("questions about tables need pandas: pip install 'percepts[tables]'") from error
         import transformers
 
         with pretrained.silence_transformers(), pretrained.raise_weights_error(self.checkpoint.folder, "the tokenizer"):
             return transformers.TapasTokenizer.from_pretrained(self.checkpoint.folder, local_files_only=True)
 
     def pick_cells(self, table: Table, question: str) -> CellSelection:
-        """The cells, the operation, and how much of the table was read.
+        """Return the cells, the operation, and how much of the table was read.
 
-        A table beyond the model's tokens loses the ends of its long cells, then its last rows: the note says what.
-        Raises QuestionError where the question leaves no room for a row, TableError for too many columns.
+        A table with more tokens than the model reads loses the ends of its long cells, then its last rows: the note
+        says so. Raises QuestionError where the question leaves no room for a row, TableError for too many columns.
         """
         seen, encoded = self.encode_table(table, question)
         logits, operations = self.logits(encoded)
         kinds = encoded["token_type_ids"][0]
         read = int(kinds[:, 2].max())
+        # A sigmoid; exp of more than 88.7 overflows float32.
         picked = _select_cells(1 / (1 + np.exp(-np.clip(logits, -88.7, 88.7))), kinds, seen)
         operation, sure = self._read_operation(operations)
         score = sure * float(np.mean([cell.score for cell in picked])) if picked else 0.0
@@ -88,11 +90,12 @@ class Tapas(TransformersModel):
         )
 
     def encode_table(self, table: Table, question: str) -> tuple[Table, dict[str, np.ndarray]]:
-        """The rows that have a chance to fit, and the model's inputs: ids, mask, and the seven kinds of each token."""
+        """Return the rows that may fit, and the model's inputs: ids, mask, and seven types for each token."""
         import pandas
 
         asked = self.tokenizer.tokenize(question)
         config = self.checkpoint.config
+        # The default of TapasConfig: segment, column, row, previous label, and three of numeric ranks and relations.
         sizes = config.get("type_vocab_sizes", [3, 256, 256, 2, 256, 256, 10])
         most = min(int(config.get("max_position_embeddings", 512)), int(self.tokenizer.model_max_length))
         if len(table.columns) >= sizes[1]:
@@ -104,6 +107,7 @@ class Tapas(TransformersModel):
                 f"a question of {len(asked)} tokens and a header of {len(table.columns)} columns leave no room for a "
                 f"row in the {most} tokens that {self.spec.name} reads; ask in fewer words or take fewer columns"
             )
+        # dtype=object, because the tokenizer writes parsed cells back into the frame.
         frame = pandas.DataFrame([list(row) for row in seen.rows], columns=list(table.columns), dtype=object)
         with pretrained.silence_transformers():
             found = self.tokenizer(
@@ -112,7 +116,7 @@ class Tapas(TransformersModel):
         return seen, {name: np.asarray(array) for name, array in found.items()}
 
     def logits(self, encoded: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        """(T,) of every token, and (operations,), None for a model that only picks."""
+        """Return the logits (T,) of the tokens and (operations,) of the operations (None if it only picks cells)."""
         tensors = self.to_tensors(encoded)
         found = self.run(lambda: self.model(**tensors))
         operations = getattr(found, "logits_aggregation", None)
@@ -120,6 +124,7 @@ class Tapas(TransformersModel):
         return cells, None if operations is None else np.asarray(operations[0].float().cpu())
 
     def _read_operation(self, logits: np.ndarray | None) -> tuple[Aggregation, float]:
+        """Return the most probable operation and its probability; NONE for a model that only picks."""
         if logits is None:
             return "NONE", 1.0
         names = {int(key): str(name).upper() for key, name in self.checkpoint.config["aggregation_labels"].items()}
@@ -131,7 +136,7 @@ class Tapas(TransformersModel):
         return cast(Aggregation, names[best]), float(torch.tensor(logits).softmax(-1)[best])
 
     def _describe_unread(self, table: Table, seen: Table, read: int, kinds: np.ndarray) -> str:
-        """What was not read."""
+        """Return a note about the rows and the ends of cells that were not read."""
         notes = []
         if read < (len(table.rows) if table.chosen else table.total):
             notes.append(f"read {read} of {table.total} rows")
@@ -142,13 +147,17 @@ class Tapas(TransformersModel):
 
 
 def _select_cells(probabilities: np.ndarray, kinds: np.ndarray, table: Table) -> tuple[Cell, ...]:
-    """Those above the threshold by the mean over their tokens. Kinds: (T, 7), of which segment, column and row."""
+    """Return the cells above the threshold by the mean over their tokens.
+
+    `kinds` is (T, 7): segment, column and row of each token come first.
+    """
     of_table = (kinds[:, 0] == 1) & (kinds[:, 1] > 0) & (kinds[:, 2] > 0)
     found = []
     for row, column in sorted({(int(r), int(c)) for r, c in kinds[of_table][:, [2, 1]]}):
         here = of_table & (kinds[:, 1] == column) & (kinds[:, 2] == row)
         score = float(probabilities[here].mean())
         if score > CELL_THRESHOLD:
+            # Rows and columns are counted from 1; 0 is the question and the header.
             text, name = table.rows[row - 1][column - 1], table.columns[column - 1]
             found.append(Cell(table.numbers[row - 1], column - 1, name, text, score))
     return tuple(found)
