@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
 
 from percepts.preprocess.fbank import ast_features
-from percepts.preprocess.mel import mel_spectrogram, whisper_log_mel
+from percepts.preprocess.mel import MelOptions, mel_spectrogram, whisper_log_mel
 from percepts.preprocess.pixels import center_crop, normalise, resize_and_crop, scale_shorter_side
 from percepts.preprocess.resample import resample
 from percepts.types import Clip
@@ -70,7 +70,7 @@ def ast() -> None:
 def mel() -> None:
     sound = noise(30 * RATE)
     sizes = {"n_fft": 1024, "n_mels": 64}
-    contestants = {"percepts": lambda: mel_spectrogram(sound, RATE, hop=512, **sizes)}
+    contestants = {"percepts": lambda: mel_spectrogram(sound, RATE, MelOptions(hop=512, **sizes))}
     try:
         import librosa
     except ImportError:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import ASTFeatureExtractor
 
-from percepts.preprocess.fbank import AST_MEAN, AST_STD, ast_features, kaldi_fbank
+from percepts.preprocess.fbank import AST_MEAN, AST_STD, FbankOptions, ast_features, kaldi_fbank
 
 RATE = 16_000
 
@@ -60,7 +60,7 @@ def test_filter_banks_are_their_definition(window):
         frame -= frame.mean()
         frame -= 0.97 * np.concatenate([frame[:1], frame[:-1]])
         frames.append(bank @ np.abs(np.fft.rfft(frame * taper, 256)) ** 2)
-    got = kaldi_fbank(samples, rate, n_mels=n_mels, window=window)
+    got = kaldi_fbank(samples, rate, FbankOptions(n_mels=n_mels, window=window))
     np.testing.assert_allclose(got, np.log(np.maximum(frames, np.finfo(np.float32).eps)), rtol=0, atol=1e-4)
 
 
@@ -106,9 +106,9 @@ def test_the_scale_is_that_of_the_checkpoint():
         lambda: ast_features(signal("noise", 1_000), [1, 2]),
         lambda: ast_features(signal("noise", 1_000), pad="mean"),
         lambda: kaldi_fbank(np.zeros(1_000, np.int16)),
-        lambda: kaldi_fbank(signal("noise", 1_000), window="hann"),
-        lambda: kaldi_fbank(signal("noise", 1_000), hop=0.0),
-        lambda: kaldi_fbank(signal("noise", 1_000), low=9_000.0),
+        lambda: kaldi_fbank(signal("noise", 1_000), options=FbankOptions(window="hann")),
+        lambda: kaldi_fbank(signal("noise", 1_000), options=FbankOptions(hop=0.0)),
+        lambda: kaldi_fbank(signal("noise", 1_000), options=FbankOptions(low=9_000.0)),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_reason(wrong):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
-from percepts.preprocess.mel import log_mel, mel_filters, mel_spectrogram, whisper_log_mel
+from percepts.preprocess.mel import MelOptions, log_mel, mel_filters, mel_spectrogram, whisper_log_mel
 
 settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
@@ -48,18 +48,18 @@ def test_filters_are_those_of_transformers(scale, norm, rate, n_fft, n_mels, low
 def test_the_mel_spectrogram_is_its_definition(rate, n_fft, hop, n_mels):
     samples = noise(rate)
     expected = plain(samples, rate, n_fft, hop, n_mels)
-    got = mel_spectrogram(samples, rate, n_fft=n_fft, hop=hop, n_mels=n_mels)
+    got = mel_spectrogram(samples, rate, MelOptions(n_fft=n_fft, hop=hop, n_mels=n_mels))
     assert got.dtype == np.float32
     # float32 transforms against float64: errors of a few 1e-7 of the strongest bin leak into the weak ones.
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6 * expected.max())
-    decibels = log_mel(samples, rate, n_fft=n_fft, hop=hop, n_mels=n_mels, log="db")
+    decibels = log_mel(samples, rate, MelOptions(n_fft=n_fft, hop=hop, n_mels=n_mels), log="db")
     np.testing.assert_allclose(decibels, 10 * np.log10(np.maximum(expected, 1e-10)), atol=0.01)
 
 
 def test_a_tone_lands_in_its_band_and_its_time():
     samples = np.zeros(RATE, np.float32)
     samples[8_000:8_800] = np.sin(2 * np.pi * 1000 * np.arange(800) / RATE)
-    got = mel_spectrogram(samples, RATE, n_fft=400, hop=160, n_mels=40)
+    got = mel_spectrogram(samples, RATE, MelOptions(n_fft=400, hop=160, n_mels=40))
     band, frame = np.unravel_index(got.argmax(), got.shape)
     assert abs(frame * 160 - 8_400) <= 400
     assert mel_filters(RATE, 400, 40)[:, round(1000 / 40)].argmax() == band
@@ -67,14 +67,14 @@ def test_a_tone_lands_in_its_band_and_its_time():
 
 @given(st.integers(1, 3_000), st.booleans(), st.sampled_from(["zero", "reflect"]))
 def test_the_number_of_frames_is_what_the_docstring_says(n, center, pad):
-    got = log_mel(noise(n), RATE, n_fft=400, hop=160, n_mels=8, center=center, pad=pad)
+    got = log_mel(noise(n), RATE, MelOptions(n_fft=400, hop=160, n_mels=8, center=center, pad=pad))
     assert got.shape == (8, 1 + n // 160 if center else 1 + max(n - 400, 0) // 160)
     assert np.isfinite(got).all()
 
 
 def test_a_row_does_not_depend_on_its_batch():
     batch = np.stack([noise(20_000, seed) for seed in range(5)])
-    for function in (lambda x: log_mel(x, RATE, n_fft=400, hop=160, n_mels=40), whisper_log_mel):
+    for function in (lambda x: log_mel(x, RATE, MelOptions(n_fft=400, hop=160, n_mels=40)), whisper_log_mel):
         together = function(batch)
         for row, alone in zip(together, batch, strict=True):
             np.testing.assert_array_equal(row, function(alone))  # to the bit: the arithmetic is row by row
@@ -120,9 +120,9 @@ def test_whisper_takes_any_length_when_told_and_no_longer_sound_in_silence():
         lambda: log_mel(np.zeros(0, np.float32), RATE),
         lambda: log_mel(np.zeros((1, 2, 100), np.float32), RATE),
         lambda: log_mel(noise(1000), RATE, log="log3"),
-        lambda: log_mel(noise(1000), RATE, pad="mirror"),
-        lambda: log_mel(noise(1000), RATE, hop=0),
-        lambda: log_mel(noise(1000), RATE, high=9_000.0),
+        lambda: log_mel(noise(1000), RATE, MelOptions(pad="mirror")),
+        lambda: log_mel(noise(1000), RATE, MelOptions(hop=0)),
+        lambda: log_mel(noise(1000), RATE, MelOptions(high=9_000.0)),
         lambda: mel_filters(RATE, 400, 80, scale="mel"),
         lambda: whisper_log_mel(noise(100), seconds=None),
     ],

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import percepts
 from percepts.cli import app
-from percepts.preprocess.fbank import ast_features, kaldi_fbank
+from percepts.preprocess.fbank import FbankOptions, ast_features, kaldi_fbank
 from percepts.training import examples
 from percepts.training.ast import train_ast
 from percepts.training.augment import Norm, draw_mixing, mix_spectra, shake_spectra, spec_augment
@@ -145,7 +145,9 @@ def test_pictures_too(tmp_path: Path) -> None:
 
 def test_exact_statistics_are_those_of_all_frames_at_once(digits: Path) -> None:
     sources = sorted((digits / "recordings").iterdir())[:7]
-    values = np.concatenate([kaldi_fbank(read_waveform(source), n_mels=32) for source in sources]).astype(np.float64)
+    values = np.concatenate(
+        [kaldi_fbank(read_waveform(source), options=FbankOptions(n_mels=32)) for source in sources]
+    ).astype(np.float64)
     found = compute_norm_stats(sources, n_mels=32)
     assert (found.mean, found.std) == (pytest.approx(values.mean(), rel=1e-6), pytest.approx(values.std(), rel=1e-6))
     assert found.frames == len(values)
@@ -153,7 +155,7 @@ def test_exact_statistics_are_those_of_all_frames_at_once(digits: Path) -> None:
 
 def test_the_authors_statistics_depend_on_padding_and_batches(digits: Path) -> None:
     sources = sorted((digits / "recordings").iterdir())[:4]
-    rows = [kaldi_fbank(read_waveform(source), n_mels=32)[:60] for source in sources]
+    rows = [kaldi_fbank(read_waveform(source), options=FbankOptions(n_mels=32))[:60] for source in sources]
     padded = torch.from_numpy(np.stack([np.pad(row, [(0, 60 - len(row)), (0, 0)]) for row in rows]))
     found = compute_norm_stats(sources, n_mels=32, max_length=60, way="authors", batch=2)
     assert found.mean == pytest.approx(float(torch.stack([p.mean() for p in padded.split(2)]).mean()), rel=1e-5)

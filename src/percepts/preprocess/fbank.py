@@ -1,10 +1,14 @@
-"""Mono sound in, Kaldi filter banks out: (B, N) → (B, T, M), row by row, so that no row depends on its batch."""
+"""Compute Kaldi filter banks of mono audio: (B, N) → (B, T, M).
+
+Each row is computed by itself, so no row depends on its batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,46 +20,59 @@ Pad = Literal["zero", "floor"]
 FLOOR = float(np.finfo(np.float32).eps)
 AST_RATE = 16_000
 AST_MEAN, AST_STD = -4.2677393, 4.5689974
-"""Of AudioSet's log filter banks: Gong et al. 2021, https://github.com/YuanGongND/ast."""
+"""Mean and deviation of AudioSet's log filter banks: Gong et al. 2021, https://github.com/YuanGongND/ast."""
 
 
-def kaldi_fbank(
-    samples: np.ndarray,
-    rate: float = 16_000,
-    *,
-    n_mels: int = 128,
-    frame: float = 0.025,
-    hop: float = 0.010,
-    window: Window = "hanning",
-    preemphasis: float = 0.97,
-    low: float = 20.0,
-    high: float | None = None,
-    floor: float = FLOOR,
-) -> np.ndarray:
-    """Natural logarithm of mel power as Kaldi's compute-fbank-feats gives it: (B, T, n_mels) or (T, n_mels) float32.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FbankOptions:
+    """Options of `kaldi_fbank`, with the defaults of AST.
 
-    Each frame has its mean taken off, then the pre-emphasis, then the window; the transform is the next power of two
-    long. No dither, no snipped-edge padding: T = 1 + (N - frame) // hop, and sound shorter than one frame is filled
+    n_mels       number of mel bands
+    frame, hop   seconds, rounded down to samples as Kaldi does
+    window       the window function of a frame
+    preemphasis  fraction of the sample before that is subtracted from each sample
+    low, high    band edges in Hz; `high` None is rate / 2
+    floor        smaller powers count as this one
+    """
+
+    n_mels: int = 128
+    frame: float = 0.025
+    hop: float = 0.010
+    window: Window = "hanning"
+    preemphasis: float = 0.97
+    low: float = 20.0
+    high: float | None = None
+    floor: float = FLOOR
+
+    def __post_init__(self) -> None:
+        if self.window not in get_args(Window):
+            raise ValueError(f"expected window to be one of {', '.join(get_args(Window))}, got {self.window!r}")
+
+
+_AST = FbankOptions()
+
+
+def kaldi_fbank(samples: np.ndarray, rate: float = 16_000, options: FbankOptions = _AST) -> np.ndarray:
+    """Return log mel power as Kaldi's compute-fbank-feats computes it: (B, T, n_mels) or (T, n_mels) float32.
+
+    From each frame its mean is subtracted, then follow pre-emphasis and window; the length of the transform is the next
+    power of two. No dither, no padded edges: T = 1 + (N - frame) // hop, and audio shorter than one frame is filled
     with zeros to one. Kaldi itself works on 16-bit integers; AST and most others leave samples in [-1, 1], as here.
 
-    samples   (B, N) or (N,) floats: B mono sounds. Two channels are two sounds here: mix them down first
-    frame, hop   seconds, rounded down to samples as Kaldi does
-    high      Hz; None is rate / 2
+    samples   (B, N) or (N,) floats, each row mono audio. Two channels would be two rows: mix them down first
 
-    Raises ValueError for integers, which would be out of scale, and for no samples.
+    Raises ValueError for integers, whose scale would be wrong, and for no samples.
 
     >>> kaldi_fbank(np.zeros(16_000, np.float32)).shape
     (98, 128)
     """
     rows = as_rows(samples)
-    length, step = int(rate * frame), int(rate * hop)
-    if step < 1 or length < 2 or n_mels < 1:
-        raise ValueError(f"expected frame, hop and n_mels above 0 at {rate:g} Hz, got {frame = } {hop = } {n_mels = }")
-    if window not in _WINDOWS:
-        raise ValueError(f"expected window to be one of {', '.join(_WINDOWS)}, got {window!r}")
-    taper = _WINDOWS[window](length).astype(np.float32)
-    bank = _build_kaldi_bands(float(rate), _next_power_of_two(length), n_mels, float(low), high)
-    out = np.stack([_compute_fbank(row, step, taper, bank, preemphasis, floor) for row in rows])
+    length, step = int(rate * options.frame), int(rate * options.hop)
+    if step < 1 or length < 2 or options.n_mels < 1:
+        raise ValueError(f"expected frame, hop and n_mels above 0 at {rate:g} Hz, got {options}")
+    taper = _WINDOWS[options.window](length).astype(np.float32)
+    bank = _build_kaldi_bands(float(rate), _next_power_of_two(length), options.n_mels, float(options.low), options.high)
+    out = np.stack([_compute_fbank(row, step, taper, bank, options.preemphasis, options.floor) for row in rows])
     return out[0] if samples.ndim == 1 else out
 
 
@@ -69,18 +86,18 @@ def ast_features(
     std: float = AST_STD,
     pad: Pad = "zero",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give the input of the Audio Spectrogram Transformer: (B, max_length, n_mels) float32, and a (B, max_length) mask.
+    """Return the Audio Spectrogram Transformer's input: (B, max_length, n_mels) float32, and a (B, max_length) mask.
 
-    `kaldi_fbank` at 16 kHz, filled up to `max_length` frames, then (x - mean) / (2 std). The mask is True where there
-    is a frame of sound.
+    `kaldi_fbank` at 16 kHz, padded to `max_length` frames, then (x - mean) / (2 std). The mask is True where a frame
+    holds audio.
 
-    samples   (B, N) or (N,) floats; one sound gives a batch of one
-    valid     how many samples of each row are sound (a clip's own `valid`); the rest of the row is not looked at
+    samples   (B, N) or (N,) floats; a single row gives a batch of one
+    valid     how many samples of each row are audio (a clip's own `valid`); the rest of the row is ignored
     max_length   frames the model takes, by its position embeddings: another number needs them interpolated
-    pad       what stands after the sound. "zero" puts 0 where a log energy would be, before the normalising, as AST was
-              trained: it comes out at +0.467 and so above the mean of AudioSet. "floor" puts digital silence, -1.278
+    pad       what follows the audio. "zero" puts 0 where a log energy would be, before normalisation, as AST was
+              trained: it becomes +0.467 and so lies above the mean of AudioSet. "floor" puts digital silence, -1.278
 
-    Raises ValueError for sound of more than max_length frames: cut it into windows of 10.24 s first.
+    Raises ValueError for audio of more than max_length frames: cut it into windows of 10.24 s first.
 
     >>> values, mask = ast_features(np.zeros((2, 16_000), np.float32), valid=[16_000, 8_000])
     >>> values.shape, mask.sum(axis=1)
@@ -96,7 +113,7 @@ def ast_features(
     mask = np.zeros((len(rows), max_length), bool)
     for i, (row, count) in enumerate(zip(rows, counts, strict=True)):
         if count:
-            frames = kaldi_fbank(row[:count], AST_RATE, n_mels=n_mels)
+            frames = kaldi_fbank(row[:count], AST_RATE, FbankOptions(n_mels=n_mels))
             _check_fits(len(frames), max_length)
             values[i, : len(frames)] = frames
             mask[i, : len(frames)] = True
@@ -108,7 +125,7 @@ def ast_features(
 def _compute_fbank(
     row: np.ndarray, step: int, taper: np.ndarray, bank: Bands, preemphasis: float, floor: float
 ) -> np.ndarray:
-    """(N,) to (T, M). The steps of a frame are linear, so the pre-emphasis is made once for the whole row.
+    """Compute (T, M) of one row (N,). The steps of a frame are linear, so the pre-emphasis is made once for the row.
 
     With m the mean of a frame and a the pre-emphasis, (x[i] - m) - a (x[i-1] - m) = (x[i] - a x[i-1]) - (1 - a) m;
     the first sample of a frame has itself before it, (1 - a) (x[0] - m).
@@ -127,6 +144,7 @@ def _compute_fbank(
 
 
 def _check_fits(frames: int, max_length: int) -> None:
+    """Raise ValueError for more frames than the model takes."""
     if frames > max_length:
         raise ValueError(
             f"expected at most {max_length} frames ({max_length / 100:g} s), got {frames}: "
@@ -136,7 +154,7 @@ def _check_fits(frames: int, max_length: int) -> None:
 
 @lru_cache(maxsize=8)
 def _build_kaldi_bands(rate: float, n_fft: int, n_mels: int, low: float, high: float | None) -> Bands:
-    """Kaldi's triangles, straight on the mel scale and not in Hz."""
+    """Build Kaldi's triangles, which are straight on the mel scale and not in Hz."""
     high = rate / 2 if high is None else high
     if not 0 <= low < high <= rate / 2:
         raise ValueError(f"expected 0 <= low < high <= {rate / 2:g} Hz, got {low = } {high = }")
@@ -146,11 +164,13 @@ def _build_kaldi_bands(rate: float, n_fft: int, n_mels: int, low: float, high: f
 
 
 def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
+    """Convert Hz to HTK's mel scale, as Kaldi does."""
     mel: np.ndarray = 1127 * np.log(1 + hz / 700)
     return mel
 
 
 def _next_power_of_two(length: int) -> int:
+    """Return the smallest power of two that is not below `length`."""
     return 1 << (length - 1).bit_length()
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ..media import Source, mix_to_mono, stream_audio
-from ..preprocess.fbank import AST_RATE, kaldi_fbank
+from ..preprocess.fbank import AST_RATE, FbankOptions, kaldi_fbank
 from ..preprocess.resample import resample
 
 
@@ -41,7 +41,9 @@ def compute_norm_stats(
     """
     if way not in ("exact", "authors"):
         raise ValueError(f"expected way to be exact or authors, got {way!r}")
-    spectra = (kaldi_fbank(wave, AST_RATE, n_mels=n_mels) for wave in map(read_waveform, sources) if len(wave))
+    spectra = (
+        kaldi_fbank(wave, AST_RATE, FbankOptions(n_mels=n_mels)) for wave in map(read_waveform, sources) if len(wave)
+    )
     found = _exact_stats(spectra) if way == "exact" else _published_recipe_stats(spectra, max_length, batch)
     if not found.frames:
         raise ValueError("expected recordings with sound, got none")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from percepts.encoders import load_encoder, pooling
-from percepts.preprocess.mel import log_mel
+from percepts.preprocess.mel import MelOptions, log_mel
 from percepts.types import Clip
 
 RATE = 16000
@@ -25,7 +25,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 def test_it_is_what_its_summary_says() -> None:
     samples = noise(0.8)  # 81 frames: stretches of 10, and one of 11
-    mel = log_mel(samples, RATE, n_fft=400, hop=160, n_mels=32, log="ln", floor=1e-8)
+    mel = log_mel(samples, RATE, MelOptions(n_fft=400, hop=160, n_mels=32), log="ln", floor=1e-8)
     means = np.array([mel[:, i * 81 // 8 : (i + 1) * 81 // 8].mean(axis=1) for i in range(8)])
     deviations = np.array([mel[:, i * 81 // 8 : (i + 1) * 81 // 8].std(axis=1) for i in range(8)])
     expected = np.concatenate([means - means.mean(), deviations - 0.7], axis=1).ravel()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import weights as weight_files
-from ...preprocess.mel import mel_spectrogram
+from ...preprocess.mel import MelOptions, mel_spectrogram
 from ...runtimes import DeferredRunner, Network
 from ...types import Clip, Features, Inputs, Spec
 from ..validation import check_clips
@@ -78,7 +78,7 @@ def _cut_partials(clip: Clip) -> np.ndarray:
     first = partial_starts(len(samples))
     end = (first[-1] + PARTIAL) * HOP
     padded = np.pad(samples, (0, max(end - len(samples), 0)))
-    mel = mel_spectrogram(padded, clip.rate, n_fft=FRAME, hop=HOP, n_mels=BANDS)  # (40, T)
+    mel = mel_spectrogram(padded, clip.rate, MelOptions(n_fft=FRAME, hop=HOP, n_mels=BANDS))  # (40, T)
     return np.stack([mel[:, i : i + PARTIAL].T for i in first])
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...preprocess.mel import log_mel
+from ...preprocess.mel import MelOptions, log_mel
 from ...types import Clip, Features, Inputs, Spec
 from ..validation import check_clips
 
@@ -53,7 +53,8 @@ def _compute_stats(clip: Clip) -> np.ndarray:
     samples = clip.data[0, : clip.valid]
     if not len(samples):
         raise ValueError(f"melstats: expected samples, got only padding ({clip.source})")
-    mel = log_mel(samples, clip.rate, n_fft=FRAME, hop=HOP, n_mels=BANDS, log="ln", floor=FLOOR)  # (32, T)
+    options = MelOptions(n_fft=FRAME, hop=HOP, n_mels=BANDS)
+    mel = log_mel(samples, clip.rate, options, log="ln", floor=FLOOR)  # (32, T)
     stretches = [mel[:, first:last] for first, last in _segment_bounds(mel.shape[1])]
     means = np.stack([stretch.mean(axis=1, dtype=np.float64) for stretch in stretches])
     deviations = np.stack([stretch.std(axis=1, dtype=np.float64) for stretch in stretches])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...preprocess.mel import log_mel
+from ...preprocess.mel import MelOptions, log_mel
 from ...types import Clip, Features, Inputs, Spec
 from ...weights.checkpoint import Checkpoint
 from ..scores import LogitScale
@@ -73,11 +73,12 @@ class Clap(Transformer):
             [self._fill_window(row[:length], total) for row, length in zip(samples, lengths, strict=True)]
         )
         settings, fused = self._settings, self._settings["truncation"] == "fusion"
-        mel = log_mel(
-            filled, self.spec.rate, n_fft=settings["fft_window_size"], hop=settings["hop_length"],
-            n_mels=settings["feature_size"], low=settings["frequency_min"], high=settings["frequency_max"],
-            scale="htk" if fused else "slaney", norm=None if fused else "slaney", log="db", pad="reflect",
+        options = MelOptions(
+            n_fft=settings["fft_window_size"], hop=settings["hop_length"], n_mels=settings["feature_size"],
+            low=settings["frequency_min"], high=settings["frequency_max"], scale="htk" if fused else "slaney",
+            norm=None if fused else "slaney", pad="reflect",
         )  # fmt: skip
+        mel = log_mel(filled, self.spec.rate, options, log="db")
         mel = mel.transpose(0, 2, 1)[:, None]  # (B, 1, T, M)
         return {"mel": np.ascontiguousarray(np.repeat(mel, 4, axis=1) if fused else mel)}
 
