@@ -198,7 +198,7 @@ def test_turns_that_meet_still_meet_in_rttm():
         ("[1]", "json", "start and stop"),
         ("nonsense", "json", "Expecting value"),
         ("SPEAKER a 1 x 1 <NA> <NA> b", "rttm", "line 1"),
-        ("SPEAKER a 1 0 1 <NA> <NA> b\nSPEAKER c 1 0 1 <NA> <NA> b", "rttm", "recordings?, got those of a, c"),
+        ("SPEAKER a 1 0 1 <NA> <NA> b\nSPEAKER c 1 0 1 <NA> <NA> b", "rttm", "one file, got those of a, c"),
     ],
 )
 def test_what_cannot_be_read_is_said(text, format, said):

@@ -1,4 +1,4 @@
-"""Vectors of short stretches in, one label each out: which of them are the same voice, however many there are."""
+"""Cluster voice embeddings of short windows by speaker; the number of speakers need not be known."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLED = 384  # vectors that the count is found on: its cost is that many cubed, for each neighbourhood tried
+SAMPLED = 384  # vectors from which the number of speakers is estimated; the cost is cubic, for each size tried
 STEPS = 16  # neighbourhood sizes tried
-TRIALS = 10  # of k-means, from fixed seeds
-FEW = 6  # below this there is no neighbourhood to speak of
-# Windows overlap, so the nearest of each are its own neighbours in time; a neighbourhood of no more than those makes a
-# voice of every sentence: with 2, none of six real voices alone (Free Spoken Digit Dataset) was found to be one; with
-# 10 each was, and all of 48 mixtures of two to six of them were counted right.
+TRIALS = 10  # runs of k-means, with fixed seeds, so that results repeat
+FEW = 6  # fewer vectors have no neighbourhoods: they are clustered by linkage
+# Windows overlap, so the nearest vectors of each window are its own neighbours in time. A neighbourhood that holds no
+# others makes a speaker of every sentence: with 2, none of six real voices (Free Spoken Digit Dataset), each alone, was
+# recognised as one speaker; with 10 all were, and all of 48 mixtures of two to six of them were counted right.
 FLOOR = 10
-EACH = 5  # windows a voice must have where there are fewer than 30 in all
+EACH = 5  # windows that each speaker must have where there are fewer than 30 in all
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarityThresholds:
-    """What cosines mean for one speaker encoder; measured, and of no use to another.
+    """Cosine thresholds of one speaker encoder; measured for it, and of no use to another.
 
-    apart  cosine distance (1 - cosine) between single windows from which on they are two voices, on average
-    alike  cosine between the means of a few windows each from which on they are one voice
-    same   cosine between the means of many windows each from which on they are one voice
+    apart  average cosine distance (1 - cosine) between single windows from which on they are two speakers
+    alike  cosine between the means of a few windows each from which on they are one speaker
+    same   cosine between the means of many windows each from which on they are one speaker
     """
 
     apart: float
@@ -33,7 +33,7 @@ class SimilarityThresholds:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerCount:
-    """How many voices there may be."""
+    """The least and the greatest number of speakers that may be found."""
 
     least: int = 1
     most: int = 20
@@ -44,32 +44,32 @@ class SpeakerCount:
 
 
 def cluster_speakers(
-    vectors: np.ndarray, weights: np.ndarray, likeness: SimilarityThresholds, count: SpeakerCount, *, small: float
+    vectors: np.ndarray, weights: np.ndarray, thresholds: SimilarityThresholds, count: SpeakerCount, *, small: float
 ) -> np.ndarray:
-    """(n, D) vectors of length one and their (n,) weights to (n,) labels 0 … k - 1, the first heard first.
+    """Cluster (n, D) unit vectors with (n,) weights; return (n,) labels 0 … k - 1 in the order of first appearance.
 
-    NME-SC (Park et al. 2019, arXiv 2003.02405): spectral clustering whose neighbourhood and number of clusters follow
-    from the eigenvalues of the graph itself; average linkage for fewer than six vectors. Then each vector goes to the
-    nearest mean, clusters lighter than `small` go to their nearest neighbour, and those that are one voice are made
-    one, as long as `count` allows. Up to 384 vectors spread over all of them decide; memory is linear in n.
+    NME-SC (Park et al. 2019, arXiv 2003.02405): spectral clustering whose neighbourhood size and number of clusters
+    follow from the eigenvalues of the graph itself; average linkage for fewer than six vectors. Then each vector goes
+    to the nearest mean, clusters lighter than `small` join their nearest neighbour, and clusters of one voice are
+    merged, as far as `count` allows. Up to 384 vectors, evenly spread, decide; memory is linear in n.
     """
     n = len(vectors)
     most, least = min(count.most, n), min(count.least, n)
     if most <= 1:
         return np.zeros(n, np.int64)
     chosen = np.unique(np.linspace(0, n - 1, min(n, SAMPLED)).round().astype(np.int64))
-    some, many = vectors[chosen], len(chosen) >= 3 * FLOOR
-    if len(some) < FEW:
-        labels = cluster_by_linkage(some, weights[chosen], apart=likeness.apart, least=least, most=most)
+    sample, many = vectors[chosen], len(chosen) >= 3 * FLOOR
+    if len(sample) < FEW:
+        labels = cluster_by_linkage(sample, weights[chosen], apart=thresholds.apart, least=least, most=most)
     else:
-        labels = cluster_spectral(some, least, most if many else max(least, min(most, n // EACH)))
-    found = _find_nearest(vectors, mean_directions(some, weights[chosen], labels))
-    one = likeness.same if many else likeness.alike
-    return merge_small_clusters(vectors, weights, found, one, least, small=small)
+        labels = cluster_spectral(sample, least, most if many else max(least, min(most, n // EACH)))
+    labels = _find_nearest(vectors, mean_directions(sample, weights[chosen], labels))
+    same = thresholds.same if many else thresholds.alike
+    return merge_small_clusters(vectors, weights, labels, same, least, small=small)
 
 
 def cluster_spectral(vectors: np.ndarray, least: int, most: int) -> np.ndarray:
-    """(n, D) unit vectors to (n,) labels by NME-SC, with `least` to `most` clusters."""
+    """Cluster (n, D) unit vectors by NME-SC into `least` to `most` clusters; return (n,) labels."""
     n = len(vectors)
     order = np.argsort(-(vectors @ vectors.T), axis=1, kind="stable")
     best: tuple[float, int, int] | None = None
@@ -79,6 +79,7 @@ def cluster_spectral(vectors: np.ndarray, least: int, most: int) -> np.ndarray:
         if len(gaps) < least:
             gaps = np.pad(gaps, (0, least - len(gaps)))
         k = int(gaps[least - 1 :].argmax()) + least
+        # NME-SC takes the p with the lowest ratio of p to the normalised maximum eigengap.
         ratio = p / n / max(gaps[k - 1] / max(values[-1], 1e-12), 1e-12)
         if best is None or ratio < best[0]:
             best = (ratio, int(p), k)
@@ -89,7 +90,7 @@ def cluster_spectral(vectors: np.ndarray, least: int, most: int) -> np.ndarray:
 
 
 def _build_laplacian(order: np.ndarray, p: int) -> np.ndarray:
-    """(n, n): of the graph that joins each to its p nearest, half where only one of two counts the other."""
+    """Return the (n, n) Laplacian of the graph that joins each vector to its p nearest; one-sided edges weigh half."""
     n = len(order)
     joined = np.zeros((n, n))
     joined[np.arange(n)[:, None], order[:, :p]] = 1.0
@@ -100,14 +101,14 @@ def _build_laplacian(order: np.ndarray, p: int) -> np.ndarray:
 
 
 def _run_k_means(points: np.ndarray, k: int) -> np.ndarray:
-    """(n, d) to (n,) labels: the best of several runs, each begun with points far from each other (k-means++)."""
+    """Cluster (n, d) points into k; return the (n,) labels of the best of several runs, each begun by k-means++."""
     best, lowest = np.zeros(len(points), np.int64), np.inf
     for seed in range(TRIALS):
         centres = _choose_initial_centres(points, k, np.random.default_rng(seed))
         for _ in range(50):
             distance = _square_distances(points, centres)
             labels = distance.argmin(axis=1)
-            filled = np.unique(labels)
+            filled = np.unique(labels)  # a centre without points stays where it is
             moved = centres.copy()
             moved[filled] = [points[labels == label].mean(axis=0) for label in filled]
             if np.array_equal(moved, centres):
@@ -120,6 +121,7 @@ def _run_k_means(points: np.ndarray, k: int) -> np.ndarray:
 
 
 def _choose_initial_centres(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose k points at random, those far from the ones before more likely (k-means++)."""
     centres = [points[rng.integers(len(points))]]
     for _ in range(k - 1):
         far = _square_distances(points, np.array(centres)).min(axis=1)
@@ -129,7 +131,7 @@ def _choose_initial_centres(points: np.ndarray, k: int, rng: np.random.Generator
 
 
 def _square_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """(n, d) and (k, d) to the (n, k) squares of the distances."""
+    """Return the (n, k) squared distances of (n, d) points and (k, d) centres."""
     result: np.ndarray = np.square(points[:, None] - centres).sum(axis=2)
     return result
 
@@ -137,16 +139,17 @@ def _square_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 def cluster_by_linkage(
     vectors: np.ndarray, weights: np.ndarray, *, apart: float, least: int = 1, most: int = 0
 ) -> np.ndarray:
-    """(n, D) unit vectors to (n,) labels: the two nearest groups are made one until all are `apart`.
+    """Merge the two nearest of the clusters of (n, D) unit vectors until all are `apart`; return (n,) labels.
 
-    Average linkage over cosine distances, each vector counting by its weight. At least `least` groups are left, and no
-    more than `most` (0: any number) even if they are apart. Memory is n².
+    Average linkage over cosine distances, each vector counting by its weight. At least `least` clusters are left, and
+    no more than `most` (0: any number) even if they are apart. Memory is n².
     """
     n = len(vectors)
     distance = 1.0 - vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     np.fill_diagonal(distance, np.inf)
     mass = weights.astype(np.float64).copy()
     labels = np.arange(n)
+    # The nearest cluster of each is kept up to date, so a merge costs n and not n².
     nearest = distance.argmin(axis=1) if n > 1 else np.zeros(n, np.int64)
     for left in range(n, max(least, 1), -1):
         ahead = distance[np.arange(n), nearest]
@@ -171,7 +174,7 @@ def cluster_by_linkage(
 def merge_small_clusters(
     vectors: np.ndarray, weights: np.ndarray, labels: np.ndarray, same: float, least: int, *, small: float
 ) -> np.ndarray:
-    """Clusters lighter than `small` go to their nearest, and those nearer than `same` are made one, down to `least`."""
+    """Merge clusters lighter than `small` into their nearest, and those nearer than `same`, down to `least`."""
     labels = number_by_first_appearance(labels)
     while labels.max(initial=0) + 1 > max(least, 1):
         centres = mean_directions(vectors, weights, labels)
@@ -191,7 +194,7 @@ def merge_small_clusters(
 
 
 def mean_directions(vectors: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(k, D): the direction of the weighted mean of each label's vectors."""
+    """Return the (k, D) unit vectors of the weighted mean of each label's vectors."""
     total = np.zeros((int(labels.max(initial=-1)) + 1, vectors.shape[1]))
     np.add.at(total, labels, vectors * weights[:, None])
     result: np.ndarray = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
@@ -199,7 +202,7 @@ def mean_directions(vectors: np.ndarray, weights: np.ndarray, labels: np.ndarray
 
 
 def number_by_first_appearance(labels: np.ndarray) -> np.ndarray:
-    """The same groups, numbered from 0 in the order in which they first appear."""
+    """Renumber the labels from 0 in the order in which they first appear."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -208,5 +211,6 @@ def number_by_first_appearance(labels: np.ndarray) -> np.ndarray:
 
 
 def _find_nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return for each vector the index of the centre with the highest cosine."""
     result: np.ndarray = (vectors @ centres.T).argmax(axis=1)
     return result

@@ -1,4 +1,4 @@
-"""How far two accounts of who spoke when differ: the diarization error rate, exactly."""
+"""Compute the diarization error rate exactly: how far two accounts of who spoke when differ."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class DiarizationErrors:
     """Seconds of speech that are wrong, of `total` seconds; two people at once count twice.
 
     missed       spoken in the reference, by more people than in the hypothesis
-    false_alarm  the other way round
-    confusion    spoken in both, by somebody else
-    mapping      the hypothesis' names → the reference's, one to one, so that they agree for the longest time
+    false_alarm  spoken in the hypothesis, by more people than in the reference
+    confusion    spoken in both, by different people
+    mapping      names in the hypothesis → names in the reference, one to one, chosen to agree for the longest time
     """
 
     total: float
@@ -37,7 +37,7 @@ class DiarizationErrors:
         return wrong / self.total
 
     def __add__(self, other: DiarizationErrors) -> DiarizationErrors:
-        """Over several recordings: seconds add up, names mean nothing any more."""
+        """Add up the seconds of several files; the mapping of names is dropped."""
         return DiarizationErrors(
             self.total + other.total,
             self.missed + other.missed,
@@ -57,28 +57,28 @@ def diarization_errors(
     skip_overlap: bool = False,
     regions: Sequence[Span] | None = None,
 ) -> DiarizationErrors:
-    """Compare the turns of one recording with what should have been found, exactly: no frames, no rounding.
+    """Compare the turns of one file with the reference, exactly: no frames, no rounding.
 
     Args:
-        reference: the turns as they were.
-        hypothesis: the turns as they were found; what the speakers are called does not matter.
-        collar: seconds on each side of every start and stop in the reference that are not judged (NIST's definition;
+        reference: the true turns.
+        hypothesis: the turns that were found; what the speakers are called does not matter.
+        collar: seconds on each side of every start and stop in the reference that are not scored (NIST's definition;
             pyannote.metrics calls the sum of both sides the collar).
-        skip_overlap: leave out where several speak in the reference.
-        regions: judge only these (start, stop); default: everything.
+        skip_overlap: do not score where several people speak in the reference.
+        regions: score only these (start, stop); default: everything.
 
     >>> ann, ben = (lambda a, b: Segment(a, b, "", speaker="Ann")), (lambda a, b: Segment(a, b, "", speaker="Ben"))
-    >>> errors = der([ann(0, 4), ben(4, 8)], [ben(0, 5), ann(5, 8)])
+    >>> errors = diarization_errors([ann(0, 4), ben(4, 8)], [ben(0, 5), ann(5, 8)])
     >>> errors.confusion, errors.rate, errors.mapping
     (1.0, 0.125, {'Ann': 'Ben', 'Ben': 'Ann'})
     """
     if collar < 0:
         raise ValueError(f"expected a collar of 0 s or more, got {collar}")
-    truth, found = merge_turns(_group_by_name(reference)), merge_turns(_group_by_name(hypothesis))
-    forgiven = [(edge - collar, edge + collar) for turn in truth for edge in (turn.start, turn.stop)] if collar else []
+    truth, hypotheses = merge_turns(_drop_unnamed(reference)), merge_turns(_drop_unnamed(hypothesis))
+    unscored = [(edge - collar, edge + collar) for turn in truth for edge in (turn.start, turn.stop)] if collar else []
     pieces = [
         piece
-        for piece in _split_at_edges(truth, found, forgiven, regions)
+        for piece in _split_at_edges(truth, hypotheses, unscored, regions)
         if not (skip_overlap and len(piece.truth) > 1)
     ]
     return _count_errors(pieces)
@@ -86,32 +86,33 @@ def diarization_errors(
 
 @dataclass(frozen=True, slots=True)
 class _ScoredSpan:
-    """A stretch in which nothing changes on either side."""
+    """A span of time in which nothing changes on either side, with the speakers of each."""
 
     seconds: float
     truth: frozenset[str]
     found: frozenset[str]
 
 
-def _group_by_name(turns: Iterable[Segment]) -> Iterator[Segment]:
+def _drop_unnamed(turns: Iterable[Segment]) -> Iterator[Segment]:
+    """Yield the turns that have a speaker and a length."""
     return (turn for turn in turns if turn.speaker is not None and turn.stop > turn.start)
 
 
 def _split_at_edges(
-    truth: Sequence[Segment], found: Sequence[Segment], forgiven: Sequence[Span], regions: Sequence[Span] | None
+    truth: Sequence[Segment], found: Sequence[Segment], unscored: Sequence[Span], regions: Sequence[Span] | None
 ) -> Iterator[_ScoredSpan]:
-    """One sweep over all edges; a piece is left out while it is forgiven, or in none of the regions."""
+    """Yield spans between all edges in one sweep, without those in a collar or outside the regions."""
     edges: list[tuple[float, int, str, int]] = []
     for layer, turns in enumerate((truth, found)):
         for turn in turns:
             edges += [(turn.start, layer, turn.speaker or "", 1), (turn.stop, layer, turn.speaker or "", -1)]
-    for layer, spans in ((2, forgiven), (3, regions or ())):
+    for layer, spans in ((2, unscored), (3, regions or ())):
         edges += [(time, layer, "", step) for span in spans for time, step in zip(span, (1, -1), strict=True)]
     open_now: tuple[dict[str, int], ...] = ({}, {}, {}, {})
     since = 0.0
     for time, layer, name, step in sorted(edges):
-        judged = not open_now[2] and (regions is None or open_now[3])
-        if judged and time > since and (open_now[0] or open_now[1]):
+        scored = not open_now[2] and (regions is None or open_now[3])
+        if scored and time > since and (open_now[0] or open_now[1]):
             yield _ScoredSpan(time - since, frozenset(open_now[0]), frozenset(open_now[1]))
         since = time
         count = open_now[layer].get(name, 0) + step
@@ -122,6 +123,7 @@ def _split_at_edges(
 
 
 def _count_errors(pieces: Sequence[_ScoredSpan]) -> DiarizationErrors:
+    """Add up the errors of the spans."""
     total = missed = false_alarm = both = 0.0
     for piece in pieces:
         truth, found = len(piece.truth), len(piece.found)
@@ -130,18 +132,19 @@ def _count_errors(pieces: Sequence[_ScoredSpan]) -> DiarizationErrors:
         false_alarm += piece.seconds * max(found - truth, 0)
         both += piece.seconds * min(truth, found)
     mapping, right = _map_speakers(pieces)
+    # Rounding may make the difference of equal sums negative.
     return DiarizationErrors(total, missed, false_alarm, max(both - right, 0.0), mapping)
 
 
 def _map_speakers(pieces: Sequence[_ScoredSpan]) -> tuple[dict[str, str], float]:
-    """Names found to true names, and the seconds in which they agree."""
+    """Return the mapping of names that agrees for the longest time, and the seconds in which it agrees."""
     there = sorted(set().union(*(piece.truth for piece in pieces)))
     here = sorted(set().union(*(piece.found for piece in pieces)))
     row, column = {name: i for i, name in enumerate(here)}, {name: i for i, name in enumerate(there)}
     together = np.zeros((len(here), len(there)))
     for piece in pieces:
-        for mine in piece.found:
-            for theirs in piece.truth:
-                together[row[mine], column[theirs]] += piece.seconds
+        for name in piece.found:
+            for true_name in piece.truth:
+                together[row[name], column[true_name]] += piece.seconds
     pairs = [(i, j) for i, j in max_weight_matching(together) if together[i, j] > 0]
     return {here[i]: there[j] for i, j in pairs}, float(sum(together[i, j] for i, j in pairs))

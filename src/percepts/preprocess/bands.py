@@ -1,4 +1,4 @@
-"""Frames in, their power summed into triangular bands out: what log-mel and filter banks share."""
+"""Sum the power of spectra in triangular bands; log-mel and filter banks share this."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CACHED = 1 << 17  # samples of frames at a time: they and their spectra then stay in a core's second-level cache
+CACHED = 1 << 17  # samples in one batch of frames: they and their spectra then stay in a core's second-level cache
 
 
 @dataclass(frozen=True, eq=False)
 class Bands:
-    """Triangles over the bins of a spectrum, as what they are: two weights a bin.
+    """Triangular filters over the bins of a spectrum, stored as two weights per bin.
 
     A bin between edge s and edge s + 1 lies on the rising side of band s and on the falling side of band s - 1, so a
-    band is the sum of two stretches of weighted bins. They are summed one bin of every stretch at a time and not as a
-    matrix product: the result then has the same bits whatever the number of frames and of threads, where BLAS picks
-    its kernel by both.
+    band is the sum of two runs of weighted bins. They are summed one bin of every run at a time and not as a matrix
+    product: the result then has the same bits whatever the number of frames and of threads, while BLAS picks its kernel
+    by both.
 
-    turns   of each turn: the bins (n,) to add to the n longest stretches, their rising and falling weights (n, 1)
-    place   (count + 1,) where each stretch stands in the order of length
+    turns   for each turn: the bins (n,) to add to the n longest runs, their rising and falling weights (n, 1)
+    place   (count + 1,) the index of each run when sorted by length
     """
 
     turns: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
@@ -27,11 +27,11 @@ class Bands:
 
     @property
     def count(self) -> int:
-        """How many bands."""
+        """The number of bands."""
         return len(self.place) - 1
 
     def sum(self, power: np.ndarray) -> np.ndarray:
-        """(F, T) float32 power of each bin to (M, T) of each band."""
+        """Sum (F, T) float32 power of the bins to (M, T) of the bands."""
         rising, falling = np.zeros((2, len(self.place), power.shape[1]), np.float32)
         for bins, up, down in self.turns:
             taken = power[bins]
@@ -44,10 +44,10 @@ class Bands:
 
 
 def build_bands(filters: np.ndarray, bins: np.ndarray, edges: np.ndarray) -> Bands:
-    """(M, F) triangles, the (F,) places of the bins and the (M + 2,) edges, on one scale, to Bands."""
-    first = np.searchsorted(bins, edges)  # of each stretch, with the end of the last
+    """Build Bands from (M, F) triangles, the (F,) places of the bins and the (M + 2,) edges, on one scale."""
+    first = np.searchsorted(bins, edges)  # first bin of each run, and the end of the last one
     lengths = np.diff(first)
-    order = np.argsort(-lengths, kind="stable")  # longest first, so that those still going are always a beginning
+    order = np.argsort(-lengths, kind="stable")  # longest first, so the unfinished runs are always the first ones
     framed = np.pad(filters, ((1, 1), (0, 0))).astype(np.float32)  # no band before the first nor after the last
     turns = []
     for turn in range(lengths.max(initial=0)):
@@ -58,7 +58,7 @@ def build_bands(filters: np.ndarray, bins: np.ndarray, edges: np.ndarray) -> Ban
 
 
 def build_triangles(bins: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(F,) bins and (M + 2,) edges on one scale to (M, F): band m rises from edge m to 1 at edge m + 1, and falls."""
+    """Return (M, F) weights of (F,) bins for (M + 2,) edges: band m rises from edge m to 1 at edge m + 1 and falls."""
     slopes = edges[:, None] - bins[None]
     widths = np.diff(edges)[:, None]
     up, down = -slopes[:-2] / widths[:-1], slopes[2:] / widths[1:]
@@ -76,12 +76,13 @@ def band_power(
     less: np.ndarray | None = None,
     first: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(T, n) frames, multiplied by the (n,) taper and filled with zeros to n_fft, to (M, T) float32.
+    """Return (M, T) float32 band powers of (T, n) frames, tapered by (n,) weights and filled with zeros to n_fft.
 
-    less    (T,) taken off every sample of a frame before
-    first   (T,) what then stands in place of a frame's first sample
+    less    (T,) subtracted from every sample of a frame before the taper
+    first   (T,) replaces the first sample of each frame
 
-    In stretches that fit the cache, through one set of buffers: fresh ones would cost more than the transform does.
+    The frames are processed in batches that fit the cache, in one set of buffers: allocating new ones would cost more
+    than the transform does.
     """
     length, step = len(taper), max(1, CACHED // n_fft)
     out = np.empty((bank.count, len(frames)), np.float32)
@@ -102,16 +103,16 @@ def band_power(
         parts = spectra[:n].view(np.float32)  # re, im, re, im…
         np.square(parts, out=parts)
         bins = np.add(parts.T[::2], parts.T[1::2], out=squares[:, :n])
-        if power != 2.0:
+        if power != 2.0:  # 1.0 is a magnitude: the root of the power
             bins **= power / 2
         out[:, at : at + n] = bank.sum(bins)
     return out
 
 
 def as_rows(samples: np.ndarray) -> np.ndarray:
-    """(B, N) or (N,) floats as (B, N) float32; ValueError for anything else."""
+    """Return (B, N) or (N,) floats as (B, N) float32; ValueError for anything else."""
     if samples.ndim not in (1, 2) or samples.shape[-1] == 0:
-        raise ValueError(f"expected (B, N) or (N,) samples of mono sound, got shape {samples.shape}")
+        raise ValueError(f"expected (B, N) or (N,) samples of mono audio, got shape {samples.shape}")
     if samples.dtype.kind != "f":
         raise ValueError(f"expected floats in [-1, 1], got {samples.dtype}: divide integers by their full scale first")
     return np.atleast_2d(samples).astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""Resampling as resampy 0.2.2's `kaiser_best` does it, in streams: the numbers of the tools that were built on it.
+"""Resample streams as resampy 0.2.2's `kaiser_best` does, for numbers equal to those of tools built on it.
 
 Julius O. Smith's band-limited interpolation: a windowed sinc of 64 zero crossings, tabulated 512 times per crossing and
 interpolated between. https://ccrma.stanford.edu/~jos/resample/. resampy 0.3 changed the table, and with it the numbers.
@@ -12,21 +12,21 @@ from functools import lru_cache
 
 import numpy as np
 
-CROSSINGS = 64
+CROSSINGS = 64  # zero crossings of the sinc on each side; this and the next three are resampy's `kaiser_best`
 PRECISION = 512  # table entries from one zero crossing to the next
 ROLLOFF = 0.9475937167399596
 BETA = 14.769656459379492
-SPAN = 256  # input samples that one block of filters moves on by, at least
-CACHED = 4096  # filters kept; rates without a common divisor have too many to keep
-FINEST = 1_000_000  # rates are taken as ratios of whole numbers up to this
+SPAN = 256  # input samples, at least, by which one block of filters advances
+CACHED = 4096  # filters that are cached; rates without a common divisor would need more
+FINEST = 1_000_000  # largest denominator of the ratio of the rates
 
 
 def resample(samples: np.ndarray, rate_in: float, rate_out: float) -> np.ndarray:
-    """(N,) floats to (int(N * rate_out / rate_in),) of the same dtype, computed in float64.
+    """Resample (N,) floats to (int(N * rate_out / rate_in),) of the same dtype; the computation is in float64.
 
-    resampy adds up its clock, one rounded step a sample; here it is exact. The difference grows with the length: under
-    1e-6 of a sample in two seconds.
-    Raises ValueError where not one sample would come out.
+    resampy adds up its clock in one rounded step per sample; here it is exact. The difference grows with the length:
+    under 1e-6 of a sample in two seconds.
+    Raises ValueError where not one sample would remain.
 
     >>> resample(np.zeros(44_100), 44_100, 48_000).shape
     (48000,)
@@ -39,7 +39,7 @@ def resample(samples: np.ndarray, rate_in: float, rate_out: float) -> np.ndarray
 
 
 class Resampler:
-    """`resample` for a stream: however the blocks are cut, the same numbers come out (to float64 rounding)."""
+    """`resample` for a stream: however the blocks are cut, the same numbers result (up to float64 rounding)."""
 
     def __init__(self, rate_in: float, rate_out: float) -> None:
         if not (0 < rate_in < math.inf and 0 < rate_out < math.inf):
@@ -48,19 +48,19 @@ class Resampler:
         step = (Fraction(rate_in) / Fraction(rate_out)).limit_denominator(FINEST)
         self._filters = _Filters(step.denominator, step.numerator, min(1.0, self.ratio))
         reach = self._filters.reach
-        self._held = np.zeros(reach)  # input from sample `_at - reach` on
-        self._at = 0  # input sample that the next output lies at or after
-        self._phase = 0  # and how far behind it, in `up`ths of a sample
+        self._held = np.zeros(reach)  # input samples from `_at - reach` on
+        self._at = 0  # input sample at or after which the next output lies
+        self._phase = 0  # how far after it, in `up`ths of a sample
         self._taken = self._given = 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take in (N,) samples; give what can be computed without those to come. float64."""
+        """Take in (N,) samples; return the float64 outputs that need no later input."""
         self._taken += len(samples)
         self._held = np.concatenate([self._held, samples])
         return self._drain_outputs(math.inf)
 
     def finish(self) -> np.ndarray:
-        """Give the rest: zeros follow the last sample."""
+        """Return the remaining outputs; zeros follow the last sample."""
         left = int(self._taken * self.ratio) - self._given
         span = self._filters.span(self._phase)
         blocks = left // self._filters.count + 1
@@ -68,11 +68,12 @@ class Resampler:
         return self._drain_outputs(left)
 
     def _drain_outputs(self, limit: float) -> np.ndarray:
+        """Compute up to `limit` outputs, as far as the input suffices."""
         parts, filters = [], self._filters
         while limit > 0:
             bank = filters.bank(self._phase)
             advance = filters.span(self._phase)
-            blocks = self._blocks(bank.shape[1], advance)
+            blocks = self._count_blocks(bank.shape[1], advance)
             if not blocks:
                 break
             cut = np.lib.stride_tricks.sliding_window_view(self._held, bank.shape[1])[::advance][:blocks]
@@ -83,12 +84,13 @@ class Resampler:
             self._advance(blocks, advance)
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def _blocks(self, width: int, advance: int) -> int:
-        """Blocks of outputs that the held input suffices for; one at a time where the phase changes."""
+    def _count_blocks(self, width: int, advance: int) -> int:
+        """Return the blocks of outputs for which there is input; one at a time where the phase changes."""
         fit = (len(self._held) - width) // advance + 1 if len(self._held) >= width else 0
         return fit if self._filters.periodic else min(fit, 1)
 
     def _advance(self, blocks: int, advance: int) -> None:
+        """Drop the input of these blocks, and move the phase."""
         self._held = self._held[blocks * advance :]
         self._phase = self._filters.next_phase(self._phase)
 
@@ -100,25 +102,29 @@ class _Filters:
         self.up, self.down, self.scale = up, down, scale
         self.step = int(scale * PRECISION)
         if not self.step:
-            raise ValueError(f"expected a rate at most {PRECISION} times lower, got {1 / scale:g} times")
+            raise ValueError(
+                f"expected a rate at most {PRECISION} times lower than before, got {1 / scale:g} times lower"
+            )
         self.reach = (CROSSINGS * PRECISION + 1) // self.step  # inputs on either side of an output
         self.periodic = up <= CACHED
         self.count = up * max(1, SPAN // down) if self.periodic else 256  # outputs of one block
 
     def span(self, phase: int) -> int:
-        """Input samples from the start of this block of outputs to that of the next."""
+        """Return the input samples from the start of this block of outputs to that of the next."""
         return (phase + self.count * self.down) // self.up
 
     def next_phase(self, phase: int) -> int:
+        """Return the phase of the next block of outputs."""
         return (phase + self.count * self.down) % self.up
 
     def bank(self, phase: int) -> np.ndarray:
+        """Return the filters of a block of outputs that begins at this phase."""
         return _build_filters(self.up, self.down, self.scale, self.count, phase)
 
 
 @lru_cache(maxsize=8)
 def _build_filters(up: int, down: int, scale: float, count: int, phase: int) -> np.ndarray:
-    """(count, inputs): row m weighs the inputs from `reach` before the block's first on, for its output m."""
+    """Build (count, inputs): row m weighs the inputs, from `reach` before the block's first on, for its output m."""
     table = _build_window_table() * scale if scale < 1 else _build_window_table()
     step = int(scale * PRECISION)
     reach = (len(table) - 1) // step
@@ -133,20 +139,20 @@ def _build_filters(up: int, down: int, scale: float, count: int, phase: int) -> 
 
 
 def _filter_wing(table: np.ndarray, distance: np.ndarray, step: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count, reach) weights of the inputs on one side, the nearest `distance` away, and which of them resampy uses."""
+    """Return (count, reach) weights of the inputs on one side, nearest first, and which of them resampy uses."""
     place = distance * PRECISION
     offset = place.astype(np.int64)
     between = (place - offset)[:, None]
     index = offset[:, None] + np.arange(reach) * step
     used = np.arange(reach) < ((len(table) - offset) // step)[:, None]
     low = np.minimum(index, len(table) - 1)
-    high = np.minimum(low + 1, len(table) - 1)  # behind the last entry the table stays flat
+    high = np.minimum(low + 1, len(table) - 1)  # after its last entry the table stays flat, as resampy has it
     return table[low] + between * (table[high] - table[low]), used
 
 
 @lru_cache(maxsize=1)
 def _build_window_table() -> np.ndarray:
-    """(32769,): the right half of the windowed sinc."""
+    """Build (32769,), the right half of the windowed sinc."""
     points = CROSSINGS * PRECISION
     sinc = ROLLOFF * np.sinc(ROLLOFF * np.linspace(0, CROSSINGS, points + 1))
     return np.asarray(sinc * np.kaiser(2 * points + 1, BETA)[points:])

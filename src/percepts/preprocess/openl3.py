@@ -1,6 +1,6 @@
-"""Windows of one second at 48 kHz in, OpenL3's three kinds of decibel spectrogram out, by three frontends.
+"""Compute OpenL3's three kinds of decibel spectrogram from windows of one second at 48 kHz, with three frontends.
 
-kapre, librosa   as openl3 0.4 computes them, whichever the user names there
+kapre, librosa   as openl3 0.4 computes them, with the frontend of that name
 trained          as openl3 0.3 did (kapre 0.1.4), and as it was when the published weights were trained
 
 They differ in where the frames lie, in the mel scale, and in whether bands add up magnitudes or powers.
@@ -29,10 +29,11 @@ FLOOR = 1e-10
 class FrameLayout:
     """How a window is cut into frames and summed into bands.
 
-    n_fft   samples of a frame and of its transform
+    n_fft   samples in a frame and in its transform
     left    zeros before the window; those after it fill the last frame
+    count   number of frames
     bands   mel bands, 0 for the plain spectrum
-    scale   of the mel bands
+    scale   the mel scale of the bands
     power   1.0: bands add up magnitudes. 2.0: powers, and the root of the sum is taken
     """
 
@@ -45,7 +46,7 @@ class FrameLayout:
 
     @property
     def padded_samples(self) -> int:
-        """Samples that the frames of one window span."""
+        """The samples that the frames of one window span."""
         return (self.count - 1) * STRIDE + self.n_fft
 
 
@@ -59,10 +60,10 @@ FRAMES: dict[tuple[str, str], FrameLayout] = {
 
 
 def spectrogram(windows: np.ndarray, input_repr: str, frontend: str = "kapre") -> np.ndarray:
-    """(B, 48000) samples to (B, F, T) float32 decibels in [-80, 0], 0 being the loudest value of that window.
+    """Return (B, F, T) float32 decibels in [-80, 0] of (B, 48000) samples; 0 is the loudest value of each window.
 
     input_repr  linear (257 x 197), mel128 (128 x 199), mel256 (256 x 199)
-    frontend    kapre, librosa or trained; all one for linear, but that librosa works in the precision of the samples
+    frontend    kapre, librosa or trained; equal for linear, except that librosa computes in the samples' precision
                 (float64 as openl3 reads files) and the others in float32, which shows below -60 dB
 
     The decibels are those of openl3: ten times the logarithm of an amplitude, so that 80 of them are 160 true ones. At
@@ -72,7 +73,7 @@ def spectrogram(windows: np.ndarray, input_repr: str, frontend: str = "kapre") -
     >>> spectrogram(np.zeros((2, 48_000), np.float32), "mel128").shape
     (2, 128, 199)
     """
-    frames = _frame_layout(input_repr, frontend)
+    frames = _find_layout(input_repr, frontend)
     if windows.ndim != 2 or windows.shape[1] != WINDOW or windows.dtype.kind != "f":
         raise ValueError(f"expected (B, {WINDOW}) floats, got {windows.dtype}{list(windows.shape)}")
     kind = np.float64 if frontend == "librosa" and windows.dtype == np.float64 else np.float32
@@ -82,7 +83,8 @@ def spectrogram(windows: np.ndarray, input_repr: str, frontend: str = "kapre") -
     return out
 
 
-def _frame_layout(input_repr: str, frontend: str) -> FrameLayout:
+def _find_layout(input_repr: str, frontend: str) -> FrameLayout:
+    """Return the layout of a frontend; ValueError for unknown names."""
     if frontend not in FRONTENDS or (frontend, input_repr) not in FRAMES:
         raise ValueError(
             f"expected a frontend of {', '.join(FRONTENDS)} and linear, mel128 or mel256, "
@@ -92,7 +94,7 @@ def _frame_layout(input_repr: str, frontend: str) -> FrameLayout:
 
 
 def _pad_window(window: np.ndarray, frames: FrameLayout, kind: type) -> np.ndarray:
-    """The window with its zeros on both sides; a plain spectrum drops a rest that fills no frame."""
+    """Pad a window with zeros on both sides; a plain spectrum drops a rest that fills no frame."""
     padded: np.ndarray = np.zeros(frames.padded_samples, kind)
     taken = min(WINDOW, frames.padded_samples - frames.left)
     padded[frames.left : frames.left + taken] = window[:taken]
@@ -100,7 +102,7 @@ def _pad_window(window: np.ndarray, frames: FrameLayout, kind: type) -> np.ndarr
 
 
 def compute_amplitudes(samples: np.ndarray, frames: FrameLayout) -> np.ndarray:
-    """(N,) samples to (F, T): one frame every STRIDE samples, T as many as fit. In the precision of the samples."""
+    """Return (F, T) amplitudes of (N,) samples, one frame every STRIDE samples, in the precision of the samples."""
     cut = np.lib.stride_tricks.sliding_window_view(samples, frames.n_fft)[::STRIDE]
     spectrum = np.fft.rfft(cut * _hann_window(frames.n_fft, samples.dtype.char))
     if not frames.bands:
@@ -112,7 +114,7 @@ def compute_amplitudes(samples: np.ndarray, frames: FrameLayout) -> np.ndarray:
 
 
 def to_decibels(amplitude: np.ndarray) -> np.ndarray:
-    """10 log10 of each value, the largest taken as 0, none below -80."""
+    """Convert amplitudes to openl3's decibels, 10 log10: the largest value becomes 0, none is below -80."""
     logs = np.log(np.maximum(amplitude, FLOOR))
     logs -= logs.max()
     logs *= 10 / np.log(10)  # numpy's log is vectorised, its log10 is not
@@ -121,5 +123,5 @@ def to_decibels(amplitude: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _hann_window(n: int, kind: str) -> np.ndarray:
-    """Periodic."""
+    """Return a periodic Hann window in the given precision."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(kind)

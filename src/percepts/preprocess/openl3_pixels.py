@@ -1,6 +1,6 @@
-"""Pictures in, 224 x 224 pixels for OpenL3's picture network out: as its package does it, or as it was trained.
+"""Prepare images for OpenL3's image network, 224 x 224 pixels, as its package does or as it was trained.
 
-The two agree on 8-bit pictures of exactly 224 x 224; on every other openl3 0.4 leaves the range of its training.
+The two agree on 8-bit images of exactly 224 x 224; for all others openl3 0.4 leaves the range of its training.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _LARGEST = {"u1": 255, "u2": 65_535, "u4": 2**32 - 1, "i1": 127, "i2": 32_767, "
 
 
 def crop_centre(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of any size to (224, 224, 3) uint8: shorter side to 256, bilinear, then the middle.
+    """Scale the shorter side of (H, W, 3) uint8 to 256, bilinear, and cut the middle: (224, 224, 3) uint8.
 
-    A picture of exactly 224 x 224 stays as it is.
+    An image of exactly 224 x 224 stays as it is.
 
-    >>> centred(np.zeros((480, 640, 3), np.uint8)).shape
+    >>> crop_centre(np.zeros((480, 640, 3), np.uint8)).shape
     (224, 224, 3)
     """
     if image.shape == (SIDE, SIDE, 3):
@@ -27,16 +27,16 @@ def crop_centre(image: np.ndarray) -> np.ndarray:
 
 
 def scale_to_trained_range(pixels: np.ndarray) -> np.ndarray:
-    """uint8 to float32 in [-1, 1], as in training."""
+    """Scale uint8 to float32 in [-1, 1], as in training."""
     return np.asarray(pixels, np.float32) * np.float32(2 / 255) - 1
 
 
 def as_openl3(images: np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) of any real dtype to (N, 224, 224, 3) float32, number for number as openl3 0.4.2 does.
+    """Prepare (N, H, W, 3) of any real dtype as (N, 224, 224, 3) float32, number for number as openl3 0.4.2 does.
 
     Exactly 224 x 224: unsigned integers to [-1, 1], signed ones to [-1, 1], floats as they are. Other sizes: a shorter
-    side above 256 goes to 256 (bilinear, without smoothing first) and to [0, 1]; one of 224 to 256 is only cut. In the
-    end, if anything is above 1, all pictures of the array are divided by the largest value among them.
+    side above 256 is scaled to 256 (bilinear, without smoothing) and to [0, 1]; one of 224 to 256 is only cut. In the
+    end, if anything is above 1, all images of the array are divided by the largest value among them.
     Raises ValueError for sides below 224.
     """
     height, width = images.shape[1:3]
@@ -53,7 +53,7 @@ def as_openl3(images: np.ndarray) -> np.ndarray:
 
 
 def _resize_middle(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) to (224, 224, 3) float64; only what stays is computed."""
+    """Return the middle of (H, W, 3) as (224, 224, 3) float64; pixels outside are not computed."""
     height, width = image.shape[:2]
     if min(height, width) <= RESIZE:
         top, left = height // 2 - SIDE // 2, width // 2 - SIDE // 2
@@ -61,14 +61,14 @@ def _resize_middle(image: np.ndarray) -> np.ndarray:
     scale = RESIZE / min(height, width)
     rows, columns = (_interpolation_positions(side, int(np.round(side * scale))) for side in (height, width))
     (low, high, down), (left_, right, across) = rows, columns
-    kept = _scale_to_unit(image[:, left_], np.float64), _scale_to_unit(image[:, right], np.float64)
-    wide = kept[0] + (kept[1] - kept[0]) * across[None, :, None]
+    pair = _scale_to_unit(image[:, left_], np.float64), _scale_to_unit(image[:, right], np.float64)
+    wide = pair[0] + (pair[1] - pair[0]) * across[None, :, None]
     middle: np.ndarray = wide[low] + (wide[high] - wide[low]) * down[:, None, None]
     return middle
 
 
 def _interpolation_positions(side: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For the middle 224 of `size` pixels: the two pixels of `side` that each lies between, and how far along."""
+    """Return, for the middle 224 of `size` pixels, the two source pixels around each, and how far it lies between."""
     start = size // 2 - SIDE // 2
     place = (np.arange(start, start + SIDE) + 0.5) * (side / size) - 0.5
     low = np.floor(place).astype(np.intp)
@@ -76,7 +76,7 @@ def _interpolation_positions(side: int, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _scale_to_unit(values: np.ndarray, kind: type) -> np.ndarray:
-    """Integers by the largest of their type, to [0, 1] or [-1, 1]; floats and truth values as they are."""
+    """Divide integers by the largest of their type, to [0, 1] or [-1, 1]; floats and booleans stay."""
     largest = _LARGEST.get(values.dtype.str[1:])
     if largest is None:
         return values.astype(kind)

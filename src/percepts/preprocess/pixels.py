@@ -1,4 +1,4 @@
-"""Pictures in, the pixels a checkpoint was trained on out: resize, crop, normalise, by its own numbers."""
+"""Resize, crop and normalise images to the pixels that a model was trained on."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from PIL import Image
 
 Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-"""Pillow's filters. All but nearest widen with the scale, so that nothing aliases."""
+"""Pillow's filters. All but nearest widen with the scale, which prevents aliasing."""
 Fit = Literal["pad", "crop", "stretch"]
 
 
 def resize_and_crop(
     image: np.ndarray, resize: int = 256, crop: int = 224, resample: Resample = "bicubic"
 ) -> np.ndarray:
-    """Shrink or grow the shorter side to `resize`, then cut the central square: (H, W, 3) → (crop, crop, 3) uint8.
+    """Scale the shorter side to `resize`, then cut the central square: (H, W, 3) → (crop, crop, 3) uint8.
 
-    Computes only the pixels that survive the cut, and is within one level of resizing all, first across and then down,
-    and then cutting. The longer side is rounded down, the corner of the cut half to even, as torchvision does. Any
-    picture of at least one pixel will do.
+    Computes only the pixels that survive the cut, and is within one level of resizing the image, first across and then
+    down, and cutting afterwards. The longer side is rounded down, the corner of the cut half to even, as torchvision
+    does. Any image of at least one pixel will do.
 
-    >>> shorter_side_crop(np.zeros((480, 640, 3), np.uint8)).shape
+    >>> resize_and_crop(np.zeros((480, 640, 3), np.uint8)).shape
     (224, 224, 3)
     """
     height, width = _check_image(image)
@@ -34,9 +34,9 @@ def resize_and_crop(
 
 
 def scale_shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width with the shorter side at `size`, the longer rounded down.
+    """Return height and width with the shorter side at `size`, the longer one rounded down.
 
-    >>> shorter_side(480, 641, 256)
+    >>> scale_shorter_side(480, 641, 256)
     (256, 341)
     """
     if height <= width:
@@ -45,7 +45,7 @@ def scale_shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def resize(image: np.ndarray, height: int, width: int, resample: Resample = "bicubic") -> np.ndarray:
-    """Scale to (height, width, 3) uint8, whatever that does to the shape of things.
+    """Scale to (height, width, 3) uint8; the aspect ratio is not kept.
 
     >>> resize(np.zeros((480, 640, 3), np.uint8), 224, 224).shape
     (224, 224, 3)
@@ -59,7 +59,7 @@ def resize(image: np.ndarray, height: int, width: int, resample: Resample = "bic
 
 
 def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Cut the middle out: a view, (height, width, 3). ValueError where the picture is smaller.
+    """Cut out the middle as a view, (height, width, 3). ValueError where the image is smaller.
 
     >>> center_crop(np.zeros((480, 640, 3), np.uint8), 224, 224).shape
     (224, 224, 3)
@@ -74,10 +74,9 @@ def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def to_square(
     image: np.ndarray, size: int, fit: Fit, *, resample: Resample = "bicubic", fill: Sequence[int] = (0, 0, 0)
 ) -> np.ndarray:
-    """Make a square (size, size, 3) uint8, in one of three ways that must be chosen.
+    """Make a square (size, size, 3) uint8, in one of three ways.
 
-    fit   "crop" loses the ends of the longer side, "pad" keeps all and adds bars of colour `fill`, "stretch" keeps
-          all and bends it
+    fit   "crop" loses the ends of the longer side, "pad" adds bars of colour `fill`, "stretch" changes the aspect ratio
 
     >>> to_square(np.full((100, 200, 3), 255, np.uint8), 4, "pad")[:, 0, 0]
     array([  0, 255, 255,   0], dtype=uint8)
@@ -100,9 +99,9 @@ def to_square(
 def normalise(
     pixels: np.ndarray, mean: Sequence[float], std: Sequence[float], *, scale: float = 1.0, channels_first: bool = True
 ) -> np.ndarray:
-    """(pixels * scale - mean) / std for each channel, float32: (..., H, W, 3) uint8 → (..., 3, H, W), or as it came.
+    """Compute (pixels * scale - mean) / std per channel, float32: (..., H, W, 3) uint8 → (..., 3, H, W), or as it came.
 
-    The numbers are the checkpoint's: mean and std of 0..255 pixels go with scale 1, those of 0..1 pixels with 1 / 255.
+    The numbers belong to the model: mean and std of 0..255 pixels go with scale 1, those of 0..1 pixels with 1 / 255.
 
     >>> normalise(np.full((1, 2, 2, 3), 255, np.uint8), (127.0,) * 3, (128.0,) * 3)[0, :, 0, 0]
     array([1., 1., 1.], dtype=float32)
@@ -111,6 +110,7 @@ def normalise(
         raise ValueError(f"expected (..., H, W, 3) uint8, got {pixels.dtype} {pixels.shape}")
     if len(mean) != 3 or len(std) != 3 or not all(std):
         raise ValueError(f"expected three means and three deviations other than 0, got {mean = } {std = }")
+    # One multiplication and one subtraction per pixel instead of three steps.
     factor = (scale / np.asarray(std, np.float64)).astype(np.float32)
     shift = (np.asarray(mean, np.float64) / np.asarray(std, np.float64)).astype(np.float32)
     out = np.empty(pixels.shape, np.float32)
@@ -124,41 +124,44 @@ def normalise(
 
 
 def _source_span(old: int, new: int, crop: int) -> tuple[float, float]:
-    """Where the central `crop` of `new` pixels lies on the `old` ones."""
+    """Return the start and end of the central `crop` of `new` pixels, in pixels of the source."""
     first = round((new - crop) / 2)
     return first * old / new, (first + crop) * old / new
 
 
 def _scale_part(
-    picture: Image.Image, rows: tuple[float, float], columns: tuple[float, float], size: int, resample: Image.Resampling
+    image: Image.Image, rows: tuple[float, float], columns: tuple[float, float], size: int, resample: Image.Resampling
 ) -> Image.Image:
-    """Scale a part of the picture to a square: across, then down.
+    """Scale a part of the image to a square: across, then down.
 
-    Pillow 13 goes first in the direction that it takes for cheaper. What overshoots at hard edges is cut at 0 and 255
-    in between, so the order shows, by up to six levels on photographs. In upright pictures it would go down first:
-    there the two steps are told apart, with as many rows above and below as the filter looks at.
+    Pillow 13 begins with the direction that it estimates as cheaper. Values that overshoot at hard edges are clipped to
+    0 and 255 in between, so the order shows, by up to six levels on photographs. In upright images Pillow would go down
+    first: for these the two steps are made separately, with as many rows above and below as the filter needs.
     """
-    if picture.height <= picture.width:
-        return picture.resize((size, size), resample, box=(columns[0], rows[0], columns[1], rows[1]))
+    if image.height <= image.width:
+        return image.resize((size, size), resample, box=(columns[0], rows[0], columns[1], rows[1]))
     reach = _SUPPORT * max(1.0, (rows[1] - rows[0]) / size) + 1
-    top, bottom = max(0, int(rows[0] - reach)), min(picture.height, int(rows[1] + reach) + 1)
-    across = picture.resize((size, bottom - top), resample, box=(columns[0], top, columns[1], bottom))
+    top, bottom = max(0, int(rows[0] - reach)), min(image.height, int(rows[1] + reach) + 1)
+    across = image.resize((size, bottom - top), resample, box=(columns[0], top, columns[1], bottom))
     return across.resize((size, size), resample, box=(0, rows[0] - top, size, rows[1] - top))
 
 
 def _to_pillow(image: np.ndarray) -> Image.Image:
+    """Wrap an array as a Pillow image."""
     return Image.fromarray(np.ascontiguousarray(image))
 
 
 def _find_filter(resample: Resample) -> Image.Resampling:
+    """Return Pillow's filter of that name; ValueError for an unknown one."""
     if resample not in _FILTERS:
         raise ValueError(f"expected resample to be one of {', '.join(_FILTERS)}, got {resample!r}")
     return _FILTERS[resample]
 
 
 def _check_image(image: np.ndarray) -> tuple[int, int]:
+    """Return height and width; ValueError unless it is one (H, W, 3) uint8 image."""
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"expected one picture, (H, W, 3) uint8 of at least 1x1, got {image.dtype} {image.shape}")
+        raise ValueError(f"expected one image, (H, W, 3) uint8 of at least 1x1, got {image.dtype} {image.shape}")
     return image.shape[0], image.shape[1]
 
 
@@ -168,4 +171,4 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_SUPPORT = 3  # source pixels that Lanczos, the widest, looks at to either side of a point, at scale 1
+_SUPPORT = 3  # source pixels on either side of a point that Lanczos, the widest filter, needs at scale 1

@@ -1,4 +1,4 @@
-"""Sound at one rate in, the same sound at another out: block by block, on the same clock."""
+"""Resample a stream of audio block by block, on the same clock."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ QUALITY = "HQ"  # soxr's 20-bit recipe, what librosa and most training pipelines
 def resample(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
     """Resample a stream of audio blocks to `rate` Hz with soxr HQ. Channels are kept.
 
-    The filter's delay is taken out: sample k of the output stands at `first.start + k / rate`. All blocks together
-    have max(1, round(N * rate / old)) samples, and the same bits however the stream was cut. Blocks of the output
-    have other lengths than those of the input. At the right rate already, blocks pass untouched and unchecked.
-    Padding inside a block (`valid`) is left out. Memory is one block and the filter.
+    The filter's delay is removed: sample k of the output stands at `first.start + k / rate`. All blocks together have
+    max(1, round(N * rate / old)) samples, and the same bits however the stream was cut. Blocks of the output have other
+    lengths than those of the input. If the rate is right already, blocks pass untouched and unchecked. Padding inside a
+    block (`valid`) is left out. Memory is one block and the filter.
 
-    A source that breaks off with TruncatedMedia is resampled to its last good sample before the error is passed on.
+    A source that breaks off with TruncatedMedia is resampled up to its last good sample before the error is passed on.
 
-    Raises ValueError for a rate that is not above zero, for clips that are no audio, and for blocks that do not follow
+    Raises ValueError for a rate that is not above zero, for clips that are not audio, and for blocks that do not follow
     one another.
 
     >>> second = Clip(np.zeros((1, 44_100), np.float32), "audio", 44_100)
@@ -38,7 +38,7 @@ def resample(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
 
 
 def resample_clip(clip: Clip, rate: float) -> Clip:
-    """Resample one whole clip; see `resample`. A clip without samples stays without.
+    """Resample a single clip; see `resample`. A clip without samples stays without.
 
     >>> resample_clip(Clip(np.zeros((2, 48_000), np.float32), "audio", 48_000, start=3.0), 16_000)
     Clip(data=float32[2, 16000], kind='audio', rate=16000, start=3.0, source='', valid=None)
@@ -51,6 +51,7 @@ def resample_clip(clip: Clip, rate: float) -> Clip:
 
 
 def _resample_blocks(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
+    """Pass blocks through that have the rate already, resample all others."""
     source = TolerateTruncation(blocks)
     head = next(source, None)
     if head is not None and head.kind != "audio":
@@ -64,10 +65,11 @@ def _resample_blocks(blocks: Iterable[Clip], rate: float) -> Iterator[Clip]:
 
 
 def _stretch_blocks(blocks: Iterator[Clip], first: Clip, rate: float) -> Iterator[Clip]:
+    """Feed the blocks to soxr, and yield its output as clips with their times."""
     engine = soxr.ResampleStream(first.rate, rate, first.data.shape[0], dtype="float32", quality=QUALITY)
-    taken = given = 0
+    taken = given = 0  # samples in and out, from which times are computed
 
-    def placed(out: np.ndarray) -> Iterator[Clip]:
+    def make_clips(out: np.ndarray) -> Iterator[Clip]:
         nonlocal given
         if len(out):
             data = np.ascontiguousarray(out.T)  # (C, N)
@@ -76,12 +78,12 @@ def _stretch_blocks(blocks: Iterator[Clip], first: Clip, rate: float) -> Iterato
 
     for block in blocks:
         taken += block.length
-        yield from placed(engine.resample_chunk(np.ascontiguousarray(block.data.T)))
-    yield from placed(_flush_filter(engine, first, taken, rate))
+        yield from make_clips(engine.resample_chunk(np.ascontiguousarray(block.data.T)))
+    yield from make_clips(_flush_filter(engine, first, taken, rate))
 
 
 def _flush_filter(engine: soxr.ResampleStream, first: Clip, taken: int, rate: float) -> np.ndarray:
-    """What the filter still holds, (N, C); one sample where there was sound too short for any."""
+    """Return (N, C) samples left in the filter; one sample where the audio was too short for any."""
     channels = first.data.shape[0]
     if taken == 0 or taken * rate / first.rate > 0.5:
         rest: np.ndarray = engine.resample_chunk(np.zeros((0, channels), np.float32), last=True)

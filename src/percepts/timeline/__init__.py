@@ -1,1 +1,1 @@
-"""Many segments of one medium on one clock: who spoke when, subtitles, and how far two such accounts differ."""
+"""Segments of one file on one clock: sort, merge and cut them, and read and write subtitles."""

@@ -1,4 +1,4 @@
-"""Words with times and turns of speakers in, the same words with a speaker each out."""
+"""Assign a speaker to every word of a transcript, from turns that say who speaks when."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from ..speech.streaming.local_agreement import SENTENCE_ENDS
 from ..types import Segment
 from .segments import sort_segments
 
-LONGEST = 1.0  # seconds of a word that count: recognisers stretch the last word over the silence after it
-FLIP = 0.3  # seconds; who speaks for less between two stretches of another did not speak
+LONGEST = 1.0  # seconds of a word that count; recognisers stretch the last word over the silence after it
+FLIP = 0.3  # seconds; a shorter turn between two of another speaker is an error of the diarization
 
 
 def assign_speakers(segments: Iterable[Segment], turns: Iterable[Segment], *, reach: float = 0.5) -> list[Segment]:
-    """Say of every word who spoke it, and cut the segments where the speaker changes.
+    """Assign a speaker to every word, and cut the segments where the speaker changes.
 
-    A word belongs to whoever speaks for most of it, in doubt to the speaker of the word before; one that nobody speaks
-    to the nearest turn within `reach` seconds, and to None beyond. A single word, or less than 0.3 s, between two
-    stretches of one speaker is given to that speaker, unless it is a sentence by itself. A segment without words goes
-    to whoever speaks for most of it, uncut.
+    A word belongs to whoever speaks for most of it, in case of a tie to the speaker of the word before. A word outside
+    all turns belongs to the nearest turn within `reach` seconds, and to None beyond. A single word, or less than 0.3 s,
+    between two stretches of one speaker is given to that speaker, unless it is a sentence by itself. A segment without
+    words goes to whoever speaks for most of it, uncut.
 
-    >>> said = Segment(0, 2, "Yes. No.", (Segment(0, 1, "Yes."), Segment(1, 2, " No.")))
+    >>> answer = Segment(0, 2, "Yes. No.", (Segment(0, 1, "Yes."), Segment(1, 2, " No.")))
     >>> turns = [Segment(0, 1, "", speaker="Ann"), Segment(1, 2, "", speaker="Ben")]
-    >>> [(part.speaker, part.text) for part in assign([said], turns)]
+    >>> [(part.speaker, part.text) for part in assign_speakers([answer], turns)]
     [('Ann', 'Yes.'), ('Ben', 'No.')]
     """
-    floor, before, found = _SpeakerTurns(turns, reach), None, list[Segment]()
+    speakers, before, assigned = _SpeakerTurns(turns, reach), None, list[Segment]()
     for segment in sort_segments(segments):
         words = []
         for word in segment.words:
-            before = floor.speaker(word.start, min(word.stop, word.start + LONGEST), before)
+            before = speakers.find_speaker(word.start, min(word.stop, word.start + LONGEST), before)
             words.append(replace(word, speaker=before))
         if words:
             words = _remove_short_runs(words)
-            found += _cut_segment(segment, words)
+            assigned += _cut_segment(segment, words)
             before = words[-1].speaker
         else:
-            found.append(replace(segment, speaker=floor.speaker(segment.start, segment.stop, before)))
-    return found
+            assigned.append(replace(segment, speaker=speakers.find_speaker(segment.start, segment.stop, before)))
+    return assigned
 
 
 class _SpeakerTurns:
-    """Who speaks when, to be asked of any stretch."""
+    """Turns, sorted so that the speaker of any stretch is found by bisection."""
 
     def __init__(self, turns: Iterable[Segment], reach: float) -> None:
         self._turns = [turn for turn in sort_segments(turns) if turn.speaker is not None]
         self._reach = reach
         self._starts = [turn.start for turn in self._turns]
-        self._last: list[int] = []  # of the turns up to each, the one that stops last
+        self._last: list[int] = []  # for each turn, which of those up to it stops last
         for i, turn in enumerate(self._turns):
             later = self._last and self._turns[self._last[-1]].stop > turn.stop
             self._last.append(self._last[-1] if later else i)
-        self._stops = [self._turns[i].stop for i in self._last]  # rising
+        self._stops = [self._turns[i].stop for i in self._last]  # never decreases, so it can be bisected
 
-    def speaker(self, start: float, stop: float, before: str | None) -> str | None:
-        """Of the stretch; `before` where two have as much of it."""
+    def find_speaker(self, start: float, stop: float, before: str | None) -> str | None:
+        """Return who speaks for most of a stretch; `before` wins a tie."""
         first, end = bisect_right(self._stops, start), bisect_left(self._starts, stop)
         shares: dict[str, float] = {}
         for turn in self._turns[first:end]:
@@ -68,9 +68,10 @@ class _SpeakerTurns:
             most = max(shares.values())
             best = [name for name, share in shares.items() if share == most]
             return before if before in best else best[0]
-        return self._nearest(start, stop, first, end)
+        return self._find_nearest(start, stop, first, end)
 
-    def _nearest(self, start: float, stop: float, first: int, end: int) -> str | None:
+    def _find_nearest(self, start: float, stop: float, first: int, end: int) -> str | None:
+        """Return the speaker of the nearest turn within reach, or None."""
         near = []
         if first > 0:
             near.append((start - self._stops[first - 1], self._turns[self._last[first - 1]]))
@@ -83,28 +84,32 @@ class _SpeakerTurns:
 
 
 def _group_by_speaker(words: Sequence[Segment]) -> list[list[Segment]]:
+    """Group the words into runs of one speaker each."""
     return [list(run) for _, run in groupby(words, key=lambda word: word.speaker)]
 
 
 def _remove_short_runs(words: Sequence[Segment]) -> list[Segment]:
-    """Without flips: short runs between two of one speaker."""
+    """Give short runs between two runs of one speaker to that speaker."""
     runs = _group_by_speaker(words)
     for before, run, after in zip(runs, runs[1:], runs[2:], strict=False):
         short = len(run) == 1 or run[-1].stop - run[0].start < FLIP
-        if short and before[-1].speaker == after[0].speaker and not _continues_sentence(before, run):
+        if short and before[-1].speaker == after[0].speaker and not _is_own_sentence(before, run):
             run[:] = [replace(word, speaker=before[-1].speaker) for word in run]
     return [word for run in runs for word in run]
 
 
-def _continues_sentence(before: Sequence[Segment], run: Sequence[Segment]) -> bool:
+def _is_own_sentence(before: Sequence[Segment], run: Sequence[Segment]) -> bool:
+    """Return whether a run is a sentence by itself: it ends one, and so does the run before it."""
     return all(words[-1].text.rstrip().endswith(SENTENCE_ENDS) for words in (before, run))
 
 
 def _cut_segment(segment: Segment, words: Sequence[Segment]) -> Iterator[Segment]:
+    """Cut a segment at the runs of its words; outer edges stay those of the segment."""
     runs = _group_by_speaker(words)
     if len(runs) == 1:
         yield replace(segment, words=tuple(words), speaker=words[0].speaker)
         return
+    # Whisper's words carry their leading space; those of other engines do not.
     spaced = "".join(word.text for word in words).split() == segment.text.split()
     for i, run in enumerate(runs):
         text = ("" if spaced else " ").join(word.text for word in run).strip()

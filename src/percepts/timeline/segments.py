@@ -1,4 +1,4 @@
-"""Segments of one medium: in order, as plain rows for JSON, and cut to what fits under a picture."""
+"""Sort and shift segments, convert them to JSON objects, and cut them into subtitle cues that fit on the screen."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from ..types import Record, Segment
 
 
 def sort_segments(segments: Iterable[Segment]) -> list[Segment]:
-    """Sorted by start, then stop.
+    """Sort segments by start, then by stop.
 
-    Raises ValueError for a segment that stops before it starts, or at no time at all.
+    Raises ValueError for a segment that stops before it starts, or whose times are not finite.
     """
-    found = sorted(segments, key=lambda segment: (segment.start, segment.stop))
-    for segment in found:
+    ordered = sorted(segments, key=lambda segment: (segment.start, segment.stop))
+    for segment in ordered:
         if not 0 <= segment.start <= segment.stop < float("inf"):
             raise ValueError(f"expected 0 <= start <= stop, got {segment}")
-    return found
+    return ordered
 
 
 def segment_from_record(record: Record) -> Segment:
-    """What a record says, as a segment; labels where it has no text."""
+    """Build a segment from a record; its labels become the text where it has none."""
     text = ", ".join(record.labels) if record.text is None else record.text
     return Segment(record.start, record.stop, text, record.words, record.speaker, record.score)
 
 
 def shift_segments(segments: Iterable[Segment], seconds: float) -> Iterator[Segment]:
-    """The same, so many seconds later, words included."""
+    """Yield the segments moved by so many seconds, words included."""
     for segment in segments:
         words = tuple(shift_segments(segment.words, seconds))
         yield replace(segment, start=segment.start + seconds, stop=segment.stop + seconds, words=words)
 
 
 def to_row(segment: Segment) -> dict[str, Any]:
-    """A segment as JSON has it: every field, so that `from_row` gives it back exactly."""
+    """Convert a segment to a JSON object with every field, which `from_row` reads back exactly."""
     row: dict[str, Any] = {"start": segment.start, "stop": segment.stop, "text": segment.text}
     row |= {"speaker": segment.speaker, "score": segment.score, "kind": segment.kind}
     return row | {"words": [to_row(word) for word in segment.words]} if segment.words else row
 
 
 def from_row(row: Mapping[str, Any]) -> Segment:
-    """The segment of a row; ValueError where it is none."""
+    """Read a segment from a JSON object; ValueError where it is none."""
     try:
         return Segment(
             float(row["start"]),
@@ -60,11 +60,11 @@ def from_row(row: Mapping[str, Any]) -> Segment:
 
 @dataclass(frozen=True, slots=True)
 class SubtitleLayout:
-    """How text stands on the screen.
+    """How text is laid out on the screen.
 
-    width      characters a line, None for any; a word that is longer has a line to itself
+    width      characters per line, None for any; a longer word has a line to itself
     count      lines at once, None for any
-    highlight  the word that is being said is underlined, where words are known
+    highlight  underline the word that is being said, where words are known
     """
 
     width: int | None = None
@@ -76,17 +76,17 @@ class SubtitleLayout:
             raise ValueError(f"expected a width and a count of lines of 1 or more, got {self}")
 
     def wrap(self, text: str) -> list[str]:
-        """A text to lines; words are kept whole and spaces single."""
+        """Break a text into lines; words are not broken, and spaces become single."""
         if self.width is None:
             return [" ".join(text.split())]
         return textwrap.wrap(text, self.width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def split_cues(segments: Iterable[Segment], lines: SubtitleLayout) -> Iterator[Segment]:
-    """Cut each segment into as many as it takes for each to fit, its text broken into lines by newlines.
+    """Split each segment into as many cues as it takes for each to fit, with newlines between lines.
 
-    A cut falls at the start of the first word after it, where the words are known and spell the text; else the time
-    is shared out by characters, which is an estimate.
+    A cue begins at the start of its first word, where the words are known and spell the text. Elsewhere the time is
+    divided by characters, which is an estimate.
     """
     for segment in segments:
         wrapped = lines.wrap(segment.text)
@@ -99,17 +99,18 @@ def split_cues(segments: Iterable[Segment], lines: SubtitleLayout) -> Iterator[S
 
 
 def _split_pages(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[Segment]:
+    """Yield one cue per page of lines."""
     counts = [sum(len(line.split()) for line in page) for page in pages]
-    spelled = words_if_matching(segment)
-    known = bool(spelled)
+    known_words = words_if_matching(segment)
+    known = bool(known_words)
     at, begun = 0, segment.start
     for number, (page, count) in enumerate(zip(pages, counts, strict=True)):
-        words = tuple(spelled[at : at + count]) if known else ()
+        words = tuple(known_words[at : at + count]) if known else ()
         at += count
         if number == len(pages) - 1:
             stop = segment.stop
         elif known:
-            stop = min(max(spelled[at].start, begun), segment.stop)
+            stop = min(max(known_words[at].start, begun), segment.stop)
         else:
             stop = segment.start + (segment.stop - segment.start) * _character_share(pages, number)
         yield replace(segment, start=begun, stop=stop, text="\n".join(page), words=words)
@@ -117,12 +118,12 @@ def _split_pages(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[S
 
 
 def words_if_matching(segment: Segment) -> list[Segment]:
-    """A word for each word of the text; none where the words are unknown or spell something else."""
+    """Return one word for each word of the text; no words where they are unknown or spell something else."""
     words = [word for word in segment.words if word.text.strip()]
     return words if [word.text.strip() for word in words] == segment.text.split() else []
 
 
 def _character_share(pages: Sequence[Sequence[str]], number: int) -> float:
-    """The part of the characters that the pages up to this one hold."""
+    """Return the fraction of all characters that the pages up to this one hold."""
     sizes = [sum(len(line) for line in page) for page in pages]
     return sum(sizes[: number + 1]) / sum(sizes)

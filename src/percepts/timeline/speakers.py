@@ -1,4 +1,4 @@
-"""Turns: segments with a speaker, which may overlap. Who speaks when, how long, and at the same time as whom."""
+"""Merge, split and add up turns: segments with a speaker, which may overlap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .segments import sort_segments
 
 @dataclass(frozen=True, slots=True)
 class SpeakerSpan:
-    """A stretch of time in which the same people speak: nobody, one, or several at once. Seconds."""
+    """A span of time in which the same people speak: nobody, one, or several at once. Seconds."""
 
     start: float
     stop: float
@@ -19,12 +19,12 @@ class SpeakerSpan:
 
 
 def split_by_speakers(turns: Iterable[Segment]) -> Iterator[SpeakerSpan]:
-    """The turns laid out on one line, from the first start to the last stop, without gaps.
+    """Yield spans without gaps, from the first start to the last stop; a span ends where somebody begins or stops.
 
-    A stretch ends where somebody begins or stops. Segments without a speaker are left out.
+    Segments without a speaker are left out.
 
     >>> both = [Segment(0, 2, "", speaker="Ann"), Segment(1, 3, "", speaker="Ben")]
-    >>> [(s.start, s.stop, sorted(s.speakers)) for s in stretches(both)]
+    >>> [(s.start, s.stop, sorted(s.speakers)) for s in split_by_speakers(both)]
     [(0, 1, ['Ann']), (1, 2, ['Ann', 'Ben']), (2, 3, ['Ben'])]
     """
     edges: dict[float, list[tuple[str, int]]] = {}
@@ -44,7 +44,7 @@ def split_by_speakers(turns: Iterable[Segment]) -> Iterator[SpeakerSpan]:
 
 
 def merge_turns(turns: Iterable[Segment], gap: float = 0.0) -> list[Segment]:
-    """Turns of one speaker that overlap, or lie at most `gap` seconds apart, made one; texts and words are joined."""
+    """Merge turns of one speaker that overlap or are at most `gap` seconds apart; texts and words are joined."""
     last: dict[str | None, Segment] = {}
     done: list[Segment] = []
     for turn in sort_segments(turns):
@@ -61,21 +61,21 @@ def merge_turns(turns: Iterable[Segment], gap: float = 0.0) -> list[Segment]:
 
 
 def remove_overlaps(turns: Iterable[Segment]) -> list[Segment]:
-    """One speaker at a time: whoever spoke first keeps the floor until the end of the turn. Text is left out."""
-    floor: str | None = None
-    found: list[Segment] = []
-    for stretch in split_by_speakers(turns):
-        if floor not in stretch.speakers:
-            floor = min(stretch.speakers, default=None)
-        if floor is not None:
-            found.append(Segment(stretch.start, stretch.stop, "", speaker=floor))
-    return merge_turns(found)
+    """Keep one speaker at a time: whoever spoke first, until the end of the turn. Text is left out."""
+    speaker: str | None = None
+    spans: list[Segment] = []
+    for span in split_by_speakers(turns):
+        if speaker not in span.speakers:
+            speaker = min(span.speakers, default=None)
+        if speaker is not None:
+            spans.append(Segment(span.start, span.stop, "", speaker=speaker))
+    return merge_turns(spans)
 
 
 def sum_speaker_seconds(turns: Iterable[Segment]) -> dict[str, float]:
-    """How long each speaker speaks, the longest first; own overlaps count once."""
-    found: dict[str, float] = {}
-    for stretch in split_by_speakers(turns):
-        for speaker in stretch.speakers:
-            found[speaker] = found.get(speaker, 0.0) + stretch.stop - stretch.start
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+    """Return how long each speaker speaks, the longest first; a speaker's own overlaps count once."""
+    totals: dict[str, float] = {}
+    for span in split_by_speakers(turns):
+        for speaker in span.speakers:
+            totals[speaker] = totals.get(speaker, 0.0) + span.stop - span.start
+    return dict(sorted(totals.items(), key=lambda pair: (-pair[1], pair[0])))

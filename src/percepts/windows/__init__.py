@@ -1,4 +1,7 @@
-"""Clips in, clips out: a stream cut by time (`fixed`, `every`, `speech`), a picture by place (`split`, `merge`)."""
+"""Cut streams by time and images by place; what is cut stays a clip that knows where it belongs.
+
+Streams: `cut_fixed_windows`, `sample_frames`, `cut_speech`. Images: `split_patches`, `merge_patches`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Film in, single frames at a steady rate out: what stood on the screen at k / fps."""
+"""Sample single frames of a video at a steady rate: what is on the screen at k / fps."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import numpy as np
 from ..types import Clip, Windower
 from .contiguous import TolerateTruncation, strip_padding
 
-SAME_INSTANT = 1e-6  # seconds: far below a tick of any film's clock, far above the rounding of a sum of two floats
+SAME_INSTANT = 1e-6  # seconds: far below a tick of any video's clock, far above the rounding of a sum of two floats
 
 
 def sample_frames(fps: float) -> Windower:
-    """Give one clip of one frame for each whole k: the latest frame at or before k / fps, with `start` exactly k / fps.
+    """Sample one frame at each integer k: the latest frame at or before k / fps, with `start` exactly k / fps.
 
-    k counts from the source's own zero, so frames of two streams of one film meet. The first k is the first instant at
-    which there is a frame; the last lies before the end of the last frame. Blocks may hold any number of frames, and
-    may leave gaps, in which the last frame stays on the screen. Each clip carries `rate=fps`. Memory is one block.
+    k counts from the source's own zero, so frames of two streams of one video have the same times. The first k is the
+    first instant at which there is a frame; the last lies before the end of the last frame. Blocks may hold any number
+    of frames, and may leave gaps, in which the last frame stays on the screen. Each clip carries `rate=fps`. Memory is
+    one block.
 
-    A source that breaks off with TruncatedMedia gives its last good frame before the error is passed on.
+    A source that breaks off with TruncatedMedia yields its last good frame before the error is passed on.
 
-    Raises ValueError for a rate that is not above zero, for clips that are no video, and for frames out of order.
+    Raises ValueError for a rate that is not above zero, for clips that are not video, and for frames out of order.
 
-    >>> film = Clip(np.zeros((30, 2, 2, 3), np.uint8), "video", 10.0)
-    >>> [clip.start for clip in every(1.0)([film])]
+    >>> video = Clip(np.zeros((30, 2, 2, 3), np.uint8), "video", 10.0)
+    >>> [clip.start for clip in sample_frames(1.0)([video])]
     [0.0, 1.0, 2.0]
     """
     if not 0 < fps < math.inf:
@@ -36,7 +37,7 @@ def sample_frames(fps: float) -> Windower:
 
 @dataclass(slots=True)
 class _ShownFrame:
-    """The frame on the screen: (1, H, W, 3), from when, until when if nothing follows."""
+    """The frame on the screen: (1, H, W, 3), when it appears, and when it ends if no frame follows."""
 
     data: np.ndarray
     since: float
@@ -45,6 +46,7 @@ class _ShownFrame:
 
 
 def _sample_blocks(blocks: Iterable[Clip], fps: float) -> Iterator[Clip]:
+    """Repeat or skip the frames of a stream so that one is yielded per instant."""
     source = TolerateTruncation(blocks)
     shown: _ShownFrame | None = None
     k = 0
@@ -54,6 +56,7 @@ def _sample_blocks(blocks: Iterable[Clip], fps: float) -> Iterator[Clip]:
         else:
             _check_order(shown, frame)
             yield from _repeat_frame(shown, k, frame.since, fps)
+            # Two frames may fall between two instants: then the earlier of them is never shown.
             k = max(k, _first_index_at(frame.since, fps))
         shown = frame
     if shown is not None:
@@ -62,17 +65,18 @@ def _sample_blocks(blocks: Iterable[Clip], fps: float) -> Iterator[Clip]:
 
 
 def _repeat_frame(shown: _ShownFrame, k: int, until: float, fps: float) -> Iterator[Clip]:
-    """The frame at every instant from k on that lies before `until`."""
+    """Yield the frame at every instant from k on that lies before `until`."""
     for i in range(k, _first_index_at(until, fps)):
         yield Clip(shown.data, "video", fps, i / fps, shown.source)
 
 
 def _first_index_at(time: float, fps: float) -> int:
-    """The first whole k with k / fps not before `time`."""
+    """Return the smallest integer k for which k / fps is not before `time`."""
     return math.ceil((time - SAME_INSTANT) * fps)
 
 
 def _split_frames(blocks: Iterable[Clip]) -> Iterator[_ShownFrame]:
+    """Yield the frames of blocks one by one with their times."""
     for block in blocks:
         if block.kind != "video":
             raise ValueError(f"expected video, got {block}")

@@ -1,7 +1,8 @@
-"""Probabilities of speech in, its beginnings and ends out, each as soon as it is known: for streams that do not wait.
+"""Find where speech begins and ends in a stream that does not wait, as soon as each edge is known.
 
-`percepts.windows.speech` gives whole stretches, once they are over; this tells of one while it goes on. The rules are
-those of Silero's own iterator; each frame is looked at by itself, so no boundary is lost where several come at once.
+`percepts.windows.speech` yields stretches of speech after they end; the gate here says while it is open that somebody
+speaks. The rules are those of Silero's own iterator. Frames are pushed one by one, so no edge is lost where several
+come in one block.
 """
 
 from __future__ import annotations
@@ -13,39 +14,41 @@ import numpy as np
 from .speech import FRAME, Listener, SpeechRules
 
 TALK = SpeechRules(min_silence=0.5, pad=0.1)
-"""What whisper_streaming takes for its voice control."""
+"""Rules for conversation: the values of whisper_streaming's voice activity control."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEdge:
-    """Speech begins at a sample, or ends before it; its pad is part of it."""
+    """The sample at which speech begins, or before which it ends; the padding belongs to the speech."""
 
     begins: bool
     at: int
 
 
 class SpeechGate:
-    """Push the frames of a stream one by one; it is open while somebody speaks. Of the rules, lengths are ignored.
+    """A gate that is open while somebody speaks; push the frames of a stream one by one.
 
-    >>> gate = Gate(Rules(min_silence=0.1, pad=0.0), rate=16_000, frame=800)
+    Of the rules, the lengths `min_speech`, `max_speech` and `min_pause` are ignored.
+
+    >>> gate = SpeechGate(SpeechRules(min_silence=0.1, pad=0.0), rate=16_000, frame=800)
     >>> [edge for p in (0.1, 0.9, 0.2, 0.9, 0.2, 0.2, 0.2) if (edge := gate.push(p))]
-    [Edge(begins=True, at=800), Edge(begins=False, at=3200)]
+    [SpeechEdge(begins=True, at=800), SpeechEdge(begins=False, at=3200)]
     """
 
     def __init__(self, rules: SpeechRules, rate: float, frame: int) -> None:
         self._enter, self._leave, self._frame = rules.enter, rules.exit, frame
         self._silence, self._pad = round(rules.min_silence * rate), round(rules.pad * rate)
         self._at = self._free = 0  # the first sample of the next frame, and the first that no earlier speech holds
-        self._quiet: int | None = None  # where it fell quiet, if it did
+        self._quiet: int | None = None  # first sample of the silence that may end the speech
         self.open = False
 
     @property
     def certain_until(self) -> int:
-        """While it is open: the sample up to which all belongs to this speech, whatever follows."""
+        """While the gate is open: the sample before which everything belongs to this speech, whatever follows."""
         return self._at if self._quiet is None else min(self._at, self._quiet + self._pad)
 
     def push(self, probability: float) -> SpeechEdge | None:
-        """The next frame of the stream; what it makes known."""
+        """Take in the speech probability of the next frame; return the edge that it makes certain, if any."""
         at, self._at = self._at, self._at + self._frame
         if probability >= self._enter:
             self._quiet = None
@@ -62,7 +65,7 @@ class SpeechGate:
 
 
 class AlwaysSpeech:
-    """A detector that takes everything for speech: voice control switched off."""
+    """A detector that treats everything as speech: voice activity detection switched off."""
 
     def listen(self, rate: float) -> Listener:
         """Begin a stream at any rate."""
@@ -71,8 +74,10 @@ class AlwaysSpeech:
 
 @dataclass(frozen=True, slots=True)
 class _ConstantListener:
+    """A listener that says 1.0 for every frame."""
+
     frame: int
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """(n, frame) to (n,) ones."""
+        """Return (n,) ones for (n, frame) samples."""
         return np.ones(len(frames))

@@ -1,4 +1,4 @@
-"""One picture in, its patches out with the place of each, and the way back: split, merge."""
+"""Split an image into patches that know their place, and merge patches back into an image."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from ..types import ShapeRepr
 
 Cover = Literal["pad", "shift", "drop"]
-"""What happens at the right and lower edges where the patches do not come out even.
+"""What happens at the right and lower edges where the sides are no multiple of the stride.
 
-pad     the picture is continued with `fill`, so that one more patch fits
+pad     the image is extended with `fill`, so that one more patch fits
 shift   the last patch moves inward until it ends at the edge, and overlaps its neighbour more
-drop    what fits no whole patch is left out: the one way that does not cover the picture
+drop    the rest that fills no patch is left out, so the image is not fully covered
 """
 Mode = Literal["avg", "max", "min", "overwrite"]
 Size = int | tuple[int, int]
@@ -24,13 +24,13 @@ Size = int | tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Patches(ShapeRepr):
-    """Patches of one picture, row by row from the top left.
+    """Patches of one image, row by row from the top left.
 
-    data    (rows * columns, h, w, C), of the picture's type
-    boxes   (rows * columns, 4) int: top, bottom, left, right of each, so that `image[top:bottom, left:right]` is it;
-            beyond the edge of the picture where it was padded
+    data    (rows * columns, h, w, C), of the image's type
+    boxes   (rows * columns, 4) int: top, bottom, left, right of each patch, which is `image[top:bottom, left:right]`;
+            beyond the edge of the image where it was padded
     layout  rows and columns
-    size    height and width of the picture
+    size    height and width of the image
     """
 
     data: np.ndarray
@@ -46,11 +46,11 @@ class Patches(ShapeRepr):
             )
 
     def grid(self) -> np.ndarray:
-        """Rows and columns in front: (rows, columns, 1, h, w, C), patchify's layout."""
+        """Return the patches as (rows, columns, 1, h, w, C), the layout of patchify."""
         return self.data.reshape(*self.layout, 1, *self.data.shape[1:])
 
     def columns(self) -> np.ndarray:
-        """One column a patch, channels first within it: (C * h * w, rows * columns), torch.nn.functional.unfold's."""
+        """Return one column per patch, channels first, as torch's `unfold` does: (C * h * w, rows * columns)."""
         return self.data.transpose(3, 1, 2, 0).reshape(-1, len(self.data))
 
 
@@ -63,15 +63,15 @@ def split_patches(
     cover: Cover = "pad",
     fill: float = 0,
 ) -> Patches:
-    """Cut a picture (H, W, C) of any type into patches of `patch` pixels.
+    """Cut an image (H, W, C) of any type into patches of `patch` pixels.
 
-    stride    pixels from one patch to the next; or say
-    overlap   the share of a patch that the next one repeats, 0 to below 1, rounded down to pixels as EMPatches does
-    cover     what happens at the edges, see Cover. A picture smaller than the patch is padded by "shift" too
+    stride    pixels from one patch to the next; give either this or `overlap`
+    overlap   the fraction of a patch that the next one repeats, 0 to below 1, rounded down to pixels as EMPatches does
+    cover     what happens at the edges, see `Cover`; an image smaller than the patch is padded by "shift", too
 
     Raises ValueError for a stride beyond the patch, which would leave gaps, unless `cover="drop"` allows them.
 
-    >>> patches = split(np.zeros((500, 510, 3), np.uint8), 128)
+    >>> patches = split_patches(np.zeros((500, 510, 3), np.uint8), 128)
     >>> patches.layout, patches.boxes[-1]
     ((4, 4), array([384, 512, 384, 512]))
     """
@@ -89,10 +89,10 @@ def split_patches(
 
 
 def split_grid(image: np.ndarray, rows: int, columns: int, *, cover: Cover = "pad", fill: float = 0) -> Patches:
-    """Cut a picture (H, W, C) into exactly `rows` by `columns` patches of one size.
+    """Cut an image (H, W, C) into exactly `rows` by `columns` patches of one size.
 
-    Where the sides do not divide: "pad" and "shift" round the size of a patch up, the one continuing the picture with
-    `fill`, the other spreading the overlap evenly; "drop" rounds it down and leaves the rest out.
+    Where the sides cannot be divided evenly, "pad" and "shift" round the size of a patch up: "pad" extends the image
+    with `fill`, "shift" spreads the overlap evenly. "drop" rounds it down and leaves the rest out.
 
     >>> split_grid(np.zeros((500, 510, 3), np.uint8), 2, 4, cover="shift").data.shape
     (8, 250, 128, 3)
@@ -118,34 +118,36 @@ def merge_patches(patches: Patches, mode: Mode = "avg") -> np.ndarray:
     mode   where patches overlap: the mean (of integers, to the nearest, half to even), the largest, the smallest, or
            the last one
 
-    Patches that were not changed give the picture back exactly, in every mode (a mean of float64 to rounding). Of a
-    split by "drop" they give the rectangle from the top left that was covered; ValueError where strides left gaps.
+    Unchanged patches give the image back exactly, in every mode (a mean of float64 up to rounding). Patches split with
+    "drop" give the covered rectangle from the top left; ValueError where strides left gaps.
 
     >>> image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    >>> bool((merge(split(image, 3, overlap=0.4)) == image).all())
+    >>> bool((merge_patches(split_patches(image, 3, overlap=0.4)) == image).all())
     True
     """
     if mode not in _MERGES:
         raise ValueError(f"expected mode to be one of {', '.join(_MERGES)}, got {mode!r}")
     if len(patches.data) == 0:
-        raise ValueError("expected patches to merge, got none: the picture was smaller than one, and dropped")
+        raise ValueError(
+            'expected patches to merge, got none: with cover="drop" an image smaller than one patch has none'
+        )
     height, width = int(patches.boxes[:, 1].max()), int(patches.boxes[:, 3].max())
     canvas = _MERGES[mode](patches, (height, width, patches.data.shape[3]))
     return canvas[: patches.size[0], : patches.size[1]]
 
 
 def grid_view(image: Any, patch: Size, stride: Size | None = None) -> Any:
-    """Give a picture (H, W, C) as a view (rows, columns, 1, h, w, C): nothing is copied, the rest is dropped.
+    """View an image (H, W, C) as (rows, columns, 1, h, w, C), without copying; the rest at the edges is dropped.
 
-    The shape of patchify's patches. An array gives an array, a torch tensor a tensor that shares its memory.
+    The shape is that of patchify's patches. An array gives an array, a torch tensor a tensor that shares its memory.
 
     >>> grid_view(np.zeros((512, 512, 3)), 128).shape
     (4, 4, 1, 128, 128, 3)
     """
     (height, width), (down, right) = _as_pair(patch), _as_pair(patch if stride is None else stride)
     if min(image.shape[0] - height, image.shape[1] - width) < 0:
-        raise ValueError(f"expected a picture of at least {height}x{width}, got {tuple(image.shape)}")
-    if hasattr(image, "unfold"):  # a tensor, known by its method: this module does without torch
+        raise ValueError(f"expected an image of at least {height}x{width}, got {tuple(image.shape)}")
+    if hasattr(image, "unfold"):  # a tensor, recognised by its method, since this module does not import torch
         tensor = image.unfold(0, height, down).unfold(1, width, right)  # (rows, columns, C, h, w)
         return tensor.permute(0, 1, 3, 4, 2).unsqueeze(2)
     windows = np.lib.stride_tricks.sliding_window_view(image, (height, width), axis=(0, 1))[::down, ::right]
@@ -153,6 +155,7 @@ def grid_view(image: Any, patch: Size, stride: Size | None = None) -> Any:
 
 
 def _take_patches(image: np.ndarray, size: tuple[int, int], tops: list[int], lefts: list[int], fill: float) -> Patches:
+    """Copy the patches at these offsets, from an image padded where they reach beyond it."""
     height, width = image.shape[:2]
     corners = np.array([(top, left) for top in tops for left in lefts], int).reshape(-1, 2)
     boxes = np.stack([corners[:, 0], corners[:, 0] + size[0], corners[:, 1], corners[:, 1] + size[1]], axis=1)
@@ -167,18 +170,19 @@ def _take_patches(image: np.ndarray, size: tuple[int, int], tops: list[int], lef
 
 
 def _patch_offsets(length: int, patch: int, step: int, cover: Cover) -> list[int]:
-    """Where the patches begin along one side."""
-    whole = list(range(0, length - patch + 1, step))
+    """Return the offsets of the patches along one side."""
+    offsets = list(range(0, length - patch + 1, step))
     if cover == "drop":
-        return whole
-    if not whole:
+        return offsets
+    if not offsets:
         return [0]
-    if whole[-1] + patch < length:
-        whole.append(length - patch if cover == "shift" else whole[-1] + step)
-    return whole
+    if offsets[-1] + patch < length:
+        offsets.append(length - patch if cover == "shift" else offsets[-1] + step)
+    return offsets
 
 
 def _average_patches(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
+    """Merge by the mean, added up in float64 and rounded to the type of the patches."""
     total = np.zeros(shape, np.float64)
     count = np.zeros((*shape[:2], 1), np.int64)
     for data, (top, bottom, left, right) in zip(patches.data, patches.boxes, strict=True):
@@ -186,16 +190,16 @@ def _average_patches(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
         count[top:bottom, left:right] += 1
     _check_covered(count)
     total /= count
-    whole = patches.data.dtype.kind in "iub"
-    return (np.rint(total) if whole else total).astype(patches.data.dtype)
+    integers = patches.data.dtype.kind in "iub"
+    return (np.rint(total) if integers else total).astype(patches.data.dtype)
 
 
 def _make_merger(
     choose: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> Callable[[Patches, tuple[int, ...]], np.ndarray]:
-    """A merge by a function of what is there and what comes; the first to come to an empty place stays."""
+    """Return a merge function that applies `choose` to old and new pixels; an empty place takes the new ones."""
 
-    def merged(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
+    def merge(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
         canvas = np.zeros(shape, patches.data.dtype)
         seen = np.zeros((*shape[:2], 1), bool)
         for data, (top, bottom, left, right) in zip(patches.data, patches.boxes, strict=True):
@@ -205,17 +209,19 @@ def _make_merger(
         _check_covered(seen)
         return canvas
 
-    return merged
+    return merge
 
 
 def _check_covered(seen: np.ndarray) -> None:
+    """Raise ValueError where a pixel of the merged image belongs to no patch."""
     if not seen.all():
         raise ValueError(
-            "expected patches that cover a rectangle, got gaps between them: the stride is beyond the patch"
+            "expected patches that cover a rectangle, got gaps between them: their stride was larger than the patch"
         )
 
 
 def _patch_steps(size: tuple[int, int], stride: Size | None, overlap: float) -> tuple[int, int]:
+    """Return the stride in pixels, from `stride` or from `overlap`."""
     if not 0 <= overlap < 1:
         raise ValueError(f"expected an overlap of 0 to below 1, got {overlap}")
     if stride is None:
@@ -226,6 +232,7 @@ def _patch_steps(size: tuple[int, int], stride: Size | None, overlap: float) -> 
 
 
 def _as_pair(size: Size) -> tuple[int, int]:
+    """Return (height, width) of a size that may be a single number."""
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise ValueError(f"expected at least one pixel, got {size}")
@@ -234,7 +241,7 @@ def _as_pair(size: Size) -> tuple[int, int]:
 
 def _check_image(image: np.ndarray) -> None:
     if image.ndim != 3 or 0 in image.shape:
-        raise ValueError(f"expected one picture, (H, W, C) of at least 1x1, got {image.shape}")
+        raise ValueError(f"expected one image, (H, W, C) of at least 1x1, got {image.shape}")
 
 
 _MERGES: dict[str, Callable[[Patches, tuple[int, ...]], np.ndarray]] = {

@@ -1,4 +1,4 @@
-"""Streams of sound through a Whisper engine: window by window, or in batches cut in pauses."""
+"""Transcribe audio streams with a Whisper engine, window by window or in batches cut at pauses."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def transcribe_whisper(
     detector: Detector | None,
     trace: TranscribeProgress,
 ) -> Iterator[Utterance]:
-    """See `percepts.speech.transcribe.transcribe_stream`.
+    """Transcribe the clips of one stream; `transcribe_stream` describes the arguments.
 
-    With a detector, only what lies between pauses is decoded, window by window or several windows at once.
+    With a detector, only the stretches of speech are decoded: one window after another, or several windows at once.
     """
     _check_batches(options, detector)
     if options.batch_size > 1 and detector is not None:
@@ -39,20 +39,23 @@ def transcribe_whisper(
 
 
 def check_checkpoint(name: str, options: TranscribeOptions, detector: Detector | None) -> None:
-    """OptionsError for what a checkpoint cannot honour; its weights are not loaded."""
+    """Raise OptionsError for options that a checkpoint cannot honour, without loading its weights."""
     _check_batches(options, detector)
     language.check_checkpoint(name, options)
 
 
 def _check_batches(options: TranscribeOptions, detector: Detector | None) -> None:
     if options.batch_size > 1 and detector is None:
-        raise OptionsError(f"batch_size {options.batch_size} needs a detector of speech: batches are cut in pauses")
+        raise OptionsError(
+            f"batch_size {options.batch_size} needs a detector of speech, because batches are cut at pauses: "
+            "pass a detector, or use batch_size 1"
+        )
 
 
 def _transcribe_stretches(
     through: LongForm, clips: Iterable[Clip], detector: Detector, window: float, trace: TranscribeProgress
 ) -> Iterator[Utterance]:
-    trace.speech = trace.speech or 0.0
+    trace.speech = trace.speech or 0.0  # None means that no detector was asked
     for pack in pack_speech(clips, detector, window=window):
         trace.speech += sum(stop - start for start, stop in pack.spoken)
         yield from through.run([pack.clip])

@@ -1,7 +1,7 @@
-"""A Whisper checkpoint in, a folder that CTranslate2 reads out, made once and kept in percepts' cache.
+"""Convert a Whisper checkpoint to CTranslate2's format once, and keep the result in percepts' cache.
 
-CTranslate2's own converter asks transformers for the tokenizer and goes on with an invented one where there is none;
-here the vocabulary is ours, checked, and what it loads is held against it.
+CTranslate2's own converter takes the tokenizer from transformers, which invents one where tokenizer.json is missing.
+This one takes our own, checked vocabulary.
 """
 
 from __future__ import annotations
@@ -30,26 +30,32 @@ log = logging.getLogger(__name__)
 
 
 def convert_checkpoint(name: str, checkpoint: Checkpoint, vocabulary: WhisperVocabulary) -> Path:
-    """Where the checkpoint lies converted, float32; made by whoever comes first, while others wait."""
+    """Return the folder of the converted checkpoint (float32), and convert it first if the cache does not have it.
+
+    Of several processes the first one converts, and the others wait for it.
+    """
     path = cache_root() / "ctranslate2" / checkpoints.hash_checkpoint(name)[:32]
     record = path.with_name(f"{path.name}.json")
     with lock_path(path):
         if is_converted(path) and read_record(record) == {"files": hash_folder(path)}:
             return path
         if path.exists():
-            log.warning("%s is not what was made (its sha256 differ, or are not known); making it again", path)
+            log.warning("%s was changed since it was converted, or its sha256 is not on record; making it again", path)
             remove_tree(path)
         make_folder(path.parent)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as part:
             _CTranslate2Weights(checkpoint, vocabulary).convert(part, force=True)
+            # The converter leaves the tokenizer out, and without it the folder could not be opened by itself.
             shutil.copy(checkpoint.folder / "tokenizer.json", part)
             write_record(record, {"files": hash_folder(Path(part))})
             rename_folder(Path(part), path)
-            Path(part).mkdir()  # for the context manager to remove
+            Path(part).mkdir()  # TemporaryDirectory fails if its folder is gone when it cleans up
     return path
 
 
 class _CTranslate2Weights(Converter):  # type: ignore[misc]
+    """CTranslate2's converter with the vocabulary and alignment heads that percepts read."""
+
     def __init__(self, checkpoint: Checkpoint, vocabulary: WhisperVocabulary) -> None:
         self._checkpoint, self._vocabulary = checkpoint, vocabulary
 
@@ -66,20 +72,24 @@ class _CTranslate2Weights(Converter):  # type: ignore[misc]
 
 
 def _build_token_spellings(checkpoint: Checkpoint, tokens: WhisperVocabulary) -> list[str]:
-    """One a token, all different: CTranslate2 finds the special ones, and whether there are languages, by them."""
+    """Return one spelling per token, all different.
+
+    CTranslate2 finds the special tokens by their spelling, and tells by them whether the model knows several languages.
+    """
     path = checkpoint.folder / "tokenizer.json"
     tokenizer = read_tokenizer(path)
-    found = [tokenizer.id_to_token(i) for i in range(tokens.size)]
+    spellings = [tokenizer.id_to_token(i) for i in range(tokens.size)]
+    # Older tokenizer.json files do not list the timestamps, so these are spelled here.
     for i in range(tokens.timestamps, tokens.size):
-        found[i] = f"<|{(i - tokens.timestamps) * TICK_S:.2f}|>"
-    missing = [i for i, spelled in enumerate(found) if spelled is None]
-    if missing or len(set(found)) < len(found):
+        spellings[i] = f"<|{(i - tokens.timestamps) * TICK_S:.2f}|>"
+    missing = [i for i, spelling in enumerate(spellings) if spelling is None]
+    if missing or len(set(spellings)) < len(spellings):
         raise WeightsError(
-            f"{path}: expected {tokens.size} tokens, all different; without one: {missing[:8] or 'none'}"
+            f"{path}: expected {tokens.size} tokens, all different; ids without a token: {missing[:8] or 'none'}"
         )
-    if tokens.languages and "" not in found:
+    if tokens.languages and "" not in spellings:
         raise WeightsError(
-            f'{path}: expected the empty token "" that every multilingual Whisper has: CTranslate2 takes a model '
-            "without it for one of English alone; use --engine transformers"
+            f'{path}: expected the empty token "" that every multilingual Whisper has. CTranslate2 treats a model '
+            "without it as English-only; use --engine transformers"
         )
-    return [str(spelled) for spelled in found]
+    return [str(spelling) for spelling in spellings]

@@ -1,4 +1,4 @@
-"""Whether a folder holds a Whisper model as CTranslate2 writes it."""
+"""Recognise a folder that holds a Whisper model in CTranslate2's format."""
 
 from __future__ import annotations
 
@@ -6,5 +6,8 @@ from pathlib import Path
 
 
 def is_converted(folder: Path) -> bool:
-    """Its converter's one file of weights is there; where safetensors lie beside it, the folder is a checkpoint."""
+    """Return whether the folder holds CTranslate2's file of weights, model.bin.
+
+    A folder that has safetensors files beside it is a Hugging Face checkpoint.
+    """
     return (folder / "model.bin").is_file() and not any(folder.glob("*.safetensors"))

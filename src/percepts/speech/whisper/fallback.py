@@ -1,4 +1,4 @@
-"""Windows in, what was decoded of each out, at the first temperature whose result passes."""
+"""Decode windows at rising temperatures until the result passes the thresholds (temperature fallback)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from ..results import TranscribeProgress
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What was decoded of a window, at which temperature, and how often its text repeats itself."""
+    """The result of decoding one window.
+
+    decoded            tokens and their probabilities
+    temperature        at which they were decoded
+    compression_ratio  of the text; high where it repeats itself
+    silent             the window holds no speech
+    """
 
     decoded: DecodedWindow
     temperature: float
@@ -24,7 +30,7 @@ class WindowResult:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """Of text and times."""
+        """The tokens of text and timestamps."""
         return self.decoded.tokens
 
 
@@ -35,9 +41,9 @@ def decode_windows(
     options: TranscribeOptions,
     trace: TranscribeProgress,
 ) -> list[WindowResult]:
-    """Decode a batch; those that fail a threshold are decoded again, by themselves, at the next temperature.
+    """Decode a batch, and those that fail a threshold again by themselves, at the next temperature.
 
-    Where all temperatures fail, the likeliest result is taken, of those that do not repeat themselves if there are any.
+    Where every temperature fails, the most likely result is taken, preferably one that does not repeat itself.
     """
     tried: list[list[WindowResult]] = [[] for _ in prompts]
     going = list(range(len(prompts)))
@@ -46,18 +52,19 @@ def decode_windows(
             temperature, options.beam, options.best_of, options.patience, options.length_penalty, options.max_tokens,
             seed=options.seed,
         )  # fmt: skip
-        found = engine.decode(states[going], [prompts[i] for i in going], search)
-        for i, decoded in zip(going, found, strict=True):
+        decoded_windows = engine.decode(states[going], [prompts[i] for i in going], search)
+        for i, decoded in zip(going, decoded_windows, strict=True):
             tried[i].append(_grade_result(decoded, temperature, engine.vocabulary, options))
         going = [i for i in going if not _passes(tried[i][-1], options)]
         if not going:
             break
         trace.retries += len(going) * (temperature != options.temperatures[-1])
-    return [some[-1] if _passes(some[-1], options) else _choose_least_bad(some, options) for some in tried]
+    # openai/whisper takes the last result, that of the highest temperature, however unlikely it is.
+    return [results[-1] if _passes(results[-1], options) else _choose_least_bad(results, options) for results in tried]
 
 
 def compression_ratio(text: str) -> float:
-    """Bytes of a text to bytes of it compressed by zlib; 0 for none.
+    """Return the bytes of a text divided by its bytes compressed with zlib; 0 for an empty text.
 
     >>> compression_ratio("no, " * 50) > 2.4 > compression_ratio("ask what you can do for your country")
     True
@@ -67,22 +74,24 @@ def compression_ratio(text: str) -> float:
 
 
 def join_text(vocabulary: WhisperVocabulary, tokens: Sequence[int]) -> str:
-    """The text of tokens, times left out; the space before it is kept."""
+    """Return the text of tokens without the timestamps; a leading space is kept."""
     return vocabulary.text.decode([token for token in tokens if token < vocabulary.eot])
 
 
 def _grade_result(
     decoded: DecodedWindow, temperature: float, vocabulary: WhisperVocabulary, options: TranscribeOptions
 ) -> WindowResult:
+    """Add to the decoded tokens what the thresholds are compared with."""
     likely, quiet = options.logprob_threshold, options.no_speech_threshold
     silent = quiet is not None and decoded.no_speech_prob > quiet
     if likely is not None and decoded.avg_logprob > likely:
-        silent = False  # sure of its words, whatever it thinks of the sound
+        silent = False  # likely words outweigh a high probability of silence, as in openai/whisper
     ratio = compression_ratio(join_text(vocabulary, decoded.tokens).strip())
     return WindowResult(decoded, temperature, ratio, silent)
 
 
 def _passes(result: WindowResult, options: TranscribeOptions) -> bool:
+    """Return whether a result is silence, or likely and without repetition."""
     if result.silent:
         return True
     likely = options.logprob_threshold
@@ -91,10 +100,12 @@ def _passes(result: WindowResult, options: TranscribeOptions) -> bool:
 
 
 def _is_too_repetitive(result: WindowResult, options: TranscribeOptions) -> bool:
+    """Return whether zlib compresses the text by more than the threshold."""
     most = options.compression_ratio_threshold
     return most is not None and result.compression_ratio > most
 
 
 def _choose_least_bad(tried: Sequence[WindowResult], options: TranscribeOptions) -> WindowResult:
+    """Choose the most likely result, of those without repetition if there are any."""
     fresh = [result for result in tried if not _is_too_repetitive(result, options)]
     return max(fresh or tried, key=lambda result: result.decoded.avg_logprob)

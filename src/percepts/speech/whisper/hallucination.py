@@ -1,6 +1,6 @@
-"""Pieces with words in, those that somebody can have said out: silence around improbable words makes them made up.
+"""Drop hallucinated segments: improbable words surrounded by silence.
 
-The rules of openai/whisper's `hallucination_silence_threshold`.
+The rules are those of openai/whisper's `hallucination_silence_threshold`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from .word_timestamps import SpokenSegment, TimedWord
 
 IMPROBABLE, SHORT, LONG = 0.15, 0.133, 2.0
-"""Of a word: probability, and seconds that it hardly lasts and hardly exceeds."""
+"""Limits of an ordinary word: its least probability, and its least and greatest length in seconds."""
 LOOKED_AT, DOUBTFUL = 8, 3.0
-"""Words of a piece, and the sum of their anomalies from which on it is doubted."""
-EDGE = 2.0  # seconds from the edge of a window that count as silence
+"""Words of a segment that are scored, and the sum of their scores from which on the segment is an anomaly."""
+EDGE = 2.0  # seconds: a segment this close to the edge of its window counts as having silence there
 
 
 @dataclass(frozen=True, slots=True)
 class FilterResult:
-    """The pieces that stay, and the second at which to go on, where it is not where it would have been."""
+    """The segments that stay.
+
+    resume_at  second of the stream at which the next window begins; None: where it would have begun anyway
+    """
 
     pieces: list[SpokenSegment]
     resume_at: float | None = None
@@ -29,10 +32,10 @@ class FilterResult:
 def drop_hallucinated(
     pieces: Sequence[SpokenSegment], silence: float, start: float, stop: float, before: float
 ) -> FilterResult:
-    """Drop what was made up in the window from `start` to `stop`, seconds; `before` is where speech ended last.
+    """Drop segments that were made up in the window from `start` to `stop`, in seconds; speech ended last at `before`.
 
-    A doubtful first piece after more than `silence` seconds: all is heard again, from it on. A doubtful piece
-    with silence, doubtful pieces or the window's edges around it: it and what follows are dropped.
+    If the first segment is an anomaly after more than `silence` seconds, all is decoded again from there on. A later
+    anomaly between silences, other anomalies or the window's edges is dropped with everything after it.
     """
     worded = [piece for piece in pieces if piece.words]
     if worded and is_anomalous(worded[0]) and worded[0].start - start > silence:
@@ -40,19 +43,22 @@ def drop_hallucinated(
     for i, piece in enumerate(worded):
         after = worded[i + 1] if i + 1 < len(worded) else None
         if is_anomalous(piece) and _is_isolated(piece, after, silence, start, stop, before):
+            # At least a second further, or the next window would be this one again.
             return FilterResult(list(pieces[: pieces.index(piece)]), max(start + 1, piece.start))
         before = piece.stop
     return FilterResult(list(pieces))
 
 
 def is_anomalous(piece: SpokenSegment) -> bool:
-    """Whether the first words of a piece are improbable, too short or too long to have been said."""
+    """Return whether the first words of a segment are too improbable, too short or too long to have been said."""
     words = [word for word in piece.words if word.text.strip() not in string.punctuation][:LOOKED_AT]
     score = sum(map(_score_anomaly, words))
+    # Short segments: every word is an anomaly, to openai/whisper's rounding of 0.01.
     return bool(words) and (score >= DOUBTFUL or score + 0.01 >= len(words))
 
 
 def _score_anomaly(word: TimedWord) -> float:
+    """Score how unlikely a word is: 0 for an ordinary one. The weights are openai/whisper's."""
     score = 1.0 if word.prob < IMPROBABLE else 0.0
     return score + max(0.0, SHORT - word.length) * 15 + max(0.0, word.length - LONG)
 
@@ -60,6 +66,7 @@ def _score_anomaly(word: TimedWord) -> float:
 def _is_isolated(
     piece: SpokenSegment, after: SpokenSegment | None, silence: float, start: float, stop: float, before: float
 ) -> bool:
+    """Return whether silence, anomalies or the window's edges lie on both sides of a segment."""
     next_word = stop if after is None else after.words[0].start
     quiet_before = piece.start - before > silence or piece.start < silence or piece.start - start < EDGE
     doubtful_after = after is not None and is_anomalous(after)

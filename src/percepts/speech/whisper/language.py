@@ -1,4 +1,4 @@
-"""Probabilities of languages in, the language of each window out; it changes only where that is sure."""
+"""Track the language of a stream from the probabilities of its windows; it changes only on strong evidence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ctranslate2_detect import is_converted
 from .vocabulary import open_whisper_checkpoint, read_generation_config, read_vocabulary
 
 LIKELY, SURE = 0.5, 0.8
-"""From which on a language is the next one: in two windows in a row, at once."""
+"""Probabilities from which on another language is taken: in two windows in a row, or at once."""
 
 
 class Languages:
@@ -36,43 +36,45 @@ class Languages:
 
     @property
     def needs_detection(self) -> bool:
-        """Whether the next window with speech is to be asked for its language."""
+        """Whether the language of the next window with speech must be detected."""
         return not self.code or self._again
 
     def add_probabilities(self, probs: Mapping[str, float]) -> None:
-        """What the model says of a window."""
+        """Take in the model's language probabilities of one window."""
         self._before = (self.code, self.prob, self._next)
-        among = {code: probs.get(code, 0.0) for code in self._wanted}
-        code = max(among, key=lambda one: among[one])
-        prob = among[code] / (sum(among.values()) or 1.0)
+        candidates = {code: probs.get(code, 0.0) for code in self._wanted}
+        code = max(candidates, key=lambda code: candidates[code])
+        prob = candidates[code] / (sum(candidates.values()) or 1.0)  # among the languages that are possible
         if self.code in ("", code) or prob > SURE or (prob > LIKELY and code == self._next):
             self.code, self.prob, self._next = code, prob, ""
         else:
             self._next = code if prob > LIKELY else ""
 
     def copy(self) -> Languages:
-        """As it is now."""
+        """Return a copy of the current state."""
         return copy(self)
 
     def revert(self) -> None:
-        """The window turned out to be silent: what was said of it does not count."""
+        """Undo the last `add_probabilities`: the window turned out to be silent."""
         self.code, self.prob, self._next = self._before
 
 
 def check_known(name: str, vocabulary: WhisperVocabulary, options: TranscribeOptions) -> None:
-    """OptionsError for a language or a task that a model does not know."""
+    """Raise OptionsError for a language or a task that a model does not know."""
     known = vocabulary.languages
     for code in (*options.languages, *([options.language] if options.language else [])):
         if code not in known and (known or code != "en"):
-            there = ", ".join(sorted(known)) or "en, English alone"
+            there = ", ".join(sorted(known)) or "en only"
             raise OptionsError(f"{name} does not know the language {code!r}; it knows {there}")
     if options.task == "translate" and (not known or vocabulary.translate is None):
-        raise OptionsError(f"{name} knows English alone: it cannot translate")
+        raise OptionsError(
+            f"{name} is an English-only model, which cannot translate: use a multilingual one, or task transcribe"
+        )
 
 
 def check_checkpoint(name: str, options: TranscribeOptions) -> None:
-    """The same of a checkpoint, without loading its weights."""
-    if is_converted(Path(name)):  # only CTranslate2 opens these, and says what it cannot do
+    """Raise OptionsError for a language or a task that a checkpoint does not know, without loading its weights."""
+    if is_converted(Path(name)):  # only CTranslate2 opens these, and it checks them itself when it does
         return
     checkpoint = open_whisper_checkpoint(name)
     size = int(checkpoint.config["vocab_size"])
@@ -80,7 +82,7 @@ def check_checkpoint(name: str, options: TranscribeOptions) -> None:
 
 
 def start_of(engine: WhisperEngine, code: str, task: str) -> list[int]:
-    """The tokens that a transcript begins with: <|startoftranscript|>, language and task."""
+    """Return the tokens that a transcript begins with: <|startoftranscript|>, language and task."""
     tokens = engine.vocabulary
     if not tokens.languages:
         return [tokens.sot]

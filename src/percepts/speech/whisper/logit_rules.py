@@ -1,4 +1,4 @@
-"""What may be said next: Whisper's rules about silence, suppressed tokens and pairs of times, on logits."""
+"""Apply Whisper's rules about suppressed tokens and timestamps to the logits of the next token."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from ..engines import WhisperVocabulary
 
 FIRST = 50
-"""Ticks: the first time of a window is one second at most."""
+"""Timestamp steps of 0.02 s: the first timestamp of a window is at most one second."""
 
 
 class LogitFilter:
-    """The rules for one window after another, in their order (Radford et al. 2022, section 4.5, and its decoding.py).
+    """Whisper's rules about the next token (Radford et al. 2022, section 4.5, and openai/whisper's decoding.py).
 
-    A token that may not come has -inf. Rows are lists of the tokens said so far, the prompt left out:
+    A token that may not come gets -inf. Rows are lists of the tokens so far, without the prompt:
 
     - never a suppressed token nor one that only prompts have, and at first neither a space nor the end
-    - with times: the first token is a time of a second at most; times come in pairs, but for the last before the end;
-      they do not run backwards, and text lies between two that differ
-    - if all times together are likelier than the likeliest word, it is a time
+    - with timestamps: the first token is a timestamp of at most one second; timestamps come in pairs, but for the last
+      one before the end; they never decrease, and two that differ have text between them
+    - if all timestamps together are likelier than the likeliest word, the next token is a timestamp
     """
 
     def __init__(self, vocabulary: WhisperVocabulary, *, timestamps: bool) -> None:
@@ -31,40 +31,43 @@ class LogitFilter:
         self._first = np.array(sorted(first), int)
 
     def __call__(self, logits: np.ndarray, rows: Sequence[Sequence[int]]) -> None:
-        """(R, V) float32, changed in place."""
+        """Apply the rules to (R, V) float32 logits in place."""
         logits[:, self._never] = -np.inf
         begin = self._tokens.timestamps
-        for row, said in zip(logits, rows, strict=True):
-            if not said:
+        for row, tokens in zip(logits, rows, strict=True):
+            if not tokens:
                 row[self._first] = -np.inf
             if self._times:
-                self._time(row, said)
-                self._weigh(row, begin)
+                self._restrict_timestamps(row, tokens)
+                self._prefer_timestamps(row, begin)
 
-    def _time(self, row: np.ndarray, said: Sequence[int]) -> None:
+    def _restrict_timestamps(self, row: np.ndarray, tokens: Sequence[int]) -> None:
+        """Rule out timestamps and text that may not follow the tokens so far."""
         begin, eot = self._tokens.timestamps, self._tokens.eot
-        if not said:
+        if not tokens:
             row[:begin] = -np.inf
             row[begin + FIRST + 1 :] = -np.inf
             return
         closing = False
-        if said[-1] >= begin:
-            if len(said) < 2 or said[-2] >= begin:
-                row[begin:] = -np.inf  # one has begun: text
+        if tokens[-1] >= begin:
+            if len(tokens) < 2 or tokens[-2] >= begin:
+                row[begin:] = -np.inf  # a segment has begun: text follows
             else:
-                row[:eot] = -np.inf  # one has ended: the next begins, or the end
+                row[:eot] = -np.inf  # a segment has ended: the next one begins, or the transcript ends
                 closing = True
-        last = next((token for token in reversed(said) if token >= begin), None)
+        last = next((token for token in reversed(tokens) if token >= begin), None)
         if last is not None:
+            # The next segment may begin where this one ends, but a segment must have a length.
             row[begin : last + (not closing)] = -np.inf
 
-    def _weigh(self, row: np.ndarray, begin: int) -> None:
+    def _prefer_timestamps(self, row: np.ndarray, begin: int) -> None:
+        """Rule out text where timestamps are likelier in sum."""
         if log_sum(row[begin:]) > row[:begin].max():
             row[:begin] = -np.inf
 
 
 def log_sum(values: np.ndarray) -> float:
-    """The logarithm of the sum of the exponentials of (N,); -inf where there is nothing but -inf."""
+    """Return the logarithm of the sum of the exponentials of (N,) values; -inf where all are -inf."""
     most = values.max()
     if most == -np.inf:
         return -np.inf

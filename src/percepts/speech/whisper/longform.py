@@ -1,7 +1,7 @@
-"""A stream in, utterances out: one window after another, each begun where the one before it ended.
+"""Transcribe long audio window by window, each of which begins where the one before it ended.
 
-The algorithm of Radford et al. 2022, section 4.5, and of openai/whisper's transcribe.py, with three guards of ours:
-windows advance, text that repeats itself is dropped, and of failed temperatures the likeliest result is taken.
+The algorithm of Radford et al. 2022, section 4.5, and of openai/whisper's transcribe.py, with three guards of our own:
+windows always advance, text that repeats itself is dropped, and if all temperatures fail, the most likely result wins.
 """
 
 from __future__ import annotations
@@ -29,78 +29,81 @@ from .word_timestamps import SpokenSegment, add_words, decode_segments, select_t
 
 log = logging.getLogger(__name__)
 STALLED, SLOW = 5, 30
-"""So many windows in a row that together advance by less than as many thirtieths of one have come to a standstill.
+"""STALLED windows in a row that together advance by less than STALLED / SLOW of a window have come to a standstill.
 
-So the windows of a long stretch are no more than its seconds (of a model of 30 s), each decoded once at each of the
-temperatures at most, whatever the model says: a random one, or one that is given noise, hardly ends otherwise.
+This bounds the work: at most one window per second (for windows of 30 s), each decoded at most once per temperature.
+Without the bound, a model that is given noise, or has random weights, takes nearly forever.
 """
 
 
 class LongForm:
-    """What is remembered from window to window, and from one stretch of a stream to the next."""
+    """The state that is carried from window to window, and from one stretch of a stream to the next."""
 
     def __init__(self, engine: WhisperEngine, options: TranscribeOptions, trace: TranscribeProgress) -> None:
         self._engine, self._options, self._trace = engine, options, trace
         self._languages = Languages(engine, options)
         self._context = Context(engine, options)
         self._repeats = RepetitionGuard()
-        self._before = 0.0  # second at which speech ended last, on the clock of the stretch
+        self._before = 0.0  # second at which speech ended last, counted from the start of the stretch
 
     def run(self, blocks: Iterable[Clip]) -> Iterator[Utterance]:
-        """Transcribe one contiguous stretch."""
-        sound = MelWindow(blocks, self._engine.n_mels, self._engine.window)
+        """Transcribe one contiguous stretch of audio."""
+        audio = MelWindow(blocks, self._engine.n_mels, self._engine.window)
         at, self._before = 0, 0.0
         advances = deque[int](maxlen=STALLED)
         least = STALLED * self._engine.window * 100 / SLOW
-        while size := sound.remaining_frames(at):
-            ended = sound.is_last_window(at)
-            whole = len(advances) == STALLED and sum(advances) < least
-            found, advance = self._window(sound.mel(at), at, size, ended, sound.start, whole)
-            if whole or advance < 1:
-                log.warning("at %.2f s it hardly goes on: the window is taken as it is", sound.start + at / 100)
+        while size := audio.remaining_frames(at):
+            ended = audio.is_last_window(at)
+            stalled = len(advances) == STALLED and sum(advances) < least
+            utterances, advance = self._transcribe_window(audio.mel(at), at, size, ended, audio.start, stalled)
+            if stalled or advance < 1:
+                log.warning("no progress at %.2f s; accepting the window and moving on", audio.start + at / 100)
                 self._trace.stalled += 1
                 advances.clear()
                 advance = size
             advances.append(min(advance, size))
             at += advances[-1]
-            self._trace.heard = sound.start + at / 100
-            yield from found
-        sound.release()
+            self._trace.heard = audio.start + at / 100
+            yield from utterances
+        audio.release()
 
-    def _window(
-        self, mel: np.ndarray, at: int, size: int, ended: bool, origin: float, whole: bool
+    def _transcribe_window(
+        self, mel: np.ndarray, at: int, size: int, ended: bool, origin: float, take_all: bool
     ) -> tuple[list[Utterance], int]:
-        """The utterances of the window of `size` frames from frame `at` on, and the frames that are done with it.
+        """Return the utterances of the window of `size` frames from frame `at` on, and how many of its frames are done.
 
-        whole  what is unfinished in it is not left to the next window
+        ended     the stream ends within this window
+        origin    second of the source where the stream begins
+        take_all  what is unfinished in the window is not left to the next one
         """
         states = self._engine.encode(mel[None])
         result, start = self._decode(states)
         if result.silent:
             return [], size
-        parts = split_at_timestamps(result.tokens, self._engine.vocabulary, at, size, last=whole)
+        parts = split_at_timestamps(result.tokens, self._engine.vocabulary, at, size, last=take_all)
         pieces, advance = decode_segments(parts.pieces, self._engine.vocabulary), parts.advance
         if self._options.word_timestamps:
-            self._time(pieces, states, start, at, size)
+            self._add_words(pieces, states, start, at, size)
             pieces, advance = self._drop_hallucinated(pieces, parts, at, size, ended)
             self._before = next((piece.stop for piece in reversed(pieces) if piece.words), self._before)
-        return self._keep(pieces, result, origin), advance
+        return self._drop_repeated(pieces, result, origin), advance
 
     def _decode(self, states: np.ndarray) -> tuple[WindowResult, list[int]]:
-        """What was decoded, and the tokens that the transcript begins with."""
-        asked = self._languages.needs_detection
-        if asked:
+        """Decode one window; return the result and the tokens that its transcript begins with."""
+        detected = self._languages.needs_detection
+        if detected:
             self._languages.add_probabilities(self._engine.detect_language(states)[0])
         start = start_of(self._engine, self._languages.code, self._options.task)
         [result] = decode_windows(self._engine, states, [self._context.prompt(start)], self._options, self._trace)
         if result.silent:
             self._trace.silent += 1
-            if asked:
+            if detected:
                 self._languages.revert()
         self._trace.language, self._trace.language_prob = self._languages.code, self._languages.prob
         return result, start
 
-    def _time(self, pieces: list[SpokenSegment], states: np.ndarray, start: list[int], at: int, size: int) -> None:
+    def _add_words(self, pieces: list[SpokenSegment], states: np.ndarray, start: list[int], at: int, size: int) -> None:
+        """Give the segments their words with times."""
         tokens = select_text_tokens(pieces, self._engine.vocabulary)
         if tokens:
             [path] = self._engine.align(states, start, [tokens], [max(1, size // 2)])
@@ -109,7 +112,10 @@ class LongForm:
     def _drop_hallucinated(
         self, pieces: list[SpokenSegment], parts: WindowSegments, at: int, size: int, ended: bool
     ) -> tuple[list[SpokenSegment], int]:
-        """Go on after the last word, if the window broke off; and leave out what nobody said."""
+        """Return the segments that somebody said, and the frames of the window that are done.
+
+        A window that broke off a word ends after its last complete word instead.
+        """
         advance, silence = parts.advance, self._options.hallucination_silence_threshold
         last = next((piece.words[-1].stop for piece in reversed(pieces) if piece.words), None)
         if last is not None and not parts.ending and last > at / 100:
@@ -119,22 +125,24 @@ class LongForm:
         start, stop = at / 100, (at + size) / 100
         if last is not None and not parts.ending and stop - last <= silence:
             advance = size
-        kept = drop_hallucinated(pieces, silence, start, stop, self._before)
-        if kept.resume_at is not None:
-            over = ended and kept.pieces != pieces and stop - kept.resume_at < silence
-            advance = size if over else round(kept.resume_at * 100) - at
-        return kept.pieces, advance
+        result = drop_hallucinated(pieces, silence, start, stop, self._before)
+        if result.resume_at is not None:
+            # At the end of the stream a rest shorter than the silence would only be made up again.
+            over = ended and result.pieces != pieces and stop - result.resume_at < silence
+            advance = size if over else round(result.resume_at * 100) - at
+        return result.pieces, advance
 
-    def _keep(self, pieces: list[SpokenSegment], result: WindowResult, origin: float) -> list[Utterance]:
-        """What does not repeat itself, as utterances; the next window is told of it."""
-        found = []
+    def _drop_repeated(self, pieces: list[SpokenSegment], result: WindowResult, origin: float) -> list[Utterance]:
+        """Return the utterances that do not repeat themselves, and add their text to the next window's prompt."""
+        utterances = []
         spaced = self._languages.code not in UNSPACED
-        for one in build_utterances(pieces, result, self._languages, origin):
-            if self._repeats.is_repetitive(one.text, spaced):
-                log.warning("%.2f to %.2f s: dropped, it repeats itself: %.60r", one.start, one.stop, one.text)
+        for utterance in build_utterances(pieces, result, self._languages, origin):
+            if self._repeats.is_repetitive(utterance.text, spaced):
+                span = utterance.start, utterance.stop
+                log.warning("dropping repetitive text at %.2f to %.2f s: %.60r", *span, utterance.text)
                 self._trace.repeated += 1
-                self._context.clear()
+                self._context.clear()  # repeated text in the prompt makes the next window repeat it, too
             else:
-                found.append(one)
-                self._context.add(one.tokens, result.temperature)
-        return found
+                utterances.append(utterance)
+                self._context.add(utterance.tokens, result.temperature)
+        return utterances

@@ -1,4 +1,4 @@
-"""What was said before in, the tokens that a window is decoded after out."""
+"""Build the decoder prompt from hot words and previous text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ..engines import WhisperEngine
 from ..options import TranscribeOptions
 
-WARM = 0.5
-"""A temperature above which a text is no example to follow."""
+RESET_CONTEXT_TEMPERATURE = 0.5
+"""Text decoded above this temperature is not given to the next window, as in openai/whisper."""
 
 
 class Context:
@@ -16,25 +16,26 @@ class Context:
 
     def __init__(self, engine: WhisperEngine, options: TranscribeOptions) -> None:
         self._tokens, self._options = engine.vocabulary, options
-        self._most = engine.context // 2 - 1
+        self._most = engine.context // 2 - 1  # tokens; one is <|startofprev|>, the other half is for the answer
         self._hot = self._encode(options.hotwords)[: self._most // 2]
         self._text = self._encode(options.initial_prompt)
 
     def prompt(self, start: Sequence[int]) -> list[int]:
-        """The hot words and the text before, and the tokens that the transcript begins with."""
+        """Return hot words and previous text, followed by the tokens that the transcript begins with."""
         room = self._most - len(self._hot)
         before = [*self._hot, *self._text[-room:]]
         return [*([self._tokens.previous, *before] if before else []), *start]
 
     def add(self, tokens: Sequence[int], temperature: float) -> None:
-        """What was said in a window, times included."""
+        """Append the tokens of a window, timestamps included."""
         self._text = [*self._text, *tokens][-self._most :]
-        if not self._options.condition_on_previous_text or temperature > WARM:
+        if not self._options.condition_on_previous_text or temperature > RESET_CONTEXT_TEMPERATURE:
             self.clear()
 
     def clear(self) -> None:
-        """Forget what was said."""
+        """Forget the previous text; hot words stay."""
         self._text = []
 
     def _encode(self, text: str) -> list[int]:
+        """Encode a text with a space before it, as text within a transcript has one."""
         return self._tokens.text.encode(f" {text.strip()}") if text.strip() else []

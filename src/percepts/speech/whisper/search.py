@@ -1,4 +1,4 @@
-"""A decoder that steps and the rules of what may come in, tokens out: greedy, beam search, sampling."""
+"""Choose the tokens of windows step by step: greedy search, beam search or sampling."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .logit_rules import log_sum
 
 
 class Stepper(Protocol):
-    """A decoder over a batch of windows, each with equally many rows that share its sound and its prompt."""
+    """A decoder over a batch of windows; each has the same number of rows, which share its audio and its prompt."""
 
     def begin(self, prompts: np.ndarray, width: int) -> np.ndarray:
-        """(B, P) prompts, to be continued by `width` rows each, to the logits after them: (B, V)."""
+        """Run (B, P) prompts, each of which `width` rows will continue; return the (B, V) logits after them."""
 
     def step(self, rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Go on from these of the rows of the last step, with these tokens (R,), to the logits after them: (R, V).
+        """Continue these rows of the last step with these (R,) tokens; return the (R, V) logits after them.
 
-        Rows of one window stay together and are as many as before; windows may be left out for good.
+        Rows of one window stay together and keep their number; windows may be left out for good.
         """
 
 
@@ -30,7 +30,7 @@ Scored = tuple[Row, float]
 
 
 class _WindowHypotheses:
-    """The rows of one window, each its tokens and the sum of their log probabilities; and those that are complete."""
+    """The rows of one window, each its tokens and the sum of their log probabilities; and the complete ones."""
 
     def __init__(self, width: int) -> None:
         self.rows: list[Row] = [[] for _ in range(width)]
@@ -39,24 +39,24 @@ class _WindowHypotheses:
         self.complete: list[Scored] = []
 
     def best(self, enough: int, penalty: float | None) -> Scored:
-        """Of the complete ones; where too few are, of those that broke off at the last token too."""
+        """Return the best complete hypothesis; where too few are complete, unfinished ones compete as well."""
         broken = [(row, total) for row, total, ended in zip(self.rows, self.sums, self.ended, strict=True) if not ended]
         broken.sort(key=lambda pair: -pair[1])
-        found = self.complete + broken[: max(0, enough - len(self.complete))]
-        return max(found, key=lambda pair: pair[1] / _length_penalty(len(pair[0]), penalty))
+        candidates = self.complete + broken[: max(0, enough - len(self.complete))]
+        return max(candidates, key=lambda pair: pair[1] / _length_penalty(len(pair[0]), penalty))
 
 
 Choice = Callable[[_WindowHypotheses, np.ndarray], list[tuple[int, int]]]
-"""A window and the logits of its rows (width, V) to (row, token) of its next rows, which have been written down.
+"""Choose (row, token) for the next rows of a window from the (width, V) logits of its rows, and append the tokens.
 
-Empty when the window is done.
+The list is empty when the window is done.
 """
 
 
 def decode(
     stepper: Stepper, prompts: np.ndarray, rules: Rules, search: DecodingOptions, eot: int, most: int
 ) -> list[Scored]:
-    """Tokens and the sum of their log probabilities for each of (B, P) prompts, `most` tokens long at most."""
+    """Return tokens and the sum of their log probabilities for each of (B, P) prompts, at most `most` tokens long."""
     width, enough, choose = _choose_strategy(search, eot)
     windows = [_WindowHypotheses(width) for _ in prompts]
     going = list(range(len(windows)))
@@ -64,16 +64,17 @@ def decode(
     for count in range(1, most + 1):
         rules(logits, [row for i in going for row in windows[i].rows])
         picks = [choose(windows[i], logits[at * width : (at + 1) * width]) for at, i in enumerate(going)]
-        going = [i for i, some in zip(going, picks, strict=True) if some]
+        going = [i for i, pairs in zip(going, picks, strict=True) if pairs]
         if not going or count == most:
             break
-        rows = [(at * width + row, token) for at, some in enumerate(picks) for row, token in some]
+        # Rows are counted as of the last step, so finished windows still count here and drop out in the step.
+        rows = [(at * width + row, token) for at, pairs in enumerate(picks) for row, token in pairs]
         logits = stepper.step(*np.array(rows).T)
     return [window.best(enough, search.length_penalty) for window in windows]
 
 
 def _choose_strategy(search: DecodingOptions, eot: int) -> tuple[int, int, Choice]:
-    """Rows of a window, how many of them must be complete, and the choice of what comes next."""
+    """Return the rows of a window, how many of them must be complete, and the choice of the next tokens."""
     if search.temperature > 0:
         return search.best_of, search.best_of, _Sample(search, eot)
     if search.beam > 1:
@@ -83,6 +84,8 @@ def _choose_strategy(search: DecodingOptions, eot: int) -> tuple[int, int, Choic
 
 
 class _Greedy:
+    """The likeliest token."""
+
     def __init__(self, eot: int) -> None:
         self._eot = eot
 
@@ -91,7 +94,7 @@ class _Greedy:
 
 
 class _Sample:
-    """By the Gumbel-max trick; all windows are given the same noise, so that none depends on those beside it."""
+    """A random token, by the Gumbel-max trick. All windows get the same noise, so none depends on the others."""
 
     def __init__(self, search: DecodingOptions, eot: int) -> None:
         self._seed, self._temperature, self._eot = search.seed, search.temperature, eot
@@ -109,7 +112,7 @@ class _Sample:
 def _extend_rows(
     window: _WindowHypotheses, logits: np.ndarray, tokens: Sequence[int], eot: int
 ) -> list[tuple[int, int]]:
-    """Each row with its token; one that has ended is fed the end again, and that no longer counts."""
+    """Append a token to each row. A row that has ended is fed the end again, which no longer counts."""
     for i, token in enumerate(tokens):
         if window.ended[i]:
             continue
@@ -125,14 +128,14 @@ def _extend_rows(
 
 
 class _Beam:
-    """The likeliest `beam` beginnings; ends when `enough`, beam * patience, are complete (Kasai et al. 2022)."""
+    """The `beam` likeliest beginnings; ends when `enough` = beam * patience are complete (Kasai et al. 2022)."""
 
     def __init__(self, beam: int, enough: int, eot: int) -> None:
         self._beam, self._enough, self._eot = beam, enough, eot
 
     def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
         rows, sums = [], []
-        for total, i, token in self._options(window, logits):
+        for total, i, token in self._rank_options(window, logits):
             if token != self._eot:
                 rows.append((i, token))
                 sums.append(total)
@@ -142,24 +145,24 @@ class _Beam:
                 break
         if len(window.complete) >= self._enough or not rows:
             return []
-        while len(rows) < self._beam:  # fewer tokens may come than there are rows: one of them again, without hope
+        while len(rows) < self._beam:  # fewer continuations than rows: repeat one that can no longer win
             rows.append(rows[-1])
             sums.append(-np.inf)
         window.rows, window.sums = [[*window.rows[i], token] for i, token in rows], sums
         return rows
 
-    def _options(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[float, int, int]]:
-        """(sum, row, token) of what may come, the likeliest first; enough of each row for all to come from one."""
+    def _rank_options(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[float, int, int]]:
+        """Return (sum, row, token) of possible tokens, the likeliest first. All that are chosen may be of one row."""
         count = 1 if not window.rows[0] else self._beam  # at first all rows are the same
-        most = min(self._beam + 1, logits.shape[1])
+        most = min(self._beam + 1, logits.shape[1])  # one of them may be the end
         best = np.argpartition(logits[:count], -most, axis=1)[:, -most:]
-        found = []
+        options = []
         for i in range(count):
             norm = log_sum(logits[i])
-            found += [(window.sums[i] + float(logits[i, token]) - norm, i, int(token)) for token in best[i]]
-        return sorted((option for option in found if option[0] > -np.inf), key=lambda option: -option[0])
+            options += [(window.sums[i] + float(logits[i, token]) - norm, i, int(token)) for token in best[i]]
+        return sorted((option for option in options if option[0] > -np.inf), key=lambda option: -option[0])
 
 
 def _length_penalty(count: int, penalty: float | None) -> float:
-    """What a score is divided by: the length, or that of Wu et al. 2016."""
+    """Return the divisor of a score: the length, or the length penalty of Wu et al. 2016, equation 14."""
     return float(max(count, 1)) if penalty is None else float(((5 + count) / 6) ** penalty)

@@ -1,4 +1,4 @@
-"""Tokens of a window in, its segments out, and how far the window was transcribed."""
+"""Split the tokens of a window into segments at its timestamps, and say how far the window was transcribed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import pairwise
 from ..engines import WhisperVocabulary
 
 FRAMES = 2
-"""Frames of 10 ms to a tick of 20 ms."""
+"""Frames of 10 ms in one timestamp step of 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedTokens:
-    """Tokens and where they begin and end: frames of the stream."""
+    """Tokens with the first and last frame of the stream at which they are said."""
 
     start: int
     stop: int
@@ -23,10 +23,11 @@ class TimedTokens:
 
 @dataclass(frozen=True, slots=True)
 class WindowSegments:
-    """The pieces of a window.
+    """The segments of one window.
 
-    advance  frames that are done; the next window begins there
-    ending   the last time ends what is said: no word was broken off by the end of the window
+    pieces   tokens with their times
+    advance  frames that are done; the next window begins after them
+    ending   the last timestamp ends what is said: the end of the window did not break off a word
     """
 
     pieces: tuple[TimedTokens, ...]
@@ -37,18 +38,19 @@ class WindowSegments:
 def split_at_timestamps(
     tokens: Sequence[int], vocabulary: WhisperVocabulary, at: int, size: int, *, last: bool = False
 ) -> WindowSegments:
-    """Cut the tokens of the window of `size` frames from frame `at` on, where one time follows another.
+    """Split the tokens of the window of `size` frames from frame `at` on, wherever two timestamps stand side by side.
 
-    What follows the last such pair is unfinished, and is left to the next window, unless this is the `last`; without a
-    pair it is all there is.
+    What follows the last such pair is unfinished and is left to the next window, unless this is the `last` window. A
+    window without a pair is one segment.
     """
     begin = vocabulary.timestamps
     times = [token >= begin for token in tokens]
+    # A single timestamp at the end closes the text; two mean that the next segment has begun.
     ending = times[-2:] == [False, True]
     places = [i for i, (a, b) in enumerate(pairwise(times), start=1) if a and b]
     if not places:
-        said = [token for token in tokens if token > begin]  # <|0.00|> says nothing about the end
-        stop = min((said[-1] - begin) * FRAMES, size) if said else size
+        later = [token for token in tokens if token > begin]  # <|0.00|> says nothing about the end
+        stop = min((later[-1] - begin) * FRAMES, size) if later else size
         return WindowSegments((TimedTokens(at, at + stop, tuple(tokens)),), size, ending)
     advance = size if ending or last else (tokens[places[-1] - 1] - begin) * FRAMES
     if ending or last:
@@ -58,6 +60,6 @@ def split_at_timestamps(
         part = tuple(tokens[first:place])
         start = at + (part[0] - begin) * FRAMES if part[0] >= begin else at
         stop = at + (part[-1] - begin) * FRAMES if part[-1] >= begin and len(part) > 1 else at + size
-        if start < at + size:  # after the end of the sound there is padding, and nobody speaks
+        if start < at + size:  # after the end of the audio there is only padding
             pieces.append(TimedTokens(start, min(max(start, stop), at + size), part))
     return WindowSegments(tuple(pieces), advance, ending)

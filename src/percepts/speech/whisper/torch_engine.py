@@ -1,4 +1,4 @@
-"""Whisper checkpoints with torch: transformers' encoder, our decoder."""
+"""Run Whisper checkpoints with torch: transformers' encoder, our own decoder."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .torch_decoder import Decoder, DecodingState
 from .vocabulary import open_whisper_checkpoint, read_alignment_heads, read_generation_config, read_vocabulary
 
 T = TypeVar("T")
-SAMPLES_A_STATE = 320
+SAMPLES_A_STATE = 320  # two frames of 10 ms: the encoder's second convolution has stride 2
 
 
 class TorchWhisper:
-    """A Whisper checkpoint on torch, by a folder's path or "owner/name@revision".
+    """Whisper on torch, from a checkpoint.
 
     Args:
-        name: the checkpoint.
+        name: a folder's path or "owner/name@revision".
         device: "cpu", "cuda", or None for a GPU where there is one.
-        threads: that a call computes with; None: as many as torch has where it is called.
+        threads: threads of one call; None: as many as torch has where it is called.
 
-    Raises WeightsError for another family, a missing tokenizer, and weights that are not all there.
+    Raises WeightsError for another model family, for a missing tokenizer, and for incomplete weights.
     """
 
     kind: ClassVar[Literal["whisper"]] = "whisper"
@@ -54,19 +54,20 @@ class TorchWhisper:
         self._heads = read_alignment_heads(checkpoint)
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
-        """See `WhisperEngine`."""
+        """Encode log-mel windows; see `WhisperEngine.encode`."""
         return self._call(lambda: _to_numpy(self._encoder(self._tensor(mel)).last_hidden_state))
 
     def decode(
         self, states: np.ndarray, prompts: Sequence[Sequence[int]], search: DecodingOptions
     ) -> list[DecodedWindow]:
-        """See `WhisperEngine`."""
+        """Decode windows after their prompts; see `WhisperEngine.decode`."""
         return self._call(lambda: self._decode(states, np.array(prompts, np.int64), search))
 
     def _decode(self, states: np.ndarray, prompts: np.ndarray, search: DecodingOptions) -> list[DecodedWindow]:
         tokens = self.vocabulary
         room = self.context - prompts.shape[1]
         most = min(room, search.max_tokens or self.context // 2)
+        # The silence of a window is read at <|startoftranscript|>, as in openai/whisper, not after the last token.
         sot = prompts[0].tolist().index(tokens.sot)
         steps = DecodingState(self._decoder, self._tensor(states), prompts.shape[1] + most, sot)
         rules = LogitFilter(tokens, timestamps=search.timestamps)
@@ -79,7 +80,7 @@ class TorchWhisper:
     def align(
         self, states: np.ndarray, prompt: Sequence[int], texts: Sequence[Sequence[int]], frames: Sequence[int]
     ) -> list[TokenAlignment]:
-        """See `WhisperEngine`."""
+        """Find when each text token was said; see `WhisperEngine.align`."""
         rows = zip(states, texts, frames, strict=True)
         return self._call(lambda: [self._align(row[None], prompt, text, count) for row, text, count in rows])
 
@@ -87,12 +88,13 @@ class TorchWhisper:
         tokens = [*prompt, self.vocabulary.no_timestamps, *text, self.vocabulary.eot]
         steps = DecodingState(self._decoder, self._tensor(states), len(tokens))
         logits, attention = steps.cross_attention(np.array(tokens), self._heads)
+        # Frames after the audio's end are padding, which heads look at as well.
         path = align_tokens(attention[:, :, :frames], range(len(prompt), len(tokens) - 1))
         probs = _softmax(logits[len(prompt) : -2, : self.vocabulary.eot])
         return TokenAlignment(*path, probs[np.arange(len(text)), list(text)])
 
     def detect_language(self, states: np.ndarray) -> list[dict[str, float]]:
-        """See `WhisperEngine`."""
+        """Return the probabilities of the languages of each window; see `WhisperEngine.detect_language`."""
         codes = self.vocabulary.languages
         prompts = np.full((len(states), 1), self.vocabulary.sot)
         logits = self._call(lambda: DecodingState(self._decoder, self._tensor(states), 1).begin(prompts, 1))
@@ -111,7 +113,7 @@ class TorchWhisper:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
+    """Return probabilities over the last axis."""
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: np.ndarray = raised / raised.sum(axis=-1, keepdims=True)
     return result

@@ -1,4 +1,4 @@
-"""Pieces of a window and what was decoded of it in, utterances out."""
+"""Build utterances from the segments of a window and the result of decoding it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from .word_timestamps import SpokenSegment
 def build_utterances(
     pieces: Iterable[SpokenSegment], result: WindowResult, languages: Languages, start: float
 ) -> list[Utterance]:
-    """On the clock of the source, whose stream starts at so many seconds. Pieces without text or length give none."""
-    kept = (piece for piece in pieces if piece.text.strip() and piece.stop > piece.start)
-    return [_build_utterance(piece, result, languages, start) for piece in kept]
+    """Build the utterances of segments on the clock of the source, whose stream starts at second `start`.
+
+    Segments without text or length are left out.
+    """
+    spoken = (piece for piece in pieces if piece.text.strip() and piece.stop > piece.start)
+    return [_build_utterance(piece, result, languages, start) for piece in spoken]
 
 
 def _build_utterance(piece: SpokenSegment, result: WindowResult, languages: Languages, start: float) -> Utterance:
@@ -35,5 +38,5 @@ def _build_utterance(piece: SpokenSegment, result: WindowResult, languages: Lang
 
 
 def _to_source_time(seconds: float, start: float) -> float:
-    """Hundredths of the stream, which are whole numbers there, on the clock of the source."""
+    """Convert seconds of the stream to seconds of the source, after rounding them to hundredths (frames of 10 ms)."""
     return start + round(seconds * 100) / 100

@@ -1,4 +1,4 @@
-"""The files of a Whisper checkpoint in, its vocabulary out, or a WeightsError that says what is wrong with them."""
+"""Read and check the vocabulary of a Whisper checkpoint."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ SPECIALS = {
     "no_speech": ("<|nospeech|>", "<|nocaptions|>"),
     "no_timestamps": ("<|notimestamps|>",),
 }
-"""How the field of a Vocabulary is spelled, the newer spelling first."""
+"""Spellings of the special token behind each field of the vocabulary, the newer one first."""
 
 
 class TextTokens:
-    """The text side of tokenizer.json."""
+    """The tokenizer of tokenizer.json, for text without special tokens."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self._tokenizer = tokenizer
 
     def encode(self, text: str) -> list[int]:
-        """No special tokens."""
+        """Encode a text without adding special tokens."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """No special tokens."""
+        """Decode tokens, leaving out special ones."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
 def open_whisper_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint of that name, checked to be a Whisper with a tokenizer.
+    """Open the checkpoint of that name, and check that it is a Whisper model with a tokenizer.
 
     Raises WeightsError for another family, and where tokenizer.json is missing.
     """
-    found = Checkpoint.open(name)
-    if found.model_type != "whisper":
-        raise WeightsError(f"{found.folder}: expected a Whisper checkpoint, got model_type {found.model_type!r}")
-    read_tokenizer(found.folder / "tokenizer.json")
-    return found
+    checkpoint = Checkpoint.open(name)
+    if checkpoint.model_type != "whisper":
+        raise WeightsError(
+            f"{checkpoint.folder}: expected a Whisper checkpoint, got model_type {checkpoint.model_type!r}"
+        )
+    read_tokenizer(checkpoint.folder / "tokenizer.json")
+    return checkpoint
 
 
 def read_vocabulary(folder: Path, size: int, settings: dict[str, Any]) -> WhisperVocabulary:
-    """Of a model with so many tokens; `settings` are those of its generation_config.json, held against the tokenizer.
+    """Read the vocabulary of a model with `size` tokens, and check its generation settings against the tokenizer.
 
     Raises WeightsError where tokenizer.json is missing, damaged, or that of another model.
     """
@@ -61,8 +63,9 @@ def read_vocabulary(folder: Path, size: int, settings: dict[str, Any]) -> Whispe
     first = _find_first_timestamp(tokenizer, path, ids["no_timestamps"])
     if not ids["eot"] < ids["sot"] < first < size:
         raise WeightsError(
-            f"{path}: expected text, <|endoftext|>, <|startoftranscript|> and times in this order below the model's "
-            f"{size} tokens, got {ids['eot']}, {ids['sot']} and times from {first}: it belongs to another model"
+            f"{path}: expected text, <|endoftext|>, <|startoftranscript|> and timestamps in this order below "
+            f"the {size} tokens of the model, got {ids['eot']}, {ids['sot']} and timestamps from {first}: "
+            "it belongs to another model"
         )
     codes = _read_languages(tokenizer, settings, ids["sot"])
     tasks = settings.get("task_to_id") or {}
@@ -80,7 +83,10 @@ def read_vocabulary(folder: Path, size: int, settings: dict[str, Any]) -> Whispe
 
 
 def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
-    """The tokenizer of a file; WeightsError where there is none, for others would go on with an invented one."""
+    """Read a tokenizer.json.
+
+    Raises WeightsError where it is missing or damaged; the libraries below would invent one.
+    """
     import tokenizers
 
     if not path.is_file():
@@ -95,13 +101,16 @@ def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
 
 
 def read_generation_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """generation_config.json, what it leaves out from config.json, where older checkpoints have it."""
+    """Read generation_config.json; what it lacks comes from config.json, where older checkpoints have it."""
     old = {name: checkpoint.config.get(name) for name in ("suppress_tokens", "begin_suppress_tokens")}
     return old | (checkpoint.json("generation_config.json") or {})
 
 
 def read_alignment_heads(checkpoint: Checkpoint) -> list[tuple[int, int]]:
-    """(layer, head) of those that look at what is being said; where nobody found them, the last half of the layers."""
+    """Return (layer, head) of the heads that follow what is being said.
+
+    A checkpoint that does not list them gets all heads of the last half of the layers, as in openai/whisper.
+    """
     known = read_generation_config(checkpoint).get("alignment_heads")
     if known:
         return sorted((int(layer), int(head)) for layer, head in known)
@@ -110,6 +119,7 @@ def read_alignment_heads(checkpoint: Checkpoint) -> list[tuple[int, int]]:
 
 
 def _find_token_id(tokenizer: tokenizers.Tokenizer, path: Path, spellings: Sequence[str]) -> int:
+    """Return the id of the first spelling that the tokenizer has."""
     for spelling in spellings:
         found = tokenizer.token_to_id(spelling)
         if found is not None:
@@ -118,7 +128,7 @@ def _find_token_id(tokenizer: tokenizers.Tokenizer, path: Path, spellings: Seque
 
 
 def _find_first_timestamp(tokenizer: tokenizers.Tokenizer, path: Path, no_timestamps: int) -> int:
-    """Older files do not spell the times; they always follow <|notimestamps|>."""
+    """Return the id of <|0.00|>. Older files do not list the timestamps; they always follow <|notimestamps|>."""
     found = tokenizer.token_to_id("<|0.00|>")
     if found is not None and found != no_timestamps + 1:
         raise WeightsError(f"{path}: expected <|0.00|> right after <|notimestamps|> {no_timestamps}, got {found}")
@@ -126,7 +136,7 @@ def _find_first_timestamp(tokenizer: tokenizers.Tokenizer, path: Path, no_timest
 
 
 def _read_languages(tokenizer: tokenizers.Tokenizer, settings: dict[str, Any], sot: int) -> dict[str, int]:
-    """From generation_config.json, else what stands between <|startoftranscript|> and <|translate|>."""
+    """Read the languages from generation_config.json, else the tokens from <|startoftranscript|> to <|translate|>."""
     if settings.get("is_multilingual") is False:
         return {}
     if settings.get("lang_to_id"):
@@ -138,5 +148,6 @@ def _read_languages(tokenizer: tokenizers.Tokenizer, settings: dict[str, Any], s
 
 
 def _find_task_token(tokenizer: tokenizers.Tokenizer, tasks: dict[str, Any], name: str) -> int | None:
+    """Return the token of a task, or None where the model has only one."""
     found = tasks.get(name, tokenizer.token_to_id(f"<|{name}|>"))
     return None if found is None else int(found)

@@ -1,4 +1,4 @@
-"""Tokens in, words out: where a word begins in languages with spaces, and in those without."""
+"""Group tokens into words, in languages written with spaces and in those without."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Sequence
 from ..engines import TextTokenizer
 
 UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
-"""Languages written without spaces: a character is a word."""
+"""Languages written without spaces, where each character counts as a word."""
 BEFORE = frozenset("\"'“¿([{-")
 AFTER = frozenset("\"'.。,，!！?？:：”)]}、")
-"""Marks that belong to the word after them, and to the one before."""
-_BROKEN = "\ufffd"
+"""Punctuation that belongs to the word after it, and to the word before it."""
+_BROKEN = "\ufffd"  # what a decoder puts for bytes that are no complete character
 
 Word = tuple[str, tuple[int, ...]]
-"""Its text with the space before it, and its tokens."""
+"""The text of a word with the space before it, and its tokens."""
 
 
 def group_tokens_into_words(tokens: Sequence[int], text: TextTokenizer, language: str) -> list[Word]:
-    """Cut tokens of text into words; together they are the tokens."""
-    whole = _group_characters(tokens, text)
-    return whole if language in UNSPACED else _group_by_spaces(whole)
+    """Group the tokens of a text into words, which together are all the tokens."""
+    characters = _group_characters(tokens, text)
+    return characters if language in UNSPACED else _group_by_spaces(characters)
 
 
 def _group_characters(tokens: Sequence[int], text: TextTokenizer) -> list[Word]:
-    """The fewest tokens that are whole characters; U+FFFD itself can be said, too."""
+    """Group as few tokens as make complete characters. U+FFFD itself can be part of the text, too."""
     complete = text.decode(tokens)
-    found: list[Word] = []
+    groups: list[Word] = []
     part: list[int] = []
     at = 0
     for token in tokens:
@@ -35,18 +35,19 @@ def _group_characters(tokens: Sequence[int], text: TextTokenizer) -> list[Word]:
         spelled = text.decode(part)
         place = spelled.find(_BROKEN)
         if place < 0 or complete[at + place : at + place + 1] == _BROKEN:
-            found.append((spelled, tuple(part)))
+            groups.append((spelled, tuple(part)))
             at += len(spelled)
             part = []
-    return [*found, (text.decode(part), tuple(part))] if part else found
+    return [*groups, (text.decode(part), tuple(part))] if part else groups
 
 
 def _group_by_spaces(parts: Sequence[Word]) -> list[Word]:
-    found: list[Word] = []
+    """Join groups to words at leading spaces; punctuation stands by itself."""
+    words: list[Word] = []
     for spelled, tokens in parts:
         mark = spelled.strip() in string.punctuation
-        if not found or spelled.startswith(" ") or mark:
-            found.append((spelled, tokens))
+        if not words or spelled.startswith(" ") or mark:
+            words.append((spelled, tokens))
         else:
-            found[-1] = found[-1][0] + spelled, found[-1][1] + tokens
-    return found
+            words[-1] = words[-1][0] + spelled, words[-1][1] + tokens
+    return words

@@ -1,7 +1,7 @@
-"""Pieces of a window and the path of its tokens in, words with their times out.
+"""Give the segments of a window words with times, from the alignment of its tokens.
 
-The rules about long words around pauses and sentence ends are those of openai/whisper's timing.py: cross-attention
-leaves silence to the word before or after it.
+The rules about long words beside pauses and sentence ends are those of openai/whisper's timing.py: cross-attention
+assigns silence to the word before or after it.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from .segmentation import TimedTokens
 from .word_grouping import AFTER, BEFORE, group_tokens_into_words
 
 ENDS = frozenset(".。!！?？")
-LONGEST = 0.7  # seconds: no median word is longer
-LEEWAY = 0.5  # seconds by which the times of a segment are preferred to those of its words
+LONGEST = 0.7  # seconds: upper limit of the median length of a word
+LEEWAY = 0.5  # seconds: beyond this difference the times of a segment win over those of its words
 
 
 @dataclass(slots=True)
 class TimedWord:
-    """A word while its times are being found. Seconds of the stream."""
+    """A word while its times are being determined, in seconds of the stream."""
 
     text: str
     start: float
     stop: float
     prob: float
-    count: int  # of tokens
+    count: int  # number of tokens
 
     @property
     def length(self) -> float:
-        """Seconds."""
+        """The length in seconds."""
         return self.stop - self.start
 
 
 @dataclass(slots=True)
 class SpokenSegment:
-    """A piece with its words, once they are known; `start` and `stop` in seconds of the stream."""
+    """A segment with its words, once they are known; `start` and `stop` in seconds of the stream."""
 
     start: float
     stop: float
@@ -49,7 +49,7 @@ class SpokenSegment:
 
 
 def decode_segments(pieces: Sequence[TimedTokens], vocabulary: WhisperVocabulary) -> list[SpokenSegment]:
-    """Pieces with their text and times; without words yet."""
+    """Decode the text of segments; their words are added by `add_words`."""
     rows = ((piece, [token for token in piece.tokens if token < vocabulary.eot]) for piece in pieces)
     return [
         SpokenSegment(piece.start / 100, piece.stop / 100, piece.tokens, vocabulary.text.decode(text))
@@ -58,7 +58,7 @@ def decode_segments(pieces: Sequence[TimedTokens], vocabulary: WhisperVocabulary
 
 
 def select_text_tokens(pieces: Sequence[SpokenSegment], vocabulary: WhisperVocabulary) -> list[int]:
-    """Those that are aligned: of all pieces, times left out."""
+    """Return the tokens that are aligned: the text of all segments, without timestamps."""
     return [token for piece in pieces for token in piece.tokens if token < vocabulary.eot]
 
 
@@ -70,38 +70,39 @@ def add_words(
     start: float,
     before: float,
 ) -> None:
-    """Give the pieces of the window that starts at so many seconds their words; `before` is where speech ended last.
+    """Add words to the segments of the window that starts at second `start`; speech ended last at second `before`.
 
-    The pieces' own times become those of their words where the two are close.
+    The times of a segment become those of its words where the two are close.
     """
     words = _time_words(select_text_tokens(pieces, vocabulary), alignment, vocabulary, language, start)
     lengths = [word.length for word in words if word.length > 0]
     usual = min(LONGEST, float(np.median(lengths))) if lengths else 0.0
     _shorten_at_ends(words, 2 * usual)
     counts = [sum(token < vocabulary.eot for token in piece.tokens) for piece in pieces]
-    for piece, mine in zip(pieces, _share_words(_join_punctuation(words), counts), strict=True):
-        if mine:
-            piece.words = mine
-            _settle(piece, before, usual)
+    for piece, own_words in zip(pieces, _share_words(_join_punctuation(words), counts), strict=True):
+        if own_words:
+            piece.words = own_words
+            _adjust_edges(piece, before, usual)
             before = piece.stop
 
 
 def _time_words(
     tokens: Sequence[int], alignment: TokenAlignment, vocabulary: WhisperVocabulary, language: str, start: float
 ) -> list[TimedWord]:
+    """Group tokens into words, each with the times at which the path reaches its first token and the next word."""
     begins = np.diff(alignment.tokens, prepend=-1) > 0  # where the path comes to the next token
     times = alignment.frames[begins] * TICK_S
     out, at = [], 0
-    for text, mine in group_tokens_into_words(tokens, vocabulary.text, language):
-        end = at + len(mine)
+    for text, word_tokens in group_tokens_into_words(tokens, vocabulary.text, language):
+        end = at + len(word_tokens)
         prob = float(np.mean(alignment.probs[at:end]))
-        out.append(TimedWord(text, start + float(times[at]), start + float(times[end]), prob, len(mine)))
+        out.append(TimedWord(text, start + float(times[at]), start + float(times[end]), prob, len(word_tokens)))
         at = end
     return out
 
 
 def _shorten_at_ends(words: Sequence[TimedWord], most: float) -> None:
-    """A mark that ends a sentence, or the word after it, is given no more than twice the usual time."""
+    """Shorten punctuation that ends a sentence, and the word after it, to at most `most` seconds."""
     for previous, word in pairwise(words):
         if word.length > most > 0:
             if word.text.strip() in ENDS:
@@ -111,8 +112,8 @@ def _shorten_at_ends(words: Sequence[TimedWord], most: float) -> None:
 
 
 def _join_punctuation(words: Sequence[TimedWord]) -> list[TimedWord]:
-    """Marks put to their words; the times are those of the word."""
-    found: list[TimedWord] = []
+    """Join punctuation to its words, which keep their times."""
+    joined: list[TimedWord] = []
     opening: TimedWord | None = None
     for word in words:
         mark = word.text.strip()
@@ -121,29 +122,30 @@ def _join_punctuation(words: Sequence[TimedWord]) -> list[TimedWord]:
             opening = None
         if mark and mark in BEFORE and word.text.startswith(" "):
             opening = word
-        elif found and mark and mark in AFTER and not found[-1].text.endswith(" "):
-            found[-1].text += word.text
-            found[-1].count += word.count
+        elif joined and mark and mark in AFTER and not joined[-1].text.endswith(" "):
+            joined[-1].text += word.text
+            joined[-1].count += word.count
         else:
-            found.append(word)
-    return found if opening is None else [*found, opening]
+            joined.append(word)
+    return joined if opening is None else [*joined, opening]
 
 
 def _share_words(words: Sequence[TimedWord], counts: Sequence[int]) -> list[list[TimedWord]]:
-    """The words of each piece, by how many tokens it has; a word over an edge belongs to the piece it begins in."""
-    rest, found = list(words), []
+    """Distribute the words by the token counts of the segments; a word across an edge goes to the first of the two."""
+    rest, shares = list(words), []
     carried = 0
     for count in counts:
-        mine: list[TimedWord] = []
+        share: list[TimedWord] = []
         carried -= count
         while rest and carried < 0:
-            mine.append(rest.pop(0))
-            carried += mine[-1].count
-        found.append(mine)
-    return found
+            share.append(rest.pop(0))
+            carried += share[-1].count
+        shares.append(share)
+    return shares
 
 
-def _settle(piece: SpokenSegment, before: float, usual: float) -> None:
+def _adjust_edges(piece: SpokenSegment, before: float, usual: float) -> None:
+    """Shorten words that reach into a pause, and make segment and words agree on where they begin and end."""
     first, last, most = piece.words[0], piece.words[-1], 2 * usual
     second = piece.words[1] if len(piece.words) > 1 else None
     paused = first.stop - before > 4 * usual
