@@ -77,7 +77,7 @@ def test_what_cannot_be_done_is_said_in_one_line(percepts, talks, tmp_path):
     write_film(tmp_path / "mute.mp4")
     (tmp_path / "noise.wav").write_bytes(b"\0" * 500)
     for code, said, words in (
-        (1, "no sound", ("mute.mp4", *FAKE)),
+        (1, "no audio stream", ("mute.mp4", *FAKE)),
         (1, "noise.wav", ("noise.wav", *FAKE)),
         (2, "no such file", ("gone.wav", *FAKE)),
         (2, "expected whisper", ("talks/talk.wav", "-m", "effnet-lite0")),

@@ -144,7 +144,7 @@ def test_a_device_that_disappears_ends_the_clips(monkeypatch, caplog):
     clips = list(stream_microphone())
     assert [clip.start for clip in clips] == pytest.approx([0.0, 0.1, 0.2])
     assert all((clip.data == 0.25).all() for clip in clips)
-    assert "gone after 0.3 s" in caplog.text
+    assert "disconnected after 0.3 s" in caplog.text
 
 
 def test_a_device_that_falls_silent_without_a_word_ends_the_clips(monkeypatch):

@@ -228,7 +228,7 @@ def test_damage_in_the_middle_leaves_a_hole_of_its_own_length(tmp_path: Path, ca
         data[at : at + size] = b"\xff" * size
     with caplog.at_level(logging.WARNING):
         clip = open_audio(bytes(data))
-    assert "damaged packets were passed over" in caplog.text
+    assert "damaged packets were skipped" in caplog.text
     for second in (0.5, 3.5):
         near = slice(round((second - 0.2) * 44100), round((second + 0.2) * 44100))
         assert abs(near.start + int(np.argmax(clip.data[0, near])) - second * 44100) <= 1
@@ -285,7 +285,7 @@ def test_a_hole_in_ogg_is_an_error_and_not_a_wrong_clock(tmp_path: Path) -> None
     data = bytearray(file.getvalue())
     middle = data.index(b"OggS", len(data) // 2)
     data[middle + 100 : middle + 150] = bytes(50)
-    with pytest.raises(DecodeError, match="holes") as caught:
+    with pytest.raises(DecodeError, match="parts are missing in the middle") as caught:
         open_audio(bytes(data))
     assert not isinstance(caught.value, TruncatedMedia)
 
@@ -305,7 +305,7 @@ def test_samples_beyond_one_are_clipped_and_no_numbers_refused(tmp_path: Path) -
     for bad in (np.nan, np.inf, -np.inf):
         loud[3] = bad
         soundfile.write(tmp_path / "bad.wav", loud, 8000, "FLOAT")
-        with pytest.raises(DecodeError, match=r"sample 3 .* no finite number"):
+        with pytest.raises(DecodeError, match=r"sample 3 .* not a finite number"):
             open_audio(tmp_path / "bad.wav")
         with pytest.raises(ValueError, match="sample 3"):
             array_audio(loud, 8000)

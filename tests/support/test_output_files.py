@@ -132,9 +132,9 @@ def fitted(path: Path, **how: Any) -> None:
 WRITERS: dict[str, tuple[str, Callable[..., None], bool]] = {
     "tasks/similarity.py heatmap": ("a.png", heatmap, True),
     "tasks/tokens.py save": ("a.npz", tokens, True),
-    "adapters/files.py save": ("adapter.json", adapter, True),
-    "training/plots.py curve": ("a.png", curve, True),
-    "training/plots.py confusion": ("a.png", confusion, True),
+    "adapters/files.py save_adapter": ("adapter.json", adapter, True),
+    "training/plots.py plot_curve": ("a.png", curve, True),
+    "training/plots.py plot_confusion": ("a.png", confusion, True),
     "training/plots.py save": ("a.pdf", picture, True),
     "toolbox/scaling.py plot_law": ("a.png", law, True),
     "toolbox/scaling.py plot_model_sizes": ("a.png", sizes, True),
@@ -148,8 +148,8 @@ WRITERS: dict[str, tuple[str, Callable[..., None], bool]] = {
 }
 """Where each is defined: a name of a file it writes, how to call it, whether it can finish without weights."""
 OTHERS = {
-    "tasks/heatmap.py check_target", "tasks/heatmap.py heatmap", "training/loop.py check_run",
-    "training/features.py features",
+    "tasks/heatmap.py check_heatmap_file", "tasks/heatmap.py heatmap", "training/loop.py check_run",
+    "training/features.py cache_features",
     *(f"interop/openl3/files.py {name}" for name in
       ("check_outputs", "process_audio_file", "process_image_file", "process_video_file")),
 }  # fmt: skip

@@ -67,7 +67,7 @@ def test_the_sound_of_a_film_is_transcribed_and_one_without_is_named(tmp_path):
     with_sound = write_film(tmp_path / "a.mkv", sound=sound, sound_codec="pcm_s16le")
     without = write_film(tmp_path / "b.mp4")
     assert transcribe(with_sound, "fake-ctc", vad=None).text == "IN A FILM"
-    with pytest.raises(NotMedia, match="no sound"):
+    with pytest.raises(NotMedia, match="no audio stream"):
         transcribe(without, "fake-ctc", vad=None)
 
 

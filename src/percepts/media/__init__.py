@@ -1,4 +1,4 @@
-"""Bytes to clips: pictures, recordings and films, opened by what they are and never by what they are called."""
+"""Decode images, audio and video into clips. The format is found from the first bytes, never from the file name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .image import array_image, open_image
     from .video import stream_frames
 
-# FFmpeg, libsndfile and Pillow take 0.1 s each to load: whoever needs one kind of media loads one.
+# FFmpeg, libsndfile and Pillow take 0.1 s each to import, so each is imported only when its kind of media is needed.
 _HOMES = {
     "open_image": "image",
     "array_image": "image",

@@ -1,4 +1,4 @@
-"""A recording, or the sound of a film, to clips: blocks of (C, N) float32 on one exact clock."""
+"""Decode the audio of a file into clips: blocks of (C, N) float32 samples on one exact clock."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .limits import SecondsLimit
 from .probe import PICTURES, id3_tag_size, sniff_format
 from .source import Source, name_of, open_source, source_path
 
-# What libsndfile reads; the rest, and what it refuses of these, is FFmpeg's.
+# Formats that libsndfile reads. FFmpeg reads the others, and what libsndfile refuses of these.
 _SNDFILE = frozenset({"wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"})
-# Samples a read: what the decoder has when it meets damage is lost with it, whatever the block.
+# Samples a read. What the decoder holds when it meets damage is lost, so a read is small, whatever the block is.
 _READ = 16384
-# Lengths that streaming writers leave in a header they cannot go back to: 0, or the most that fits.
+# Programs that write to a pipe cannot go back to the header, and leave 0 or nearly the largest number as the length.
 _UNKNOWN = 0x7FFF0000
-# Formats of plain samples, whose number libsndfile takes from the size of the file and not from the header alone.
+# Formats of uncompressed samples. libsndfile bounds their number by the size of the file, not by the header alone.
 _PLAIN = frozenset({"wav", "aiff", "au", "w64"})
-# Seconds a header may promise beyond what is there: writers round, and count their own bytes.
+# Seconds by which a header may overstate the duration: writers round, and count bytes of their own.
 _SLACK = 0.05
-# Bytes of notes that may follow the sound of an MP3.
+# Bytes of tags that may follow the audio of an MP3.
 _TAGS = 4096
 # Seconds by which the clock of a container may disagree with the count of samples: time stamps are rounded (to a
 # millisecond in Matroska and FLV), while the shortest packet that can be lost lasts 20 ms or more.
@@ -40,24 +40,29 @@ _CHUNKED: dict[str, tuple[bytes, Literal["little", "big"], int]] = {
     "aiff": (b"SSND", "big", 12),
 }
 MAX_RATE = 3_072_000
-"""Hz: 64 times 48,000, as far as recorders go. A damaged header says a billion, and a filter for that takes minutes."""
+"""Hz: 64 times 48,000, the most that recorders use. A damaged header may say a billion, and to compute a resampling
+filter for that takes minutes."""
 Piece = tuple[int, int, np.ndarray]
-"""Rate, index of the first sample, samples (C, N) float32."""
+"""Rate in Hz, index of the first sample, samples (C, N) float32."""
 
 
 def stream_audio(source: Source, *, block: float = 10.0) -> Iterator[Clip]:
-    """The sound of a recording or a film, in blocks: (C, N) float32 in [-1, 1], contiguous, at its own rate.
+    """Yield the audio of a file in blocks: (C, N) float32 in [-1, 1], contiguous, at its own rate.
 
     All blocks but the last hold `round(block * rate)` samples; together they are the same samples whatever `block` is.
-    Memory is a block, not a file. `start` is counted in whole samples from the beginning of the file, or of the film
-    where sound and pictures share a clock: a track that begins later starts later, a hole in it is silence.
-    Encoder delay is removed where the file tells it (MP4, Matroska, WebM, Ogg, MP3 with a LAME tag); where it does not
-    (ADTS, MPEG-TS, FLV, AVI, AC-3) the sound is late by it, some 25 ms at most. Values beyond ±1 are clipped.
+    Memory holds a block, not the file. `start` is counted in integer samples from the beginning of the file; audio and
+    video of one file share a clock, so a track that begins later starts later, and a hole in it is silence.
+    Encoder delay is removed where the file states it (MP4, Matroska, WebM, Ogg, MP3 with a LAME tag); where it does not
+    (ADTS, MPEG-TS, FLV, AVI, AC-3) the audio is late by it, some 25 ms at most. Values beyond ±1 are clipped.
+
+    Args:
+        source: path or bytes.
+        block: seconds of a block.
 
     Raises, at the first block:
         FileNotFoundError, PermissionError, IsADirectoryError: as `open` would.
-        NotMedia: no sound in it.
-        DecodeError: nothing can be decoded, or samples are no finite numbers.
+        NotMedia: there is no audio in it.
+        DecodeError: nothing can be decoded, or some samples are NaN or infinite.
         MediaTooLarge: it lasts longer than `limit_seconds` allows, 48 hours by default and less for a small file; where
             only decoding tells, it is raised at the first block beyond.
     Raises, after the last block that is good:
@@ -67,7 +72,7 @@ def stream_audio(source: Source, *, block: float = 10.0) -> Iterator[Clip]:
         raise ValueError(f"expected a block of more than 0 seconds, got {block}")
     format = sniff_format(source)
     if format in PICTURES or format == "mpegvideo":
-        raise NotMedia(f"{name_of(source)}: is {format}, which has no sound")
+        raise NotMedia(f"{name_of(source)}: is {format}, which has no audio")
     limit = SecondsLimit.of(source)
     for clip in _join_blocks(_decode_pieces(source, format, block), block, source):
         limit.check(clip.start)
@@ -75,9 +80,9 @@ def stream_audio(source: Source, *, block: float = 10.0) -> Iterator[Clip]:
 
 
 def open_audio(source: Source) -> Clip:
-    """All of it in one clip. Hours of it take gigabytes: `stream_audio` takes none.
+    """Return all audio of a file in one clip. For hours of audio use `stream_audio`: one clip would take gigabytes.
 
-    Raises what `stream_audio` raises; TruncatedMedia then delivers nothing.
+    Raises what `stream_audio` raises. Where that is TruncatedMedia, the good part is not returned.
     """
     blocks = list(stream_audio(source))
     if not blocks:
@@ -87,30 +92,31 @@ def open_audio(source: Source) -> Clip:
 
 
 def mix_to_mono(clip: Clip) -> Clip:
-    """The mean of the channels, (1, N): the one place where channels are averaged."""
+    """Return the mean of the channels, (1, N). No other code averages channels."""
     if clip.kind != "audio":
         raise ValueError(f"expected an audio clip, got {clip.kind}")
     channels = clip.data.shape[0]
     if channels == 1:
         return clip
-    # Row by row, which is memory in its order; `mean` over the last axis of (N, C) takes thirty times as long.
+    # Adds row to row, in the order of memory; `mean` over the last axis of (N, C) takes thirty times as long.
     total = np.add.reduce(clip.data, axis=0, keepdims=True)
     total /= np.float32(channels)
     return Clip(total, "audio", clip.rate, clip.start, clip.source, clip.valid)
 
 
 def array_audio(samples: np.ndarray, rate: float, *, channels_first: bool | None = None, source: str = "") -> Clip:
-    """Samples in memory to a clip: integers scaled by their type, channels first.
+    """Make a clip of samples in memory: integers are scaled by the range of their type, channels come first.
 
     Args:
-        samples: (N,), (C, N) or (N, C); int16 and its like, uint8 around 128, or floats in [-1, 1].
+        samples: (N,), (C, N) or (N, C); signed integers, uint8 around 128, or floats in [-1, 1].
         rate: Hz.
-        channels_first: which axis the channels are. May be left out where it can only be one: a single axis, or two of
-            which one is at most 8 long and the other longer than 8.
-        source: what to call it.
+        channels_first: whether the first axis is the channels. May be left out where only one answer is possible: there
+            is a single axis, or one of two is at most 8 long and the other longer than 8.
+        source: name of the source, for the clip and for messages.
 
     Raises:
-        ValueError: another shape or type, an axis that could be either, values that are no finite numbers.
+        ValueError: another shape or type, or an axis that could be either.
+        DecodeError: some samples are NaN or infinite.
     """
     data = np.asarray(samples)
     if data.ndim == 1:
@@ -138,11 +144,11 @@ def _is_channels_first(shape: tuple[int, ...]) -> bool:
 
 
 def _scale_integers(data: np.ndarray) -> np.ndarray:
-    """Integers to [-1, 1) by the range of their type."""
+    """Scale integers to [-1, 1) by the range of their type."""
     if data.dtype == np.uint8:
         return (data.astype(np.float32) - 128) / 128
     if data.dtype.kind == "i":
-        # A power of two: exact in float32 up to 24 bits.
+        # a power of two, so the product is exact in float32 for samples of up to 24 bits
         return data.astype(np.float32) * np.float32(2.0 ** (1 - 8 * data.dtype.itemsize))
     if data.dtype.kind == "f":
         return data.astype(np.float32, copy=False)
@@ -150,10 +156,10 @@ def _scale_integers(data: np.ndarray) -> np.ndarray:
 
 
 def _check_samples(data: np.ndarray, at: int, rate: float, name: str) -> None:
-    """Clip to [-1, 1] in place; refuse what is no number.
+    """Clip samples to [-1, 1] in place.
 
     Raises:
-        DecodeError: NaN or infinity, with its time.
+        DecodeError: a sample is NaN or infinite; the message has its time.
     """
     if data.size == 0:
         return
@@ -163,12 +169,12 @@ def _check_samples(data: np.ndarray, at: int, rate: float, name: str) -> None:
     bad = ~np.isfinite(data).all(axis=0)
     if bad.any():
         first = at + int(np.argmax(bad))
-        raise DecodeError(f"{name}: sample {first} ({first / rate:.3f} s) is no finite number")
+        raise DecodeError(f"{name}: sample {first} ({first / rate:.3f} s) is not a finite number")
     np.clip(data, -1, 1, out=data)
 
 
 def _join_blocks(pieces: Iterable[Piece], block: float, source: Source) -> Iterator[Clip]:
-    """Pieces of any length to blocks of one length. What is held when a piece fails is delivered before the failure."""
+    """Join pieces of any length into blocks of one length. Where a piece fails, yield what came before it first."""
     held: list[np.ndarray] = []
     have, start, rate = 0, 0, 0
     stream, failure = iter(pieces), None
@@ -181,16 +187,18 @@ def _join_blocks(pieces: Iterable[Piece], block: float, source: Source) -> Itera
             failure = error
             break
         if not 0 < rate <= MAX_RATE:
-            raise DecodeError(f"{name_of(source)}: {rate:,} samples a second; no sound has over {MAX_RATE:,}")
+            raise DecodeError(
+                f"{name_of(source)}: a rate of {rate:,} Hz; percepts decodes audio of up to {MAX_RATE:,} Hz"
+            )
         if not held:
             start = at
         held.append(data)
         have += data.shape[1]
         size = max(1, round(block * rate))
         while have >= size:
-            whole = held[0] if len(held) == 1 else np.concatenate(held, axis=1)
-            yield _make_clip(whole[:, :size], start, rate, source)
-            held, have, start = [whole[:, size:]], have - size, start + size
+            joined = held[0] if len(held) == 1 else np.concatenate(held, axis=1)
+            yield _make_clip(joined[:, :size], start, rate, source)
+            held, have, start = [joined[:, size:]], have - size, start + size
     if have:
         yield _make_clip(np.concatenate(held, axis=1), start, rate, source)
     if failure is not None:
@@ -204,17 +212,17 @@ def _make_clip(data: np.ndarray, start: int, rate: int, source: Source) -> Clip:
 
 
 def _decode_pieces(source: Source, format: str, block: float) -> Iterator[Piece]:
-    """From libsndfile where it reads the format, else from FFmpeg, which knows more codecs inside WAV and its like."""
-    if format in _SNDFILE and not (format == "mp3" and not _is_whole_mp3(source)):
-        sound = _decode_with_sndfile(source, format)
+    """Yield pieces from libsndfile where it reads the format, else from FFmpeg, which knows more codecs inside WAV."""
+    if format in _SNDFILE and not (format == "mp3" and not _has_complete_length(source)):
+        pieces = _decode_with_sndfile(source, format)
         try:
-            yield next(sound)
+            yield next(pieces)
         except TruncatedMedia:
             raise
         except (StopIteration, DecodeError):
-            pass  # FFmpeg has the last word
+            pass  # FFmpeg may know the codec; if not, its error is raised
         else:
-            yield from sound
+            yield from pieces
             return
     yield from _decode_with_ffmpeg(source, format, block)
 
@@ -225,11 +233,11 @@ def _decode_with_sndfile(source: Source, format: str) -> Iterator[Piece]:
     with open_source(source) as file:
         stated, present = _count_data_bytes(file, format)
         try:
-            with soundfile.SoundFile(file) as sound:
-                rate, frames = sound.samplerate, sound.frames
+            with soundfile.SoundFile(file) as reader:
+                rate, frames = reader.samplerate, reader.frames
                 if format in _PLAIN:
                     SecondsLimit.of(source).check(frames / max(1, rate))
-                while len(data := sound.read(_READ, dtype="float32", always_2d=True)):
+                while len(data := reader.read(_READ, dtype="float32", always_2d=True)):
                     yield rate, done, np.ascontiguousarray(data.T)  # (N, C) → (C, N)
                     done += len(data)
         except soundfile.LibsndfileError as error:
@@ -239,31 +247,31 @@ def _decode_with_sndfile(source: Source, format: str) -> Iterator[Piece]:
     promised = max(frames, done * stated // present if present else 0)
     if done and (broken or promised - done > _SLACK * rate):
         seconds = f"{name_of(source)}: {done / rate:.1f} s of {promised / rate:.1f} s decoded"
-        if format == "ogg":  # its length is that of the last page, so what is missing is missing before it
-            raise DecodeError(f"{seconds}: there are holes in it, and the sound after a hole comes early")
+        if format == "ogg":  # its length comes from the last page, so what is missing is missing before that
+            raise DecodeError(f"{seconds}: parts are missing in the middle, so the times of what follows are not known")
         raise TruncatedMedia(f"{seconds}: {reason}")
 
 
-def _is_whole_mp3(source: Source) -> bool:
-    """Whether an MP3 begins by stating its length, and that length is all of it.
+def _has_complete_length(source: Source) -> bool:
+    """Return whether an MP3 begins by stating its length, and nothing but tags follows after that length.
 
-    libsndfile reads no further than it thinks an MP3 goes: to the statement, which files put one behind another leave
-    behind, or without one to a guess from the first bit rate, which cuts a variable one short by half.
+    libsndfile reads an MP3 up to the stated length, and misses the second of two files joined together. Without a
+    stated length it guesses from the first bit rate, and cuts a variable one short by half.
     """
     with open_source(source) as file:
         begin = id3_tag_size(file.read(10))
         file.seek(begin)
         frame = file.read(64)
         tag = max(frame.find(b"Xing"), frame.find(b"Info"))
-        if tag < 0 or len(frame) < tag + 16 or frame[tag + 7] & 3 != 3:  # it states frames and bytes
+        if tag < 0 or len(frame) < tag + 16 or frame[tag + 7] & 3 != 3:  # 3: the tag states both frames and bytes
             return False
         return file.seek(0, 2) - begin <= int.from_bytes(frame[tag + 12 : tag + 16], "big") + _TAGS
 
 
 def _count_data_bytes(file: BinaryIO, format: str) -> tuple[int, int]:
-    """Bytes of sound that the header states and that the file has; (0, 0) where it states none.
+    """Return the bytes of samples that the header states, and those that the file has; (0, 0) where it states none.
 
-    libsndfile cuts the promise of these formats down to the file in silence.
+    libsndfile lowers the stated length of these formats to the size of the file without an error.
     """
     if format not in _CHUNKED:
         return 0, 0
@@ -277,7 +285,7 @@ def _count_data_bytes(file: BinaryIO, format: str) -> tuple[int, int]:
             file.seek(0)
             present = size - at - 8
             return (stated, present) if 0 < present < stated < _UNKNOWN else (0, 0)
-        at += 8 + stated + stated % 2
+        at += 8 + stated + stated % 2  # chunks begin at even offsets
     file.seek(0)
     return 0, 0
 
@@ -286,7 +294,7 @@ def _decode_with_ffmpeg(source: Source, format: str, block: float) -> Iterator[P
     with open_container(source, format) as container:
         stream = find_audio_stream(container)
         if stream is None:
-            raise NotMedia(f"{name_of(source)}: {format} that has no sound")
+            raise NotMedia(f"{name_of(source)}: is {format} and has no audio stream")
         track = Track(container, stream, source, format)
         check_clock(track, stream, SecondsLimit.of(source))
         alone = find_video_stream(container) is None
@@ -294,14 +302,14 @@ def _decode_with_ffmpeg(source: Source, format: str, block: float) -> Iterator[P
 
 
 def _place_in_time(track: Track, alone: bool, block: float) -> Iterator[Piece]:
-    """Frames to pieces that follow each other without a gap: holes become silence, overlaps are cut."""
+    """Turn frames into pieces that follow each other without a gap: holes become silence, overlaps are cut."""
     shape: _SampleFormat | None = None
     position = 0
     for frame in track.frames():
         at = None if frame.pts is None else frame.pts * frame.time_base - track.origin
         if shape is None:
             shape = _SampleFormat(frame)
-            if at is not None and alone:  # nothing else shares the clock: it begins with the sound
+            if at is not None and alone:  # no video shares the clock, so the clock begins with the audio
                 track.origin, at = track.origin + at, Fraction(0)
             position = max(0, round((at or 0) * shape.rate))
         data = shape.of(frame)
@@ -320,13 +328,13 @@ def _place_in_time(track: Track, alone: bool, block: float) -> Iterator[Piece]:
 
 
 def _split_length(total: int, most: int) -> Iterator[int]:
-    """A total in parts of `most`, so that an hour of silence takes the memory of a block."""
+    """Split a total into parts of at most `most`, so that an hour of silence takes the memory of a block."""
     for done in range(0, total, most):
         yield min(most, total - done)
 
 
 class _SampleFormat:
-    """Rate and channels of the first frame, and every later frame made to fit: broadcasts change both midway."""
+    """Rate and channels of the first frame. Later frames are converted to them, since broadcasts change both midway."""
 
     def __init__(self, first: AudioFrame) -> None:
         self.rate, self.layout = first.sample_rate, first.layout
@@ -335,7 +343,7 @@ class _SampleFormat:
         self._odd: tuple[str, str, int] | None = None
 
     def of(self, frame: AudioFrame) -> np.ndarray:
-        """(C, N) float32."""
+        """Return the samples of a frame, (C, N) float32, at the rate and with the channels of the first frame."""
         if frame.sample_rate == self.rate and len(frame.layout.channels) == self.channels:
             return _scale_integers(self._planes(frame))
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)

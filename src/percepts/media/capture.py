@@ -1,4 +1,4 @@
-"""Sound that is being made now, through a pipe or from a microphone, to clips of one channel as it comes."""
+"""Read live audio from a pipe or a microphone, and yield it as mono clips while it arrives."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from .audio import array_audio, mix_to_mono
 log = logging.getLogger(__name__)
 
 BLOCK = 0.1
-"""Seconds of a clip, at most."""
+"""Longest clip, in seconds."""
 _FILES = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"\x1aE\xdf\xa3": "Matroska", b"FORM": "AIFF"}
 _UNKNOWN = 0x7FFF0000
-"""Bytes that a writer who does not know the length promises: 0, or this much and more."""
-WAITING = 600  # blocks of a microphone that may wait: a minute
+"""A program that does not know the length yet writes 0 bytes, or this many or more, into the header."""
+WAITING = 600
+"""Blocks of a microphone that may wait in the queue: a minute of audio."""
 
 
 def stream_pipe(file: BinaryIO, *, rate: int = 16_000, source: str = "-") -> Iterator[Clip]:
-    """What comes through a pipe: WAV, or raw samples, 16-bit little-endian, one channel.
+    """Yield the audio that comes through a pipe: WAV, or raw 16-bit little-endian samples of one channel.
 
-    A WAV may be as long as it likes, whatever its header says, since a program that writes one into a pipe cannot go
-    back to correct it. A clip is given as soon as its samples are there; half a sample at the end is dropped.
+    A WAV whose header does not know the length is read to its end, since a program that writes into a pipe cannot go
+    back to its header. A clip is yielded as soon as its samples arrive. Half a sample at the end is dropped.
 
     Args:
-        file: read to its end, never back.
+        file: the pipe. It is read to its end and need not be seekable.
         rate: Hz of raw samples.
-        source: what clips call it.
+        source: name of the source, for the clips.
 
     Raises:
-        NotMedia: another format, which would sound like noise.
+        NotMedia: another format. Its bytes, taken for raw samples, would be noise.
     """
     stream = _PeekableStream(file)
     head = stream.peek(12)
     if (format := _identify_format(head)) is not None:
-        raise NotMedia(f"{source}: is {format}; through a pipe come WAV or raw 16-bit samples of one channel")
+        raise NotMedia(f"{source}: is {format}; a pipe must send WAV or raw 16-bit samples of one channel")
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         samples, length = _read_wav_header(stream, source)
     else:
@@ -54,7 +55,7 @@ def stream_pipe(file: BinaryIO, *, rate: int = 16_000, source: str = "-") -> Ite
 
 @dataclass(frozen=True, slots=True)
 class _SampleLayout:
-    """How bytes are sound: numpy's name of a sample ("i3" for three bytes), channels, Hz."""
+    """Format of samples: numpy's type of one ("i3" for three bytes), number of channels, rate in Hz."""
 
     type: str
     channels: int
@@ -62,13 +63,14 @@ class _SampleLayout:
 
     @property
     def size(self) -> int:
-        """Bytes of a sample of all channels."""
+        """Bytes of one sample of all channels."""
         return int(self.type[-1]) * self.channels
 
     def of(self, data: bytes) -> np.ndarray:
-        """(C, N); what is left of a sample is dropped."""
+        """Return the samples in some bytes, (C, N); an incomplete sample at the end is dropped."""
         data = data[: len(data) // self.size * self.size]
         if self.type == "i3":
+            # the three bytes become the upper ones of an int32, which keeps sign and full scale
             wide = np.zeros((len(data) // 3, 4), np.uint8)
             wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
             flat = wide.view("<i4")[:, 0]
@@ -78,11 +80,11 @@ class _SampleLayout:
 
 
 _TYPES = {(1, 8): "u1", (1, 16): "<i2", (1, 24): "i3", (1, 32): "<i4", (3, 32): "<f4", (3, 64): "<f8"}
-"""By WAV's number of the encoding and the bits of a sample."""
+"""Types of samples by WAV's number of the encoding (1 integer, 3 float) and bits a sample."""
 
 
 def _read_wav_header(stream: _PeekableStream, source: str) -> tuple[_SampleLayout, int | None]:
-    """How the samples of a WAV are written, and how many bytes of them there are, if the header knows."""
+    """Read the header of a WAV; return the layout of its samples and their number of bytes, None if unknown."""
     stream.read(12)
     samples: _SampleLayout | None = None
     while len(head := stream.read(8)) == 8:
@@ -95,7 +97,7 @@ def _read_wav_header(stream: _PeekableStream, source: str) -> tuple[_SampleLayou
             if encoding == 0xFFFE and len(body) >= 26:  # WAVE_FORMAT_EXTENSIBLE: the number follows
                 encoding = struct.unpack_from("<H", body, 24)[0]
             if (encoding, bits) not in _TYPES or not channels or not rate:
-                raise NotMedia(f"{source}: WAV of encoding {encoding} with {bits} bits: expected integers or floats")
+                raise NotMedia(f"{source}: is WAV of encoding {encoding} with {bits} bits, not of integers or floats")
             samples = _SampleLayout(_TYPES[encoding, bits], channels, rate)
     raise NotMedia(f"{source}: a WAV that ends in its header")
 
@@ -112,7 +114,7 @@ def _read_clips(stream: _PeekableStream, samples: _SampleLayout, length: int | N
 
 
 def _identify_format(head: bytes) -> str | None:
-    """What a file that is no WAV says it is; raw samples say nothing."""
+    """Return the name of a format that is not accepted; None for WAV and raw samples."""
     if head[4:8] == b"ftyp":
         return "MP4"
     return next((name for magic, name in _FILES.items() if head.startswith(magic)), None)
@@ -124,18 +126,18 @@ def _make_clip(samples: np.ndarray, rate: int, at: int, source: str) -> Clip:
 
 
 class _PeekableStream:
-    """A stream whose first bytes may be looked at before they are read."""
+    """A stream whose first bytes can be looked at before they are read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._head = file, b""
 
     def peek(self, count: int) -> bytes:
-        """The first bytes, fewer only where there are no more."""
+        """Return the first bytes without consuming them; fewer than `count` only where the stream ends."""
         self._head += self.read(count - len(self._head))
         return self._head
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes, fewer only at the end."""
+        """Return `size` bytes; fewer only where the stream ends."""
         parts = [self._head[:size]]
         self._head = self._head[size:]
         left = size - len(parts[0])
@@ -145,19 +147,20 @@ class _PeekableStream:
         return b"".join(parts)
 
     def _read_some(self, count: int) -> bytes:
+        # read1 returns what has arrived, while read would wait until `count` bytes are there
         read = self._file.read1 if isinstance(self._file, BufferedIOBase) else self._file.read
-        found: bytes = read(count)
-        return found
+        data: bytes = read(count)
+        return data
 
 
 def stream_microphone(device: str | int | None = None) -> Iterator[Clip]:
-    """The sound of a microphone, at its own rate, until it is unplugged or the iteration is given up.
+    """Yield the audio of a microphone, at its own rate, until it is unplugged or the caller stops iterating.
 
-    What nobody takes for a minute is dropped, oldest last, with a warning. A device that disappears ends the clips.
+    Up to a minute of audio waits for the caller. What comes after that is dropped with a warning.
 
     Args:
-        device: its number or a part of its name, as sounddevice lists them (`python -m sounddevice`); None: the
-            system's own choice.
+        device: number of the device or a part of its name, as sounddevice lists them (`python -m sounddevice`). None:
+            the default device of the system.
 
     Raises:
         MissingExtra: sounddevice, or the PortAudio that it needs, is not installed.
@@ -170,7 +173,7 @@ def stream_microphone(device: str | int | None = None) -> Iterator[Clip]:
         try:
             ready.put_nowait(data[:, 0].copy())
         except Full:
-            log.warning("%.1f s of sound lost: nobody took it in time", frames / rate)
+            log.warning("%.1f s of audio from the microphone were dropped: processing is too slow", frames / rate)
 
     try:
         rate = float(sounddevice.query_devices(device, "input")["default_samplerate"])
@@ -179,19 +182,21 @@ def stream_microphone(device: str | int | None = None) -> Iterator[Clip]:
         )
         stream.start()
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise MediaError(f"no microphone to listen to ({error}); `python -m sounddevice` lists the devices") from error
+        raise MediaError(
+            f"the microphone cannot be opened ({error}); `python -m sounddevice` lists the devices"
+        ) from error
     at = 0
     try:
         while (data := _next_block(ready, stream)) is not None:
             yield Clip(np.ascontiguousarray(data[None]), "audio", rate, at / rate, "microphone")
             at += len(data)
-        log.warning("the microphone is gone after %.1f s", at / rate)
+        log.warning("the microphone was disconnected after %.1f s", at / rate)
     finally:
-        _device_closed(stream, sounddevice.PortAudioError)
+        _close_device(stream, sounddevice.PortAudioError)
 
 
 def _next_block(ready: Queue[np.ndarray | None], stream: Any) -> np.ndarray | None:
-    """The next block; None where the device has gone, whether it said so or fell silent."""
+    """Return the next block; None where the device is gone, whether it reported that or only sends nothing."""
     while True:
         try:
             return ready.get(timeout=1.0)
@@ -200,11 +205,11 @@ def _next_block(ready: Queue[np.ndarray | None], stream: Any) -> np.ndarray | No
                 return None
 
 
-def _device_closed(stream: Any, error: type[Exception]) -> None:
+def _close_device(stream: Any, error_type: type[Exception]) -> None:
     try:
         stream.close()
-    except error as failed:  # a device that is gone cannot be closed either
-        log.debug("closing the microphone: %s", failed)
+    except error_type as error:  # PortAudio raises one for a device that was unplugged
+        log.debug("closing the microphone: %s", error)
 
 
 def _import_sounddevice() -> Any:

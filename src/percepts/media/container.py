@@ -1,4 +1,4 @@
-"""What FFmpeg reads: a container opened as the format it is, its streams, its clock, its damage."""
+"""Open containers with FFmpeg, choose their streams, and report what is damaged in them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .limits import SecondsLimit
 from .source import Source, name_of, open_source
 
 MAX_JUMP, MAX_BACK = 3600, 1
-"""Seconds on, and seconds back, from one packet to the next beyond which a clock is broken, not a long still."""
+"""Seconds that the clock may go forward or back between two packets. Beyond that it is broken, not a long still."""
 
 _log = logging.getLogger(__name__)
 _DEMUXERS = {"mp4": "mov", "m4a": "mov", "mkv": "matroska", "webm": "matroska", "ts": "mpegts"}
-# Formats whose header states how long they are; elsewhere FFmpeg estimates from the bit rate.
+# Formats whose header states the duration. For the others FFmpeg estimates it from the bit rate.
 _PROMISING = frozenset({"mp4", "m4a", "mov", "mkv", "webm", "avi", "flv", "asf"})
-# A header may round up, and count an edit list or the shorter of two tracks.
+# Seconds by which a header may overstate the duration: it may be rounded up, or count an edit list.
 _SLACK = Fraction(1, 2)
 
 
 @contextmanager
 def open_container(source: Source, format: str) -> Iterator[InputContainer]:
-    """The container, its streams found. `format` is what `sniff` said: FFmpeg is not asked to guess.
+    """Open a container as the given format, the one that `sniff_format` returned, and find its streams.
 
-    That also keeps playlists and scripts, which make FFmpeg open other files, from being read as media.
+    FFmpeg does not guess the format. So playlists and scripts, which make FFmpeg open other files, are not read.
 
     Raises:
-        DecodeError: it cannot be opened, or what is done with it inside the context fails.
+        DecodeError: it cannot be opened, or reading from it inside the context fails.
     """
     with open_source(source) as file:
         try:
@@ -56,7 +56,7 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
         with container:
             try:
                 yield container
-            except (FFmpegError, OSError) as error:  # some of the first are of the second, and none says which file
+            except (FFmpegError, OSError) as error:  # some FFmpegErrors are OSErrors; none of them names the file
                 _check_memory(error, source)
                 if not _is_damage(error):
                     raise
@@ -64,26 +64,31 @@ def open_container(source: Source, format: str) -> Iterator[InputContainer]:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether it is the file's fault and not the system's: a place that no file has is a damaged number."""
+    """Return whether an error is the fault of the file and not of the system."""
     if describe_machine_fault(error):
         return False
+    # EINVAL is a seek to a negative offset: a damaged number in the file
     return not isinstance(error, OSError) or isinstance(error, FFmpegError) or error.errno == errno.EINVAL
 
 
 def _check_memory(error: Exception, source: Source) -> None:
-    """Raise MemoryError for what FFmpeg says where memory ran out."""
+    """Raise MemoryError where FFmpeg reports that memory ran out."""
     if is_out_of_memory(error):
         raise MemoryError(f"{name_of(source)}: memory ran out: {_strip_errno(error)}") from error
 
 
 def _check_machine(error: FFmpegError) -> None:
-    """Raise the error again where no packet can be the cause; "try again" may be a decoder's way to refuse one."""
+    """Raise the error again where no packet can have caused it."""
+    # EAGAIN ("try again") also counts as out of memory, but some decoders refuse a packet with it
     if describe_machine_fault(error) or (is_out_of_memory(error) and error.errno != errno.EAGAIN):
         raise error
 
 
 def _is_unfinished_mp4(source: Source, format: str) -> str | None:
-    """MP4 keeps its index in a box called moov, which a recorder writes last."""
+    """Return why an MP4 file without an index is unreadable; None where it has one.
+
+    The index is in a box called moov, which a recorder writes last.
+    """
     if format not in ("mp4", "m4a", "mov"):
         return None
     with open_source(source) as file:
@@ -91,6 +96,7 @@ def _is_unfinished_mp4(source: Source, format: str) -> str | None:
             size, kind = int.from_bytes(head[:4], "big"), head[4:8]
             if kind == b"moov":
                 return None
+            # a size of 1 means that the real one follows in 64 bits: ISO 14496-12, 4.2
             size = int.from_bytes(head[8:16], "big") if size == 1 else size
             if size < 8:
                 break
@@ -99,18 +105,18 @@ def _is_unfinished_mp4(source: Source, format: str) -> str | None:
 
 
 def _strip_errno(error: Exception) -> str:
-    """What FFmpeg says, without the number of its error and the name of its function."""
+    """Return the message of an error, without FFmpeg's error number and function name."""
     return (error.strerror if isinstance(error, FFmpegError) else None) or str(error)
 
 
 def find_audio_stream(container: InputContainer) -> AudioStream | None:
-    """The sound track FFmpeg would play, if there is one."""
+    """Return the audio stream that FFmpeg would play; None where there is none."""
     stream = container.streams.best("audio")
     return stream if isinstance(stream, AudioStream) else None
 
 
 def find_video_stream(container: InputContainer) -> VideoStream | None:
-    """The moving pictures FFmpeg would play, if there are any; a cover is none."""
+    """Return the video stream that FFmpeg would play; None where there is none. A cover image does not count."""
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
         return None
@@ -118,16 +124,17 @@ def find_video_stream(container: InputContainer) -> VideoStream | None:
 
 
 def find_origin(container: InputContainer) -> Fraction:
-    """Where the clock of the container begins, in seconds: the first of its sound and pictures."""
+    """Return the time in seconds at which the first of audio and video begins, on the clock of the container."""
     streams = (find_audio_stream(container), find_video_stream(container))
     starts = [s.start_time * s.time_base for s in streams if s and s.start_time is not None and s.time_base]
     return min(starts, default=Fraction(0))
 
 
 class Track:
-    """Packets and frames of one stream; damage is borne while good frames follow, and told at the end.
+    """Packets and frames of one stream. Damage is tolerated while good frames follow, and reported at the end.
 
-    A packet that does not decode leaves a hole, as players do. Whether it was the end is known only afterwards.
+    A packet that does not decode leaves a hole, as it does in players. Only what follows tells whether it was the end
+    of what can be decoded, so `finish` decides.
     """
 
     def __init__(self, container: InputContainer, stream: Stream, source: Source, format: str) -> None:
@@ -135,22 +142,24 @@ class Track:
         self.origin = find_origin(container)
         self.fault: Exception | None = None
         self.decoded = False
-        self._ends: dict[int, int] = {}  # ticks to which each stream went; whole numbers, as this runs for every packet
+        # last tick of each stream; integers, not fractions, because this is computed for every packet
+        self._ends: dict[int, int] = {}
         self._holes = 0
 
     @property
     def promised_seconds(self) -> Fraction:
-        """Seconds that the header says the file lasts; 0 where the format says nothing that can be trusted."""
+        """Duration in seconds that the header states; 0 for formats whose header cannot be trusted."""
         known = self.container.duration if self.format in _PROMISING else 0
         return Fraction(known or 0, av.time_base)
 
     def packets(self) -> Iterator[Packet[Stream]]:
-        """The packets of the stream; the last one is empty and flushes the decoder."""
+        """Yield the packets of the stream. The last one is empty and flushes the decoder."""
         try:
             for packet in self.container.demux():
-                if packet.is_corrupt and self.format in _PROMISING:  # elsewhere the last one is as long as it is
+                # in the other formats the last packet may be short and good
+                if packet.is_corrupt and self.format in _PROMISING:
                     self.fault = ValueError("a packet is cut short")
-                    continue  # FFmpeg would make up the rest of it
+                    continue  # FFmpeg would invent the missing samples
                 if packet.stream.type in ("audio", "video"):
                     self._record_damage(packet)
                 if packet.stream.index == self.stream.index:  # stream_index is 0 on the packet that flushes
@@ -166,13 +175,13 @@ class Track:
             self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
 
     def _reached_seconds(self) -> Fraction:
-        """Seconds to which the packets of any stream went."""
+        """Return the time in seconds of the last packet of any stream."""
         streams = self.container.streams
         ends = [end * (streams[index].time_base or 0) for index, end in self._ends.items()]
         return max(ends, default=Fraction(0)) - self.origin
 
     def decode(self, packet: Packet[Stream]) -> list[Any] | None:
-        """Frames of a packet; None where it is damaged."""
+        """Return the frames of a packet; None where it is damaged."""
         try:
             frames = packet.decode()
         except FFmpegError as error:
@@ -181,28 +190,28 @@ class Track:
             return None
         if frames:
             self.decoded = True
-            if packet.size:
+            if packet.size:  # a good packet after a damaged one: that one was a hole, not the end
                 self.fault = None
         return frames
 
     def frames(self) -> Iterator[Any]:
-        """All frames of the stream, in order."""
+        """Yield all frames of the stream, in order."""
         for packet in self.packets():
             yield from self.decode(packet) or ()
 
     def follows(self, at: Fraction, before: Fraction) -> bool:
-        """Whether a time can follow another; a clock that leaps is a fault, after which nothing is delivered."""
+        """Return whether a time can follow another. A clock that leaps is a fault; nothing is delivered after it."""
         if -MAX_BACK <= at - before <= MAX_JUMP:
             return True
         self.fault = ValueError(f"the clock leaps from {float(before):.1f} s to {float(at):.1f} s")
         return False
 
     def finish(self, done: Fraction) -> None:
-        """Say what was wrong, after `done` seconds were delivered.
+        """Raise what was wrong with the stream, after `done` seconds of it were delivered.
 
         Raises:
             DecodeError: nothing could be decoded.
-            TruncatedMedia: the end could not, or there is less than the header promises.
+            TruncatedMedia: the end could not be decoded, or there is less than the header states.
         """
         if not self.decoded:
             what = (
@@ -214,20 +223,20 @@ class Track:
         duration = self.promised_seconds
         if self.fault is not None or self._reached_seconds() + _SLACK < duration:
             reason = _strip_errno(self.fault) if self.fault else "the file ends there"
-            whole = f" of {float(duration):.1f} s" if duration else ""
-            raise TruncatedMedia(f"{name_of(self.source)}: {float(done):.1f} s{whole} decoded: {reason}")
+            total = f" of {float(duration):.1f} s" if duration else ""
+            raise TruncatedMedia(f"{name_of(self.source)}: {float(done):.1f} s{total} decoded: {reason}")
         if self._holes:
-            _log.warning("%s: %d damaged packets were passed over", name_of(self.source), self._holes)
+            _log.warning("%s: %d damaged packets were skipped", name_of(self.source), self._holes)
 
 
 def check_clock(track: Track, stream: Stream, limit: SecondsLimit) -> None:
-    """Refuse a source whose packets go on for longer than is allowed, before any of them is decoded.
+    """Refuse a source whose packets last longer than is allowed, before any of them is decoded.
 
-    They are looked at only where the header promises too much: that may be of a file whose clock leaps once, and then
-    what comes before the leap is good.
+    The packets are read only where the header states too long a duration. A clock that leaps once makes such a header,
+    and then the part before the leap is good and is decoded.
 
     Raises:
-        MediaTooLarge: they do.
+        MediaTooLarge: the packets last too long.
     """
     if not limit.is_over(float(track.promised_seconds)):
         return

@@ -1,4 +1,4 @@
-"""A URL to bytes: from hosts allowed by name, at addresses that were checked, within caps of bytes and time."""
+"""Download URLs: only from hosts allowed by name, at public addresses, within limits of bytes and time."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ _SPECIAL = tuple(map(ipaddress.ip_network, _NETS.split()))
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Gets URLs of allowed hosts; everything else is refused before a byte is sent.
+    """Downloader for URLs of allowed hosts. Every other URL is refused before a byte is sent.
 
-    A name is resolved once and the connection goes to the very address that was checked, on every redirect anew, so a
-    name that changes its address in between gains nothing. Proxies of the environment are not used.
+    A name is resolved once for each redirect, and the connection goes to the address that was checked. So a name that
+    changes its address in between (DNS rebinding) gains nothing. Proxies of the environment are not used.
 
-    hosts      names allowed: "example.org"; "*.example.org" for all below it; "example.org:8080" for another port
-    max_bytes  cap on the body, whatever its Content-Length says
-    seconds    cap on the whole of it, redirects included, but not on a system resolver that hangs
-    redirects  how many are followed
-    private    whether private, loopback and link-local addresses may be connected to
-    resolve    as `socket.getaddrinfo`
+    Attributes:
+        hosts: allowed names: "example.org"; "*.example.org" for all below it; "example.org:8080" for another port.
+        max_bytes: limit on the body, whatever its Content-Length says.
+        seconds: limit on one download, redirects included. A system resolver that hangs is not interrupted.
+        redirects: number of redirects to follow.
+        private: connect to private, loopback and link-local addresses, too.
+        resolve: function with the signature of `socket.getaddrinfo`.
     """
 
     hosts: tuple[str, ...]
@@ -59,11 +60,11 @@ class Fetcher:
     resolve: Resolver = field(default=socket.getaddrinfo, repr=False)
 
     def get(self, url: str) -> bytes:
-        """The body of a URL.
+        """Return the body of a URL.
 
         Raises:
-            FetchError: not allowed, not reached, not answered with 200, or not within `seconds`.
-            MediaTooLarge: more than `max_bytes`.
+            FetchError: the URL is not allowed or not reached, its status is not 200, or it takes over `seconds`.
+            MediaTooLarge: the body has more than `max_bytes`.
         """
         deadline = time.monotonic() + self.seconds
         first = url
@@ -72,46 +73,47 @@ class Fetcher:
             body, target = self._request(parts, url, deadline)
             if target is None:
                 return body
+            # what was to be encrypted is not fetched in the open
             if parts.scheme == "https" and urlsplit(target).scheme == "http":
                 raise FetchError(f"{first}: redirected from https to {target}, which is refused")
             url = target
         raise FetchError(f"{first}: more than {self.redirects} redirects")
 
     def _check_allowed(self, url: str) -> SplitResult:
-        """The parts of a URL that may be asked for."""
+        """Return the parts of a URL; raise FetchError where it may not be requested."""
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port
         except ValueError as error:
-            raise FetchError(f"{url}: no URL: {error}") from error
+            raise FetchError(f"{url}: is not a valid URL: {error}") from error
         if parts.scheme not in _PORTS:
             raise FetchError(f"{url}: expected http or https, got {parts.scheme or 'nothing'!r}")
         if parts.username is not None or parts.password is not None:
             raise FetchError(f"{parts.scheme}://…@{host}: names and passwords in a URL are refused")
         if not any(_matches_host(host, port or _PORTS[parts.scheme], parts.scheme, allowed) for allowed in self.hosts):
-            there = ", ".join(self.hosts) or "none"
-            raise FetchError(f"{url}: host {parts.netloc!r} is not allowed; allowed are: {there} (hosts)")
+            names = ", ".join(self.hosts) or "none"
+            raise FetchError(f"{url}: host {parts.netloc!r} is not allowed; allowed are: {names} (hosts)")
         return parts
 
     def _request(self, parts: SplitResult, url: str, deadline: float) -> tuple[bytes, str | None]:
-        """One request: the body, or where it redirects to."""
+        """Send one request; return the body, and the URL that it redirects to or None."""
         connection: http.client.HTTPConnection | None = None
         watch: threading.Timer | None = None
         ours: socket.socket | None = None
         try:
             raw = self._connect(parts, url, deadline)
-            # A peer that sends a byte a second never trips a timeout on a single read; this ends the whole exchange.
+            # A server that sends a byte a second never exceeds the timeout of a read; the timer ends the exchange.
             ours = raw.dup()
             watch = threading.Timer(max(0.0, deadline - time.monotonic()), _close_connection, (ours,))
             watch.daemon = True
             watch.start()
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port or _PORTS[parts.scheme])
-            connection.auto_open = 0  # never by name: the address was checked
+            connection.auto_open = 0  # http.client would resolve the name again, and the address was checked
             connection.sock = _start_tls(raw, parts)
             path = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
             connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "percepts"})
             answer = self._read_response(connection.getresponse(), url)
-            if time.monotonic() >= deadline:  # being shut looks like the end of an answer
+            if time.monotonic() >= deadline:  # a connection closed by the timer looks like the end of a response
                 raise TimeoutError
             return answer
         except MediaTooLarge:
@@ -147,18 +149,18 @@ class Fetcher:
             body += data
             if len(body) > self.max_bytes:
                 raise MediaTooLarge(f"{url}: more than the {self.max_bytes} bytes allowed (max_bytes)")
-        if response.length:  # what is missing of Content-Length: sized reads do not complain
+        if response.length:  # bytes missing of Content-Length: http.client raises nothing for reads of a given size
             raise FetchError(f"{url}: ended {response.length} bytes before its Content-Length")
         return bytes(body), None
 
     def _connect(self, parts: SplitResult, url: str, deadline: float) -> socket.socket:
-        """A connection to the first address that answers; every address of the name must be allowed."""
-        found = self.resolve(parts.hostname, parts.port or _PORTS[parts.scheme], type=socket.SOCK_STREAM)
-        for *_, address in found:
+        """Connect to the first address that answers. Raise FetchError where any address of the name is not public."""
+        addresses = self.resolve(parts.hostname, parts.port or _PORTS[parts.scheme], type=socket.SOCK_STREAM)
+        for *_, address in addresses:
             if not self.private and not is_public(str(address[0])):
                 raise FetchError(f"{url}: {parts.hostname} is at {address[0]}, which is not a public address")
         failure: OSError = OSError("the name has no address")
-        for family, kind, protocol, _, address in found:
+        for family, kind, protocol, _, address in addresses:
             connection = socket.socket(family, kind, protocol)
             try:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
@@ -171,7 +173,7 @@ class Fetcher:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address belongs to the open internet; an IPv4 address inside an IPv6 one is judged as such."""
+    """Return whether an IP address is public. An IPv4 address inside an IPv6 address is checked as IPv4."""
     ip: Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
@@ -202,7 +204,7 @@ def _start_tls(raw: socket.socket, parts: SplitResult) -> socket.socket:
 
 
 def _close_connection(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it was closed in the meantime, which is as good
+    with contextlib.suppress(OSError):  # it may be closed already
         connection.shutdown(socket.SHUT_RDWR)
 
 

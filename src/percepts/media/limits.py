@@ -1,4 +1,4 @@
-"""Limit how many seconds of one source are decoded: a small file can promise years of media."""
+"""Limit how many seconds of one source are decoded: a small file can claim to last for years."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..errors import MediaTooLarge
 from .source import Source, name_of
 
 MAX_SECONDS = 48 * 3600.0
-"""Seconds of one source, unless the caller says otherwise: a weekend of surveillance."""
+"""Default limit on the duration of one source, in seconds: a weekend of surveillance."""
 FREE_SECONDS = 3600.0
-"""Seconds that any source may last, however small it is: a picture that is shown for an hour."""
+"""Seconds that any source may last, however small the file: one image shown for an hour is a small file."""
 BYTES_A_SECOND = 4
-"""Bytes that a second beyond those takes at least. The densest that is used, Opus while nobody speaks, takes ten times
-as many; a film of one frame an hour has more, too. So what a file costs is bounded by its size."""
+"""Bytes that each further second must take in the file. The densest audio in use, Opus during silence, takes ten times
+as many; a video of one frame an hour takes more, too. So the size of a file bounds the time to decode it."""
 _SLACK = 1.01  # 48 hours are seldom 172,800 seconds to the sample
 
 T = TypeVar("T")
@@ -27,14 +27,14 @@ _max_seconds: ContextVar[float | None] = ContextVar("max_seconds", default=None)
 
 @contextmanager
 def limit_seconds(seconds: float | None) -> Iterator[None]:
-    """Let sources that are read inside this context last up to `seconds`; None: as they may by default.
+    """Let sources that are read inside this context last up to `seconds`. None means the default limit.
 
     >>> with limit_seconds(60):
     ...     chosen_seconds()
     60.0
 
     Raises:
-        ValueError: no number above 0; infinity is one.
+        ValueError: `seconds` is not above 0. Infinity is allowed.
     """
     if seconds is not None and not seconds > 0:
         raise ValueError(f"expected max_seconds above 0, got {seconds}")
@@ -46,14 +46,14 @@ def limit_seconds(seconds: float | None) -> Iterator[None]:
 
 
 def resolve_max_seconds(seconds: float | None = None) -> float | None:
-    """Return `seconds`, checked; where none are said what the context says; None for the default."""
+    """Return `seconds`, checked, or the limit of the context where it is None; None for the default limit."""
     with limit_seconds(_max_seconds.get() if seconds is None else seconds):
         return _max_seconds.get()
 
 
 def iterate_within_limit(items: Iterable[T], seconds: float | None) -> Iterator[T]:
-    """Iterate with `limit_seconds(seconds)` around each step, and around nothing of the caller's in between."""
-    context = copy_context()
+    """Iterate with `limit_seconds(seconds)` around each step, but not around what the caller does in between."""
+    context = copy_context()  # a generator runs in the context of its caller, so `with` here would leak into the caller
     context.run(_max_seconds.set, seconds)
     stream = iter(items)
     end = object()
@@ -67,7 +67,7 @@ def iterate_within_limit(items: Iterable[T], seconds: float | None) -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class SecondsLimit:
-    """How many seconds of a source may be decoded, and why so many."""
+    """The number of seconds of a source that may be decoded, and the reason for the number."""
 
     source: Source
     seconds: float
@@ -75,9 +75,9 @@ class SecondsLimit:
 
     @classmethod
     def of(cls, source: Source) -> SecondsLimit:
-        """Return what the context says, else MAX_SECONDS, or less for a small file."""
-        if (asked := _max_seconds.get()) is not None:
-            return cls(source, asked, "max_seconds")
+        """Return the limit of the context, else MAX_SECONDS, or less for a small file."""
+        if (chosen := _max_seconds.get()) is not None:
+            return cls(source, chosen, "max_seconds")
         size = len(source) if isinstance(source, bytes) else os.stat(source).st_size
         credible = FREE_SECONDS + size / BYTES_A_SECOND
         if credible < MAX_SECONDS:
@@ -85,13 +85,13 @@ class SecondsLimit:
         return cls(source, MAX_SECONDS, f"{MAX_SECONDS / 3600:.0f} hours")
 
     def is_over(self, seconds: float) -> bool:
-        """Return whether `seconds` are more than are allowed."""
+        """Return whether `seconds` is over the limit."""
         return seconds > self.seconds * _SLACK
 
     def check(self, seconds: float) -> None:
-        """Raise MediaTooLarge where a source lasts `seconds` and may not."""
+        """Raise MediaTooLarge where a source lasts `seconds` and that is over the limit."""
         if self.is_over(seconds):
             raise MediaTooLarge(
                 f"{name_of(self.source)}: lasts {seconds:,.0f} s or more, which is over the {self.seconds:,.0f} s "
-                f"allowed ({self.why}); to decode it all the same give a higher limit: --max-seconds N, max_seconds=N"
+                f"allowed ({self.why}). To decode it anyway, give a higher limit: --max-seconds N, max_seconds=N"
             )

@@ -1,4 +1,4 @@
-"""A source to what it holds, by its first bytes; its name and extension are never asked."""
+"""Find the format of a source from its first bytes. Its name and extension are not used."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..errors import NotMedia
 from .source import Source, name_of, open_source
 
 PICTURES = frozenset({"jpeg", "png", "gif", "webp", "tiff", "bmp", "avif", "heic"})
-"""Formats of `open_image`."""
+"""Formats that `open_image` reads."""
 CONTAINERS = frozenset({"mp4", "mov", "m4a", "mkv", "webm", "avi", "ogg", "ts", "mpeg", "flv", "asf"})
-"""Formats that may hold sound, moving pictures or both: only a look at their streams tells."""
+"""Formats that may hold audio, video or both. Only their streams tell which."""
 
 _HEAD = 4096
 _FTYP = {b"avif": "avif", b"avis": "avif", b"M4A ": "m4a", b"M4B ": "m4a", b"qt  ": "mov"} | dict.fromkeys(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "heic"
 )
-# (offset, bytes, format); the first that fits wins.
+# (offset, bytes, format); the first match counts.
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "png"),
@@ -50,7 +50,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (4, b"skip", "mov"),
     (4, b"free", "mov"),
 )
-# Formats whose four bytes at 8 mean nothing without these at 0.
+# Formats whose bytes at offset 8 count only after these at offset 0.
 _OUTER = {
     "webp": (b"RIFF",),
     "wav": (b"RIFF", b"RIFX", b"RF64"),
@@ -62,12 +62,13 @@ _TS_PACKETS = (188, 192, 204)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a source holds.
+    """The kind of media in a source, its format and its streams.
 
-    kind    "image", "audio" or "video": what it is first of all; a film is "video" whether it has sound or not
-    format  short name of the format: "jpeg", "wav", "mp4", …
-    audio   it has sound
-    video   it has moving pictures; the cover of a record is none
+    Attributes:
+        kind: "image", "audio" or "video". A file with video is "video", with or without audio.
+        format: short name of the format: "jpeg", "wav", "mp4", …
+        audio: it has audio.
+        video: it has video. A cover image does not count.
     """
 
     kind: Literal["image", "audio", "video"]
@@ -77,7 +78,7 @@ class Probe:
 
 
 def probe(source: Source) -> Probe:
-    """What a source holds, by its first bytes; containers are opened to see their streams.
+    """Return what a source holds, by its first bytes. Containers are opened to list their streams.
 
     >>> from percepts.media import probe
     >>> probe(b"GIF89a....")
@@ -85,8 +86,8 @@ def probe(source: Source) -> Probe:
 
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError: as `open` would.
-        NotMedia: nothing here that percepts reads; the message shows the first bytes.
-        DecodeError: a container so damaged that its streams cannot be listed.
+        NotMedia: no format that percepts reads; the message shows the first bytes.
+        DecodeError: a container is so damaged that its streams cannot be listed.
     """
     format = sniff_format(source)
     if format in PICTURES:
@@ -101,12 +102,12 @@ def probe(source: Source) -> Probe:
         audio, video = find_audio_stream(container) is not None, find_video_stream(container) is not None
         if not audio and not video:
             held = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
-            raise NotMedia(f"{name_of(source)}: {format} with neither sound nor moving pictures (its streams: {held})")
+            raise NotMedia(f"{name_of(source)}: is {format} with neither audio nor video (its streams: {held})")
     return Probe("video" if video else "audio", format, audio, video)
 
 
 def sniff_format(source: Source) -> str:
-    """The format by the first bytes: a name of `PICTURES`, of `CONTAINERS`, or of a kind of recording.
+    """Return the format by the first bytes: one of `PICTURES` or `CONTAINERS`, or an audio format.
 
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError, NotMedia: as `probe`.
@@ -116,7 +117,7 @@ def sniff_format(source: Source) -> str:
 
 
 def sniff_open_file(file: BinaryIO, source: Source) -> str:
-    """As `sniff`, of an open file, which is left at its first byte."""
+    """Return the format of an open file, as `sniff_format` does, and go back to its first byte."""
     head = file.read(_HEAD)
     format = _identify_format(head) or _identify_after_id3(head, file)
     if format is None:
@@ -139,12 +140,12 @@ def _identify_format(head: bytes) -> str | None:
 
 
 def _identify_mp4(head: bytes) -> str | None:
-    """MP4 and its family by the brands of the ftyp box."""
+    """Identify MP4 and related formats by the brands in the ftyp box."""
     if head[4:8] != b"ftyp":
         return None
     size = max(16, min(int.from_bytes(head[:4], "big"), 256))
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, size, 4))]
-    if brands[0] in (b"mif1", b"msf1"):  # a picture whose codec only the compatible brands tell
+    if brands[0] in (b"mif1", b"msf1"):  # HEIF, whose codec only the compatible brands tell
         return next((_FTYP[brand] for brand in brands if _FTYP.get(brand) in PICTURES), "heic")
     return _FTYP.get(brands[0], "mp4")
 
@@ -156,45 +157,45 @@ def _identify_matroska(head: bytes) -> str | None:
 
 
 def _identify_bmp(head: bytes) -> str | None:
-    """BMP: two letters are no proof, the size of the header that follows is one of seven."""
+    """Identify BMP. Two letters are too few to go by, so the size of the header must be one of the seven that exist."""
     known = int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
     return "bmp" if head.startswith(b"BM") and known else None
 
 
 def _identify_mpeg_ts(head: bytes) -> str | None:
-    """MPEG transport stream: a sync byte at the head of each of the first packets."""
+    """Identify an MPEG transport stream: each of its packets begins with a sync byte."""
     for size in _TS_PACKETS:
-        at = range(4 if size == 192 else 0, len(head), size)
+        at = range(4 if size == 192 else 0, len(head), size)  # 192: four bytes of time stamp before each packet (M2TS)
         if len(at) >= 3 and all(head[i] == 0x47 for i in at):
             return "ts"
     return None
 
 
 def _identify_mpeg_audio(head: bytes) -> str | None:
-    """MP3 (and layers I and II) or AAC in ADTS, by the first frame header."""
+    """Identify MPEG audio (layers I, II, III) or AAC in ADTS by the header of the first frame."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     if head[1] & 0xF6 == 0xF0:
         return "aac" if (head[2] >> 2) & 0xF < 13 else None
-    # FF FE is the mark of UTF-16 text; as MPEG it would be layer I, which no one uses.
+    # FF FE is the byte order mark of UTF-16 text; as MPEG it would be layer I, which nobody uses
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
     bitrate, rate = head[2] >> 4, head[2] >> 2 & 3
-    sound = head[1] != 0xFE and version != 1 and layer != 0 and bitrate != 15 and rate != 3
-    return "mp3" if sound else None
+    is_valid = head[1] != 0xFE and version != 1 and layer != 0 and bitrate != 15 and rate != 3
+    return "mp3" if is_valid else None
 
 
 def _identify_after_id3(head: bytes, file: BinaryIO) -> str | None:
-    """What follows an ID3 tag, which may hold a cover of megabytes."""
+    """Identify what follows an ID3 tag. The tag may hold a cover image of megabytes, so the file is read behind it."""
     size = id3_tag_size(head)
     if not size:
         return None
     file.seek(size)
-    rest = file.read(_HEAD).lstrip(b"\x00")  # some taggers pad behind the size they state
+    rest = file.read(_HEAD).lstrip(b"\x00")  # some programs add padding that the stated size leaves out
     return _identify_format(rest) or "mp3"
 
 
 def id3_tag_size(head: bytes) -> int:
-    """Bytes of the ID3 tag that a file begins with; 0 for none."""
+    """Return the bytes of the ID3 tag at the beginning of a file; 0 where there is none."""
     if not head.startswith(b"ID3") or len(head) < 10:
         return 0
     size = 0
@@ -207,4 +208,4 @@ def _unknown_format(head: bytes, file: BinaryIO, source: Source) -> str:
     size = file.seek(0, 2)
     if size == 0:
         return f"{name_of(source)}: is empty, 0 bytes"
-    return f"{name_of(source)}: no picture, sound or film that percepts reads; {size} bytes that begin {head[:16]!r}"
+    return f"{name_of(source)}: not an image, audio or video file that percepts reads ({size} bytes: {head[:16]!r})"

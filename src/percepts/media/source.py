@@ -1,4 +1,4 @@
-"""A source, path or bytes, to an open file: what the system answers becomes an error that says what to do."""
+"""Open a source, a path or bytes, as a file. Errors of the system become errors that say what to do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import BinaryIO
 from ..errors import NotMedia
 
 Source = str | Path | bytes
-"""A path, always, as str or Path; or the bytes of a file. Never a URL, never text."""
+"""A path as str or Path, or the bytes of a file. A str is always a path, never a URL or text."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-# What the system says of a path that leads nowhere, beyond ENOENT.
+# Errors of the system, beside ENOENT, for a path that leads to no file.
 _NOWHERE = {
     errno.ELOOP: "symbolic links that lead in a circle",
     errno.ENAMETOOLONG: "no such file: the name is longer than a file name can be",
@@ -26,29 +26,31 @@ _ODD = {stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: 
 
 
 def name_of(source: Source) -> str:
-    """How messages call a source; printable whatever bytes the file name is made of."""
+    """Return the name of a source for messages; printable whatever bytes the file name is made of."""
     if isinstance(source, bytes):
         return f"<{len(source)} bytes in memory>"
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
 def source_path(source: Source) -> str:
-    """What `Clip.source` holds: the path as it was given, "" for bytes."""
+    """Return the value for `Clip.source`: the path as it was given, "" for bytes."""
     return "" if isinstance(source, bytes) else os.fspath(source)
 
 
 def is_url(text: str) -> bool:
-    """Whether it is written like a URL: letters, a colon, a slash (a drive letter is one letter only)."""
+    """Return whether a text is written like a URL: letters, a colon, a slash."""
+    # two letters or more: C:/ is a drive of Windows
     return _URL.match(text) is not None
 
 
 def open_source(source: Source) -> BinaryIO:
-    """The file, open for reading from its first byte.
+    """Open a source for reading from its first byte.
 
     Raises:
-        FileNotFoundError: nothing is there; a URL is answered with how URLs are allowed.
-        PermissionError, IsADirectoryError: it cannot be read, it is a directory.
-        NotMedia: it is a pipe, a socket or a device, whose end never comes.
+        FileNotFoundError: nothing is there. For a URL the message says how to allow its host.
+        PermissionError: it cannot be read.
+        IsADirectoryError: it is a directory.
+        NotMedia: it is a pipe, a socket or a device, which may never end.
     """
     if isinstance(source, bytes):
         return io.BytesIO(source)
@@ -76,7 +78,7 @@ def open_source(source: Source) -> BinaryIO:
 
 def _describe_missing(path: str) -> str:
     if path.lower().startswith("file:"):
-        return "no such file; a path is given as it is, without file:"
+        return "no such file. Give the plain path, without file:"
     if is_url(path):
         return "no such file, and URLs are off unless their host is allowed (hosts=[...] of embed, or media.Fetcher)"
     return "no such file"

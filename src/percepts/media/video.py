@@ -1,4 +1,4 @@
-"""A film to its pictures: the frame shown at each k / fps, by presentation time, never by frame count."""
+"""Decode a video into the frames shown at each k / fps seconds, by presentation time and not by frame count."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from .limits import SecondsLimit
 from .probe import CONTAINERS, sniff_format
 from .source import Source, name_of, source_path
 
-# Seconds before the first picture at which it is shown already: sound and picture seldom begin in the same millisecond.
+# Seconds for which the first frame is also shown before its time: audio and video seldom begin at the same instant.
 _LEAD = Fraction(1, 2)
-# Containers whose own index makes a jump exact and cheap; elsewhere every packet is read, and few are decoded.
+# Containers with an index that makes seeking exact and cheap. In others every packet is read, though few are decoded.
 _INDEXED = frozenset({"mp4", "m4a", "mov", "mkv", "webm"})
-# Compressed bytes that may wait until it is known whether they have to be decoded.
+# Compressed bytes that may wait until it is known whether they must be decoded.
 _WAITING = 2**26
 
 
 def stream_frames(source: Source, *, fps: float, at_least: int | None = None) -> Iterator[Clip]:
-    """The pictures of a film at a steady rate: clips (1, H, W, 3) uint8, the k-th at exactly k / fps seconds.
+    """Yield the frames of a video at a steady rate: clips (1, H, W, 3) uint8, the k-th at exactly k / fps seconds.
 
-    Each is the latest frame whose presentation time is at or before k / fps, on the clock that sound and pictures of
-    the file share; so any rate works on any film, also of variable frame rate. The first frame also stands for the half
-    second before it. Turned upright, pixels made square. Only the frames shown are converted, and groups of
-    pictures in which none is shown are not even decoded.
+    Each is the latest frame whose presentation time is at or before k / fps, on the clock that audio and video of the
+    file share. So any rate works on any video, also of variable frame rate. The first frame is also used for the half
+    second before it. Frames are turned upright and their pixels made square. Only the frames used are converted, and
+    groups of pictures (GOPs) without any are not even decoded.
 
     Args:
         source: path or bytes.
-        fps: frames per second of film.
-        at_least: the shortest side, in pixels, that the caller needs; larger films are scaled down to it. None: as is.
+        fps: frames per second of the video to yield.
+        at_least: the shortest side, in pixels, that the caller needs. Larger frames are scaled down to it. None: keep.
 
     Raises, at the first frame:
         FileNotFoundError, PermissionError, IsADirectoryError: as `open` would.
-        NotMedia: no moving pictures in it.
+        NotMedia: there is no video in it.
         DecodeError: no frame can be decoded.
         MediaTooLarge: it lasts longer than `limit_seconds` allows, 48 hours by default and less for a small file; where
             only decoding tells, it is raised at the first frame beyond.
@@ -57,11 +57,11 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
         raise ValueError(f"expected more than 0 frames per second, got {fps}")
     format = sniff_format(source)
     if format not in CONTAINERS and format != "mpegvideo":
-        raise NotMedia(f"{name_of(source)}: is {format}, which has no moving pictures")
+        raise NotMedia(f"{name_of(source)}: is {format}, which has no video")
     with open_container(source, format) as container:
         stream = find_video_stream(container)
         if stream is None:
-            raise NotMedia(f"{name_of(source)}: {format} that has no moving pictures")
+            raise NotMedia(f"{name_of(source)}: is {format} and has no video stream")
         limit, track = SecondsLimit.of(source), Track(container, stream, source, format)
         check_clock(track, stream, limit)
         for index, picture in _pick_frames(_FrameReader(track, stream), fps, at_least):
@@ -70,7 +70,7 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
 
 
 def _pick_frames(reel: _FrameReader, fps: float, at_least: int | None) -> Iterator[tuple[int, np.ndarray]]:
-    """The index of each instant with the picture shown at it; damage is reported at the end."""
+    """Yield the index k of each instant k / fps with the frame shown at it, as RGB. Damage is raised at the end."""
     index, end = 0, reel.ticks(Fraction(0))
     frame: VideoFrame | None = None
     picture: np.ndarray | None = None
@@ -102,12 +102,12 @@ class _InexactSeek(Exception):
 
 
 class _FrameReader:
-    """Frames of a film with their times in ticks; those that are shown at no instant from `aim` on may be left out.
+    """Frames of a video with their times in ticks. Frames that no instant from `aim` on shows may be left out.
 
-    They are left out by whole groups of pictures: when a key frame at or before `aim` arrives, nothing before it is
-    needed, and the packets that wait are dropped undecoded; where the container has an index, far groups are jumped
-    over unread. What is delivered is what decoding everything would have delivered, to the bit: a key frame that does
-    not keep its promise (a gradual refresh, a damaged one) makes it decode everything from then on.
+    They are left out by groups of pictures: when a key frame at or before `aim` arrives, nothing before it is needed,
+    and the waiting packets are dropped undecoded. Where the container has an index, far groups are skipped unread.
+    The frames are equal to the bit to those that decoding everything would give: where a key frame turns out not to be
+    one (a gradual refresh, damage), everything is decoded from then on.
     """
 
     def __init__(self, track: Track, stream: VideoStream) -> None:
@@ -117,34 +117,34 @@ class _FrameReader:
         rates = (self._stream.average_rate, self._stream.guessed_rate)
         rate = next((rate for rate in rates if rate and 1 / rate <= MAX_JUMP), Fraction(25))
         self._length = max(1, round(1 / rate / self._base))
-        # Time stamps rounded to a millisecond or finer may lie half a tick behind the truth; coarser ticks are a grid.
+        # Times that were rounded to ticks of a millisecond or less may be half a tick late; coarser ticks are exact.
         self._tolerance = Fraction(1, 10**6) + (self._base / 2 if self._base <= Fraction(1, 1000) else 0)
         self.aim = self.ticks(Fraction(0))
-        # AVI stamps the order of decoding only; the n-th frame out is shown at the n-th of those stamps.
+        # AVI has time stamps in decoding order only; the n-th frame out is shown at the n-th of them.
         self._stamps: deque[int] | None = deque() if track.format == "avi" else None
         self._skips = self._stamps is None
         self._delivered: int | None = None  # time of the last frame
-        self._key: int | None = None  # time of the key frame that decoding went on from, until a frame is out
-        self._jumped: int | None = None  # the aim of the last jump: a second one for it would land where the first did
-        self._landing = False  # after a jump, until the key frame that it led to
+        self._key: int | None = None  # time of the key frame where decoding began again, until a frame comes out
+        self._jumped: int | None = None  # aim of the last seek: a second seek for it would land at the same place
+        self._landing = False  # after a seek, until its key frame arrives
         self._last_key: int | None = None
-        self._spacing = 0  # the longest way between key frames so far
+        self._spacing = 0  # longest distance between key frames so far
 
     def ticks(self, seconds: Fraction) -> int:
-        """The latest time stamp that counts as no later than `seconds` from the beginning of the film."""
+        """Return the latest time stamp that counts as at or before `seconds` from the beginning of the video."""
         return math.floor((seconds + self.track.origin + self._tolerance) / self._base)
 
     def seconds(self, ticks: int) -> Fraction:
-        """Seconds from the beginning of the film."""
+        """Return the seconds of a time stamp from the beginning of the video."""
         return ticks * self._base - self.track.origin
 
     def frame_ticks(self, frame: VideoFrame) -> int:
-        """Ticks that a frame is shown, as far as the file says; a damaged one may say years."""
+        """Return the ticks for which a frame is shown; the usual duration where the file states an absurd one."""
         length = frame.duration or self._length
         return length if length * self._base <= MAX_JUMP else self._length
 
     def frames(self) -> Iterator[tuple[VideoFrame, int]]:
-        """Frames in order of presentation, with their time stamps."""
+        """Yield frames in order of presentation, with their time stamps."""
         try:
             yield from self._frames()
         except _InexactSeek:
@@ -155,7 +155,7 @@ class _FrameReader:
         waiting: deque[Packet[Stream]] = deque()
         size, sent = 0, None
         for packet in self.track.packets():
-            if packet.is_keyframe and packet.pts is not None and self._should_seek(packet.pts, bool(waiting)):
+            if packet.is_keyframe and packet.pts is not None and self._restart_at_key(packet.pts, bool(waiting)):
                 waiting.clear()
                 size = 0
             if packet.dts is not None and not self.is_clock_sane(sent, packet.dts):
@@ -173,8 +173,8 @@ class _FrameReader:
         if self._landing:
             raise _InexactSeek
 
-    def _should_seek(self, at: int, is_waiting: bool) -> bool:
-        """Whether to begin anew at the key frame of time `at`, and to forget what waits."""
+    def _restart_at_key(self, at: int, is_waiting: bool) -> bool:
+        """Reset the decoder for the key frame at time `at` if nothing before it is needed; return whether it was."""
         if self._last_key is not None:
             self._spacing = max(self._spacing, at - self._last_key)
         self._last_key = at
@@ -187,11 +187,11 @@ class _FrameReader:
         return True
 
     def is_clock_sane(self, before: int | None, at: int) -> bool:
-        """Whether a time stamp can follow another."""
+        """Return whether a time stamp can follow another."""
         return before is None or self.track.follows(self.seconds(at), self.seconds(before))
 
     def _is_far(self, sent: int | None) -> bool:
-        """Whether a jump saves reading: `aim` is more than two groups of pictures and two seconds ahead."""
+        """Return whether a seek saves reading: `aim` is more than two groups of pictures and two seconds ahead."""
         if not self._skips or sent is None or not self._spacing or self.track.format not in _INDEXED:
             return False
         if self._jumped == self.aim:
@@ -206,8 +206,8 @@ class _FrameReader:
 
     def _rewind(self) -> None:
         try:
-            self.track.container.seek(0)  # MPEG-TS comes to its first packet by this way only
-        except FFmpegError:  # FLV and AVI have nothing before the first key frame to go back to
+            self.track.container.seek(0)  # the only seek that brings MPEG-TS to its first packet
+        except FFmpegError:  # FLV and AVI refuse to seek before their first key frame
             self.track.container.seek(self._stream.start_time or 0, stream=self._stream)
         self._skips = self._landing = False
         self._last_key = self._key = None
@@ -233,13 +233,14 @@ class _FrameReader:
             at = self._stamps.popleft() if self._stamps else None
         if at is None:
             at = 0 if self._delivered is None else self._delivered + self._length
-        if self._delivered is None and self._stream.start_time is None:  # a bare stream begins with its first frame
+        # a stream without a container has no start time, so its clock begins with its first frame
+        if self._delivered is None and self._stream.start_time is None:
             self.track.origin = at * self._base
         return at
 
 
 def _frame_to_rgb(frame: VideoFrame, wide: Fraction, at_least: int | None) -> np.ndarray:
-    """RGB (1, H, W, 3), upright, with square pixels, its shortest side scaled down to `at_least`."""
+    """Convert a frame to RGB (1, H, W, 3), upright, with square pixels, its shortest side scaled down to `at_least`."""
     width, height = _display_size(frame, wide, at_least)
     rgb = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA).to_ndarray()
     matrix = frame.side_data.get("DISPLAYMATRIX")
@@ -253,7 +254,7 @@ def _frame_to_rgb(frame: VideoFrame, wide: Fraction, at_least: int | None) -> np
 
 
 def _display_size(frame: VideoFrame, wide: Fraction, at_least: int | None) -> tuple[int, int]:
-    """Width and height to convert a frame to; `wide` is the width of a pixel by its height."""
+    """Return the width and height to convert a frame to; `wide` is the width of a pixel divided by its height."""
     width, height = max(1, round(frame.width * wide)), frame.height
     short = min(width, height)
     if at_least is None or short <= at_least:

@@ -79,7 +79,7 @@ class AnnIndex:
 
 @dataclass(frozen=True, slots=True)
 class IndexLedger:
-    """What the table holds at `version`, in how many pieces; `tidied` is how many were left when last put together."""
+    """What the table holds at `version`, in how many pieces; `compacted_fragments` is how many the last merge left."""
 
     dim: int
     version: int
@@ -307,7 +307,10 @@ class VectorIndex:
         return ledger
 
     def _save(self, ledger: IndexLedger) -> None:
-        write_file(self._file, json.dumps(asdict(ledger), indent=1))
+        keys = {"compacted_fragments": "tidied"}  # the key that every release wrote
+        write_file(
+            self._file, json.dumps({keys.get(key, key): value for key, value in asdict(ledger).items()}, indent=1)
+        )
 
 
 def _parse_ledger(row: dict[str, Any]) -> IndexLedger:

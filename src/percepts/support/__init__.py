@@ -1,1 +1,1 @@
-"""Small helpers that several rooms of the package share: files and folders."""
+"""Small helpers that several folders of the package share."""

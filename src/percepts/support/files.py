@@ -1,7 +1,7 @@
-"""The one place where the package writes, replaces and removes files and folders.
+"""Write, replace and remove files and folders. No other code of the package does so.
 
 Nothing here follows a symbolic link at the end of a path, and nothing removes what is not a regular file or a folder.
-A link in the way is refused with `FileExistsError`: it belongs to the user, and so does what it points to.
+A link at that place is refused with `FileExistsError`: it belongs to the user, and so does what it points to.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, Any
 
 SUFFIX = ".tmp"
-"""What the name of a file under construction ends in; such a file never counts."""
+"""Ending of the name of a file that is being written. No reader opens such a file."""
 DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.part")
-"""The names of files and folders under construction that carry a random number."""
+"""Names of files and folders that are being made under a random name."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _MODES = {"w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O_CREAT | os.O_EXCL, "r": 0}
@@ -30,10 +30,10 @@ _MODES = {"w": os.O_CREAT | os.O_TRUNC, "a": os.O_CREAT | os.O_APPEND, "x": os.O
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write into; it becomes `path` at the end of the block, and disappears if the block raises.
+    """Open a file that takes the name `path` at the end of the block, and is removed if the block raises.
 
-    The temporary name is fixed, so that a writer that was killed leaves nothing that the next one does not replace;
-    two writers of one path at once must be kept apart by the caller.
+    The temporary name is fixed, so the next writer replaces what a killed one left. The caller must keep two writers of
+    one path apart.
 
     Raises:
         FileExistsError: `path`, or its temporary name, is a link, a folder or a device.
@@ -58,14 +58,14 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_path(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
-    """Give a path beside `path` for a library that opens files itself; it becomes `path` if the block succeeds.
+    """Make a path for a library that opens files itself; the file is renamed to `path` if the block succeeds.
 
-    The file is there already, empty, under a name that nobody can guess. Several writers may be at one path at once:
+    The file exists, empty, under a name that nobody can guess. Several processes may write one path at the same time:
     the last one wins.
 
     Args:
-        path: what the file is called in the end.
-        permissions: of the file, less the umask.
+        path: final name of the file.
+        permissions: of the file; the umask is subtracted.
 
     Raises:
         FileExistsError: `path` is a link, a folder or a device.
@@ -79,7 +79,7 @@ def atomic_path(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
 
 @contextmanager
 def draft_file(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
-    """Give an empty file beside `path` under a name that nobody can guess; it is removed unless it is renamed.
+    """Make an empty file beside `path` under a name that nobody can guess; remove it at the end unless it was renamed.
 
     `DRAFT` matches what a writer that was killed has left.
     """
@@ -94,14 +94,14 @@ def draft_file(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
 
 
 def sync_file(path: Path) -> None:
-    """Make what is in a file survive a power cut."""
+    """Write a file through to the disk, so that it survives a power cut."""
     with open_file(path, "r+b") as file:
         os.fsync(file.fileno())
 
 
 @contextmanager
 def name_in_errors(path: Path) -> Iterator[None]:
-    """Name the file in what the system says of a disk while it is written: such an error has no name of its own."""
+    """Add the file name to errors of the disk inside the block: an error of `write` has none."""
     try:
         yield
     except OSError as error:
@@ -111,13 +111,13 @@ def name_in_errors(path: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Write a whole file atomically; text as UTF-8. Raises as `atomic`."""
+    """Write a file atomically; text as UTF-8. Raises as `atomic_file`."""
     with atomic_file(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 def open_file(path: Path, mode: str, *, permissions: int = 0o666, **options: Any) -> IO[Any]:
-    """Open a file to write into it: as `open`, but a link at the end of the path is refused.
+    """Open a file to write into it, as `open` does, but refuse a link at the end of the path.
 
     Raises:
         FileExistsError: `path` is a link or a folder, or there is a file and the mode is "x".
@@ -125,6 +125,7 @@ def open_file(path: Path, mode: str, *, permissions: int = 0o666, **options: Any
 
     def opener(name: str, _: int) -> int:
         access = os.O_RDWR if "+" in mode else os.O_WRONLY
+        # O_NOFOLLOW closes the gap between the check above and the opening; Windows has none of these flags
         flags = access | _MODES[mode[0]] | _NO_LINK | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         return os.open(name, flags, permissions)
 
@@ -146,7 +147,7 @@ def draft_folder(folder: Path) -> Path:
 
 
 def set_aside_file(path: Path) -> Path:
-    """Give a file that is to be replaced another name, which nothing has yet, and return that: `name.old.json`."""
+    """Rename a file that is to be replaced to a new name, such as `name.old.json`, and return that."""
     for number in itertools.count():
         kept = path.with_suffix(f".old{number or ''}{path.suffix}")
         if not os.path.lexists(kept):
@@ -156,20 +157,20 @@ def set_aside_file(path: Path) -> Path:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Give a regular file a second name, which nothing has yet. OSError where the system cannot."""
+    """Make a hard link to a regular file. OSError where the name exists or the file system has no hard links."""
     refuse_unless_file(source)
     os.link(source, target)
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy what is in a regular file to a name that nothing has yet."""
+    """Copy a regular file to a name that does not exist yet."""
     refuse_unless_file(source)
     with source.open("rb") as read, open_file(target, "xb") as write:
         shutil.copyfileobj(read, write, 1 << 20)
 
 
 def rename_folder(source: Path, target: Path) -> None:
-    """Rename a folder to a name that nothing has, or an empty folder."""
+    """Rename a folder to a name that does not exist or is an empty folder."""
     _refuse_link(target)
     os.replace(source, target)
 
@@ -185,21 +186,21 @@ def remove_file(path: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder with everything in it; links in it are removed, and what they point to is left alone.
+    """Remove a folder with everything in it. Links in it are removed; what they point to is not.
 
     Raises:
         FileExistsError: `folder` is a link or a file.
     """
     _refuse_link(folder)
-    found = _lstat(folder)
-    if found is not None and not stat.S_ISDIR(found.st_mode):
+    status = _lstat(folder)
+    if status is not None and not stat.S_ISDIR(status.st_mode):
         raise FileExistsError(f"{folder}: a folder is to be removed here, and this is a file; move it away")
-    if found is not None:
-        shutil.rmtree(folder)
+    if status is not None:
+        shutil.rmtree(folder)  # it does not follow links inside the folder
 
 
 def remove_empty_folder(folder: Path) -> bool:
-    """Remove a folder if it is one, no link, and empty; return whether it was removed."""
+    """Remove an empty folder, not a link to one; return whether it was removed."""
     try:
         folder.rmdir()
     except OSError:
@@ -209,31 +210,31 @@ def remove_empty_folder(folder: Path) -> bool:
 
 def is_file(path: Path) -> bool:
     """Return whether a path is a regular file itself, not a link to one."""
-    found = _lstat(path)
-    return found is not None and stat.S_ISREG(found.st_mode)
+    status = _lstat(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
 
 
 def refuse_unless_file(path: Path) -> bool:
-    """Return whether a regular file is there; raise FileExistsError where something else is."""
+    """Return whether a regular file exists at a path; raise FileExistsError where something else does."""
     _refuse_link(path)
-    found = _lstat(path)
-    if found is not None and not stat.S_ISREG(found.st_mode):
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "neither a file nor a folder"
+    status = _lstat(path)
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "neither a file nor a folder"
         raise FileExistsError(f"{path}: a file is to be written or removed here, and this is {kind}; move it away")
-    return found is not None
+    return status is not None
 
 
 def file_begins_with(path: Path, beginning: bytes, *, cut: bool = False) -> bool:
-    """Return whether a regular file begins so; with `cut` also where it ends before that, as after a kill."""
+    """Return whether a regular file begins with `beginning`; with `cut` also if it is a part of it, as after a kill."""
     if not is_file(path):
         return False
     with path.open("rb") as file:
-        found = file.read(len(beginning))
-    return found == beginning or (cut and beginning.startswith(found))
+        head = file.read(len(beginning))
+    return head == beginning or (cut and beginning.startswith(head))
 
 
 def file_digest(path: Path) -> str | None:
-    """Return the sha256 of a regular file; None where there is none, or something else."""
+    """Return the sha256 of a regular file, at 1.5 GB a second; None where there is none, or something else."""
     if not is_file(path):
         return None
     with path.open("rb") as file:
@@ -241,8 +242,8 @@ def file_digest(path: Path) -> str | None:
 
 
 def _refuse_link(path: Path) -> None:
-    found = _lstat(path)
-    if found is not None and stat.S_ISLNK(found.st_mode):
+    status = _lstat(path)
+    if status is not None and stat.S_ISLNK(status.st_mode):
         raise FileExistsError(
             f"{path}: is a symbolic link to {os.readlink(path)}, and links are not followed here; "
             "move it away, or name the place that it points to"
@@ -257,7 +258,7 @@ def _lstat(path: Path) -> os.stat_result | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut, where the system can (Windows cannot open a folder)."""
+    """Write renames in a folder through to the disk, so that they survive a power cut. Windows has no such call."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -268,19 +269,20 @@ def sync_folder(folder: Path) -> None:
 
 
 def safe_name(text: str, limit: int = 80) -> str:
-    """A file name of letters, digits and `_ . -` for any text; one that had to be changed ends in a digest of it.
+    """Return a file name of letters, digits and `_ . -` for any text. A changed text gets its digest as ending.
 
-    So no two texts share a name, except that a file system may take upper and lower case for the same.
+    So no two texts share a name, except on file systems that ignore case.
     """
     safe = plain_name(text)
     return safe if safe == text and 0 < len(safe) <= limit else f"{safe[: limit - 17]}-{short_digest(text)}"
 
 
 def plain_name(text: str) -> str:
-    """The text with `_` for everything that some file system or shell would take amiss."""
+    """Replace by `_` every character of a text that some file system or shell gives a meaning to."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".-")
 
 
 def short_digest(text: str) -> str:
-    """16 hexadecimal digits of the sha256 of any text, lone surrogates of undecodable file names included."""
+    """Return 16 hexadecimal digits of the sha256 of a text."""
+    # surrogatepass: the names of files that are not UTF-8 hold lone surrogates
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

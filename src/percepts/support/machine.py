@@ -1,4 +1,4 @@
-"""Read the limits of this machine, and tell its faults from those of a file or a model."""
+"""Read the limits of this machine, and recognise its errors among those of files and models."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ except ImportError:  # Windows has no such limits
     resource = None  # type: ignore[assignment]
 
 WORKER_MEMORY = 4 << 30
-"""Bytes that one worker may have for itself, at most."""
+"""Most bytes of memory that one worker may use."""
 LEAST_MEMORY = 1 << 30
-"""Bytes that a worker should have: a large picture, decoded and resized, and the libraries."""
+"""Bytes that a worker should have: enough for a large image, decoded and resized, and for the libraries."""
 SHARE = 0.75
-"""Part of the memory that all workers together may have; the rest is for the model and for other programs."""
+"""Fraction of the memory that all workers together may use. The rest is for the model and other programs."""
 
 _CURES = {
     errno.ENOSPC: "free some space on that disk",
@@ -27,9 +27,9 @@ _CURES = {
     errno.EMFILE: "raise the limit of open files (`ulimit -n`), or take fewer --workers",
     errno.ENFILE: "the whole system has too many files open: close other programs, or take fewer --workers",
 }
-"""Errors of the system that no input file can cause, and what to do."""
+"""Errors of the system that no input file can cause, and what the user can do about each."""
 _NO_MEMORY = (errno.ENOMEM, errno.EAGAIN)
-"""EAGAIN is what starting a thread says where there is no room for its stack; FFmpeg passes it on."""
+"""Errors for no memory. A thread fails to start with EAGAIN where its stack does not fit; FFmpeg passes it on."""
 _OUT_OF_MEMORY_TEXTS = (
     "not enough memory",  # torch on a CPU, Windows
     "can't allocate memory",  # torch on a CPU, Linux
@@ -44,7 +44,7 @@ _OUT_OF_MEMORY_TEXTS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, in the words of Python, the system, or a library of models.
+    """Return whether an error of Python, the system or a library of models says that memory ran out.
 
     >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"))
     True
@@ -59,16 +59,16 @@ def is_out_of_memory(error: BaseException) -> bool:
                 return True
         # ONNX Runtime's errors are no RuntimeErrors, and cannot be named without importing it
         elif isinstance(each, RuntimeError) or type(each).__module__.startswith("onnxruntime"):
-            said = str(each).lower()
-            if any(words in said for words in _OUT_OF_MEMORY_TEXTS):
+            message = str(each).lower()
+            if any(text in message for text in _OUT_OF_MEMORY_TEXTS):
                 return True
     return False
 
 
 def describe_machine_fault(error: BaseException) -> str:
-    """Return what failed and what to do where an error is one of the machine, such as a full disk; else "".
+    """Return what failed and what to do for an error of the machine, such as a full disk; "" for other errors.
 
-    Running out of memory is none here: it may be one huge file, in a worker that may only have so much.
+    Running out of memory does not count: one huge file can cause it in a worker, whose memory is limited.
 
     >>> machine_fault(OSError(errno.EMFILE, "Too many open files", "a.jpg"))
     'a.jpg: Too many open files: raise the limit of open files (`ulimit -n`), or take fewer --workers'
@@ -82,22 +82,22 @@ def describe_machine_fault(error: BaseException) -> str:
 
 def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and those that it was raised from."""
-    found: BaseException | None = error
-    for _ in range(8):
-        if found is None:
+    cause: BaseException | None = error
+    for _ in range(8):  # a chain of causes may be a circle
+        if cause is None:
             return
-        yield found
-        found = found.__cause__
+        yield cause
+        cause = cause.__cause__
 
 
 # Memory
 
 
 def memory_limit(workers: int = 1) -> int:
-    """Return the bytes that one of so many worker processes may use, so that all of them fit this machine.
+    """Return the bytes that one of `workers` processes may use, so that all of them fit into this machine.
 
-    That is WORKER_MEMORY, or less: half of the memory of the machine or container for one worker, SHARE of it for all
-    of them together, and never more than the limits of this process (`ulimit -d`, `ulimit -v`).
+    That is WORKER_MEMORY, or less: one worker may use half of the memory of the machine or container, all of them
+    together SHARE of it, and none more than the limits of this process (`ulimit -d`, `ulimit -v`).
     """
     room = machine_memory()
     wanted = min(WORKER_MEMORY, room // 2, int(room * SHARE) // max(1, workers))
@@ -105,12 +105,12 @@ def memory_limit(workers: int = 1) -> int:
 
 
 def count_fitting_workers(wanted: int) -> int:
-    """Return how many workers of LEAST_MEMORY each the memory has room for, at least 1 and at most `wanted`."""
+    """Return how many workers of LEAST_MEMORY bytes each fit into the memory, at least 1 and at most `wanted`."""
     return max(1, min(wanted, int(machine_memory() * SHARE) // LEAST_MEMORY))
 
 
 def limit_data(wanted: int) -> None:
-    """Limit what this process may allocate to `wanted` bytes, or to a limit that is there already and lower."""
+    """Limit the memory that this process can allocate to `wanted` bytes, or to the present limit if that is lower."""
     if resource is not None:
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         least = min([wanted, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)])
@@ -118,14 +118,14 @@ def limit_data(wanted: int) -> None:
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory of this machine, or of the container or control group that this process is in."""
+    """Return the bytes of memory of this machine, or of the container or control group of this process."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 62
     limits = (_read_number(path) for path in _control_group_files("memory.max", "memory.limit_in_bytes"))
     return min([physical, *(limit for limit in limits if limit)])
 
 
 def memory_kills() -> int:
-    """Return how many processes the kernel has ended for lack of memory, here and in this control group, so far."""
+    """Return how many processes the kernel has killed so far for lack of memory, on the machine or in the group."""
     counts = 0
     for path in (*_control_group_files("memory.events", "memory.oom_control"), Path("/proc/vmstat")):
         try:
@@ -143,17 +143,17 @@ def _process_limits() -> Iterator[int]:
 
 
 def _control_group_files(second: str, first: str) -> list[Path]:
-    """Return the files of that name in version 2 or 1 of control groups, from this process's group up to the root."""
-    found: list[Path] = []
+    """Return the files of control groups with that name in version 2 or 1, from this process's group to the root."""
+    paths: list[Path] = []
     for controllers, group in _control_groups():
         if controllers and "memory" not in controllers.split(","):
             continue
         root, name = (Path("/sys/fs/cgroup/memory"), first) if controllers else (Path("/sys/fs/cgroup"), second)
-        # in a container the path may be that of the host, and only the root is there
+        # in a container the path may be that of the host, where only the root exists here
         folder = root / group.lstrip("/")
         parents = [folder, *folder.parents] if folder != root else [root]
-        found += [each / name for each in parents if each == root or root in each.parents]
-    return [path for path in dict.fromkeys(found) if path.is_file()]
+        paths += [each / name for each in parents if each == root or root in each.parents]
+    return [path for path in dict.fromkeys(paths) if path.is_file()]
 
 
 @cache
@@ -178,22 +178,22 @@ def _read_number(path: Path) -> int:
 
 @cache
 def cpu_limit() -> int | None:
-    """Return the seconds of CPU after which the system ends this process (`ulimit -t`); None where it never does.
+    """Return the seconds of CPU time after which the system kills this process (`ulimit -t`); None for no limit.
 
-    Asked once, before a lower limit is set by `limit_cpu`.
+    The value is cached, because `limit_cpu` lowers the limit later.
     """
     limits = () if resource is None else resource.getrlimit(resource.RLIMIT_CPU)
     return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)
 
 
 def cpu_used() -> float:
-    """Return the seconds of CPU that this process has used."""
+    """Return the seconds of CPU time that this process has used."""
     used = None if resource is None else resource.getrusage(resource.RUSAGE_SELF)
     return 0.0 if used is None else used.ru_utime + used.ru_stime
 
 
 def limit_cpu(seconds: int) -> None:
-    """Let the system end this process after so many more seconds of CPU, or at `cpu_limit` where that comes first."""
+    """Let the system kill this process after so many more seconds of CPU time, or at `cpu_limit` if that is earlier."""
     if resource is not None:
         ceiling = cpu_limit()
         wanted = int(cpu_used()) + seconds

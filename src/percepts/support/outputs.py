@@ -1,7 +1,7 @@
-"""Check the files that a user asks for before the work begins, and write them whole when it is done.
+"""Check the output files that a user names before the work begins, and write them atomically when it is done.
 
-An output file never takes the place of an input, and takes that of another file only where the user says so. A pipe
-or a terminal, such as /dev/stdout, is written to as it is.
+An output file never replaces an input, and replaces another file only if the user asks for it. A pipe or a terminal,
+such as /dev/stdout, is written to directly.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ from .files import atomic_path, open_file, remove_tree, replace_file, write_file
 
 STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 IN_MEMORY = 1 << 26
-"""Bytes kept in memory of what goes to a pipe; more wait in an unnamed file until all is there."""
+"""Bytes of output for a pipe that are kept in memory; more go to an unnamed file until the output is complete."""
 RECORD = "percepts-files.json"
-"""The file of an output folder that lists what percepts wrote there: name to sha256."""
+"""Name of the file in an output folder that lists what percepts wrote there, with sha256."""
 
 
 def check_output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool = False) -> None:
-    """Check that a file can be written, before anything is computed for it. Folders that are missing are made later.
+    """Check that a file can be written, before anything is computed for it. Missing folders are made later.
 
     Args:
-        path: where the file goes.
-        inputs: what is read for it; what is no path of this machine counts as nothing.
-        overwrite: replace another file of that name.
+        path: path of the output file.
+        inputs: what is read to make it. Values that are not paths on this machine are ignored.
+        overwrite: replace a file of that name.
 
     Raises:
-        FileExistsError: it is an input, by whatever name; a link; or a file, and `overwrite` is False.
-        IsADirectoryError: it is a folder.
-        NotADirectoryError: what should be its folder is a file.
-        PermissionError: its folder cannot be written to.
-        OSError: it is a disk or a socket, or the system refuses the name.
+        FileExistsError: the path is an input, also under another name; a link; or a file, and `overwrite` is False.
+        IsADirectoryError: the path is a folder.
+        NotADirectoryError: the parent of the path is a file.
+        PermissionError: the folder cannot be written to.
+        OSError: the path is a disk or a socket, or the system refuses the name.
     """
     text = _path_text(path)
     if text.endswith(("/", os.sep)) or os.path.isdir(text):
         raise IsADirectoryError(f"{text} is a folder, and a file is expected: add the name of a file")
-    found = _stat_target(text)
-    if found is None and _stream_descriptor(text):
+    status = _stat_target(text)
+    if status is None and _stream_descriptor(text):
         raise FileNotFoundError(f"{text} is not open: nothing can be written to it")
-    if found is None or not is_stream(text):
-        _check_place(Path(text), found, overwrite, inputs)
-    elif stat.S_ISREG(found.st_mode):  # /dev/stdout where the shell sends it to a file
-        _refuse_inputs(text, found, inputs)
+    if status is None or not is_stream(text):
+        _check_place(Path(text), status, overwrite, inputs)
+    elif stat.S_ISREG(status.st_mode):  # /dev/stdout that the shell redirects to a file
+        _refuse_inputs(text, status, inputs)
 
 
 def check_output_files(paths: Iterable[str | Path], *, inputs: Iterable[Any] = (), overwrite: bool = False) -> None:
-    """Check several files of one command, as `check_output_file` does, and that no two of them are the same.
+    """Check several output files of one command as `check_output_file` does, and that they are different files.
 
-    Raises ValueError where two have one name, and what `check_output_file` raises.
+    Raises ValueError where two paths are the same file, and what `check_output_file` raises.
     """
     inputs, seen = list(inputs), set[str]()
     for path in paths:
@@ -70,7 +70,7 @@ def check_output_files(paths: Iterable[str | Path], *, inputs: Iterable[Any] = (
 
 @contextmanager
 def output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool = False) -> Iterator[BinaryIO]:
-    """Give a file to write into; it takes its name at the end of the block, whole, and disappears if the block raises.
+    """Open an output file that takes its name at the end of the block, and is removed if the block raises.
 
     Checks and raises as `check_output_file`, also for a file that somebody else made during the block.
     """
@@ -91,23 +91,23 @@ def output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool
 
 
 def is_stream(path: str | Path) -> bool:
-    """Return whether a path is a pipe, a terminal or the like, which is written to as it is."""
+    """Return whether a path is a pipe, a terminal or similar, which is written to directly."""
     text = _path_text(path)
-    found = _stat_target(text)
-    return found is not None and (_stream_descriptor(text) is not None or _is_pipe(found))
+    status = _stat_target(text)
+    return status is not None and (_stream_descriptor(text) is not None or _is_pipe(status))
 
 
 class OutputFolder:
-    """A folder that a user named for a result of several files, made by a command that may be run again.
+    """An output folder for several files, written by a command that may be run again.
 
-    What is written is listed in a file, `percepts-files.json`, with its sha256. A file that is listed and unchanged is
-    replaced when the command is run again; any other file of that name is the user's.
+    A file in the folder, `percepts-files.json`, lists what was written, with sha256. When the command is run again,
+    files that are listed and unchanged are replaced. Any other file belongs to the user.
 
     Args:
-        folder: made when the first file is written.
-        inputs: what is read; never overwritten.
+        folder: path of the folder. It is made when the first file is written.
+        inputs: what is read. It is never overwritten.
         overwrite: replace files of the user, too.
-        record: where the list is, in the folder.
+        record: name of the list in the folder.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class OutputFolder:
     def check(self, names: Iterable[str]) -> None:
         """Check that files of these names, relative to the folder, can be written.
 
-        Raises as `check_output_file`; FileExistsError where a folder between is a link, too.
+        Raises as `check_output_file`, and FileExistsError where a folder on the way is a link.
         """
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise NotADirectoryError(f"{self.path} is not a folder, and one is expected: choose another name")
@@ -133,33 +133,33 @@ class OutputFolder:
 
     @contextmanager
     def file(self, name: str) -> Iterator[BinaryIO]:
-        """Give a file to write into; it takes its name at the end of the block, whole."""
+        """Open a file that takes its name at the end of the block."""
         with self._write_part(name) as part, open_file(part, "w+b") as file:
             yield cast(BinaryIO, file)
 
     @contextmanager
     def staging(self, below: str = "") -> Iterator[Path]:
-        """Give an empty folder to a library that writes several files; they come here at the end of the block.
+        """Make an empty folder for a library that writes several files; move them here at the end of the block.
 
         Args:
-            below: of the folder, where they come to; made where it is not there.
+            below: subfolder for the files. It is made if needed.
         """
         folder = self.path / f".{secrets.token_hex(8)}.part"
         folder.mkdir(parents=True)
         try:
             yield folder
-            found = {os.path.join(below, p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
-            self.check(found)
-            for name, path in found.items():
+            files = {os.path.join(below, p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
+            self.check(files)
+            for name, path in files.items():
                 with self._write_part(name) as part:
                     replace_file(path, part)
         finally:
             remove_tree(folder)
 
     def claim_folder(self, name: str) -> bool:
-        """Return whether a folder in this one is percepts' own: made by the same command before, or yet to be made.
+        """Record a subfolder as made by this command; return whether it was recorded before.
 
-        FileExistsError where it is another's, and `overwrite` is False.
+        FileExistsError where it exists, is not recorded, and `overwrite` is False.
         """
         self.check([])
         record = self._read_record() or _Record({}, frozenset())
@@ -199,27 +199,27 @@ class OutputFolder:
         return digest if digest in known else None
 
     def _record_file(self, name: str, part: Path) -> None:
-        """List what is about to take its name, and what it replaces: whichever a kill leaves is known again."""
+        """Record a file before it takes its name, beside the one it replaces, so that a kill leaves a recorded one."""
         record, new, old = self._read_record() or _Record({}, frozenset()), _digest(part), self._own_digest(name)
         record.files[name] = (new,) if old in (None, new) else (str(old), new)
         self._write_record(record)
 
     def _read_record(self) -> _Record | None:
-        """Return what is listed; None where there is no list, or a file that is none."""
+        """Read the list of the folder; None where there is none, or a file that is not such a list."""
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            found = json.loads((self.path / self._list).read_text("utf-8"))
-            files = {str(name): tuple(map(str, digests)) for name, digests in found["files"].items()}
-            return _Record(files, frozenset(map(str, found["folders"])))
+            raw = json.loads((self.path / self._list).read_text("utf-8"))
+            files = {str(name): tuple(map(str, digests)) for name, digests in raw["files"].items()}
+            return _Record(files, frozenset(map(str, raw["folders"])))
         return None
 
     def _write_record(self, record: _Record) -> None:
-        told = {"files": record.files, "folders": sorted(record.folders)}
-        write_file(self.path / self._list, json.dumps(told, indent=1) + "\n")
+        raw = {"files": record.files, "folders": sorted(record.folders)}
+        write_file(self.path / self._list, json.dumps(raw, indent=1) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What percepts wrote to a folder: files with the digests that they may have, and folders."""
+    """The list of what percepts wrote to a folder: files with the digests that they may have, and folders."""
 
     files: dict[str, tuple[str, ...]]
     folders: frozenset[str]
@@ -233,7 +233,7 @@ def _path_text(path: str | Path) -> str:
 
 
 def _stat_target(path: str) -> os.stat_result | None:
-    """Return what is there, links followed; None where nothing is or a link leads to nothing."""
+    """Return the status of a path, links followed; None where nothing exists or a link leads to nothing."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -243,54 +243,54 @@ def _stat_target(path: str) -> os.stat_result | None:
 
 
 def _stream_descriptor(path: str) -> int | None:
-    """Return the descriptor that the name of an open file stands for: /dev/stdout, /dev/fd/63."""
+    """Return the descriptor of a name for an open file, such as /dev/stdout or /dev/fd/63; None for other names."""
     folder, _, number = path.rpartition("/")
     if folder in ("/dev/fd", "/proc/self/fd") and number.isdecimal():
         return int(number)
     return STREAMS.get(path)
 
 
-def _is_pipe(found: os.stat_result) -> bool:
-    return stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode)
+def _is_pipe(status: os.stat_result) -> bool:
+    return stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode)
 
 
-def _check_place(path: Path, found: os.stat_result | None, overwrite: bool, inputs: Iterable[Any]) -> None:
+def _check_place(path: Path, status: os.stat_result | None, overwrite: bool, inputs: Iterable[Any]) -> None:
     """Check a path that is neither a folder nor a pipe."""
-    if found is not None:
-        _refuse_inputs(str(path), found, inputs)
+    if status is not None:
+        _refuse_inputs(str(path), status, inputs)
     if path.is_symlink():
         raise FileExistsError(
             f"{path} is a symbolic link to {os.readlink(path)}, and links are not followed here: move it away, or "
             "name the place that it points to"
         )
-    if found is not None and not stat.S_ISREG(found.st_mode):
+    if status is not None and not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is neither a file nor a pipe: choose another name")
-    if found is not None and not overwrite:
+    if status is not None and not overwrite:
         raise FileExistsError(
             f"{path} exists already: choose another name, or replace it by --overwrite (overwrite=True in Python)"
         )
     _check_folder(path)
 
 
-def _refuse_inputs(path: str, found: os.stat_result, inputs: Iterable[Any]) -> None:
-    """Raise FileExistsError where the file is one of the inputs, by this name, another, or a link."""
+def _refuse_inputs(path: str, status: os.stat_result, inputs: Iterable[Any]) -> None:
+    """Raise FileExistsError where the file is one of the inputs, under this or another name, or through a link."""
     for item in inputs:
-        if isinstance(item, str | os.PathLike) and _is_same(found, item):
+        if isinstance(item, str | os.PathLike) and _is_same(status, item):
             other = "" if path == os.fspath(item) else f" ({os.fsdecode(item)})"
             raise FileExistsError(
                 f"{path} is one of the inputs{other}, and those are never overwritten: choose another name"
             )
 
 
-def _is_same(found: os.stat_result, item: str | os.PathLike[str]) -> bool:
+def _is_same(status: os.stat_result, item: str | os.PathLike[str]) -> bool:
     try:
-        return os.path.samestat(found, os.stat(item))
-    except (OSError, ValueError):  # an URL, a name that nothing has
+        return os.path.samestat(status, os.stat(item))
+    except (OSError, ValueError):  # a URL, or a path where nothing exists
         return False
 
 
 def _check_folder(path: Path) -> None:
-    """Check the folder that a file goes to, or the nearest one above that exists."""
+    """Check that the folder of a file can be written to, or the nearest folder above it that exists."""
     folder = path.parent
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
@@ -303,7 +303,7 @@ def _check_folder(path: Path) -> None:
 def _write_to_descriptor(data: IO[bytes], descriptor: int) -> None:
     try:
         while block := data.read(1 << 16):
-            while block:
+            while block:  # a pipe may take a part of the bytes
                 block = block[os.write(descriptor, block) :]
     finally:
         os.close(descriptor)
