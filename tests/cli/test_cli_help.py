@@ -73,7 +73,7 @@ def test_the_version_is_the_installed_one(percepts):
         (("eval", "wer", "a.txt", "b.txt"), "a.txt"),
         (("eval", "latency", "a.jsonl"), "a.jsonl"),
         (("serach", "vectors"), "search"),
-        (("models", "melstat"), "Nearest: melstats"),
+        (("models", "melstat"), "Did you mean melstats"),
     ],
 )
 def test_what_is_typed_wrongly_ends_with_2_and_says_what_to_do(percepts, arguments, said):

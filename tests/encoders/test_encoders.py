@@ -225,12 +225,13 @@ def test_preparing_imports_no_framework() -> None:
     code = f"""
 import sys
 import numpy as np
-from percepts.encoders import load, spec
+from percepts.encoders import load_encoder, model_spec
 from percepts.types import Clip
 for name in {MEDIA}:
-    row = spec(name)
+    row = model_spec(name)
     picture = Clip(np.zeros((1, 8, 8, 3), np.uint8), "image", 0.0)
-    load(name).prepare([picture if row.kind == "image" else Clip(np.zeros((1, 99), np.float32), "audio", row.rate)])
+    noise = Clip(np.zeros((1, 99), np.float32), "audio", row.rate)
+    load_encoder(name).prepare([picture if row.kind == "image" else noise])
 heavy = ("torch", "transformers", "tokenizers", "onnxruntime", "onnx", "openvino", "scipy")
 print(*[module for module in heavy if module in sys.modules])
 """

@@ -61,7 +61,9 @@ def test_a_spec_needs_a_name_and_a_kind_and_takes_no_positions() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UnknownModel, match=r"no encoder called 'consé'. Nearest: conse, .*percepts models") as caught:
+    with pytest.raises(
+        UnknownModel, match=r"no encoder called 'consé'\. Did you mean conse.*percepts models"
+    ) as caught:
         load_encoder("consé")
     assert "melstats" not in str(caught.value)  # the rest is in the list
 

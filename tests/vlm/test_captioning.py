@@ -220,5 +220,5 @@ def test_a_model_of_no_family_and_one_trained_for_something_else_are_named(write
         UnknownModel, match=r"trained as BlipForQuestionAnswering.*must be BlipForConditionalGeneration"
     ):
         resolve_model(str(writer("blip_vqa")), CAPTION)
-    with pytest.raises(UnknownModel, match="expected a hub id"):
+    with pytest.raises(UnknownModel, match="Hugging Face id"):
         resolve_model("no-such-model", CAPTION)

@@ -1,4 +1,7 @@
-"""Arrays → frames → vectors. `load("conse")` gives an encoder, `names()` says which there are."""
+"""Turn clips of media, and texts, into features and vectors.
+
+`load_encoder("conse")` gives an encoder, `list_models()` says which there are.
+"""
 
 from .registry import (
     check_precision,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -126,19 +125,12 @@ def _find_spec(name: str) -> Spec:
     ours = {**_BUILTIN_BY_NAME, **_registered}
     if name in ours:
         return ours[name]  # without looking through what else is installed
-    table = _list_all()
-    if name in table:
-        return table[name]
-    from .hub.families import describe_name
+    from .hub.catalog import CATALOG
+    from .hub.families import find_target
+    from .resolve import ModelKind, resolve_model
 
-    found = describe_name(name)
-    if found is None:
-        nearest = difflib.get_close_matches(name, table, 3, cutoff=0.0)
-        raise UnknownModel(
-            f"no encoder called {name!r}. Nearest: {', '.join(nearest)}. `percepts models` lists all {len(table)}; a "
-            "hub id (owner/name) or the folder of a checkpoint is one, too"
-        )
-    return found
+    specs = {**_list_all(), **CATALOG}
+    return resolve_model(name, ModelKind(specs, "encoder"), find_target, specs)
 
 
 def load_encoder(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
@@ -179,14 +171,16 @@ def update_spec(row: Spec) -> Spec:
     """
     if not is_hub_spec(row):
         return model_spec(row.name)
-    table = _list_all()
-    if row.name in table:
-        return replace(row, target=table[row.name].target)
+    from .hub.catalog import CATALOG
+    from .hub.families import find_target
+    from .resolve import refresh_target
+
+    known = {**_list_all(), **CATALOG}
+    if row.name in known:
+        return replace(row, target=known[row.name].target)
     if row.name.endswith(FRAMES_SUFFIX) and row.name not in row.weights[0]:
         raise UnknownModel(f"{row.name} is known only while `percepts train` keeps the frames of an encoder")
-    from .hub.families import find_target
-
-    return replace(row, target=find_target(row))
+    return refresh_target(row, find_target)
 
 
 def check_precision(encoder: Encoder) -> None:

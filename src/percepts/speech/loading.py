@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..encoders.hub.families import list_short_names
+from ..encoders.resolve import ModelKind, explain_family, locate_checkpoint
 from ..errors import MissingExtra, UnknownModel
 from ..weights import checkpoint
 from ..windows.speech import Detector
@@ -94,17 +96,16 @@ def choose_engine(model: str, engine: str | None = None) -> EngineChoice:
         raise UnknownModel(f"no engine called {engine!r}; there are: {', '.join(ENGINES)}")
     # A folder that has the name of an engine's own model is a checkpoint.
     own = {name for row in ENGINES.values() for name in row.takes}
-    weights = None if model in own and not Path(model).exists() else checkpoint.resolve_name(model)
-    family = (
-        _read_family(Path(weights)) if weights and Path(weights).is_absolute() else _find_hub_family(weights, model)
-    )
+    kind = ModelKind([*list_short_names(own), SPHINX], verb="transcribe", families=_list_supported())
+    weights = "" if model in own and not Path(model).exists() else locate_checkpoint(model, kind)
+    family = _read_family(checkpoint.local_path(weights)) if weights else model
     able = [name for name, row in ENGINES.items() if family in row.takes]
     if not able or (engine is not None and engine not in able):
-        what = f"{model}: {family or 'nothing known'}"
-        raise UnknownModel(f"{what} cannot be run by {engine or 'any engine'}; expected {_list_supported()}")
+        verb = f"transcribe with {engine}" if engine else "transcribe"
+        raise UnknownModel(explain_family(model, family, replace(kind, verb=verb), [f"expected {kind.families}"]))
     chosen = engine or able[0]
     check_installed(chosen)
-    return EngineChoice(weights or model, chosen, weights or "")
+    return EngineChoice(weights or model, chosen, weights)
 
 
 def check_installed(engine: str) -> None:
@@ -122,13 +123,6 @@ def load_engine(model: str, engine: str | None = None) -> Engine:
     'fake-ctc'
     """
     return choose_engine(model, engine).load()
-
-
-def _find_hub_family(weights: str | None, model: str) -> str:
-    """Return the family of a checkpoint of the hub, or the model itself where it has no checkpoint."""
-    if weights is None:
-        return model
-    return _read_family(checkpoint.local_path(weights))
 
 
 def _read_family(folder: Path) -> str:

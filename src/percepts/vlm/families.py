@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from ..encoders import resolve
+from ..encoders.hub.families import list_short_names
 from ..errors import UnknownModel
 from ..types import Spec
-from ..weights.checkpoint import Checkpoint, hash_checkpoint, resolve_name
+from ..weights.checkpoint import Checkpoint
 
 CHAT_TARGET = ".chat:Chat"
 CHAT_MODEL_TYPES: tuple[str, ...] = (
@@ -72,47 +73,33 @@ ASK_TABLE = FamilyTable(
 )
 
 
-def resolve_model(name: str, *tasks: FamilyTable, precision: str = "float32") -> Spec:
-    """Return the Spec of a hub id ("owner/name", "owner/name@revision") or folder for the first task that it can do.
+def resolve_model(name: str | Spec, *tasks: FamilyTable, precision: str = "float32") -> Spec:
+    """Return the Spec of a model for the first of these tasks that it can do.
 
-    A folder's model is named by the folder and eight digits of the digest of its contents.
-
-    Raises UnknownModel for another name, or a model_type that no family of these tasks has or that was trained for
-    something else; WeightsError where there is nothing to read.
+    Names and errors are those of `percepts.encoders.resolve.resolve_model`. A Spec is returned as it is.
     """
-    where = resolve_name(name)
-    if where is None:
-        raise UnknownModel(f"no model called {name!r}: expected a hub id (owner/name) or a folder with config.json")
-    checkpoint = Checkpoint.open(where)
-    target = _find_target(checkpoint, name, tasks)
-    module, _, attribute = target.partition(":")
-    facts: dict[str, Any] = getattr(import_module(module, __package__), attribute).describe(checkpoint)
-    called = f"{Path(where).name}@{hash_checkpoint(where)[:8]}" if Path(where).is_absolute() else name
-    return Spec(
-        **{
-            "name": called, "target": f"{__package__}{target}", "kind": "image", "rate": 0.0, "window": 0.0, "dim": 0,
-            "pool": "", "weights": (where,), "license": checkpoint.license, "precision": precision,
-            "summary": f"{checkpoint.model_type} checkpoint {name}", **facts,
-        }
-    )  # fmt: skip
+    spec = resolve.resolve_model(name, _describe_kind(tasks), partial(_find_target, tasks=tasks))
+    return spec if isinstance(name, Spec) else replace(spec, precision=precision)
 
 
 def refresh_spec(spec: Spec, *tasks: FamilyTable) -> Spec:
-    """Return a stored Spec with the class that runs its checkpoint today.
+    """Return a stored Spec with the class that runs its checkpoint for these tasks today.
 
-    The class that the stored Spec names is never imported. Raises UnknownModel and WeightsError as `resolve_model`
-    does.
+    Raises UnknownModel and WeightsError as `resolve_model` does.
     """
     if not spec.weights:
         raise UnknownModel(f"{spec.name}: no checkpoint is named")
-    target = _find_target(Checkpoint.open(spec.weights[0]), spec.name, tasks)
-    return replace(spec, target=f"{__package__}{target}")
+    return resolve.refresh_target(spec, partial(_find_target, tasks=tasks))
+
+
+def _describe_kind(tasks: tuple[FamilyTable, ...]) -> resolve.ModelKind:
+    names = list_short_names({family for task in tasks for family in task.families})
+    return resolve.ModelKind(names, verb=" or ".join(task.verb for task in tasks))
 
 
 def load_model(spec: Spec, *, threads: int | None = None) -> Any:
     """Create the model of a Spec; its weights are loaded on first use."""
-    module, _, attribute = spec.target.partition(":")
-    return getattr(import_module(module), attribute)(spec, threads=threads)
+    return resolve.import_target(spec.target)(spec, threads=threads)
 
 
 def _find_target(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ...]) -> str:
@@ -124,9 +111,9 @@ def _find_target(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ..
         head = task.heads.get(kind)
         # A config.json without architectures is accepted.
         if target and (head is None or head in checkpoint.config.get("architectures", [head])):
-            return target
+            return f"{__package__}{target}"
         if task.chat and (kind in CHAT_MODEL_TYPES or _has_chat_template(checkpoint)):
-            return CHAT_TARGET
+            return f"{__package__}{CHAT_TARGET}"
     raise UnknownModel(_explain_unknown(checkpoint, name, tasks))
 
 

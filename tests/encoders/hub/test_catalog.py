@@ -14,7 +14,7 @@ import transformers
 
 from percepts import encoders
 from percepts.encoders.hub.catalog import CATALOG
-from percepts.encoders.hub.families import FAMILIES, describe_name
+from percepts.encoders.hub.families import FAMILIES
 from percepts.weights.checkpoint import Checkpoint
 
 CLIP = {"image_processor_type": "CLIPImageProcessor"}
@@ -81,7 +81,7 @@ def test_a_row_of_a_branch_is_pinned_to_the_commit_that_is_here(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert describe_name("deit-b16") == CATALOG["deit-b16"]
+    assert encoders.model_spec("deit-b16") == CATALOG["deit-b16"]
     repository, commit = tmp_path / "models--facebook--deit-base-distilled-patch16-224", "0" * 39 + "1"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(commit)
@@ -89,6 +89,5 @@ def test_a_row_of_a_branch_is_pinned_to_the_commit_that_is_here(
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
     (snapshot / "model.safetensors").touch()
-    found = describe_name("deit-b16")
-    assert found is not None
+    found = encoders.model_spec("deit-b16")
     assert found.weights == (f"facebook/deit-base-distilled-patch16-224@{commit}",)

@@ -46,12 +46,12 @@ def test_preparing_for_any_family_loads_no_framework(tiny_checkpoint: Make) -> N
     code = (
         "import sys, numpy as np\n"
         "from percepts.types import Clip\n"
-        "from percepts.encoders import load, spec\n"
+        "from percepts.encoders import load_encoder, model_spec\n"
         f"for folder in {folders!r}:\n"
-        "    row = spec(folder)\n"
+        "    row = model_spec(folder)\n"
         "    data = {'image': np.zeros((1, 40, 30, 3), np.uint8), 'video': np.zeros((4, 40, 30, 3), np.uint8),\n"
         "            'audio': np.zeros((1, 9000), np.float32)}[row.kind]\n"
-        "    load(row).prepare([Clip(data, row.kind, row.rate)])\n"
+        "    load_encoder(row).prepare([Clip(data, row.kind, row.rate)])\n"
         "print(*[m for m in ('torch', 'transformers', 'onnxruntime', 'huggingface_hub') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
