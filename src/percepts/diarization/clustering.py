@@ -57,6 +57,7 @@ def cluster_speakers(
     most, least = min(count.most, n), min(count.least, n)
     if most <= 1:
         return np.zeros(n, np.int64)
+    # Evenly spread over time, so that every speaker has a share of them.
     chosen = np.unique(np.linspace(0, n - 1, min(n, SAMPLED)).round().astype(np.int64))
     sample, many = vectors[chosen], len(chosen) >= 3 * FLOOR
     if len(sample) < FEW:
@@ -71,6 +72,7 @@ def cluster_speakers(
 def cluster_spectral(vectors: np.ndarray, least: int, most: int) -> np.ndarray:
     """Cluster (n, D) unit vectors by NME-SC into `least` to `most` clusters; return (n,) labels."""
     n = len(vectors)
+    # Stable, so that equal similarities give the same graph on every machine.
     order = np.argsort(-(vectors @ vectors.T), axis=1, kind="stable")
     best: tuple[float, int, int] | None = None
     for p in np.unique(np.linspace(min(FLOOR, max(2, n // 3)), max(2, n // 3), STEPS).astype(int)):
@@ -183,6 +185,7 @@ def merge_small_clusters(
         np.fill_diagonal(near, -np.inf)
         lightest = int(mass.argmin())
         if mass[lightest] < small:
+            # One at a time: the means change with every merge.
             labels = np.where(labels == lightest, near[lightest].argmax(), labels)
         elif near.max() >= same:
             i, j = np.unravel_index(near.argmax(), near.shape)

@@ -106,6 +106,7 @@ def _split_at_edges(
     for layer, turns in enumerate((truth, found)):
         for turn in turns:
             edges += [(turn.start, layer, turn.speaker or "", 1), (turn.stop, layer, turn.speaker or "", -1)]
+    # Collars and regions are swept together with the turns, as two more layers.
     for layer, spans in ((2, unscored), (3, regions or ())):
         edges += [(time, layer, "", step) for span in spans for time, step in zip(span, (1, -1), strict=True)]
     open_now: tuple[dict[str, int], ...] = ({}, {}, {}, {})
@@ -141,6 +142,7 @@ def _map_speakers(pieces: Sequence[_ScoredSpan]) -> tuple[dict[str, str], float]
     there = sorted(set().union(*(piece.truth for piece in pieces)))
     here = sorted(set().union(*(piece.found for piece in pieces)))
     row, column = {name: i for i, name in enumerate(here)}, {name: i for i, name in enumerate(there)}
+    # Which names belong together is decided over the file: the pairs with the most seconds in common.
     together = np.zeros((len(here), len(there)))
     for piece in pieces:
         for name in piece.found:

@@ -70,6 +70,7 @@ def kaldi_fbank(samples: np.ndarray, rate: float = 16_000, options: FbankOptions
     length, step = int(rate * options.frame), int(rate * options.hop)
     if step < 1 or length < 2 or options.n_mels < 1:
         raise ValueError(f"expected frame, hop and n_mels above 0 at {rate:g} Hz, got {options}")
+    # Symmetric windows, as Kaldi has them, where log-mel takes periodic ones.
     taper = _WINDOWS[options.window](length).astype(np.float32)
     bank = _build_kaldi_bands(float(rate), _next_power_of_two(length), options.n_mels, float(options.low), options.high)
     out = np.stack([_compute_fbank(row, step, taper, bank, options.preemphasis, options.floor) for row in rows])
@@ -158,6 +159,7 @@ def _build_kaldi_bands(rate: float, n_fft: int, n_mels: int, low: float, high: f
     high = rate / 2 if high is None else high
     if not 0 <= low < high <= rate / 2:
         raise ValueError(f"expected 0 <= low < high <= {rate / 2:g} Hz, got {low = } {high = }")
+    # The bins are placed in mel, too: that is what makes the triangles straight there.
     first, last = _hz_to_mel(np.array([low, high]))
     bins, edges = _hz_to_mel(np.linspace(0.0, rate / 2, 1 + n_fft // 2)), np.linspace(first, last, n_mels + 2)
     return build_bands(build_triangles(bins, edges), bins, edges)
@@ -174,5 +176,6 @@ def _next_power_of_two(length: int) -> int:
     return 1 << (length - 1).bit_length()
 
 
+# Povey's window is Kaldi's own: Hann to the power of 0.85, which goes to zero at the edges.
 _WINDOWS = {"hanning": np.hanning, "povey": lambda n: np.hanning(n) ** 0.85, "hamming": np.hamming}
 _PADS = {"zero": 0.0, "floor": float(np.log(FLOOR))}

@@ -194,6 +194,7 @@ def _compute_whisper_mel(row: np.ndarray, total: int, bank: Bands) -> np.ndarray
     half, n_frames = WHISPER_N_FFT // 2, total // WHISPER_HOP
     filled = np.pad(row, (0, min(total - len(row), WHISPER_N_FFT)))  # no frame that touches audio reaches further
     touched = min(n_frames, 1 + (len(row) + half) // WHISPER_HOP)
+    # Mirrored ends, as torch.stft pads centred frames for openai/whisper.
     padded = np.pad(filled, half, mode="reflect")[: (touched - 1) * WHISPER_HOP + WHISPER_N_FFT]
     out = np.zeros((bank.count, n_frames), np.float32)
     out[:, :touched] = _compute_mel(padded, WHISPER_HOP, _hann_window(WHISPER_N_FFT), bank, 2.0)
@@ -228,6 +229,7 @@ def _hann_window(length: int) -> np.ndarray:
     return np.hanning(length + 1)[:-1].astype(np.float32)
 
 
+# Below 1 kHz 3 mel per 200 Hz; above, 27 mel per factor of 6.4.
 def _slaney_mel(hz: np.ndarray) -> np.ndarray:
     """Convert Hz to Slaney's mel scale."""
     return np.where(hz < 1000, hz * 3 / 200, 15 + np.log(np.maximum(hz, 1000) / 1000) * 27 / np.log(6.4))

@@ -10,6 +10,7 @@ import numpy as np
 from .pixels import resize_and_crop
 
 SIDE, RESIZE = 224, 256
+# numpy's codes of integer types to their largest values; scikit-image divides by these.
 _LARGEST = {"u1": 255, "u2": 65_535, "u4": 2**32 - 1, "i1": 127, "i2": 32_767, "i4": 2**31 - 1}
 
 
@@ -48,6 +49,7 @@ def as_openl3(images: np.ndarray) -> np.ndarray:
             batch = 2 * batch - 1
     else:
         batch = np.stack([_resize_middle(image) for image in images]).astype(np.float32)
+    # Over all images at once, as openl3 does, so here a result depends on the batch.
     highest = float(np.abs(batch).max())
     return np.asarray(batch / highest if highest > 1 else batch, np.float32)
 

@@ -67,6 +67,7 @@ def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
     full = _check_image(image)
     if not (0 < height <= full[0] and 0 < width <= full[1]):
         raise ValueError(f"expected a crop within {full[0]}x{full[1]}, got {height}x{width}: resize first")
+    # round() goes half to even, as torchvision's center_crop does.
     top, left = round((full[0] - height) / 2), round((full[1] - width) / 2)
     return image[top : top + height, left : left + width]
 

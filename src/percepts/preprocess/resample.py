@@ -88,6 +88,7 @@ def _flush_filter(engine: soxr.ResampleStream, first: Clip, taken: int, rate: fl
     if taken == 0 or taken * rate / first.rate > 0.5:
         rest: np.ndarray = engine.resample_chunk(np.zeros((0, channels), np.float32), last=True)
         return rest
+    # Enough silence for one output sample, which is all that is kept.
     silence = np.zeros((math.ceil(first.rate / rate), channels), np.float32)
     longer: np.ndarray = engine.resample_chunk(silence, last=True)
     return longer[:1]

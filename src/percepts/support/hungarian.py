@@ -20,6 +20,7 @@ def max_weight_matching(gain: np.ndarray) -> list[tuple[int, int]]:
         raise ValueError(f"expected a matrix of finite numbers, got {gain.dtype}{list(gain.shape)}")
     if gain.shape[0] > gain.shape[1]:  # the algorithm below needs at least as many columns as rows
         return sorted((row, column) for column, row in max_weight_matching(gain.T))
+    # The least cost of the negated weights is their highest sum.
     owner = _match_columns(-gain.astype(np.float64))
     return sorted((int(row), column) for column, row in enumerate(owner) if row >= 0)
 

@@ -31,6 +31,7 @@ def join_windows(records: Iterable[Record], threshold: float | None = None) -> l
             intervals.append(_join_run(label, open_.pop(label)))
         for label, score in labels.items():
             open_.setdefault(label, []).append((record, score))
+    # What still holds at the end of the source.
     intervals += [_join_run(label, run) for label, run in open_.items()]
     return sorted(intervals, key=lambda segment: (segment.start, -(segment.score or 0.0), segment.text))
 

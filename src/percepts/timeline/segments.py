@@ -31,6 +31,7 @@ def segment_from_record(record: Record) -> Segment:
 def shift_segments(segments: Iterable[Segment], seconds: float) -> Iterator[Segment]:
     """Yield the segments moved by so many seconds, words included."""
     for segment in segments:
+        # Words are segments as well.
         words = tuple(shift_segments(segment.words, seconds))
         yield replace(segment, start=segment.start + seconds, stop=segment.stop + seconds, words=words)
 
@@ -110,6 +111,7 @@ def _split_pages(segment: Segment, pages: Sequence[Sequence[str]]) -> Iterator[S
         if number == len(pages) - 1:
             stop = segment.stop
         elif known:
+            # Words of engines may overlap or leave the segment; cues must not.
             stop = min(max(known_words[at].start, begun), segment.stop)
         else:
             stop = segment.start + (segment.stop - segment.start) * _character_share(pages, number)

@@ -32,6 +32,7 @@ def split_by_speakers(turns: Iterable[Segment]) -> Iterator[SpeakerSpan]:
         if turn.speaker is not None and turn.stop > turn.start:
             edges.setdefault(turn.start, []).append((turn.speaker, 1))
             edges.setdefault(turn.stop, []).append((turn.speaker, -1))
+    # Counts and not a set: turns of one speaker may overlap each other.
     speaking: dict[str, int] = {}
     since: float | None = None
     for time in sorted(edges):
@@ -65,6 +66,7 @@ def remove_overlaps(turns: Iterable[Segment]) -> list[Segment]:
     speaker: str | None = None
     spans: list[Segment] = []
     for span in split_by_speakers(turns):
+        # By name where several begin at once, so that the result does not depend on the order of the turns.
         if speaker not in span.speakers:
             speaker = min(span.speakers, default=None)
         if speaker is not None:

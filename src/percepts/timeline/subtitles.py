@@ -143,6 +143,7 @@ def _format_time(seconds: float, point: str) -> str:
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{thousandths:03}"
 
 
+# SubRip has a comma, WebVTT a point; hours may be missing. Other tools mix them up, so either is read.
 _STAMP = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _RANGE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}")
 
@@ -150,6 +151,7 @@ _RANGE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}")
 def _parse_time(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
     """Return the seconds of a time whose parts are texts; hours may be missing, as in WebVTT."""
     whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
+    # Digits after the point may be fewer than three: .5 is 500 milliseconds.
     return (whole * 1000 + int(fraction.ljust(3, "0"))) / 1000
 
 

@@ -64,6 +64,7 @@ def _check_continues(first: Clip, count: int, clip: Clip) -> None:
         raise ValueError(f"expected audio or video, got {clip}: an image has no duration that could be cut")
     if _describe_format(clip) != _describe_format(first):
         raise ValueError(f"expected every block to be like the first, {first}, got {clip} after {count} samples")
+    # Half a sample, since times of blocks come from decoders that round them.
     due = first.start + count / first.rate
     if abs(clip.start - due) * first.rate > 0.5:
         raise ValueError(

@@ -72,7 +72,7 @@ def _repeat_frame(shown: _ShownFrame, k: int, until: float, fps: float) -> Itera
 
 def _first_index_at(time: float, fps: float) -> int:
     """Return the smallest integer k for which k / fps is not before `time`."""
-    return math.ceil((time - SAME_INSTANT) * fps)
+    return math.ceil((time - SAME_INSTANT) * fps)  # an exact k / fps may round to either side
 
 
 def _split_frames(blocks: Iterable[Clip]) -> Iterator[_ShownFrame]:

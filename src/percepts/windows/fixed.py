@@ -46,7 +46,7 @@ def cut_fixed_windows(window: float, hop: float | None = None, tail: Tail = "pad
 
 def count_samples(seconds: float, rate: float) -> int:
     """Return the number of samples nearest to `seconds`, half up; ValueError where that is none."""
-    count = math.floor(seconds * rate + 0.5)
+    count = math.floor(seconds * rate + 0.5)  # round() would go half to even
     if count < 1:
         raise ValueError(f"{seconds} s is not one sample at {rate:g} per second: expected at least {1 / rate:g} s")
     return count
@@ -99,6 +99,7 @@ class _WindowBuffer:
             media[self.filled :] = 0
             yield self._make_clip(self.data, self.filled)
         else:
+            # Audio cut along its second axis is not contiguous, which all other clips are.
             yield self._make_clip(np.ascontiguousarray(_move_time_first(media[: self.filled], self.first.kind)), None)
 
     def _take_window(self) -> Clip:

@@ -54,6 +54,7 @@ class SpeechGate:
             self._quiet = None
             if not self.open:
                 self.open = True
+                # The padding must not reach back into the speech before.
                 return SpeechEdge(True, max(self._free, at - self._pad))
         elif self.open and probability < self._leave:
             self._quiet = at if self._quiet is None else self._quiet

@@ -55,6 +55,7 @@ def pack_speech(
     for clip in cut_speech(detector or Energy(), rules)(stream):
         start = round((clip.start - stream.begin) * clip.rate)
         span = start, start + clip.length
+        # A stretch is never split here: `max_speech` keeps it within a window.
         if pack is not None and span[1] - pack.start > window * clip.rate:
             yield pack.close(stream)
             pack = None
@@ -77,6 +78,7 @@ class _BufferedBlocks(Iterator[Clip]):
     def __next__(self) -> Clip:
         block = next(self._blocks)
         self.first = self.first or block
+        # `cut_speech` yields a stretch after its end, and the pause before it is read then, too.
         self.samples.forget(self.samples.end - round(self._seconds * block.rate))
         if len(block.data) == 1:  # more channels are refused by `cut_speech`, with a better message
             self.samples.append(block.data[0])

@@ -164,6 +164,7 @@ def _take_patches(image: np.ndarray, size: tuple[int, int], tops: list[int], lef
         return Patches(np.empty((0, *size, image.shape[2]), image.dtype), boxes, layout, (height, width))
     missing = [max(0, int(boxes[:, 1].max()) - height), max(0, int(boxes[:, 3].max()) - width)]
     canvas = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=fill) if any(missing) else image
+    # A view of every position: only the chosen patches are copied.
     windows = np.lib.stride_tricks.sliding_window_view(canvas, size, axis=(0, 1))  # (H', W', C, h, w)
     data = np.ascontiguousarray(windows[corners[:, 0], corners[:, 1]].transpose(0, 2, 3, 1))
     return Patches(data, boxes, layout, (height, width))
@@ -183,6 +184,7 @@ def _patch_offsets(length: int, patch: int, step: int, cover: Cover) -> list[int
 
 def _average_patches(patches: Patches, shape: tuple[int, ...]) -> np.ndarray:
     """Merge by the mean, added up in float64 and rounded to the type of the patches."""
+    # float64 holds sums of 8, 16 and 32-bit integers exactly.
     total = np.zeros(shape, np.float64)
     count = np.zeros((*shape[:2], 1), np.int64)
     for data, (top, bottom, left, right) in zip(patches.data, patches.boxes, strict=True):
@@ -204,6 +206,7 @@ def _make_merger(
         seen = np.zeros((*shape[:2], 1), bool)
         for data, (top, bottom, left, right) in zip(patches.data, patches.boxes, strict=True):
             place = canvas[top:bottom, left:right]
+            # Zeros of the empty canvas must not take part: they would win a minimum.
             place[...] = np.where(seen[top:bottom, left:right], choose(place, data), data)
             seen[top:bottom, left:right] = True
         _check_covered(seen)

@@ -30,6 +30,7 @@ def transcribe_whisper(
     _check_batches(options, detector)
     if options.batch_size > 1 and detector is not None:
         return BatchedTranscriber(engine, options, trace).run(pack_speech(clips, detector, window=engine.window))
+    # One object for all stretches: language, prompt and repetitions carry over from one to the next.
     through = LongForm(engine, options, trace)
     return (
         through.run(clips)

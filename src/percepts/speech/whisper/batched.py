@@ -57,6 +57,7 @@ class BatchedTranscriber:
         engine = self._engine
         states = engine.encode(np.stack([self._compute_mel(pack) for pack in batch]))
         known = self._known_languages(states)
+        # Windows may differ in language, so each has its own first tokens.
         starts = [start_of(engine, language.code, self._options.task) for language in known]
         prompts = [self._prompt.prompt(start) for start in starts]
         results = decode_windows(engine, states, prompts, self._options, self._trace)

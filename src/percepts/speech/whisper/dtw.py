@@ -20,6 +20,7 @@ def align_tokens(attention: np.ndarray, rows: range) -> tuple[np.ndarray, np.nda
     raised = np.exp(attention - attention.max(axis=-1, keepdims=True))
     weights = raised / raised.sum(axis=-1, keepdims=True)
     spread = weights.std(axis=1, keepdims=True)
+    # A head that treats all tokens alike has no variance: 1e-12 avoids a division by zero.
     weights = (weights - weights.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-12)
     return find_cheapest_path(-median_filter(weights, WIDTH).mean(axis=0)[rows.start : rows.stop])
 
@@ -32,6 +33,7 @@ def median_filter(values: np.ndarray, width: int) -> np.ndarray:
     half = width // 2
     if values.shape[-1] <= half:
         return values
+    # openai/whisper mirrors the ends, too; zeros would pull the median down.
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(half, half)], mode="reflect")
     medians: np.ndarray = np.median(np.lib.stride_tricks.sliding_window_view(padded, width, axis=-1), axis=-1)
     return medians

@@ -26,8 +26,9 @@ class Languages:
         check_known(engine.name, engine.vocabulary, options)
         known = engine.vocabulary.languages
         self._wanted = options.languages or tuple(known)
+        # Detecting the language costs a step of the decoder per window, so it is repeated only where it may change.
         self._again = len(options.languages) > 1 and options.language is None
-        self.code = options.language or ("" if known else "en")
+        self.code = options.language or ("" if known else "en")  # English-only models have no language tokens
         if len(self._wanted) == 1 and not self.code:
             self.code = self._wanted[0]
         self.prob: float | None = None

@@ -28,6 +28,7 @@ class MelWindow:
 
     def remaining_frames(self, at: int) -> int:
         """Return the number of frames from `at` on, at most a window of them; fewer only at the end of the stream."""
+        # The last frames of the window reach into the samples after it.
         self._read_until((at + self.size + MARGIN) * WHISPER_HOP)
         return max(0, min(self.size, self._samples.end // WHISPER_HOP - at))
 
@@ -55,6 +56,7 @@ class MelWindow:
                 self._ended = True
                 return
             check_mono_16k(block)
+            # The first block tells where the stream begins, and comes only now.
             if not self._samples.end:
                 self.start = block.start
             self._samples.append(block.data[0])

@@ -16,6 +16,7 @@ def has_repeated_phrase(words: Sequence[str]) -> bool:
     >>> has_repeated_phrase("thank you " .split() * 5), has_repeated_phrase("very very very good".split())
     (True, False)
     """
+    # A longer phrase cannot come OFTEN times in so few words.
     for size in range(1, min(LONGEST, len(words) // OFTEN) + 1):
         run = 0
         for a, b in zip(words, words[size:], strict=False):

@@ -103,7 +103,9 @@ class _Sample:
     def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
         count = max(len(row) for row in window.rows)
         if count not in self._noise:
+            # The noise depends on seed and position alone, so a run can be repeated.
             random = np.random.default_rng((self._seed, count))
+            # Only the newest is kept: all windows are at the same position.
             self._noise = {count: random.gumbel(size=logits.shape).astype(np.float32)}
         tokens = (logits / np.float32(self._temperature) + self._noise[count]).argmax(axis=1)
         return _extend_rows(window, logits, tokens.tolist(), self._eot)
@@ -155,11 +157,13 @@ class _Beam:
         """Return (sum, row, token) of possible tokens, the likeliest first. All that are chosen may be of one row."""
         count = 1 if not window.rows[0] else self._beam  # at first all rows are the same
         most = min(self._beam + 1, logits.shape[1])  # one of them may be the end
+        # Only the few best are needed: sorting the vocabulary for every token would be slow.
         best = np.argpartition(logits[:count], -most, axis=1)[:, -most:]
         options = []
         for i in range(count):
             norm = log_sum(logits[i])
             options += [(window.sums[i] + float(logits[i, token]) - norm, i, int(token)) for token in best[i]]
+        # -inf stands for tokens that the rules exclude.
         return sorted((option for option in options if option[0] > -np.inf), key=lambda option: -option[0])
 
 

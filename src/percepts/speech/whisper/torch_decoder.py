@@ -80,12 +80,13 @@ class Decoder:
         self.layers = [_Layer(layer) for layer in decoder.layers]
         self.heads: int = decoder.layers[0].self_attn.num_heads
         self.words: Tensor = decoder.embed_tokens.weight
+        # On the CPU a single row is multiplied faster with the words as columns; see `logits`.
         self._columns = self.words.t().contiguous() if self.words.device.type == "cpu" else None
         self.places: Tensor = decoder.embed_positions.weight
         self.scale = float(getattr(decoder, "embed_scale", 1.0))
         self.norm = _copy_norm(decoder.layer_norm)
 
-    def embed(self, tokens: Tensor, at: int) -> Tensor:
+    def embed_tokens(self, tokens: Tensor, at: int) -> Tensor:
         """Embed (R, T) tokens, the first of which stands at position `at`, as (R, T, D)."""
         return F.embedding(tokens, self.words) * self.scale + self.places[at : at + tokens.shape[1]]
 
@@ -116,7 +117,7 @@ class DecodingState:
     def begin(self, prompts: np.ndarray, width: int) -> np.ndarray:
         """Run the prompts; see `Stepper.begin`."""
         decoder, (batch, length) = self._decoder, prompts.shape
-        states = decoder.embed(self._tensor(prompts), 0)
+        states = decoder.embed_tokens(self._tensor(prompts), 0)
         for layer, cross in zip(decoder.layers, self._cross, strict=True):
             own = self._allocate_cache(batch * width, states)
             states = self._run_layer(layer, states, own, cross, width)
@@ -130,7 +131,7 @@ class DecodingState:
         A head is (layer, head). The scores are not normalised to probabilities.
         """
         decoder, scores = self._decoder, []
-        states = decoder.embed(self._tensor(tokens[None]), 0)
+        states = decoder.embed_tokens(self._tensor(tokens[None]), 0)
         for i, (layer, cross) in enumerate(zip(decoder.layers, self._cross, strict=True)):
             queries: list[Tensor] = []
             states = self._run_layer(layer, states, self._allocate_cache(1, states), cross, 1, queries)
@@ -143,7 +144,7 @@ class DecodingState:
         """Run one token of each row; see `Stepper.step`."""
         decoder = self._decoder
         self._select_rows(rows)
-        states = decoder.embed(self._tensor(tokens)[:, None], self._at)
+        states = decoder.embed_tokens(self._tensor(tokens)[:, None], self._at)
         for layer, own, cross in zip(decoder.layers, self._own, self._cross, strict=True):
             states = self._run_layer(layer, states, own, cross, self._width)
         self._at += 1
@@ -195,9 +196,10 @@ class DecodingState:
         until = self._at + length
         for cache, new in zip(own, (k, v), strict=True):
             cache[:, :, self._at : until] = new if len(cache) == rows else new.repeat_interleave(width, dim=0)
+        # In `begin` the cache holds just these keys and values, one row per window before they are copied.
         if self._at:
             k, v = own[0][:, :, :until], own[1][:, :, :until]
-        states = states + layer.out(_join_heads(_attend(q, k, v, causal=length > 1)))
+        states = states + layer.out(_join_heads(_attend(q, k, v, causal=length > 1)))  # a single query sees all
         q = layer.q(layer.cross_norm(states))
         joined = decoder.split(q.reshape(len(cross[0]), -1, dim))  # the rows of a window are one query
         if queries is not None:

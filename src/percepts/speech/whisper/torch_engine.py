@@ -66,7 +66,7 @@ class TorchWhisper:
     def _decode(self, states: np.ndarray, prompts: np.ndarray, search: DecodingOptions) -> list[DecodedWindow]:
         tokens = self.vocabulary
         room = self.context - prompts.shape[1]
-        most = min(room, search.max_tokens or self.context // 2)
+        most = min(room, search.max_tokens or self.context // 2)  # openai/whisper's default, too
         # The silence of a window is read at <|startoftranscript|>, as in openai/whisper, not after the last token.
         sot = prompts[0].tolist().index(tokens.sot)
         steps = DecodingState(self._decoder, self._tensor(states), prompts.shape[1] + most, sot)

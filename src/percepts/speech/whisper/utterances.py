@@ -28,6 +28,7 @@ def _build_utterance(piece: SpokenSegment, result: WindowResult, languages: Lang
         Segment(_to_source_time(word.start, start), _to_source_time(word.stop, start), word.text, score=word.prob)
         for word in piece.words
     )
+    # Words have their own probabilities; the score of the utterance is that of the window it was decoded in.
     decoded = result.decoded
     return Utterance(
         _to_source_time(piece.start, start), _to_source_time(piece.stop, start), piece.text.strip(), words,

@@ -141,6 +141,7 @@ def _read_languages(tokenizer: tokenizers.Tokenizer, settings: dict[str, Any], s
         return {}
     if settings.get("lang_to_id"):
         return {spelled.strip("<|>"): int(token) for spelled, token in settings["lang_to_id"].items()}
+    # Their number differs: large-v3 added Cantonese.
     first = sot + 1
     end = tokenizer.token_to_id("<|translate|>") or first
     found = {(tokenizer.id_to_token(token) or "").strip("<|>"): token for token in range(first, end)}

@@ -26,6 +26,7 @@ def group_tokens_into_words(tokens: Sequence[int], text: TextTokenizer, language
 
 def _group_characters(tokens: Sequence[int], text: TextTokenizer) -> list[Word]:
     """Group as few tokens as make complete characters. U+FFFD itself can be part of the text, too."""
+    # Decoded at once, it shows which U+FFFD are in the text and which are parts of characters.
     complete = text.decode(tokens)
     groups: list[Word] = []
     part: list[int] = []

@@ -76,6 +76,7 @@ def add_words(
     """
     words = _time_words(select_text_tokens(pieces, vocabulary), alignment, vocabulary, language, start)
     lengths = [word.length for word in words if word.length > 0]
+    # The median, since a few words hold pauses and are far too long.
     usual = min(LONGEST, float(np.median(lengths))) if lengths else 0.0
     _shorten_at_ends(words, 2 * usual)
     counts = [sum(token < vocabulary.eot for token in piece.tokens) for piece in pieces]
@@ -114,6 +115,7 @@ def _shorten_at_ends(words: Sequence[TimedWord], most: float) -> None:
 def _join_punctuation(words: Sequence[TimedWord]) -> list[TimedWord]:
     """Join punctuation to its words, which keep their times."""
     joined: list[TimedWord] = []
+    # A quotation mark or bracket waits here for the word after it.
     opening: TimedWord | None = None
     for word in words:
         mark = word.text.strip()
@@ -149,13 +151,16 @@ def _adjust_edges(piece: SpokenSegment, before: float, usual: float) -> None:
     first, last, most = piece.words[0], piece.words[-1], 2 * usual
     second = piece.words[1] if len(piece.words) > 1 else None
     paused = first.stop - before > 4 * usual
+    # Neither the first word after a pause nor the two first together may be long: they would hold the pause.
     if paused and (first.length > most or (second is not None and second.stop - first.start > 2 * most)):
         if second is not None and second.length > most:
             first.stop = second.start = max(second.start + second.length / 2, second.stop - most)
         first.start = max(0.0, first.stop - most)
+    # The start of the segment wins where the first word begins much earlier.
     if piece.start < first.stop and piece.start - LEEWAY > first.start:
         first.start = max(0.0, min(first.stop - usual, piece.start))
     piece.start = first.start
+    # The same for its end and the last word.
     if piece.stop > last.start and piece.stop + LEEWAY < last.stop:
         last.stop = max(last.start + usual, piece.stop)
     piece.stop = last.stop
