@@ -109,7 +109,7 @@ def test_whisper_s_features_of_a_part_are_those_of_the_part_filled_with_zeros():
 def test_whisper_takes_any_length_when_told_and_no_longer_sound_in_silence():
     assert whisper_log_mel(noise(16_000), seconds=None).shape == (80, 100)
     assert whisper_log_mel(noise(16_000), seconds=5).shape == (80, 500)
-    with pytest.raises(ValueError, match=r"windows\.fixed\(30\)"):
+    with pytest.raises(ValueError, match=r"windows\.cut_fixed_windows\(30\)"):
         whisper_log_mel(noise(480_001))
 
 

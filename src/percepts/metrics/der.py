@@ -76,12 +76,12 @@ def diarization_errors(
         raise ValueError(f"expected a collar of 0 s or more, got {collar}")
     truth, hypotheses = merge_turns(_drop_unnamed(reference)), merge_turns(_drop_unnamed(hypothesis))
     unscored = [(edge - collar, edge + collar) for turn in truth for edge in (turn.start, turn.stop)] if collar else []
-    pieces = [
-        piece
-        for piece in _split_at_edges(truth, hypotheses, unscored, regions)
-        if not (skip_overlap and len(piece.truth) > 1)
+    spans = [
+        span
+        for span in _split_at_edges(truth, hypotheses, unscored, regions)
+        if not (skip_overlap and len(span.reference) > 1)
     ]
-    return _count_errors(pieces)
+    return _count_errors(spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ class _ScoredSpan:
     """A span of time in which nothing changes on either side, with the speakers of each."""
 
     seconds: float
-    truth: frozenset[str]
-    found: frozenset[str]
+    reference: frozenset[str]
+    hypothesis: frozenset[str]
 
 
 def _drop_unnamed(turns: Iterable[Segment]) -> Iterator[Segment]:
@@ -123,30 +123,30 @@ def _split_at_edges(
             del open_now[layer][name]
 
 
-def _count_errors(pieces: Sequence[_ScoredSpan]) -> DiarizationErrors:
+def _count_errors(spans: Sequence[_ScoredSpan]) -> DiarizationErrors:
     """Add up the errors of the spans."""
     total = missed = false_alarm = both = 0.0
-    for piece in pieces:
-        truth, found = len(piece.truth), len(piece.found)
-        total += piece.seconds * truth
-        missed += piece.seconds * max(truth - found, 0)
-        false_alarm += piece.seconds * max(found - truth, 0)
-        both += piece.seconds * min(truth, found)
-    mapping, right = _map_speakers(pieces)
+    for span in spans:
+        true_count, found_count = len(span.reference), len(span.hypothesis)
+        total += span.seconds * true_count
+        missed += span.seconds * max(true_count - found_count, 0)
+        false_alarm += span.seconds * max(found_count - true_count, 0)
+        both += span.seconds * min(true_count, found_count)
+    mapping, right = _map_speakers(spans)
     # Rounding may make the difference of equal sums negative.
     return DiarizationErrors(total, missed, false_alarm, max(both - right, 0.0), mapping)
 
 
-def _map_speakers(pieces: Sequence[_ScoredSpan]) -> tuple[dict[str, str], float]:
+def _map_speakers(spans: Sequence[_ScoredSpan]) -> tuple[dict[str, str], float]:
     """Return the mapping of names that agrees for the longest time, and the seconds in which it agrees."""
-    there = sorted(set().union(*(piece.truth for piece in pieces)))
-    here = sorted(set().union(*(piece.found for piece in pieces)))
-    row, column = {name: i for i, name in enumerate(here)}, {name: i for i, name in enumerate(there)}
+    true_names = sorted(set().union(*(span.reference for span in spans)))
+    names = sorted(set().union(*(span.hypothesis for span in spans)))
+    row, column = {name: i for i, name in enumerate(names)}, {name: i for i, name in enumerate(true_names)}
     # Which names belong together is decided over the file: the pairs with the most seconds in common.
-    together = np.zeros((len(here), len(there)))
-    for piece in pieces:
-        for name in piece.found:
-            for true_name in piece.truth:
-                together[row[name], column[true_name]] += piece.seconds
+    together = np.zeros((len(names), len(true_names)))
+    for span in spans:
+        for name in span.hypothesis:
+            for true_name in span.reference:
+                together[row[name], column[true_name]] += span.seconds
     pairs = [(i, j) for i, j in max_weight_matching(together) if together[i, j] > 0]
-    return {here[i]: there[j] for i, j in pairs}, float(sum(together[i, j] for i, j in pairs))
+    return {names[i]: true_names[j] for i, j in pairs}, float(sum(together[i, j] for i, j in pairs))

@@ -149,7 +149,7 @@ def _check_fits(frames: int, max_length: int) -> None:
     if frames > max_length:
         raise ValueError(
             f"expected at most {max_length} frames ({max_length / 100:g} s), got {frames}: "
-            f"cut it first, with windows.fixed({max_length / 100:g})"
+            f"cut it first, with percepts.windows.cut_fixed_windows({max_length / 100:g})"
         )
 
 

@@ -124,7 +124,7 @@ def whisper_log_mel(samples: np.ndarray, n_mels: int = 80, *, seconds: float | N
     if rows.shape[1] > total:
         raise ValueError(
             f"expected at most {total} samples ({seconds:g} s at {WHISPER_RATE} Hz), got {rows.shape[1]}: "
-            f"cut it first, with windows.fixed({seconds:g})"
+            f"cut it first, with percepts.windows.cut_fixed_windows({seconds:g})"
         )
     if total < WHISPER_HOP:
         raise ValueError(f"expected at least {WHISPER_HOP} samples, got {total}")

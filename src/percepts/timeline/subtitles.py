@@ -246,8 +246,8 @@ _TAG = re.compile(r"<[^<>]*>")
 def _read_srt(text: str) -> Iterator[Segment]:
     """Read SubRip; formatting tags are dropped."""
     for start, stop, content in _split_blocks(text, "srt"):
-        speaker, said = _split_speaker(re.sub(r"</?(?:b|i|u|font)\b[^<>]*>", "", content))
-        yield Segment(start, stop, said, speaker=speaker)
+        speaker, line = _split_speaker(re.sub(r"</?(?:b|i|u|font)\b[^<>]*>", "", content))
+        yield Segment(start, stop, line, speaker=speaker)
 
 
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")

@@ -48,13 +48,13 @@ def test_where_there_are_no_spaces_a_character_is_a_word() -> None:
 
 def test_marks_go_to_their_words_and_pieces_share_the_path() -> None:
     tokens, first = vocabulary(ENGLISH), vocabulary(ENGLISH).timestamps
-    pieces = decode_segments(
+    segments = decode_segments(
         [TimedTokens(0, 100, (first, 6, 0, 2, first + 50)), TimedTokens(100, 250, (first + 50, 3, 4, 5, 7))], tokens
     )
     starts = [0, 5, 25, 50, 60, 90, 95, 100]
-    add_words(pieces, TokenAlignment(np.arange(8), np.array(starts), np.full(7, 0.5)), tokens, "en", 10.0, 10.0)
-    assert [[word.text for word in piece.words] for piece in pieces] == [[' " ask,'], [' country."']]
-    assert (pieces[0].words[0].start, pieces[1].words[0].start, pieces[1].words[0].stop) == (
+    add_words(segments, TokenAlignment(np.arange(8), np.array(starts), np.full(7, 0.5)), tokens, "en", 10.0, 10.0)
+    assert [[word.text for word in segment.words] for segment in segments] == [[' " ask,'], [' country."']]
+    assert (segments[0].words[0].start, segments[1].words[0].start, segments[1].words[0].stop) == (
         10.1,
         11.3,
         11.8,
@@ -66,17 +66,17 @@ def test_a_window_is_cut_where_two_times_meet() -> None:
     time = lambda seconds: tokens.timestamps + round(seconds * 50)  # noqa: E731  # reads as the token it is
     pair = [time(0), 0, time(2), time(2.5), 1, time(4)]
     ended = split_at_timestamps(pair, tokens, 1000, 3000)
-    assert [(p.start, p.stop) for p in ended.pieces] == [(1000, 1200), (1250, 1400)]
+    assert [(p.start, p.stop) for p in ended.segments] == [(1000, 1200), (1250, 1400)]
     assert (ended.advance, ended.ending) == (3000, True)
     broken = split_at_timestamps([*pair, time(4), 3], tokens, 1000, 3000)
-    assert len(broken.pieces) == 2 and (broken.advance, broken.ending) == (400, False)
+    assert len(broken.segments) == 2 and (broken.advance, broken.ending) == (400, False)
     last = split_at_timestamps([*pair, time(4), 3], tokens, 1000, 3000, last=True)
-    assert [(p.start, p.stop) for p in last.pieces][2:] == [(1400, 4000)] and last.advance == 3000
-    assert [(p.start, p.stop) for p in split_at_timestamps([time(0), 0], tokens, 1000, 700).pieces] == [(1000, 1700)]
+    assert [(p.start, p.stop) for p in last.segments][2:] == [(1400, 4000)] and last.advance == 3000
+    assert [(p.start, p.stop) for p in split_at_timestamps([time(0), 0], tokens, 1000, 700).segments] == [(1000, 1700)]
     padded = split_at_timestamps(
         [time(0), 3, time(0.08), time(0.08), 3, time(0.4), time(0.4), 3, time(0.5)], tokens, 1000, 30
     )
-    assert [(p.start, p.stop) for p in padded.pieces] == [(1000, 1008), (1008, 1030)]  # the sound ends there
+    assert [(p.start, p.stop) for p in padded.segments] == [(1000, 1008), (1008, 1030)]  # the sound ends there
 
 
 def test_what_repeats_itself_is_noticed() -> None:

@@ -61,10 +61,10 @@ class BatchedTranscriber:
         starts = [start_of(engine, language.code, self._options.task) for language in known]
         prompts = [self._prompt.prompt(start) for start in starts]
         results = decode_windows(engine, states, prompts, self._options, self._trace)
-        pieces = [self._decode_segments(pack, result) for pack, result in zip(batch, results, strict=True)]
+        by_window = [self._decode_segments(pack, result) for pack, result in zip(batch, results, strict=True)]
         if self._options.word_timestamps:
-            self._add_words(pieces, states, starts, batch, known)
-        rows = zip(batch, pieces, results, known, strict=True)
+            self._add_words(by_window, states, starts, batch, known)
+        rows = zip(batch, by_window, results, known, strict=True)
         return [utterance for row in rows for utterance in self._drop_repeated(*row)]
 
     def _compute_mel(self, pack: SpeechPack) -> np.ndarray:
@@ -87,19 +87,21 @@ class BatchedTranscriber:
             return []
         parts = split_at_timestamps(result.tokens, self._engine.vocabulary, 0, _count_frames(pack), last=True)
         return [
-            piece for piece in decode_segments(parts.pieces, self._engine.vocabulary) if _overlaps_speech(piece, pack)
+            segment
+            for segment in decode_segments(parts.segments, self._engine.vocabulary)
+            if _overlaps_speech(segment, pack)
         ]
 
     def _add_words(
         self,
-        pieces: Sequence[list[SpokenSegment]],
+        by_window: Sequence[list[SpokenSegment]],
         states: np.ndarray,
         starts: Sequence[list[int]],
         batch: Sequence[SpeechPack],
         known: Sequence[Languages],
     ) -> None:
         """Find the times of words, at once for all windows whose transcript begins with the same tokens."""
-        tokens = [select_text_tokens(segments, self._engine.vocabulary) for segments in pieces]
+        tokens = [select_text_tokens(segments, self._engine.vocabulary) for segments in by_window]
         for start in {tuple(start): start for start in starts}.values():
             rows = [i for i, other in enumerate(starts) if other == start and tokens[i]]
             if not rows:
@@ -108,13 +110,13 @@ class BatchedTranscriber:
             frames = [max(1, _count_frames(batch[i]) // 2) for i in rows]
             paths = self._engine.align(states[rows], start, [tokens[i] for i in rows], frames)
             for i, path in zip(rows, paths, strict=True):
-                add_words(pieces[i], path, self._engine.vocabulary, known[i].code, 0.0, 0.0)
+                add_words(by_window[i], path, self._engine.vocabulary, known[i].code, 0.0, 0.0)
 
     def _drop_repeated(
-        self, pack: SpeechPack, pieces: list[SpokenSegment], result: WindowResult, language: Languages
+        self, pack: SpeechPack, segments: list[SpokenSegment], result: WindowResult, language: Languages
     ) -> Iterator[Utterance]:
         """Yield the utterances of one window, but for those that repeat themselves."""
-        for utterance in build_utterances(pieces, result, language, pack.clip.start):
+        for utterance in build_utterances(segments, result, language, pack.clip.start):
             if self._repeats.is_repetitive(utterance.text, language.code not in UNSPACED):
                 log.warning(
                     "dropping repetitive text at %.2f to %.2f s: %.60r", utterance.start, utterance.stop, utterance.text
@@ -129,9 +131,9 @@ def _count_frames(pack: SpeechPack) -> int:
     return pack.clip.length // WHISPER_HOP
 
 
-def _overlaps_speech(piece: SpokenSegment, pack: SpeechPack) -> bool:
+def _overlaps_speech(segment: SpokenSegment, pack: SpeechPack) -> bool:
     """Return whether speech was detected in a tenth of a segment, by the times that the decoder gave it."""
-    start, stop = pack.clip.start + piece.start, pack.clip.start + piece.stop
+    start, stop = pack.clip.start + segment.start, pack.clip.start + segment.stop
     heard = sum(max(0.0, min(stop, end) - max(start, begin)) for begin, end in pack.spoken)
     return heard > 0 and heard >= SPOKEN * (stop - start)
 

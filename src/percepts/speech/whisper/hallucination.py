@@ -25,33 +25,33 @@ class FilterResult:
     resume_at  second of the stream at which the next window begins; None: where it would have begun anyway
     """
 
-    pieces: list[SpokenSegment]
+    segments: list[SpokenSegment]
     resume_at: float | None = None
 
 
 def drop_hallucinated(
-    pieces: Sequence[SpokenSegment], silence: float, start: float, stop: float, before: float
+    segments: Sequence[SpokenSegment], silence: float, start: float, stop: float, before: float
 ) -> FilterResult:
     """Drop segments that were made up in the window from `start` to `stop`, in seconds; speech ended last at `before`.
 
     If the first segment is an anomaly after more than `silence` seconds, all is decoded again from there on. A later
     anomaly between silences, other anomalies or the window's edges is dropped with everything after it.
     """
-    worded = [piece for piece in pieces if piece.words]
+    worded = [segment for segment in segments if segment.words]
     if worded and is_anomalous(worded[0]) and worded[0].start - start > silence:
         return FilterResult([], worded[0].start)
-    for i, piece in enumerate(worded):
+    for i, segment in enumerate(worded):
         after = worded[i + 1] if i + 1 < len(worded) else None
-        if is_anomalous(piece) and _is_isolated(piece, after, silence, start, stop, before):
+        if is_anomalous(segment) and _is_isolated(segment, after, silence, start, stop, before):
             # At least a second further, or the next window would be this one again.
-            return FilterResult(list(pieces[: pieces.index(piece)]), max(start + 1, piece.start))
-        before = piece.stop
-    return FilterResult(list(pieces))
+            return FilterResult(list(segments[: segments.index(segment)]), max(start + 1, segment.start))
+        before = segment.stop
+    return FilterResult(list(segments))
 
 
-def is_anomalous(piece: SpokenSegment) -> bool:
+def is_anomalous(segment: SpokenSegment) -> bool:
     """Return whether the first words of a segment are too improbable, too short or too long to have been said."""
-    words = [word for word in piece.words if word.text.strip() not in string.punctuation][:LOOKED_AT]
+    words = [word for word in segment.words if word.text.strip() not in string.punctuation][:LOOKED_AT]
     score = sum(map(_score_anomaly, words))
     # Short segments: every word is an anomaly, to openai/whisper's rounding of 0.01.
     return bool(words) and (score >= DOUBTFUL or score + 0.01 >= len(words))
@@ -64,10 +64,10 @@ def _score_anomaly(word: TimedWord) -> float:
 
 
 def _is_isolated(
-    piece: SpokenSegment, after: SpokenSegment | None, silence: float, start: float, stop: float, before: float
+    segment: SpokenSegment, after: SpokenSegment | None, silence: float, start: float, stop: float, before: float
 ) -> bool:
     """Return whether silence, anomalies or the window's edges lie on both sides of a segment."""
     next_word = stop if after is None else after.words[0].start
-    quiet_before = piece.start - before > silence or piece.start < silence or piece.start - start < EDGE
+    quiet_before = segment.start - before > silence or segment.start < silence or segment.start - start < EDGE
     doubtful_after = after is not None and is_anomalous(after)
-    return quiet_before and (next_word - piece.stop > silence or doubtful_after or stop - piece.stop < EDGE)
+    return quiet_before and (next_word - segment.stop > silence or doubtful_after or stop - segment.stop < EDGE)

@@ -81,12 +81,12 @@ class LongForm:
         if result.silent:
             return [], size
         parts = split_at_timestamps(result.tokens, self._engine.vocabulary, at, size, last=take_all)
-        pieces, advance = decode_segments(parts.pieces, self._engine.vocabulary), parts.advance
+        segments, advance = decode_segments(parts.segments, self._engine.vocabulary), parts.advance
         if self._options.word_timestamps:
-            self._add_words(pieces, states, start, at, size)
-            pieces, advance = self._drop_hallucinated(pieces, parts, at, size, ended)
-            self._before = next((piece.stop for piece in reversed(pieces) if piece.words), self._before)
-        return self._drop_repeated(pieces, result, origin), advance
+            self._add_words(segments, states, start, at, size)
+            segments, advance = self._drop_hallucinated(segments, parts, at, size, ended)
+            self._before = next((segment.stop for segment in reversed(segments) if segment.words), self._before)
+        return self._drop_repeated(segments, result, origin), advance
 
     def _decode(self, states: np.ndarray) -> tuple[WindowResult, list[int]]:
         """Decode one window; return the result and the tokens that its transcript begins with."""
@@ -102,41 +102,43 @@ class LongForm:
         self._trace.language, self._trace.language_prob = self._languages.code, self._languages.prob
         return result, start
 
-    def _add_words(self, pieces: list[SpokenSegment], states: np.ndarray, start: list[int], at: int, size: int) -> None:
+    def _add_words(
+        self, segments: list[SpokenSegment], states: np.ndarray, start: list[int], at: int, size: int
+    ) -> None:
         """Give the segments their words with times."""
-        tokens = select_text_tokens(pieces, self._engine.vocabulary)
+        tokens = select_text_tokens(segments, self._engine.vocabulary)
         if tokens:
             [path] = self._engine.align(states, start, [tokens], [max(1, size // 2)])
-            add_words(pieces, path, self._engine.vocabulary, self._languages.code, at / 100, self._before)
+            add_words(segments, path, self._engine.vocabulary, self._languages.code, at / 100, self._before)
 
     def _drop_hallucinated(
-        self, pieces: list[SpokenSegment], parts: WindowSegments, at: int, size: int, ended: bool
+        self, segments: list[SpokenSegment], parts: WindowSegments, at: int, size: int, ended: bool
     ) -> tuple[list[SpokenSegment], int]:
         """Return the segments that somebody said, and the frames of the window that are done.
 
         A window that broke off a word ends after its last complete word instead.
         """
         advance, silence = parts.advance, self._options.hallucination_silence_threshold
-        last = next((piece.words[-1].stop for piece in reversed(pieces) if piece.words), None)
+        last = next((segment.words[-1].stop for segment in reversed(segments) if segment.words), None)
         if last is not None and not parts.ending and last > at / 100:
             advance = round(last * 100) - at
         if silence is None:
-            return pieces, advance
+            return segments, advance
         start, stop = at / 100, (at + size) / 100
         if last is not None and not parts.ending and stop - last <= silence:
             advance = size
-        result = drop_hallucinated(pieces, silence, start, stop, self._before)
+        result = drop_hallucinated(segments, silence, start, stop, self._before)
         if result.resume_at is not None:
             # At the end of the stream a rest shorter than the silence would only be made up again.
-            over = ended and result.pieces != pieces and stop - result.resume_at < silence
+            over = ended and result.segments != segments and stop - result.resume_at < silence
             advance = size if over else round(result.resume_at * 100) - at
-        return result.pieces, advance
+        return result.segments, advance
 
-    def _drop_repeated(self, pieces: list[SpokenSegment], result: WindowResult, origin: float) -> list[Utterance]:
+    def _drop_repeated(self, segments: list[SpokenSegment], result: WindowResult, origin: float) -> list[Utterance]:
         """Return the utterances that do not repeat themselves, and add their text to the next window's prompt."""
         utterances = []
         spaced = self._languages.code not in UNSPACED
-        for utterance in build_utterances(pieces, result, self._languages, origin):
+        for utterance in build_utterances(segments, result, self._languages, origin):
             if self._repeats.is_repetitive(utterance.text, spaced):
                 span = utterance.start, utterance.stop
                 log.warning("dropping repetitive text at %.2f to %.2f s: %.60r", *span, utterance.text)

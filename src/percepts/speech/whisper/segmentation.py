@@ -25,12 +25,12 @@ class TimedTokens:
 class WindowSegments:
     """The segments of one window.
 
-    pieces   tokens with their times
-    advance  frames that are done; the next window begins after them
-    ending   the last timestamp ends what is said: the end of the window did not break off a word
+    segments  tokens with their times
+    advance   frames that are done; the next window begins after them
+    ending    the last timestamp ends what is said: the end of the window did not break off a word
     """
 
-    pieces: tuple[TimedTokens, ...]
+    segments: tuple[TimedTokens, ...]
     advance: int
     ending: bool
 
@@ -55,11 +55,11 @@ def split_at_timestamps(
     advance = size if ending or last else (tokens[places[-1] - 1] - begin) * FRAMES
     if ending or last:
         places.append(len(tokens))
-    pieces = []
+    segments = []
     for first, place in pairwise([0, *places]):
         part = tuple(tokens[first:place])
         start = at + (part[0] - begin) * FRAMES if part[0] >= begin else at
         stop = at + (part[-1] - begin) * FRAMES if part[-1] >= begin and len(part) > 1 else at + size
         if start < at + size:  # after the end of the audio there is only padding
-            pieces.append(TimedTokens(start, min(max(start, stop), at + size), part))
-    return WindowSegments(tuple(pieces), advance, ending)
+            segments.append(TimedTokens(start, min(max(start, stop), at + size), part))
+    return WindowSegments(tuple(segments), advance, ending)

@@ -13,27 +13,27 @@ from .word_timestamps import SpokenSegment
 
 
 def build_utterances(
-    pieces: Iterable[SpokenSegment], result: WindowResult, languages: Languages, start: float
+    segments: Iterable[SpokenSegment], result: WindowResult, languages: Languages, start: float
 ) -> list[Utterance]:
     """Build the utterances of segments on the clock of the source, whose stream starts at second `start`.
 
     Segments without text or length are left out.
     """
-    spoken = (piece for piece in pieces if piece.text.strip() and piece.stop > piece.start)
-    return [_build_utterance(piece, result, languages, start) for piece in spoken]
+    spoken = (segment for segment in segments if segment.text.strip() and segment.stop > segment.start)
+    return [_build_utterance(segment, result, languages, start) for segment in spoken]
 
 
-def _build_utterance(piece: SpokenSegment, result: WindowResult, languages: Languages, start: float) -> Utterance:
+def _build_utterance(segment: SpokenSegment, result: WindowResult, languages: Languages, start: float) -> Utterance:
     words = tuple(
         Segment(_to_source_time(word.start, start), _to_source_time(word.stop, start), word.text, score=word.prob)
-        for word in piece.words
+        for word in segment.words
     )
     # Words have their own probabilities; the score of the utterance is that of the window it was decoded in.
     decoded = result.decoded
     return Utterance(
-        _to_source_time(piece.start, start), _to_source_time(piece.stop, start), piece.text.strip(), words,
+        _to_source_time(segment.start, start), _to_source_time(segment.stop, start), segment.text.strip(), words,
         score=math.exp(decoded.avg_logprob), language=languages.code, language_prob=languages.prob,
-        tokens=piece.tokens, temperature=result.temperature, avg_logprob=decoded.avg_logprob,
+        tokens=segment.tokens, temperature=result.temperature, avg_logprob=decoded.avg_logprob,
         compression_ratio=result.compression_ratio, no_speech_prob=decoded.no_speech_prob,
     )  # fmt: skip
 

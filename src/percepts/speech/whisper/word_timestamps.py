@@ -48,22 +48,22 @@ class SpokenSegment:
     words: list[TimedWord] = field(default_factory=list)
 
 
-def decode_segments(pieces: Sequence[TimedTokens], vocabulary: WhisperVocabulary) -> list[SpokenSegment]:
+def decode_segments(segments: Sequence[TimedTokens], vocabulary: WhisperVocabulary) -> list[SpokenSegment]:
     """Decode the text of segments; their words are added by `add_words`."""
-    rows = ((piece, [token for token in piece.tokens if token < vocabulary.eot]) for piece in pieces)
+    rows = ((segment, [token for token in segment.tokens if token < vocabulary.eot]) for segment in segments)
     return [
-        SpokenSegment(piece.start / 100, piece.stop / 100, piece.tokens, vocabulary.text.decode(text))
-        for piece, text in rows
+        SpokenSegment(segment.start / 100, segment.stop / 100, segment.tokens, vocabulary.text.decode(text))
+        for segment, text in rows
     ]
 
 
-def select_text_tokens(pieces: Sequence[SpokenSegment], vocabulary: WhisperVocabulary) -> list[int]:
+def select_text_tokens(segments: Sequence[SpokenSegment], vocabulary: WhisperVocabulary) -> list[int]:
     """Return the tokens that are aligned: the text of all segments, without timestamps."""
-    return [token for piece in pieces for token in piece.tokens if token < vocabulary.eot]
+    return [token for segment in segments for token in segment.tokens if token < vocabulary.eot]
 
 
 def add_words(
-    pieces: Sequence[SpokenSegment],
+    segments: Sequence[SpokenSegment],
     alignment: TokenAlignment,
     vocabulary: WhisperVocabulary,
     language: str,
@@ -74,17 +74,17 @@ def add_words(
 
     The times of a segment become those of its words where the two are close.
     """
-    words = _time_words(select_text_tokens(pieces, vocabulary), alignment, vocabulary, language, start)
+    words = _time_words(select_text_tokens(segments, vocabulary), alignment, vocabulary, language, start)
     lengths = [word.length for word in words if word.length > 0]
     # The median, since a few words hold pauses and are far too long.
     usual = min(LONGEST, float(np.median(lengths))) if lengths else 0.0
     _shorten_at_ends(words, 2 * usual)
-    counts = [sum(token < vocabulary.eot for token in piece.tokens) for piece in pieces]
-    for piece, own_words in zip(pieces, _share_words(_join_punctuation(words), counts), strict=True):
+    counts = [sum(token < vocabulary.eot for token in segment.tokens) for segment in segments]
+    for segment, own_words in zip(segments, _share_words(_join_punctuation(words), counts), strict=True):
         if own_words:
-            piece.words = own_words
-            _adjust_edges(piece, before, usual)
-            before = piece.stop
+            segment.words = own_words
+            _adjust_edges(segment, before, usual)
+            before = segment.stop
 
 
 def _time_words(
@@ -146,10 +146,10 @@ def _share_words(words: Sequence[TimedWord], counts: Sequence[int]) -> list[list
     return shares
 
 
-def _adjust_edges(piece: SpokenSegment, before: float, usual: float) -> None:
+def _adjust_edges(segment: SpokenSegment, before: float, usual: float) -> None:
     """Shorten words that reach into a pause, and make segment and words agree on where they begin and end."""
-    first, last, most = piece.words[0], piece.words[-1], 2 * usual
-    second = piece.words[1] if len(piece.words) > 1 else None
+    first, last, most = segment.words[0], segment.words[-1], 2 * usual
+    second = segment.words[1] if len(segment.words) > 1 else None
     paused = first.stop - before > 4 * usual
     # Neither the first word after a pause nor the two first together may be long: they would hold the pause.
     if paused and (first.length > most or (second is not None and second.stop - first.start > 2 * most)):
@@ -157,10 +157,10 @@ def _adjust_edges(piece: SpokenSegment, before: float, usual: float) -> None:
             first.stop = second.start = max(second.start + second.length / 2, second.stop - most)
         first.start = max(0.0, first.stop - most)
     # The start of the segment wins where the first word begins much earlier.
-    if piece.start < first.stop and piece.start - LEEWAY > first.start:
-        first.start = max(0.0, min(first.stop - usual, piece.start))
-    piece.start = first.start
+    if segment.start < first.stop and segment.start - LEEWAY > first.start:
+        first.start = max(0.0, min(first.stop - usual, segment.start))
+    segment.start = first.start
     # The same for its end and the last word.
-    if piece.stop > last.start and piece.stop + LEEWAY < last.stop:
-        last.stop = max(last.start + usual, piece.stop)
-    piece.stop = last.stop
+    if segment.stop > last.start and segment.stop + LEEWAY < last.stop:
+        last.stop = max(last.start + usual, segment.stop)
+    segment.stop = last.stop
