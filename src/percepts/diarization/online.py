@@ -1,8 +1,8 @@
-"""Speech as it comes in, turns out a few seconds later: who speaks is told while it goes on, and not taken back.
+"""Tell who speaks in a live stream, a few seconds later and without changing earlier answers.
 
-Every few seconds of new speech all voices heard so far are told apart anew, as `percepts.diarize` does it, and the
-groups are called what most of their windows were called before. What is kept of the past is thinned out to a bounded
-number of windows spread over all of it.
+After every few seconds of new speech all voices so far are clustered again, as `percepts.diarize` does it, and each
+cluster gets the name that most of its windows had before. Of the past a bounded number of windows is kept, spread over
+all of it.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from .clustering import FLOOR, SimilarityThresholds, SpeakerCount, cluster_speak
 from .embeddings import MIN_WEIGHT_S, SpeechRegion, collect_block, min_cluster_seconds
 
 MIN_FIRST_WINDOWS = 3 * FLOOR
-"""Windows, 12 s of speech, before which the number of voices is a guess: nothing is told."""
+"""Windows (12 s of speech) before the first answer: with fewer the number of voices is a guess."""
 UPDATE_EVERY = 10
-"""Windows, 4 s of speech, after which what came since is told."""
+"""Windows (4 s of speech) from one answer to the next."""
 MAX_PAST_WINDOWS = 128
-"""Windows of the past, at most twice as many; the time of a step grows with the cube of it."""
+"""Windows of the past that are kept, at most twice as many; the time of a step grows with the cube of them."""
 
 LabelledRegion = tuple[SpeechRegion, np.ndarray]
 """A stretch of speech and the number of the speaker of each of its windows."""
 
 
 class OnlineDiarizer:
-    """One stream: push its stretches of speech in order, get those that are certain; `finish` gives the rest."""
+    """A diarizer of one stream: push its stretches of speech in order, then `finish`; both return labelled regions."""
 
-    def __init__(self, encoder: Encoder, likeness: SimilarityThresholds, count: SpeakerCount) -> None:
-        self._encoder, self._thresholds, self._count = encoder, likeness, count
+    def __init__(self, encoder: Encoder, thresholds: SimilarityThresholds, count: SpeakerCount) -> None:
+        self._encoder, self._thresholds, self._count = encoder, thresholds, count
         self._pending: list[Clip] = []
-        self._pending_windows = 0.0  # windows
+        self._pending_windows = 0.0  # an estimate: they are cut later
         self._vectors = np.zeros((0, encoder.spec.dim), np.float32)
         self._weights = np.zeros(0)
-        self._speakers = np.zeros(0, np.int64)  # of the windows kept, as they were told
+        self._speakers = np.zeros(0, np.int64)  # of the windows kept, as they were returned
         self._speaker_count = 0
 
     def push(self, stretch: Clip) -> list[LabelledRegion]:
-        """The next stretch of speech, mono at 16 kHz."""
+        """Take in the next stretch of speech, mono at 16 kHz; return what is certain by now."""
         self._pending.append(stretch)
         self._pending_windows += max(1.0, (stretch.duration - 1.6) / 0.4 + 1)
         return (
@@ -48,10 +48,11 @@ class OnlineDiarizer:
         )
 
     def finish(self) -> list[LabelledRegion]:
-        """No more comes."""
+        """Return the rest at the end of the stream."""
         return self._label_pending() if self._pending else []
 
     def _label_pending(self) -> list[LabelledRegion]:
+        """Embed and label the stretches that wait."""
         block = collect_block(self._pending, self._encoder)
         self._pending, self._pending_windows = [], 0.0
         vectors = np.concatenate([self._vectors, block.vectors])
@@ -63,18 +64,19 @@ class OnlineDiarizer:
         return list(zip(block.regions, np.split(speakers, ends), strict=True))
 
     def _cluster_windows(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the cluster of each window; windows of little weight join the nearest one."""
         solid = weights >= MIN_WEIGHT_S
         solid = solid if solid.any() else ~solid
-        some, mass = vectors[solid], weights[solid]
-        found = cluster_speakers(
-            some, mass, self._thresholds, self._count, small=min_cluster_seconds(float(mass.sum()))
+        solid_vectors, mass = vectors[solid], weights[solid]
+        labels = cluster_speakers(
+            solid_vectors, mass, self._thresholds, self._count, small=min_cluster_seconds(float(mass.sum()))
         )
-        groups: np.ndarray = (vectors @ mean_directions(some, mass, found).T).argmax(axis=1)
-        groups[solid] = found
+        groups: np.ndarray = (vectors @ mean_directions(solid_vectors, mass, labels).T).argmax(axis=1)
+        groups[solid] = labels
         return groups
 
     def _match_speakers(self, vectors: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """The speaker of each window: that of most of its group, by what was told before; else a new one."""
+        """Return the speaker of each window: the one most of its cluster had before, else a new one."""
         past = len(self._speakers)
         shared = np.zeros((int(groups.max()) + 1, max(self._speaker_count, 1)))
         np.add.at(shared, (groups[:past], self._speakers), weights[:past])
@@ -86,13 +88,14 @@ class OnlineDiarizer:
         return result
 
     def _add_speaker(self, shared: np.ndarray) -> int:
-        """A group that no speaker is left for: somebody new, or two who were taken for one until now."""
+        """Return a number for a cluster without a speaker: a new voice, or one that was part of another so far."""
         if self._speaker_count >= self._count.most:
             return int(shared.argmax())
         self._speaker_count += 1
         return self._speaker_count - 1
 
     def _keep_sample(self, vectors: np.ndarray, weights: np.ndarray, speakers: np.ndarray) -> None:
+        """Keep every second window, until few enough are left."""
         while len(vectors) > 2 * MAX_PAST_WINDOWS:
             vectors, weights, speakers = vectors[::2], weights[::2], speakers[::2]
         self._vectors, self._weights, self._speakers = vectors, weights, speakers
