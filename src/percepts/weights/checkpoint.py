@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from ..support.checkpoint_settings import Settings, check_cost, parse_json, read_settings
+from .files import hash_file
 
 FETCH_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "README.md")
 """What is fetched of a repository: settings, weights, vocabularies, and the licence in the front matter."""
@@ -280,5 +281,4 @@ def _stat_key(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=1024)
 def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
     """Once per file as it is: size and time of change are part of the key."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(path)

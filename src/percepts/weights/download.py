@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.client
 import netrc
 import os
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..support.files import open_file, remove_file
+from .files import hash_file
 
 MAX_TRIES = 3
 """Connections in a row that may bring nothing before a source is given up; one that hangs counts twice."""
@@ -115,12 +115,6 @@ def strip_secrets(url: str) -> str:
     """Return a URL as it may be shown: without a user, a password and a query, which may be signed."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch_all(

