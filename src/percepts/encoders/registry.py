@@ -1,4 +1,4 @@
-"""Encoders by name: rows of text, so that knowing of an encoder imports nothing of it; only `load` does."""
+"""Look up encoders by name; knowing of an encoder imports nothing of it, only `load_encoder` does."""
 
 from __future__ import annotations
 
@@ -81,32 +81,32 @@ _registered: dict[str, Spec] = {}
 
 
 def list_models() -> tuple[str, ...]:
-    """Every encoder there is: ours, those of installed packages, those registered here."""
+    """Return the names of all encoders: the built-in ones, those of installed packages, those registered here."""
     return tuple(_list_all())
 
 
 def list_hub_models() -> tuple[str, ...]:
-    """Short names of checkpoints of the hub; any other is known by its id or its folder."""
+    """Return the short names of Hugging Face models; any other is known by its id or folder."""
     from .hub.catalog import CATALOG
 
     return tuple(CATALOG)
 
 
 def list_families() -> tuple[str, ...]:
-    """The model_types, as config.json says them, that a checkpoint can be of."""
+    """Return the values of `model_type` in config.json that can be encoded with."""
     from .hub.families import FAMILIES
 
     return tuple(sorted(FAMILIES))
 
 
 def model_spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0, precision: str = "") -> Spec:
-    """What is known of an encoder without loading its weights: a row of the table, a hub id, or a checkpoint's folder.
+    """Return what is known of an encoder by its short name, Hugging Face id or folder, without loading its weights.
 
-    A checkpoint can be asked for in another way than its own: another `pool` of its frames, pictures of another `size`
-    in pixels or sound of another `window` in seconds (its positions are then interpolated or cut, as its authors do),
-    another `precision`. ValueError for an encoder that has no choice.
+    A Hugging Face model can be used in another way than its own: with another `pool` of its features, images of another
+    `size` in pixels or audio of another `window` in seconds (its positions are then interpolated or cut, as its authors
+    do), at another `precision`. ValueError for an encoder that has no choice.
 
-    Raises UnknownModel, naming the nearest, or the families where a checkpoint is of none.
+    Raises UnknownModel, which suggests similar names, or lists the families where a checkpoint is of none.
 
     >>> spec("conse").dim
     384
@@ -117,7 +117,7 @@ def model_spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0,
     if not changes:
         return row
     if not is_hub_spec(row):
-        raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; checkpoints of the hub have")
+        raise ValueError(f"{name} has no other {' or '.join(changes)} than its own; Hugging Face models have")
     return replace(row, **changes)  # type: ignore[arg-type]
 
 
@@ -134,9 +134,9 @@ def _find_spec(name: str) -> Spec:
 
 
 def load_encoder(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
-    """The encoder of that name, or of a Spec as it stands. Cheap: weights load at the first `encode`.
+    """Return the encoder of a name, or of a Spec as it is. This is cheap: weights load at the first `encode`.
 
-    A Spec may be one of ours with another pool, size, window or precision: `load(replace(spec(name), pool="mean"))`.
+    A Spec may be one of ours with another pool, size, window or precision: `replace(model_spec(name), pool="mean")`.
 
     runtime  auto (measured once on this machine), onnx, openvino or torch, for encoders that have a network
     threads  rows encoded at a time; None for one per core. Changes no number
@@ -158,12 +158,12 @@ def load_encoder(name: str | Spec, *, runtime: str = "auto", threads: int | None
 
 
 def reload_encoder(row: Spec) -> Encoder:
-    """Load the encoder of a Spec that was stored, by whatever release; see `current_spec` for its errors."""
+    """Load the encoder of a Spec that any release stored; errors are those of `update_spec`."""
     return load_encoder(update_spec(row))
 
 
 def update_spec(row: Spec) -> Spec:
-    """Return what a stored Spec means today: a checkpoint as it says, of the class of its family; else our row.
+    """Return what a stored Spec means today: a Hugging Face model with the class of its family, else our own Spec.
 
     The class that it names is never imported: it may have moved since, and a stranger may have written it.
 
@@ -184,9 +184,9 @@ def update_spec(row: Spec) -> Spec:
 
 
 def check_precision(encoder: Encoder) -> None:
-    """Raise EncodeError where an encoder computes in int8 and its canaries say that this is too far from float32.
+    """Raise EncodeError where an encoder computes in int8 and its vectors are too far from those of float32.
 
-    The first time it runs both, and says so; what it found is kept. Others pass unseen.
+    The first time, both run on made-up media, and a log line says so; the result is kept. Other encoders pass.
     """
     if encoder.spec.precision == "int8":
         from .hub.int8_check import check_int8
@@ -205,7 +205,7 @@ def register_encoder(row: Spec) -> None:
 
 
 def is_hub_spec(row: Spec) -> bool:
-    """Whether its weights are a checkpoint of the hub or a folder in that layout."""
+    """Return whether the weights are a Hugging Face model or a folder in that layout."""
     from ..weights.checkpoint import is_checkpoint
 
     return any(map(is_checkpoint, row.weights))
@@ -226,7 +226,7 @@ def _list_installed() -> dict[str, Spec]:
 
 
 def _load_entry_point(point: EntryPoint) -> Iterable[Spec]:
-    """The rows of another package; none, and a warning, where it is broken: its fault must not take ours away."""
+    """Return the Specs of another package; none, with a warning, where it is broken, so that ours still work."""
     try:
         found = point.load()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a model's numbers mean: scores of labels to probabilities, cosines of a shared space to what they stand for."""
+"""Turn the scores of labels, and the cosines of a shared space, into probabilities."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..weights.checkpoint import Checkpoint
 
 
 def softmax(scores: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Scores to probabilities of which one is right, in float64 inside."""
+    """Return probabilities of which one is right; computed in float64."""
     wide = np.exp(scores.astype(np.float64) - scores.max(axis=axis, keepdims=True))
     return np.asarray(wide / wide.sum(axis=axis, keepdims=True), dtype=np.float32)
 
 
 def sigmoid(scores: np.ndarray) -> np.ndarray:
-    """Each score by itself to a probability, in float64 inside."""
+    """Return a probability of each score by itself; computed in float64."""
     return np.asarray(0.5 * (1 + np.tanh(scores.astype(np.float64) / 2)), dtype=np.float32)
 
 
 def scores_to_probabilities(scores: np.ndarray, multi: bool) -> np.ndarray:
-    """(B, N) scores of labels to probabilities: each by itself where several may be right, else of the one."""
+    """Return probabilities of (B, N) scores of labels: each by itself where several may be right, else of the one."""
     return sigmoid(scores) if multi else softmax(scores)
 
 
@@ -40,12 +40,12 @@ class LogitScale:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, scale: str, bias: str = "") -> LogitScale:
-        """From the checkpoint's own scalars, which keep the logarithm of the scale. One absent counts as 0."""
+        """Read the scale and bias from a checkpoint, which keeps the logarithm of the scale. One absent counts as 0."""
         found = checkpoint.read_scalar(scale) or 0.0
         return cls(math.exp(found), (checkpoint.read_scalar(bias) or 0.0) if bias else 0.0, bool(bias))
 
     def probabilities(self, cosines: np.ndarray, axis: int = -1) -> np.ndarray:
-        """What the model holds for likely, texts along `axis`."""
+        """Return how likely the model holds each text to be, with the texts along `axis`."""
         scores = self.scale * cosines.astype(np.float64) + self.bias
         return sigmoid(scores) if self.sigmoid else softmax(scores, axis)
 
@@ -56,8 +56,8 @@ class ScoresText(Protocol):
 
     @property
     def logit_scale(self) -> LogitScale:
-        """How cosines become probabilities."""
+        """Scale and bias that turn cosines into probabilities."""
 
     @property
     def template(self) -> str:
-        """The words around a label that its pictures or sounds were trained with, {} for the label."""
+        """Words that stood around a label in training, with {} for the label."""

@@ -1,4 +1,4 @@
-"""What every `prepare` asks of its clips before it touches them."""
+"""Check the clips that an encoder is given, before it touches them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ACCEPTED_KINDS: dict[Kind, tuple[Kind, ...]] = {"image": ("image", "video"), "a
 def check_clips(clips: Sequence[Clip], kind: Kind, spec: Spec) -> None:
     """Raise ValueError unless there are clips and each can go into an encoder of this kind as it is.
 
-    A picture encoder takes pictures and single frames of a film; a sound encoder takes one channel at its own rate.
+    An encoder of images takes images and single frames of video; one of audio takes one channel at its own rate.
     """
     if not clips:
         raise ValueError(f"{spec.name}: expected at least one clip, got none")
@@ -30,7 +30,7 @@ def _explain_mismatch(clip: Clip, kind: Kind, spec: Spec) -> str:
     if clip.length == 0:
         return "expected a clip that holds something, got an empty one"
     if kind == "image":
-        return f"expected one frame, got {clip.length}: cut the film first" if clip.length > 1 else ""
+        return f"expected one frame, got {clip.length}: cut the video first" if clip.length > 1 else ""
     if clip.rate != spec.rate:
         return f"expected {spec.rate:g} Hz, got {clip.rate:g}: resample it first"
     if len(clip.data) > 1:

@@ -1,4 +1,4 @@
-"""Pictures in the space of text: a picture is where its likeliest labels are, so words find it.
+"""Encode images in the space of sentences, by their likeliest labels, so that text finds them.
 
 ConSE (Norouzi et al. 2013, arXiv 1312.5650): the vectors of the ten likeliest of 1000 labels, weighted by their
 probabilities. How texts, temperature and centring were chosen, and what lost: docs/conse.md.
@@ -25,10 +25,10 @@ SHARPNESS = 0.6  # times the classifier's scores: flatter than trained, since ne
 
 
 class Conse:
-    """Pictures and text to vectors of length one whose cosine says how well they agree.
+    """Encode images and texts as vectors of length one whose cosine says how well they agree.
 
-    Nothing here was trained to say how likely a text is. The temperature is 20, what sentence-transformers' losses take
-    cosines times by default: probabilities are good for an order, and for no more.
+    No part was trained to say how likely a text is. The scale of 20 is the default of sentence-transformers' losses, so
+    the probabilities are good for an order and for nothing else.
     """
 
     logit_scale = LogitScale(20.0)
@@ -41,27 +41,27 @@ class Conse:
 
     @property
     def runtime(self) -> str:
-        """What runs the pictures' network; chosen, and its weights loaded, now if they were not yet."""
+        """Runtime of the network for images; asking chooses it and loads the weights, if that was not done yet."""
         return self._run.runtime
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
+        """Resize images or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
         check_clips(clips, "image", self.spec)
         return {"pixels": resize_clips(clips)}
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 1, 384), length one."""
+        """Return (B, 1, 384) features of length one."""
         _, scores = self._run(inputs)
         vectors = normalise(np.stack([_blend_labels(row) for row in scores]))
         return Features(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """(B,) texts to (B, 384), length one: minilm's, less the mean of the labels."""
+        """Return (B, 384) vectors of texts, of length one: those of minilm less the mean of the labels."""
         return normalise(self._text.encode_text(texts) - _load_label_space()[0])
 
 
 def list_label_texts() -> list[str]:
-    """What stands for each class: its first name and its definition.
+    """Return a text for each class: its first name and its definition.
 
     >>> label_texts()[283]
     'Persian cat: a long-haired breed of cat'
@@ -70,7 +70,7 @@ def list_label_texts() -> list[str]:
 
 
 def _blend_labels(scores: np.ndarray) -> np.ndarray:
-    """(1000,) scores to (384,): the probability-weighted sum of the TOP labels, float64."""
+    """Return the (384,) float64 sum of the TOP labels' vectors, weighted by their probabilities."""
     top = np.argsort(-scores, kind="stable")[:TOP]
     wide = scores[top].astype(np.float64) * SHARPNESS
     weights = np.exp(wide - wide[0])
@@ -80,10 +80,10 @@ def _blend_labels(scores: np.ndarray) -> np.ndarray:
 
 @cache
 def _load_label_space() -> tuple[np.ndarray, np.ndarray]:
-    """The mean (384,) float32 of the labels' text vectors, and (1000, 384) float64 of length one around it.
+    """Return the mean (384,) float32 of the labels' vectors, and (1000, 384) float64 of length one around it.
 
-    data/conse_labels.npy holds minilm's vectors of `label_texts()` as float16, made by tests/make_reference_conse.py:
-    embedding pictures then needs neither minilm nor half a minute the first time, and gives the same bits everywhere.
+    data/conse_labels.npy holds minilm's vectors of `label_texts()` as float16, made by tests/make_reference_conse.py.
+    So embedding images needs neither minilm nor half a minute the first time, and gives the same bits everywhere.
     """
     with files(__package__).joinpath("data/conse_labels.npy").open("rb") as file:
         vectors = np.load(file).astype(np.float64)

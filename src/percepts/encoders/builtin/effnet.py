@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: pictures → 49 patch vectors whose mean is the picture's, and the probabilities of 1000 labels."""
+"""Encode images with EfficientNet-Lite0, as 49 patch vectors and as the probabilities of 1000 labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ REVISION = "1"  # of the network's code
 
 
 class EffNet:
-    """`prepare` resizes (bicubic, shorter side 256) and crops to 224; normalising, (x - 127) / 128, is in the graph."""
+    """EfficientNet-Lite0, trained on ImageNet-1k.
+
+    `prepare` resizes (bicubic, shorter side 256) and crops to 224. Normalising, (x - 127) / 128, is in the graph, so
+    pixels travel between processes as bytes.
+    """
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
@@ -33,42 +37,42 @@ class EffNet:
 
     @property
     def runtime(self) -> str:
-        """What runs it; chosen, and its weights loaded, now if they were not yet."""
+        """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
         return self._run.runtime
 
     multi_label = False
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The 1000 classes of ImageNet-1k, each as WordNet's names for it."""
+        """Names of the 1000 classes of ImageNet-1k, as WordNet has them."""
         return list_labels()
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
+        """Resize images or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
         check_clips(clips, "image", self.spec)
         return {"pixels": resize_clips(clips)}
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 49, 1280): the 7 x 7 patches, row by row."""
+        """Return (B, 49, 1280) features of the 7 x 7 patches, row by row."""
         patches, _ = self._run(inputs)
         return Features(patches, np.ones(patches.shape[:2], bool), 0.0)
 
     def classify(self, inputs: Inputs) -> np.ndarray:
-        """(B, 1000) probabilities."""
+        """Return (B, 1000) probabilities."""
         return softmax(self.logits(inputs))
 
     def logits(self, inputs: Inputs) -> np.ndarray:
-        """(B, 1000) scores before the softmax."""
+        """Return (B, 1000) scores before the softmax."""
         return self._run(inputs)[1]
 
 
 def resize_clips(clips: Sequence[Clip]) -> np.ndarray:
-    """Clips of one frame to (B, 224, 224, 3) uint8."""
+    """Resize and crop clips of one frame to (B, 224, 224, 3) uint8."""
     return np.stack([resize_and_crop(clip.data[0], RESIZE, CROP) for clip in clips])
 
 
 def make_network(weights: str) -> Network:
-    """The network on the weights of that name."""
+    """Return the network that runs on the weights of a name."""
     return Network(
         name=weights,
         key=hashlib.sha256(f"{weight_files.hash_weights([weights])}|effnet|{REVISION}".encode()).hexdigest(),
@@ -86,13 +90,13 @@ def _build_network(weights: str) -> torch.nn.Module:
 
 @cache
 def list_labels() -> tuple[str, ...]:
-    """The names of the classes, in the order of the scores."""
+    """Return the names of the classes, in the order of the scores."""
     return tuple(row[1] for row in read_label_rows())
 
 
 @cache
 def read_label_rows() -> tuple[tuple[str, str, str], ...]:
-    """Per class its WordNet synset, its names and its definition: data/imagenet_labels.tsv says where from."""
+    """Return WordNet's synset, names and definition of each class; data/imagenet_labels.tsv names its source."""
     text = files(__package__).joinpath("data/imagenet_labels.tsv").read_text("utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
     return tuple((synset, names, definition) for synset, names, definition in rows)

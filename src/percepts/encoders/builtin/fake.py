@@ -1,6 +1,6 @@
-"""Encoders for tests, ours and yours: no weights, no network, a vector is a simple function of the content.
+"""Encode without weights or a network, for tests: a vector is a simple function of the content.
 
-`FakeImage` knows eight colours and their names, so that text finds pictures with nothing downloaded; `FakeAudio` hears
+`FakeImage` knows eight colours and their names, so that text finds images with nothing downloaded. `FakeAudio` measures
 how loud each eighth of a clip is. To inject a fault, override `check` and register the class under a name of your own.
 """
 
@@ -26,49 +26,49 @@ class _Fake:
 
     @property
     def runtime(self) -> str:
-        """Always numpy."""
+        """Always "numpy": there is no network."""
         return "numpy"
 
     def check(self, item: np.ndarray) -> None:
-        """Called with the inputs of each item before it is encoded; raise here to play a model that fails on it."""
+        """Do nothing; called with the inputs of each item. Override it to raise, as a model that fails on the item."""
 
     def _make_features(self, items: np.ndarray, one: np.ndarray) -> Features:
         return Features(one[:, None], np.ones((len(items), 1), bool), 0.0)
 
 
 class FakeImage(_Fake):
-    """Pictures to (B, 1, 8): the share of each of COLOURS, each pixel a blend of the cube's corners around it."""
+    """Images as (B, 1, 8): the share of each of COLOURS; a pixel is a blend of the cube's corners around it."""
 
     logit_scale = LogitScale(10.0)
     template = "{}"
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """The mean blend of every pixel, (B, 8) float32."""
+        """Return {"colours": (B, 8) float32}, the mean blend of all pixels."""
         check_clips(clips, "image", self.spec)
         return {"colours": np.stack([_blend_corners(clip.data[0]) for clip in clips])}
 
     def encode(self, inputs: Inputs) -> Features:
-        """The blends, as they came."""
+        """Return the blends as they came."""
         items = inputs["colours"]
         for item in items:
             self.check(item)
         return self._make_features(items, items)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """The colours a text names, in equal shares; without any, all eight."""
+        """Return the colours that each text names, in equal shares; all eight where it names none."""
         return normalise(np.stack([_find_colours(text) for text in texts]))
 
 
 class FakeAudio(_Fake):
-    """Sound to (B, 1, 8): the root mean square of each eighth of the clip, padding not counted."""
+    """Audio as (B, 1, 8): the root mean square of each eighth of the clip, padding not counted."""
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Loudness of the eighths, (B, 8) float32."""
+        """Return {"loudness": (B, 8) float32}, of the eighths of each clip."""
         check_clips(clips, "audio", self.spec)
         return {"loudness": np.stack([_measure_loudness(clip) for clip in clips])}
 
     def encode(self, inputs: Inputs) -> Features:
-        """The loudness, as it came."""
+        """Return the loudness as it came."""
         items = inputs["loudness"]
         for item in items:
             self.check(item)
@@ -76,7 +76,7 @@ class FakeAudio(_Fake):
 
 
 def _blend_corners(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 to the mean trilinear weights of the eight corners."""
+    """Return the mean trilinear weights of the eight corners, of (H, W, 3) uint8 pixels."""
     red, green, blue = (pixels[..., channel].astype(np.float64) / 255 for channel in range(3))
     weights = [
         (red if i & 4 else 1 - red) * (green if i & 2 else 1 - green) * (blue if i & 1 else 1 - blue) for i in range(8)

@@ -1,4 +1,4 @@
-"""Speech → who speaks: Resemblyzer's d-vectors of 1.6 seconds each, 256 numbers of length one."""
+"""Encode who speaks: Resemblyzer's d-vectors of 1.6 seconds of speech, 256 numbers of length one."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ REVISION = "1"  # of the network's code
 
 
 class Ge2e:
-    """A clip longer than 1.6 s gives several partials, which overlap; their mean at length one is that of the clip.
+    """Speaker vectors of partials of 1.6 s. A longer clip gives several that overlap; its vector is their mean.
 
-    The window that a job cuts is one partial. Resemblyzer drops silence before it cuts: give it speech, not recordings.
+    The window that a job cuts is one partial. Resemblyzer drops silence before it cuts, this does not: give it speech.
     """
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
@@ -38,11 +38,11 @@ class Ge2e:
 
     @property
     def runtime(self) -> str:
-        """What runs it; chosen, and its weights loaded, now if they were not yet."""
+        """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
         return self._run.runtime
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Mono clips at 16 kHz to {"mel": (B, P, 160, 40) float32, "count": (B,) int64}, P the highest count."""
+        """Turn mono clips at 16 kHz into {"mel": (B, P, 160, 40) float32, "count": (B,) int64}, P the highest count."""
         check_clips(clips, "audio", self.spec)
         found = [_cut_partials(clip) for clip in clips]
         count = np.array([len(partials) for partials in found], np.int64)
@@ -52,7 +52,7 @@ class Ge2e:
         return {"mel": mel, "count": count}
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, P, 256), a step of 0.77 s. Silence has a vector too, of nobody."""
+        """Return (B, P, 256) features, a step every 0.77 s. Silence has a vector, too, which is that of nobody."""
         mel, count = inputs["mel"], inputs["count"]
         mask = np.arange(mel.shape[1]) < count[:, None]
         data = np.zeros((*mask.shape, self.spec.dim), np.float32)
@@ -61,7 +61,7 @@ class Ge2e:
 
 
 def partial_starts(samples: int) -> list[int]:
-    """The first frame of each partial of so many samples at 16 kHz.
+    """Return the first frame of each partial of so many samples at 16 kHz.
 
     >>> starts(25_600), starts(48_000)
     ([0], [0, 77, 154])
@@ -73,7 +73,7 @@ def partial_starts(samples: int) -> list[int]:
 
 
 def _cut_partials(clip: Clip) -> np.ndarray:
-    """One clip to (P, 160, 40)."""
+    """Cut one clip into (P, 160, 40) mel frames."""
     samples = _raise_loudness(clip.data[0, : clip.valid])
     first = partial_starts(len(samples))
     end = (first[-1] + PARTIAL) * HOP
@@ -83,13 +83,13 @@ def _cut_partials(clip: Clip) -> np.ndarray:
 
 
 def _raise_loudness(samples: np.ndarray) -> np.ndarray:
-    """At least at LOUDNESS; digital silence stays silent."""
+    """Return samples raised to LOUDNESS where they are quieter; digital silence stays silent."""
     loudness = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) if len(samples) else 0.0
     return samples * np.float32(LOUDNESS / loudness) if 0 < loudness < LOUDNESS else samples
 
 
 def make_network(weights: str) -> Network:
-    """The network on the weights of that name."""
+    """Return the network that runs on the weights of a name."""
     return Network(
         name=weights,
         key=hashlib.sha256(f"{weight_files.hash_weights([weights])}|dvector|{REVISION}".encode()).hexdigest(),

@@ -1,4 +1,4 @@
-"""A head that `percepts train head` made: the vectors of an encoder → probabilities of the labels it learned."""
+"""Classify the vectors of an encoder with a head that `percepts train head` made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHTS = "head.safetensors"
 
 
 class Head:
-    """An encoder with labels: prepares and encodes as the encoder it was trained on, and classifies its vectors."""
+    """An encoder with labels: it prepares and encodes as the encoder it was trained on, and classifies its vectors."""
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
@@ -31,7 +31,7 @@ class Head:
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec: those of its encoder, and what both are made of."""
+        """Return the fields of a Spec: those of its encoder, with the weights of both."""
         check_values(checkpoint.config, checkpoint.config.path, rules=_RULES)
         inner = _find_encoder_spec(checkpoint)
         kept = {name: getattr(inner, name) for name in ("kind", "rate", "window", "dim", "pool", "size", "extra")}
@@ -41,12 +41,12 @@ class Head:
 
     @property
     def runtime(self) -> str:
-        """What runs its encoder."""
+        """Runtime of its encoder."""
         return str(getattr(self.encoder, "runtime", ""))
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The encoder whose vectors it was trained on."""
+        """Encoder whose vectors it was trained on."""
         from .. import load_encoder
 
         return load_encoder(_find_encoder_spec(self._checkpoint), runtime=str(self._options["runtime"]))
@@ -57,11 +57,11 @@ class Head:
         return tuple(self._checkpoint.config["labels"])
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """As its encoder does."""
+        """Do what its encoder does."""
         return self.encoder.prepare(clips)
 
     def encode(self, inputs: Inputs) -> Features:
-        """As its encoder does."""
+        """Do what its encoder does."""
         return self.encoder.encode(inputs)
 
     @property
@@ -70,11 +70,11 @@ class Head:
         return bool(self._checkpoint.config["task"] == "multi")
 
     def logits(self, inputs: Inputs) -> np.ndarray:
-        """(B, len(labels)) float32 scores."""
+        """Return (B, len(labels)) float32 scores."""
         return forward(self._weights, encode_vectors(self.encoder, inputs)).astype(np.float32)
 
     def classify(self, inputs: Inputs) -> np.ndarray:
-        """(B, len(labels)) float32; they sum to one where one label holds, and are each their own where several may."""
+        """Return (B, len(labels)) float32 probabilities, which sum to one unless several labels may hold."""
         return scores_to_probabilities(self.logits(inputs), self.multi_label)
 
     @cached_property
@@ -92,7 +92,7 @@ class Head:
 
 
 def forward(weights: Mapping[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
-    """(B, D) to (B, C) scores: standardise, then linear layers 0, 1, … with a ReLU before each but the first."""
+    """Return (B, C) scores of (B, D) vectors: standardise, then linear layers with a ReLU before each but the first."""
     x: np.ndarray = (vectors - weights["mean"]) / weights["scale"]
     for i in range(sum(name.endswith(".weight") for name in weights)):
         x = (np.maximum(x, 0) if i else x) @ weights[f"{i}.weight"].T + weights[f"{i}.bias"]
@@ -124,11 +124,11 @@ _RULES: Mapping[str, Rule] = {
     "size": whole_number(0, MAX_SIDE),
     "window": number(0, 3600),
 }
-"""What the config.json of a head may say."""
+"""Keys that the config.json of a head may have."""
 
 
 def _find_encoder_spec(checkpoint: Checkpoint) -> Spec:
-    """The encoder that a head names, which must be ours, or be here: a head fetches nothing that it names itself."""
+    """Return the Spec of the encoder that a head names; a head fetches nothing that only it names."""
     from .. import model_spec
 
     asked = checkpoint.config.get("asked") or {}
@@ -145,7 +145,7 @@ def _find_encoder_spec(checkpoint: Checkpoint) -> Spec:
 
 
 def _read_encoder_name(checkpoint: Checkpoint) -> str:
-    """The name of the encoder, as `spec` takes it. WeightsError where it would have to be fetched.
+    """Return the name of the encoder as `model_spec` takes it. WeightsError where it would have to be fetched.
 
     The folder of a head may come from anybody, and a name in it must not decide what is downloaded: the encoders that
     percepts knows by name are fetched, since their rows are ours; a folder or a repository must be on this machine.
@@ -172,5 +172,5 @@ def _read_encoder_name(checkpoint: Checkpoint) -> str:
 
 
 def _is_head(folder: Path) -> bool:
-    """Whether a folder is a head, which has no vectors of its own: one that names itself would never end."""
+    """Return whether a folder is a head itself; without the check one that names itself would never end."""
     return Checkpoint(folder).model_type == MODEL_TYPE

@@ -1,4 +1,4 @@
-"""Sound → how it goes: log-mel mean and deviation in 8 stretches of the window, 512 numbers, no weights.
+"""Describe how audio changes: log-mel mean and deviation in 8 segments of a window, 512 numbers, no weights.
 
 A window of four seconds: long enough for people to name everyday sounds (Chu et al. 2009, the reason why the clips of
 UrbanSound8K have that length) and short enough that a hit in a long recording is a place. 25 ms frames every 10 ms and
@@ -24,32 +24,32 @@ TYPICAL = 0.7  # a band's usual deviation in speech (FSDD), in nepers of power: 
 
 
 class MelStats:
-    """All its work is in `prepare`, which may run in another process; `encode` passes on what it made."""
+    """Log-mel statistics. All work is in `prepare`, which may run in another process; `encode` passes it on."""
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
 
     @property
     def runtime(self) -> str:
-        """Always numpy."""
+        """Always "numpy": there is no network."""
         return "numpy"
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Mono clips of any length at 16 kHz to {"stats": (B, 8, 64) float32}; padding is not looked at."""
+        """Turn mono clips of any length at 16 kHz into {"stats": (B, 8, 64) float32}; padding is not counted."""
         check_clips(clips, "audio", self.spec)
         return {"stats": np.stack([_compute_stats(clip) for clip in clips])}
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 8, 64): per stretch the 32 means, then the 32 deviations.
+        """Return (B, 8, 64) features: the 32 means and then the 32 deviations of each segment.
 
-        The stretches divide what the clip holds, padding apart, so their length differs and `step` is 0.
+        The segments divide what a clip holds, padding apart, so their length differs and `step` is 0.
         """
         stats = inputs["stats"]
         return Features(stats, np.ones(stats.shape[:2], bool), 0.0)
 
 
 def _compute_stats(clip: Clip) -> np.ndarray:
-    """One clip to (8, 64). The clip's mean level is taken off: the same sound, louder, is the same sound."""
+    """Return the (8, 64) statistics of a clip, less its mean level, so that louder audio gives the same numbers."""
     samples = clip.data[0, : clip.valid]
     if not len(samples):
         raise ValueError(f"melstats: expected samples, got only padding ({clip.source})")
@@ -62,6 +62,6 @@ def _compute_stats(clip: Clip) -> np.ndarray:
 
 
 def _segment_bounds(count: int) -> list[tuple[int, int]]:
-    """First and last of `count` frames in each stretch; fewer frames than stretches are used more than once."""
+    """Return the first and last of `count` frames in each segment; fewer frames than segments are used repeatedly."""
     edges = [i * count // SEGMENTS for i in range(SEGMENTS + 1)]
     return [(first, max(first + 1, last)) for first, last in pairwise(edges)]

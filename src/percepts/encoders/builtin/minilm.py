@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2: sentences → vectors of 384, the mean of their token vectors, length one."""
+"""Encode sentences with all-MiniLM-L6-v2: 384 numbers, the mean of the token vectors at length one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REVISION = "1"  # of the network's code
 
 
 class MiniLM:
-    """Text has no clip: `encode_text` does it all; `tokenize` and `encode` are its halves, for token vectors."""
+    """Sentence vectors by `encode_text`; `tokenize` and `encode` are its two halves, for vectors of tokens."""
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
@@ -36,7 +36,7 @@ class MiniLM:
 
     @property
     def runtime(self) -> str:
-        """What runs it; chosen, and its weights loaded, now if they were not yet."""
+        """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
         return self._run.runtime
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
@@ -44,7 +44,7 @@ class MiniLM:
         raise TypeError(f"{self.spec.name} takes text, not clips: use encode_text(texts)")
 
     def tokenize(self, texts: Sequence[str]) -> Inputs:
-        """Texts to {"ids": (B, T) int64, "lengths": (B,) int64}, T the longest; at most 256 tokens each are kept."""
+        """Turn texts into {"ids": (B, T) int64, "lengths": (B,) int64}; at most 256 tokens of each are kept."""
         if isinstance(texts, str):
             raise TypeError("expected a sequence of texts, got one text: put it in a list")
         if not texts:
@@ -56,14 +56,14 @@ class MiniLM:
         return {"ids": ids, "lengths": np.array([len(tokens) for tokens in found], np.int64)}
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, T, 384) token vectors; the mask is False behind the end of each text.
+        """Return (B, T, 384) token vectors; the mask is False after the end of each text.
 
         Each text runs at its own length, so what it is padded to, and beside whom, changes nothing.
         """
         return encode_by_length(self._run, inputs, self.spec.dim)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """(B,) texts to (B, 384) float32 of length one."""
+        """Return (B, 384) float32 vectors of texts, of length one."""
         return pool(self.encode(self.tokenize(texts)), "l2mean")
 
     def _load_tokenizer(self) -> tokenizers.Tokenizer:
@@ -79,7 +79,7 @@ class MiniLM:
 
 
 def make_network(weights: str) -> Network:
-    """The network on the weights of that name."""
+    """Return the network that runs on the weights of a name."""
     return Network(
         name=weights,
         key=hashlib.sha256(f"{weight_files.hash_weights([weights])}|bert|{REVISION}".encode()).hexdigest(),

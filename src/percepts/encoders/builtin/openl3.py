@@ -1,6 +1,6 @@
-"""OpenL3 as percepts' own encoders: one second of sound, or a picture, to the grid of its last layer.
+"""Encode one second of audio, or an image, as the grid of OpenL3's last layer.
 
-Cramer, Wu, Salamon, Bello: Look, Listen, and Learn More (ICASSP 2019). openl3's own functions are in interop/openl3.py.
+Cramer, Wu, Salamon, Bello: Look, Listen, and Learn More (ICASSP 2019). openl3's own functions are in interop/openl3.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..validation import check_clips
 
 
 class _OpenL3:
-    """`encode` gives the whole grid; the row's pooling makes it the large vector or the small one."""
+    """A published network; `encode` gives the whole grid, which pooling makes the large vector or the small one."""
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
@@ -30,11 +30,11 @@ class _OpenL3:
 
     @property
     def runtime(self) -> str:
-        """What runs it."""
+        """Runtime that runs it."""
         return self._run.runtime
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 12, 512) for sound, four rows of frequency by three columns of time; (B, 16, 512) for pictures."""
+        """Return (B, 12, 512) for audio, four rows of frequency by three columns of time; (B, 16, 512) for images."""
         grids = self._run(self._network_input(inputs))
         return Features(grids, np.ones(grids.shape[:2], bool), 0.0)
 
@@ -46,12 +46,12 @@ class _OpenL3:
 
 
 class OpenL3Audio(_OpenL3):
-    """Sound at 48 kHz, a second at a time, by the frontend of openl3 0.4's default."""
+    """Audio at 48 kHz, a second at a time, by the default frontend of openl3 0.4."""
 
     frontend = "kapre"
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Windows to {"x": (B, 1, F, T) float32 decibels}. A clip of another length is cut, or filled with zeros."""
+        """Turn windows into {"x": (B, 1, F, T) float32 decibels}. Other lengths are cut or filled with zeros."""
         check_clips(clips, "audio", self.spec)
         windows = np.zeros((len(clips), int(self.spec.rate * self.spec.window)), np.float32)
         for window, clip in zip(windows, clips, strict=True):
@@ -61,10 +61,10 @@ class OpenL3Audio(_OpenL3):
 
 
 class OpenL3Image(_OpenL3):
-    """Pictures: shorter side to 256, the middle 224, from -1 to 1 as in training, whatever their size."""
+    """Images of any size: shorter side to 256, the middle 224, from -1 to 1 as in training."""
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
+        """Resize images or single frames to {"pixels": (B, 224, 224, 3) uint8}."""
         check_clips(clips, "image", self.spec)
         return {"pixels": np.stack([crop_centre(clip.data[0]) for clip in clips])}
 

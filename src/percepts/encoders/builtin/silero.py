@@ -1,6 +1,6 @@
-"""Sound → how likely each 32 ms of it is speech: Silero's network on ONNX Runtime, without Silero's package.
+"""Detect speech in steps of 32 ms with Silero's network on ONNX Runtime, without Silero's package.
 
-The package sets torch to one thread for the whole process when it is imported, and needs torch at all; this neither.
+The package needs torch, and sets it to one thread for the whole process when it is imported.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Silero:
         return _STREAMS[int(rate)]()
 
     def probabilities(self, clips: Sequence[Clip]) -> list[np.ndarray]:
-        """Whole clips, one channel each and all at one rate, to (frames,) each; the last frame is filled with zeros.
+        """Return the (frames,) probabilities of whole clips of one channel; the last frame is filled with zeros.
 
         Raises:
             ValueError: clips of several rates or channels, or of a rate that Silero does not take.
@@ -61,7 +61,7 @@ class Silero:
 
 
 class SileroStream(ABC):
-    """One stream being heard: the state of the network, and the end of what it heard last."""
+    """One stream: the state of the network, and the end of the samples before."""
 
     def __init__(self, rate: int) -> None:
         self.rate, self.frame = rate, FRAME_SAMPLES[rate]
@@ -69,7 +69,7 @@ class SileroStream(ABC):
         self._state = np.zeros((2, 1, STATE), np.float32)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """(n, frame) float32 to (n,) probabilities."""
+        """Return (n,) probabilities of speech in (n, frame) float32 samples."""
         if frames.ndim != 2 or frames.shape[1] != self.frame:
             raise ValueError(f"expected (n, {self.frame}) samples at {self.rate} Hz, got {frames.shape}")
         if not len(frames):
@@ -80,16 +80,16 @@ class SileroStream(ABC):
         return likely
 
     def score_streams(self, streams: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Several whole streams (n, frame) at once, each from a fresh state."""
+        """Return the probabilities of several whole streams (n, frame), each from a fresh state."""
         return [type(self)(self.rate)(frames) for frames in streams]
 
     @abstractmethod
     def _run(self, inputs: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(B, n, context + frame) and (2, B, 128) to (B, n) and the next state."""
+        """Run (B, n, context + frame) from a state (2, B, 128); return (B, n) probabilities and the next state."""
 
 
 class _SequenceStream(SileroStream):
-    """16 kHz: one stream a call, all its frames at once."""
+    """A stream at 16 kHz: one stream a call, all its frames at once."""
 
     def __init__(self, rate: int = 16_000) -> None:
         super().__init__(rate)
@@ -104,14 +104,14 @@ class _SequenceStream(SileroStream):
 
 
 class _StepwiseStream(SileroStream):
-    """8 kHz: one frame a call, of all streams at once."""
+    """A stream at 8 kHz: one frame a call, of all streams at once."""
 
     def __init__(self, rate: int = 8_000) -> None:
         super().__init__(rate)
         self._session = _load_session("silero_vad.onnx")
 
     def score_streams(self, streams: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The longest first, so that those that have ended are the last rows."""
+        """Return the probabilities of several streams, the longest first, so that ended ones are the last rows."""
         order = sorted(range(len(streams)), key=lambda i: -len(streams[i]))
         found = [np.zeros(len(frames), np.float32) for frames in streams]
         tail = np.zeros((len(streams), self._tail.shape[1]), np.float32)
@@ -137,21 +137,21 @@ _STREAMS: dict[int, type[_SequenceStream] | type[_StepwiseStream]] = {16_000: _S
 
 
 def _add_context(frames: np.ndarray, tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(B, n, frame) with the end of the frame before in front of each; and the end of the last."""
+    """Return (B, n, context + frame), each frame after the end of the one before, and the end of the last."""
     context = tail.shape[1]
     ends = np.concatenate([tail[:, None], frames[:, :, -context:]], axis=1)  # (B, n + 1, context)
     return np.concatenate([ends[:, :-1], frames], axis=2), ends[:, -1]
 
 
 def _split_frames(samples: np.ndarray, frame: int) -> np.ndarray:
-    """(N,) to (frames, frame), zeros after the end."""
+    """Cut (N,) samples into (frames, frame), with zeros after the end."""
     count = -(-len(samples) // frame)
     return np.pad(samples, (0, count * frame - len(samples))).reshape(count, frame)
 
 
 @cache
 def _load_session(file: str, *, fast: bool = False) -> ort.InferenceSession:
-    """One session a process: it holds no state of a stream, so any number of threads may run it."""
+    """Return the session of a file, one a process: it holds no state of a stream, so any thread may run it."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()

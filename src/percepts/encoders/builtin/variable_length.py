@@ -1,4 +1,4 @@
-"""Texts of several lengths through a network, each at its own."""
+"""Run texts of several lengths through a network, each at its own length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...types import Features, Inputs
 
 
 def encode_by_length(run: Callable[[Inputs], tuple[np.ndarray, ...]], inputs: Inputs, dim: int) -> Features:
-    """(B, T, dim) states of {"ids": (B, T), "lengths": (B,)}; the mask is False behind the end of each text.
+    """Return (B, T, dim) states of {"ids": (B, T), "lengths": (B,)}; the mask is False after the end of each text.
 
     Texts of one length share a call, so what a text is padded to, and beside whom, changes nothing.
     """

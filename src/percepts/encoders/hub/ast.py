@@ -1,4 +1,4 @@
-"""Audio Spectrogram Transformer: sound of 10.24 s → a class vector, and a grid of 12 bands by 101 times."""
+"""Encode audio of 10.24 s with the Audio Spectrogram Transformer: a class vector, and a grid of bands by times."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ast(ClassTokenModel):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         config, processor = checkpoint.config, checkpoint.processor
         audio.check_equal(checkpoint, "the number of mels", processor.get("num_mel_bins", 128), config["num_mel_bins"])
         audio.check_equal(checkpoint, "the number of frames", processor.get("max_length", 1024), config["max_length"])
@@ -42,7 +42,7 @@ class Ast(ClassTokenModel):
 
     @property
     def grid(self) -> TokenGrid:
-        """Bands, low first, by times."""
+        """Bands, low ones first, by times."""
         config = self.config
         bands = (config["num_mel_bins"] - config["patch_size"]) // config["frequency_stride"] + 1
         return TokenGrid(("band", "time"), (bands, self._count_times(self._frame_count)), config["time_stride"] * HOP)
@@ -56,7 +56,7 @@ class Ast(ClassTokenModel):
         return processor.get("mean", AST_MEAN), processor.get("std", AST_STD)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Sound to {"fbank": (B, T, M) float32, "frames": (B,) of them that hold sound}."""
+        """Turn audio into {"fbank": (B, T, M) float32, "frames": (B,) frames that hold audio and not padding}."""
         check_clips(clips, "audio", self.spec)
         samples, lengths = audio.stack_samples(clips, self._frame_count * int(HOP * RATE))
         mean, std = self.norm
@@ -71,13 +71,13 @@ class Ast(ClassTokenModel):
         return {"fbank": fbank, "frames": mask.sum(axis=1)}
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 1 + T, D): the mean of the two tokens that were trained to stand for the whole, then the grid."""
+        """Return (B, 1 + T, D): the mean of the two tokens that were trained to stand for the clip, then the grid."""
         tokens = self.tokens(inputs)
         whole = (tokens.data[:, :1] + tokens.data[:, 1:2]) / 2
         return Features(np.concatenate([whole, tokens.data[:, 2:]], axis=1), tokens.mask[:, 1:], 0.0)
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, 2 + T, D): class token, distillation token, and the grid band by band; mask True where there is sound."""
+        """Return (B, 2 + T, D): class token, distillation token, and the grid by bands; the mask leaves padding out."""
         states = self._run(self.select_inputs(inputs))[0]
         bands, times = self.grid.shape
         heard = np.arange(times) * self.config["time_stride"] < inputs["frames"][:, None]
@@ -85,12 +85,12 @@ class Ast(ClassTokenModel):
         return Features(states, mask, 0.0)
 
     def example(self) -> Inputs:
-        """Noise."""
+        """Return noise of the right shape."""
         shape = (1, self._frame_count, self.config["num_mel_bins"])
         return {"fbank": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
 
     def load_model(self) -> Any:
-        """Transformers' model, its positions fitted to the window."""
+        """Load the model, with its positions fitted to the window."""
         from ...weights import pretrained
 
         model = pretrained.load_pretrained("ASTModel", self.checkpoint.folder)
@@ -98,17 +98,17 @@ class Ast(ClassTokenModel):
         return model
 
     def wrap(self, network: Any) -> torch.nn.Module:
-        """It, of the spectrogram alone."""
+        """Return the model as a network of the spectrogram alone."""
         from ...weights import pretrained
 
         return pretrained.WrappedModel(network, lambda m, fbank: m(fbank).last_hidden_state)
 
     def select_inputs(self, inputs: Inputs) -> Inputs:
-        """The spectrogram."""
+        """Return the spectrogram, which is all that the network takes."""
         return {"fbank": inputs["fbank"]}
 
     def fit_window(self, model: Any) -> None:
-        """Its positions to the window."""
+        """Fit the positions of the classifier to the window."""
         self._fit_model(model.audio_spectrogram_transformer)
 
     def _fit_model(self, model: Any) -> None:
@@ -130,7 +130,7 @@ class Ast(ClassTokenModel):
 
 
 def fit_positions(positions: torch.Tensor, shape: tuple[int, ...], trained: int) -> torch.Tensor:
-    """(1, 2 + bands * trained, D) positions for (bands, times): the middle ones, or stretched, as their authors do."""
+    """Return (1, 2 + bands * trained, D) positions for (bands, times): cut to their middle, or stretched."""
     import torch
 
     bands, times = shape

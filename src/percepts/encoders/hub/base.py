@@ -1,4 +1,4 @@
-"""What encoders of hub checkpoints share: settings of the folder, a network that loads late, frames with a grid."""
+"""Base classes of encoders of Hugging Face models: settings, a network that loads late, features with a grid."""
 
 from __future__ import annotations
 
@@ -22,18 +22,16 @@ from .int8_check import INT8_UNCHECKED, check_int8
 if TYPE_CHECKING:
     import torch
 
-REVISION = "2"  # of how networks are called and their outputs taken
-ROWS_PER_CALL = 8  # a call: measured, one thread, ViT-B/16: 0.54 s a picture at 8 against 0.61 at 1; more gains nothing
-CANDIDATE_RUNTIMES = (
-    "torch",
-    "onnx",
-)  # by model and batch now one, now the other is ahead; OpenVINO only if it is asked for
+REVISION = "2"  # part of the key of a graph: raise it when networks are called in another way
+ROWS_PER_CALL = 8  # measured, one thread, ViT-B/16: 0.54 s an image at 8 against 0.61 at 1; more gains nothing
+# Which of the two is faster depends on model and batch; OpenVINO runs only if it is asked for.
+CANDIDATE_RUNTIMES = ("torch", "onnx")
 PRECISIONS = ("float32", "int8", INT8_UNCHECKED, "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenGrid:
-    """How the steps that count lie: names and lengths of the axes, slowest first, and seconds a step of axis "time"."""
+    """Layout of the steps that count: names and lengths of the axes, slowest first; seconds a step of axis "time"."""
 
     axes: tuple[str, ...]
     shape: tuple[int, ...]
@@ -41,12 +39,12 @@ class TokenGrid:
 
 
 class Transformer(ABC):
-    """An encoder whose weights are a checkpoint of the hub's layout; families say how to call the network."""
+    """An encoder whose weights are a checkpoint of Hugging Face's layout; families say how to call the network."""
 
     pools: ClassVar[tuple[str, ...]] = ("cls", "mean")
     outputs: ClassVar[tuple[str, ...]] = ("states",)
     prefix: int = 0
-    """Steps before the grid that are no place in it (class token, registers): their mask is False."""
+    """Steps before the grid, which have no place in it (class token, registers): their mask is False."""
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         if spec.pool not in self.pools:
@@ -59,7 +57,7 @@ class Transformer(ABC):
 
     @property
     def runtime(self) -> str:
-        """What runs it; chosen, and its weights loaded, now if they were not yet."""
+        """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
         return self._run.runtime
 
     def at_precision(self, precision: str, runtime: str) -> Self:
@@ -68,43 +66,43 @@ class Transformer(ABC):
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """The settings of the weights."""
+        """Settings of the weights."""
         return Checkpoint.open(self.spec.weights[0])
 
     @property
     def config(self) -> dict[str, Any]:
-        """config.json."""
+        """Contents of config.json."""
         return self.checkpoint.config
 
     @property
     @abstractmethod
     def grid(self) -> TokenGrid:
-        """How the steps that count in `tokens` lie."""
+        """Layout of the steps that count in `tokens`."""
 
     @abstractmethod
     def build(self) -> torch.nn.Module:
-        """The network, in eval mode."""
+        """Build the network, in eval mode."""
 
     @property
     def first(self) -> torch.nn.Module | None:
-        """What the input of the network goes through first."""
+        """Module that the first input of the network goes through; None where there is none."""
         return None
 
     @property
     def call_kwargs(self) -> dict[str, Any]:
-        """Settings of the network's call."""
+        """Keyword arguments of the network's call."""
         return {}
 
     @abstractmethod
     def example(self) -> Inputs:
-        """One item for export and measurement."""
+        """Return inputs of one item, for export and measurement."""
 
     def encode(self, inputs: Inputs) -> Features:
-        """The tokens; those before the grid stand first and are not counted by the mask."""
+        """Return the tokens; those before the grid come first, and the mask leaves them out."""
         return self.tokens(inputs)
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, T, D) states of the last layer, T the prefix and then the grid."""
+        """Return (B, T, D) states of the last layer; T is the prefix and then the grid."""
         states = self._run(inputs)[0]
         mask = np.ones(states.shape[:2], bool)
         mask[:, : self.prefix] = False
@@ -141,46 +139,49 @@ class Transformer(ABC):
 
     def _choose_candidates(self) -> tuple[str, ...]:
         if self.spec.precision == "int8":
-            return (check_int8(self).runtime,)  # what was judged is what runs
+            return (check_int8(self).runtime,)  # the runtime that passed the check is the one that runs
         return ("torch",) if self.spec.precision == "bfloat16" else CANDIDATE_RUNTIMES
 
 
 class ImageTransformer(Transformer):
-    """Pictures by patches: pixels leave `prepare` as uint8, a quarter of the bytes; normalising is in the network."""
+    """An encoder of images by patches.
+
+    Pixels leave `prepare` as uint8, a quarter of the bytes that travel between processes; the network normalises them.
+    """
 
     processor: ClassVar[str] = ""
-    """The image processor a checkpoint of this family has where its settings do not say."""
+    """Image processor of this family where the settings of a checkpoint name none."""
 
     @cached_property
     def pixels(self) -> ImageProcessor:
-        """How pictures become pixels, at the size of the spec."""
+        """Steps from an image to pixels, at the size of the spec."""
         return type(self).read_processor(self.checkpoint).with_size(self.spec.size)
 
     @classmethod
     def read_processor(cls, checkpoint: Checkpoint) -> ImageProcessor:
-        """The checkpoint's own preprocessing."""
+        """Return the preprocessing of a checkpoint."""
         return ImageProcessor.from_settings(checkpoint.processor, cls.processor)
 
     @property
     def first(self) -> torch.nn.Module | None:
-        """Pixels are normalised in the network."""
+        """Module that normalises pixels."""
         from ...weights import pretrained
 
         return pretrained.NormalisePixels(self.pixels)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures or single frames to {"pixels": (B, H, W, 3) uint8}, H and W as the checkpoint was trained on."""
+        """Resize images or single frames to {"pixels": (B, H, W, 3) uint8}, as the checkpoint was trained on."""
         check_clips(clips, "image", self.spec)
         return {"pixels": np.stack([self.pixels(clip.data[0]) for clip in clips])}
 
     def example(self) -> Inputs:
-        """Noise of the right size."""
+        """Return noise of the right size."""
         shape = (1, *self.pixels.output, 3)
         return {"pixels": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
 
     @property
     def patch(self) -> int:
-        """Pixels along a patch."""
+        """Pixels along a side of a patch."""
         return int(self._vision_config["patch_size"])
 
     @property
@@ -204,7 +205,7 @@ class ImageTransformer(Transformer):
 
 
 class TextTower:
-    """Texts to vectors of the space of the pictures or sounds, by the tokenizer and network of the same checkpoint."""
+    """Vectors of texts, in the space of the images or audio, by the tokenizer and network of the same checkpoint."""
 
     def __init__(self, encoder: Transformer, build: Callable[[], Any], length: int, *, pad: bool = False) -> None:
         self._encoder, self._length, self._pad = encoder, length, pad
@@ -214,15 +215,15 @@ class TextTower:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The checkpoint's tokenizer as transformers reads it; nothing of the checkpoint is run."""
+        """Tokenizer of the checkpoint as transformers reads it; no code of the checkpoint is run."""
         from ...weights.pretrained import load_tokenizer
 
         return load_tokenizer(self._encoder.checkpoint.folder)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """(B,) texts to (B, D) float32. What does not fit the model's positions is not read.
+        """Return (B, D) float32 vectors of B texts. What does not fit the model's positions is not read.
 
-        Texts run beside others of their own length only, so that padding, which some of these networks see, is none.
+        Texts run in batches of equal length, because some of these networks attend to padding.
         """
         check_texts(texts)
         padding: dict[str, Any] = {"padding": "max_length"} if self._pad else {}
@@ -231,7 +232,7 @@ class TextTower:
 
 
 def run_by_length(items: Sequence[np.ndarray], run: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Run (N,) items in batches of equal length; the results in the order of the items."""
+    """Run (N,) items in batches of equal length; return the results in the order of the items."""
     lengths = np.array([len(item) for item in items])
     results: list[Any] = [None] * len(items)
     for length in np.unique(lengths):
@@ -250,7 +251,7 @@ def check_texts(texts: Sequence[str]) -> None:
 
 
 def parse_size(size: Any) -> tuple[int, int] | None:
-    """A size of config.json, one number or two, as (height, width)."""
+    """Return a size of config.json, which is one number or two, as (height, width)."""
     if size is None:
         return None
     height, width = size if isinstance(size, list | tuple) else (size, size)

@@ -1,11 +1,10 @@
-"""Checkpoints of the hub by short names: what their own files say, known before a byte of them is here.
+"""List Hugging Face models by short name, with what their own files say, known before anything is fetched.
 
 Revisions are those that transformers 5.23 pins for its pipelines (seven digits) or mteb 2.26 for its models (forty);
 and where neither has one, the commit that public projects pin in their sources: of DINOv2 with registers (with the
 digest of its safetensors), SigLIP 2 of any shape and Fuyu; TimeSformer's is from one table of models, seen without its
-place. "main" is a branch of which none of them says a commit: it is pinned to the one that is here. Licences are those
-of the checkpoints' cards.
-None of it could be checked against the hub where this was written.
+place. "main" stands where none of them names a commit: it is pinned to the one that is here. Licences are those of the
+cards of the models. Not verified against the hub.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ CATALOG: Mapping[str, Spec] = {
         Spec(
             name="dinov2-s", target=".hub.dino:Dino2", kind="image", dim=384, pool="cls", size=256,
             weights=("facebook/dinov2-small@ed25f3a31f01632728cabb09d1542f84ab7b0056",), license="Apache-2.0",
-            summary="DINOv2 ViT-S/14: pictures without labels",
+            summary="DINOv2 ViT-S/14: images without labels",
         ),
         Spec(
             name="dinov2-b", target=".hub.dino:Dino2", kind="image", dim=768, pool="cls", size=256,
@@ -66,13 +65,13 @@ CATALOG: Mapping[str, Spec] = {
         Spec(
             name="fuyu-8b", target=".hub.fuyu:Fuyu", kind="image", dim=4096, pool="mean",
             weights=("adept/fuyu-8b@f41defefdb89be0d28cac19d94ce216e37cb6be5",), license="CC-BY-NC-4.0",
-            summary="Fuyu: linear patches of a picture of any size",
+            summary="Fuyu: linear patches of an image of any size",
         ),
         # Images and text
         Spec(
             name="clip-b32", target=".hub.clip:Clip", kind="image", dim=512, pool="l2mean", size=224,
             weights=("openai/clip-vit-base-patch32@3d74acf",), license="MIT",
-            summary="CLIP ViT-B/32: pictures and text in one space",
+            summary="CLIP ViT-B/32: images and text in one space",
         ),
         Spec(
             name="clip-b16", target=".hub.clip:Clip", kind="image", dim=512, pool="l2mean", size=224,
@@ -92,7 +91,7 @@ CATALOG: Mapping[str, Spec] = {
         Spec(
             name="siglip-b16", target=".hub.siglip:Siglip", kind="image", dim=768, pool="l2mean", size=224,
             weights=("google/siglip-base-patch16-224@7fd15f0689c79d79e38b1c2e2e2370a7bf2761ed",),
-            license="Apache-2.0", summary="SigLIP ViT-B/16: pictures and text in one space",
+            license="Apache-2.0", summary="SigLIP ViT-B/16: images and text in one space",
         ),
         Spec(
             name="siglip-so400m", target=".hub.siglip:Siglip", kind="image", dim=1152, pool="l2mean", size=384,
@@ -107,18 +106,18 @@ CATALOG: Mapping[str, Spec] = {
         Spec(
             name="siglip2-naflex", target=".hub.siglip:Siglip2", kind="image", dim=768, pool="l2mean", size=256,
             weights=("google/siglip2-base-patch16-naflex@b53b807d3a2d5e2b3911292f2d69e5341cdc064c",),
-            license="Apache-2.0", summary="SigLIP 2 for pictures of any shape",
+            license="Apache-2.0", summary="SigLIP 2 for images of any shape",
         ),
         # Audio
         Spec(
             name="clap-fused", target=".hub.clap:Clap", kind="audio", rate=48_000.0, window=10.0, dim=512,
             pool="l2mean", weights=("laion/clap-htsat-fused@cca9e28",), license="Apache-2.0",
-            summary="CLAP, HTS-AT: sound and text in one space",
+            summary="CLAP, HTS-AT: audio and text in one space",
         ),
         Spec(
             name="clap-unfused", target=".hub.clap:Clap", kind="audio", rate=48_000.0, window=10.0, dim=512,
             pool="l2mean", weights=("laion/clap-htsat-unfused@8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a",),
-            license="Apache-2.0", summary="CLAP without fusion of long sound",
+            license="Apache-2.0", summary="CLAP without fusion of long audio",
         ),
         Spec(
             name="ast", target=".hub.ast:Ast", kind="audio", rate=16_000.0, window=10.24, dim=768, pool="cls",

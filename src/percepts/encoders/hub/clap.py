@@ -1,4 +1,4 @@
-"""CLAP: sound and text → one space, vectors of length one."""
+"""Encode audio and text in one space with CLAP, as vectors of length one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULTS = {"feature_size": 64, "hop_length": 480, "fft_window_size": 1024, "max
 
 
 class Clap(Transformer):
-    """Wu et al. 2022 (arXiv 2211.06687). Sound is windowed to what the model takes, so none is "longer" and fused.
+    """Wu et al. 2022 (arXiv 2211.06687). Windows have the length that the model takes, so none is "longer" and fused.
 
     transformers marks one clip of each batch as longer, at random, when none is: those vectors change from run to run.
     """
@@ -40,7 +40,7 @@ class Clap(Transformer):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         processor = {**DEFAULTS, **checkpoint.processor}
         mels = checkpoint.section("audio_config").get("num_mel_bins", 64)
         audio_module.check_equal(checkpoint, "the number of mels", processor["feature_size"], mels)
@@ -50,7 +50,7 @@ class Clap(Transformer):
 
     @cached_property
     def logit_scale(self) -> LogitScale:
-        """What cosines of a sound with texts are multiplied by before a softmax."""
+        """Factor of cosines of audio with texts, before a softmax."""
         return LogitScale.from_checkpoint(self.checkpoint, "logit_scale_a")
 
     @property
@@ -65,7 +65,7 @@ class Clap(Transformer):
         return TokenGrid(("band", "time"), (side // folds, side * folds), self.spec.window / (side * folds))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Sound to {"mel": (B, 1 or 4, T, M) float32}; short sound is repeated as often as it fits, then zeros."""
+        """Turn audio into {"mel": (B, 1 or 4, T, M) float32}; a short clip repeats while it fits, then zeros."""
         check_clips(clips, "audio", self.spec)
         total = round(self.spec.window * self.spec.rate)
         samples, lengths = audio_module.stack_samples(clips, total)
@@ -83,31 +83,31 @@ class Clap(Transformer):
         return {"mel": np.ascontiguousarray(np.repeat(mel, 4, axis=1) if fused else mel)}
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 1, D): the projected vector of each sound."""
+        """Return (B, 1, D) features, the projected vector of each clip."""
         vectors = self._run(inputs)[0]
         return Features(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, T, D) states of the last stage, band by band. Short sound stands in them several times over."""
+        """Return (B, T, D) states of the last stage, band by band; a short clip is in them several times."""
         states = self._run(inputs)[1]
         return Features(states, np.ones(states.shape[:2], bool), 0.0)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """(B,) texts to (B, D) of length one, in the space of the sounds."""
+        """Return (B, D) vectors of texts, of length one, in the space of the audio."""
         if self._text is None:
             length = self.checkpoint.section("text_config").get("max_position_embeddings", 514)
             self._text = TextTower(self, self.build_text, length - 2)  # RoBERTa counts positions from 2
         return self._text(texts)
 
     def example(self) -> Inputs:
-        """Noise."""
+        """Return noise of the right shape."""
         settings = self._settings
         frames = round(self.spec.window * self.spec.rate) // settings["hop_length"] + 1
         shape = (1, 4 if settings["truncation"] == "fusion" else 1, frames, settings["feature_size"])
         return {"mel": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
 
     def build(self) -> torch.nn.Module:
-        """The tower of sound and its projection."""
+        """Build the tower of audio and its projection."""
         from ...weights import pretrained
 
         model = pretrained.load_pretrained("ClapModel", self.checkpoint.folder)
@@ -115,7 +115,7 @@ class Clap(Transformer):
         return pretrained.WrappedModel(model, _encode_audio)
 
     def build_text(self) -> torch.nn.Module:
-        """The tower of text and its projection."""
+        """Build the tower of text and its projection."""
         from ...weights import pretrained
 
         model = pretrained.load_pretrained("ClapModel", self.checkpoint.folder)

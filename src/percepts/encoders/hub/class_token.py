@@ -1,4 +1,4 @@
-"""Families whose vector is made of the first steps alone: their last layer does nothing for the others."""
+"""Encode with models whose vector is made of the first steps alone, without the last layer's work for the others."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 class ClassTokenModel(WithClassifier):
-    """A family with a class token. With pool="cls" its vectors come by a network of their own."""
+    """A family with a class token. With pool="cls" a network of its own gives the vectors."""
 
     vector_steps: ClassVar[int] = 1
-    """How many steps the vector is the mean of; 0 where the last layer cannot be asked for some of its steps."""
+    """Steps whose mean is the vector; 0 where the last layer cannot compute some of its steps alone."""
 
     @property
     def runtime(self) -> str:
-        """What runs it; chosen, and its weights loaded, now if they were not yet."""
+        """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
         return self._leading.runtime if "_leading" in self.__dict__ else super().runtime
 
     def vectors(self, inputs: Inputs) -> np.ndarray:
-        """(B, D): what pooling what `encode` gives would give; with pool="cls" for a fifteenth less."""
+        """Return (B, D) vectors, equal to pooled features; with pool="cls" in a fifteenth less time."""
         if self.spec.pool != "cls" or not self.vector_steps:
             return pool(self.encode(inputs), self.spec.pool)
         return np.asarray(self._leading(self.select_inputs(inputs))[0].mean(axis=1), np.float32)
 
     def build(self) -> torch.nn.Module:
-        """Inputs to states of all steps."""
+        """Build the network from inputs to states of all steps."""
         return self.wrap(self.load_model())
 
     def build_vectors(self) -> torch.nn.Module:
-        """Inputs to states of the first steps."""
+        """Build the network from inputs to states of the first steps."""
         from ...weights import pretrained
 
         network = self.load_model()
@@ -49,14 +49,14 @@ class ClassTokenModel(WithClassifier):
 
     @abstractmethod
     def load_model(self) -> Any:
-        """Transformers' model."""
+        """Load the model of transformers."""
 
     @abstractmethod
     def wrap(self, network: Any) -> torch.nn.Module:
-        """It, called as its family says."""
+        """Return the model as a network, called as its family says."""
 
     def layers(self, network: Any) -> torch.nn.ModuleList:
-        """Its layers, the last of which may be exchanged."""
+        """Return the layers of the model, the last of which may be exchanged."""
         return network.layers  # type: ignore[no-any-return]
 
     @cached_property

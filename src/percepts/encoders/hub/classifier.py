@@ -1,4 +1,4 @@
-"""The classifier of a checkpoint: its own head, from the same weights, on the inputs that its encoder prepares."""
+"""Classify with the head that a checkpoint has, on the inputs that its encoder prepares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 HEAD_PREFIXES = {"DeiTForImageClassificationWithTeacher": "cls_classifier.", "ImageGPTForImageClassification": "score."}
-"""How the parameters of a head begin, where it is not "classifier."."""
+"""Beginning of the names of a head's parameters, where it is not "classifier."."""
 REGRESSION, MULTI_LABEL = "regression", "multi_label_classification"
 
 
@@ -25,15 +25,15 @@ class WithClassifier(Transformer):
     """A family whose checkpoints may have a head. One that has none has no labels."""
 
     head_classes: ClassVar[tuple[str, ...]] = ()
-    """transformers' classes that have it, the usual one first; none where transformers has none."""
+    """Classes of transformers that have the head, the usual one first."""
     dynamic_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
-    """Axes of the network's inputs that are of any length, beside the batch."""
+    """Axes of the network's inputs that may have any length, beside the batch."""
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """The names of its classes in the order of the scores; none where there is no head or a regression's.
+        """Names of the classes in the order of the scores; none where there is no head, or one of a regression.
 
-        config.json does not say them where they are LABEL_0 and LABEL_1.
+        config.json leaves them out where they are LABEL_0 and LABEL_1.
         """
         there = bool(self.head) and self.checkpoint.has_parameter(HEAD_PREFIXES.get(self.head, "classifier."))
         if not there or self.config.get("problem_type") == REGRESSION:
@@ -43,34 +43,34 @@ class WithClassifier(Transformer):
 
     @property
     def multi_label(self) -> bool:
-        """Whether several labels may be right at once, by config.json; a single label is judged by itself."""
+        """True where several labels may be right at once, by config.json; a single label is judged by itself."""
         return self.config.get("problem_type") == MULTI_LABEL or len(self.labels) == 1
 
     @property
     def head(self) -> str:
-        """The class of its classifier; "" where transformers has none for the family."""
+        """Class of the classifier in transformers; "" where the family has none."""
         named = [name for name in self.config.get("architectures") or () if name in self.head_classes]
         return next(iter((*named, *self.head_classes)), "")
 
     @property
     def runtime(self) -> str:
-        """What runs it; chosen, and its weights loaded, now if they were not yet."""
+        """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
         return (self._head if "_head" in self.__dict__ else self._run).runtime
 
     def classify(self, inputs: Inputs) -> np.ndarray:
-        """(B, labels) probabilities, as it was trained to give them."""
+        """Return (B, labels) probabilities, as the model was trained to give them."""
         return scores_to_probabilities(self.logits(inputs), self.multi_label)
 
     def logits(self, inputs: Inputs) -> np.ndarray:
-        """(B, labels) float32 scores before the softmax or sigmoid."""
+        """Return (B, labels) float32 scores before the softmax or sigmoid."""
         return self._head(self.select_inputs(inputs))[0]
 
     def select_inputs(self, inputs: Inputs) -> Inputs:
-        """Of the prepared inputs, those that the network takes."""
+        """Return those of the prepared inputs that the network takes."""
         return inputs
 
     def build_head(self) -> torch.nn.Module:
-        """Transformers' classifier, fitted as the encoder is."""
+        """Build the classifier, fitted to the window as the encoder is."""
         from ...weights import pretrained
 
         settings = self.call_kwargs

@@ -1,4 +1,4 @@
-"""CLIP: pictures and text → one space, vectors of length one, and the temperature that turns cosines to logits."""
+"""Encode images and text in one space with CLIP, as vectors of length one."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Clip(ImageTransformer):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": cls.dim(checkpoint), "pool": "l2mean",
                 "size": cls.read_processor(checkpoint).side}  # fmt: skip
 
     @classmethod
     def dim(cls, checkpoint: Checkpoint) -> int:
-        """Length of the vectors of both towers."""
+        """Return the length of the vectors of both towers."""
         return int(checkpoint.config.get("projection_dim", 512))
 
     @property
@@ -54,22 +54,22 @@ class Clip(ImageTransformer):
 
     @cached_property
     def logit_scale(self) -> LogitScale:
-        """What cosines are multiplied by before a softmax over texts."""
+        """Factor of cosines before a softmax over texts."""
         return LogitScale.from_checkpoint(self.checkpoint, "logit_scale")
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 1, D): the projected vector of each picture."""
+        """Return (B, 1, D) features, the projected vector of each image."""
         vectors = self._run(inputs)[0]
         return Features(vectors[:, None], np.ones((len(vectors), 1), bool), 0.0)
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, T, D) states of the last layer of the picture tower, its own width."""
+        """Return (B, T, D) states of the last layer of the image tower, in its own width."""
         states = self._states(inputs)[0]
         mask = np.arange(states.shape[1]) >= self.prefix
         return Features(states, np.tile(mask, (len(states), 1)), 0.0)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """(B,) texts to (B, D), length one where pictures are, in the space of the pictures."""
+        """Return (B, D) vectors of texts in the space of the images, of length one where those are."""
         from ..pooling import normalise
 
         vectors = self.text(texts)
@@ -77,21 +77,21 @@ class Clip(ImageTransformer):
 
     @property
     def text(self) -> TextTower:
-        """The tower of texts."""
+        """Tower of texts."""
         if self._text is None:
             self._text = self.build_text_tower()
         return self._text
 
     def build_text_tower(self) -> TextTower:
-        """Attention looks back only and the end token gives the vector: no text needs padding."""
+        """Build the tower of texts, without padding: attention looks back only, and the end token is the vector."""
         return TextTower(
             self, self.build_text, int(self.checkpoint.section("text_config").get("max_position_embeddings", 77))
         )
 
     def build(self) -> torch.nn.Module:
-        """Pixels to vectors: the picture tower and its projection, behind the normalising.
+        """Build the network from pixels to vectors: normalising, the image tower and its projection.
 
-        The last layer is asked for the class token alone, where there is one.
+        The last layer computes the class token alone, where there is one.
         """
         from ...weights import pretrained
 
@@ -102,7 +102,7 @@ class Clip(ImageTransformer):
         return self._wrap_tower(model, "pooler_output")
 
     def build_states(self) -> torch.nn.Module:
-        """Pixels to states of all patches."""
+        """Build the network from pixels to states of all patches."""
         return self._wrap_tower(self._load_tower(), "last_hidden_state")
 
     def _load_tower(self) -> Any:
@@ -113,10 +113,10 @@ class Clip(ImageTransformer):
         return model
 
     def _wrap_tower(self, model: Any, wanted: str) -> torch.nn.Module:
-        """The picture tower as pixels come."""
+        """Return the image tower as a network of pixels."""
         from ...weights import pretrained
 
-        _ = self.grid  # says so if the size does not divide into patches
+        _ = self.grid  # raises if the size does not divide into patches
         resized = self.is_resized
 
         def call(model: Any, pixels: torch.Tensor) -> Any:
@@ -125,7 +125,7 @@ class Clip(ImageTransformer):
         return pretrained.WrappedModel(model, call, pretrained.NormalisePixels(self.pixels))
 
     def build_text(self) -> torch.nn.Module:
-        """The text tower and its projection."""
+        """Build the text tower and its projection."""
         from ...weights import pretrained
 
         model = pretrained.load_pretrained(self.model, self.checkpoint.folder)

@@ -1,4 +1,4 @@
-"""DINOv2 and DINOv3: pictures → a class token, registers where there are some, and a grid of patches."""
+"""Encode images with DINOv2 and DINOv3: a class token, registers where there are some, and a grid of patches."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Dino2(Vit):
 
     @property
     def pooler_kwargs(self) -> dict[str, Any]:
-        """It has none: its pooled output is the class token."""
+        """No setting: there is no pooler, the pooled output is the class token."""
         return {}
 
     def layers(self, network: Any) -> torch.nn.ModuleList:
-        """They are its encoder's."""
+        """Return the layers of the encoder."""
         return network.encoder.layer  # type: ignore[no-any-return]
 
 

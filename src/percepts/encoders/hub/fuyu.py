@@ -1,4 +1,4 @@
-"""Fuyu: a picture of any size → a row of linear patches per line of it, as its language model reads them."""
+"""Encode images of any size with Fuyu: linear patches row by row, as its language model reads them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Fuyu(Transformer):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec; size 0, for pictures come as they are."""
+        """Return the fields of a Spec; size 0, since images come in their own size."""
         text = checkpoint.section("text_config") or checkpoint.config
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": int(text.get("hidden_size", 4096)), "pool": "mean",
                 "size": 0}  # fmt: skip
@@ -46,14 +46,14 @@ class Fuyu(Transformer):
 
     @property
     def grid(self) -> TokenGrid:
-        """Of the largest picture; the shape of each is in its inputs."""
+        """Layout of the largest image; the shape of each is in its inputs."""
         height, width = self._max_size
         return TokenGrid(("row", "column"), (height // self.patch, width // self.patch))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures to {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2) int64}: row by row, zeros after the last.
+        """Cut images into {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2) int64}, row by row, then zeros.
 
-        A picture larger than the processor's size is shrunk into it; the last row and column are padded to a patch.
+        An image larger than the processor's size is shrunk into it; the last row and column are padded to a patch.
         """
         check_clips(clips, "image", self.spec)
         found = [self._cut_patches(clip.data[0]) for clip in clips]
@@ -63,16 +63,16 @@ class Fuyu(Transformer):
         return {"patches": patches, "shape": np.array([shape for _, shape in found], np.int64)}
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, N, D) embedded patches; the mask is False after a picture's own."""
+        """Return (B, N, D) embedded patches; the mask is False after an image's own."""
         states = self._run({"patches": inputs["patches"]})[0]
         return Features(states, np.arange(states.shape[1]) < inputs["shape"].prod(axis=1)[:, None], 0.0)
 
     def example(self) -> Inputs:
-        """Two patches."""
+        """Return two patches."""
         return {"patches": np.zeros((1, 2, self.patch**2 * 3), np.uint8)}
 
     def build(self) -> torch.nn.Module:
-        """Its one linear layer, behind the scaling."""
+        """Build the one linear layer, behind the scaling."""
         from ...networks.linear import load_linear
 
         mean, std, scale = self.scaling
@@ -104,7 +104,7 @@ class Fuyu(Transformer):
 
 
 def patch_order(rows: int, columns: int) -> np.ndarray:
-    """The order in which Fuyu's language model reads a picture: patch numbers, with NEWLINE after each row.
+    """Return the order in which Fuyu's language model reads an image: patch numbers, with NEWLINE after each row.
 
     >>> stream(2, 2).tolist()
     [0, 1, -1, 2, 3, -1]
@@ -114,5 +114,5 @@ def patch_order(rows: int, columns: int) -> np.ndarray:
 
 
 def _first_number(value: Any) -> float:
-    """A number for all channels, however it is written."""
+    """Return a number for all channels, which may be written as a list."""
     return float(value[0] if isinstance(value, list) else value)

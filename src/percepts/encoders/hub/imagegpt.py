@@ -1,4 +1,4 @@
-"""ImageGPT: a picture of 32 x 32 → 1024 colour clusters, and the states of the model that reads them."""
+"""Encode images with ImageGPT: 32 x 32 pixels as colour clusters, and the states of the model that reads them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageGpt(WithClassifier):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         if not checkpoint.processor.get("clusters"):
             raise WeightsError(f"{checkpoint.folder}: expected clusters, the colours, in preprocessor_config.json")
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": checkpoint.config["n_embd"], "pool": "mean",
@@ -36,7 +36,7 @@ class ImageGpt(WithClassifier):
 
     @cached_property
     def clusters(self) -> np.ndarray:
-        """(K, 3) colours in -1..1."""
+        """Colours of the clusters, (K, 3) in -1..1."""
         return np.asarray(self.checkpoint.processor["clusters"], np.float64)
 
     @property
@@ -45,22 +45,22 @@ class ImageGpt(WithClassifier):
         return TokenGrid(("row", "column"), self._pixels.output)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Pictures to {"ids": (B, H * W) int64}: the nearest colour of each pixel, row by row."""
+        """Turn images into {"ids": (B, H * W) int64}: the nearest colour of each pixel, row by row."""
         check_clips(clips, "image", self.spec)
         return {"ids": np.stack([self._find_nearest(self._pixels(clip.data[0])) for clip in clips])}
 
     def decode_colours(self, ids: np.ndarray) -> np.ndarray:
-        """(B, H * W) ids back to (B, H, W, 3) uint8 pictures."""
+        """Turn (B, H * W) ids back into (B, H, W, 3) uint8 images."""
         height, width = self._pixels.output
         levels: np.ndarray = np.rint(self.clusters[ids] * 127.5 + 127.5).clip(0, 255)
         return levels.reshape(-1, height, width, 3).astype(np.uint8)
 
     def example(self) -> Inputs:
-        """One colour."""
+        """Return an image of one colour."""
         return {"ids": np.zeros((1, self._pixels.output[0] * self._pixels.output[1]), np.int64)}
 
     def build(self) -> torch.nn.Module:
-        """Transformers' model."""
+        """Load the model of transformers."""
         from ...weights import pretrained
 
         model = pretrained.load_pretrained(
@@ -73,7 +73,7 @@ class ImageGpt(WithClassifier):
         return ImageProcessor.from_settings(self.checkpoint.processor, "ViTImageProcessor").with_size(self.spec.size)
 
     def _find_nearest(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 to (H * W,) ids."""
+        """Return the (H * W,) ids of the nearest colours of (H, W, 3) uint8 pixels."""
         colours = picture.reshape(-1, 3) / 127.5 - 1
         distances = (self.clusters**2).sum(axis=1) - 2 * colours @ self.clusters.T
         ids: np.ndarray = distances.argmin(axis=1)

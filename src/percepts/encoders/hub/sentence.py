@@ -1,4 +1,4 @@
-"""BERT-like sentence encoders: text → one vector, pooled and prompted as the checkpoint's own files say."""
+"""Encode sentences with BERT-like models, pooled and prompted as the files of a checkpoint say."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODELS: Mapping[str, str] = {
     "mpnet": "MPNetModel",
 }  # fmt: skip
 OFFSET = {"roberta": 2, "xlm-roberta": 2, "mpnet": 2}
-"""Positions that are never used: these models count from their padding id + 1."""
+"""Positions that are never used, because these models count from their padding id + 1."""
 _POOLS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
@@ -43,7 +43,7 @@ class Sentence(Transformer):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec; pooling and norm from modules.json, the mean where there is none."""
+        """Return the fields of a Spec; pooling and norm come from modules.json, the mean where there is none."""
         kinds = [str(row.get("type", "")).rpartition(".")[2] for row in _read_modules(checkpoint)]
         if foreign := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
             raise WeightsError(f"{checkpoint.folder}: modules.json has {', '.join(foreign)}, which is not read here")
@@ -53,7 +53,7 @@ class Sentence(Transformer):
 
     @property
     def grid(self) -> TokenGrid:
-        """Tokens of the longest text it reads."""
+        """Tokens of the longest text that it reads."""
         return TokenGrid(("token",), (self.length,))
 
     @cached_property
@@ -66,7 +66,7 @@ class Sentence(Transformer):
 
     @cached_property
     def prompts(self) -> Mapping[str, str]:
-        """What is put before a text, by the name of its use ("query", "document"…), as the checkpoint says."""
+        """Words before a text, by the name of its use ("query", "document"…), as the checkpoint has them."""
         settings: Mapping[str, Any] = self.checkpoint.json("config_sentence_transformers.json") or {}
         return settings.get("prompts") or {}
 
@@ -75,7 +75,7 @@ class Sentence(Transformer):
         raise TypeError(f"{self.spec.name} takes text, not clips: use encode_text(texts)")
 
     def tokenize(self, texts: Sequence[str], *, prompt: str = "") -> Inputs:
-        """Texts to {"ids": (B, T) int64, "lengths": (B,)}, T the longest. `prompt`: of `prompts`, or the words."""
+        """Turn texts into {"ids": (B, T) int64, "lengths": (B,)}. `prompt` is a name in `prompts`, or the words."""
         check_texts(texts)
         before = self.prompts.get(prompt, prompt)
         found = self.tokenizer([before + text for text in texts], truncation=True, max_length=self.length)["input_ids"]
@@ -86,26 +86,26 @@ class Sentence(Transformer):
         return {"ids": rows, "lengths": lengths}
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, T, D) token states; the mask is False behind the end of each text."""
+        """Return (B, T, D) token states; the mask is False after the end of each text."""
         return encode_by_length(self._run, inputs, self.spec.dim)
 
     def encode_text(self, texts: Sequence[str], *, prompt: str = "") -> np.ndarray:
-        """(B,) texts to (B, D) float32."""
+        """Return (B, D) float32 vectors of B texts."""
         return pool(self.encode(self.tokenize(texts, prompt=prompt)), self.spec.pool)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The checkpoint's tokenizer as transformers reads it; nothing of the checkpoint is run."""
+        """Tokenizer of the checkpoint as transformers reads it; no code of the checkpoint is run."""
         from ...weights.pretrained import load_tokenizer
 
         return load_tokenizer(self.checkpoint.folder)
 
     def example(self) -> Inputs:
-        """Six tokens."""
+        """Return six tokens."""
         return {"ids": np.arange(4, 10, dtype=np.int64)[None]}
 
     def build(self) -> torch.nn.Module:
-        """Transformers' model without a pooler."""
+        """Build the model without a pooler."""
         from ...weights import pretrained
 
         kind = MODELS[self.checkpoint.model_type]

@@ -1,4 +1,4 @@
-"""SigLIP and SigLIP 2: pictures and text → one space; a sigmoid, with scale and bias, says whether a pair belongs."""
+"""Encode images and text in one space with SigLIP and SigLIP 2, whose probabilities are a sigmoid of each pair."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .clip import Clip
 if TYPE_CHECKING:
     import torch
 
-PATCHES = 256  # of a picture in the variable-size models, where the processor does not say
+PATCHES = 256  # of an image in the variable-size models, where the processor does not say
 TEXT = 64
 
 
@@ -35,7 +35,7 @@ class Siglip(Clip):
 
     @classmethod
     def dim(cls, checkpoint: Checkpoint) -> int:
-        """The text tower's projection, or the picture tower's width, which it equals."""
+        """Return the width of the text tower's projection, which is that of the image tower."""
         text, vision = checkpoint.section("text_config"), checkpoint.section("vision_config")
         return int(text.get("projection_size") or vision.get("hidden_size") or 768)
 
@@ -46,29 +46,29 @@ class Siglip(Clip):
 
     @cached_property
     def logit_scale(self) -> LogitScale:
-        """sigmoid(scale * cosine + bias) is the chance that text and picture belong together."""
+        """Scale and bias: sigmoid(scale * cosine + bias) is the probability that text and image belong together."""
         return LogitScale.from_checkpoint(self.checkpoint, "logit_scale", "logit_bias")
 
     def build_text_tower(self) -> TextTower:
-        """It was trained on texts padded to 64 tokens, with the padding attended to: so every text is."""
+        """Build the tower of texts, which was trained on texts padded to 64 tokens and attends to the padding."""
         length = int(self.checkpoint.section("text_config").get("max_position_embeddings", TEXT))
         return TextTower(self, self.build_text, length, pad=True)
 
 
 class Siglip2(Siglip):
-    """Tschannen et al. 2025 (arXiv 2502.14786), NaFlex: pictures keep their shape, up to a number of patches."""
+    """Tschannen et al. 2025 (arXiv 2502.14786), NaFlex: images keep their shape, up to a number of patches."""
 
     model = "Siglip2Model"
     processor = "Siglip2ImageProcessor"
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec; `size` is the side of a square of as many patches as the model takes."""
+        """Return the fields of a Spec; `size` is the side of a square of as many patches as the model takes."""
         patches, patch = _read_limits(checkpoint)
         return {**super().describe(checkpoint), "size": math.isqrt(patches) * patch}
 
     def prepare(self, clips: Sequence[Media]) -> Inputs:
-        """Pictures to {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2) int64}: patches row by row, then zeros."""
+        """Cut images into {"patches": (B, N, P * P * 3) uint8, "shape": (B, 2) int64}: row by row, then zeros."""
         check_clips(clips, "image", self.spec)
         limit, patch = (self.spec.size // self.patch) ** 2, self.patch
         patches = np.zeros((len(clips), limit, patch * patch * 3), np.uint8)
@@ -80,30 +80,30 @@ class Siglip2(Siglip):
         return {"patches": patches, "shape": shapes}
 
     def example(self) -> Inputs:
-        """Twice as wide as high: a square would not show whether positions follow the shape."""
+        """Return an image twice as wide as high: a square would not show whether positions follow the shape."""
         side = self.spec.size // self.patch
         patches = np.random.default_rng(0).integers(0, 256, (1, side * side, self.patch**2 * 3), np.uint8)
         return {"patches": patches, "shape": np.array([[max(1, side // 2), side]])}
 
     @property
     def grid(self) -> TokenGrid:
-        """Pictures differ: the shape of each is in its inputs."""
+        """Patches of an image; the shape of each image is in its inputs."""
         return TokenGrid(("patch",), ((self.spec.size // self.patch) ** 2,))
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, N, D) states; the mask is False after a picture's own patches."""
+        """Return (B, N, D) states; the mask is False after an image's own patches."""
         states = self._states(inputs)[0]
         return Features(states, np.arange(states.shape[1]) < inputs["shape"].prod(axis=1)[:, None], 0.0)
 
     def _wrap_tower(self, model: Any, wanted: str) -> torch.nn.Module:
-        """The picture tower; patches come in cut, so only their numbers are scaled here."""
+        """Return the image tower as a network of patches, which are cut already, so that it only scales them."""
         from ...weights import pretrained
 
         return pretrained.WrappedModel(model, _make_call(self.pixels, wanted))
 
 
 def fit_size(height: int, width: int, patch: int, limit: int) -> tuple[int, int]:
-    """Height and width, in whole patches, of the largest picture of about this shape with at most `limit` patches.
+    """Return height and width, in whole patches, of the largest image of this shape with at most `limit` patches.
 
     The same bisection as in the authors' code, since its last step decides between two sizes.
 
@@ -120,7 +120,7 @@ def fit_size(height: int, width: int, patch: int, limit: int) -> tuple[int, int]
 
 
 def _split_patches(image: np.ndarray, patch: int) -> np.ndarray:
-    """(H, W, 3) to (N, patch * patch * 3), row by row."""
+    """Cut (H, W, 3) pixels into (N, patch * patch * 3), row by row."""
     rows, columns = image.shape[0] // patch, image.shape[1] // patch
     return image.reshape(rows, patch, columns, patch, 3).swapaxes(1, 2).reshape(rows * columns, -1)
 

@@ -1,4 +1,4 @@
-"""VideoMAE and TimeSformer: a window of frames → one vector, and a grid of patches in time and space."""
+"""Encode windows of video with VideoMAE and TimeSformer: one vector, and a grid of patches in time and space."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class VideoMae(WithClassifier, ImageTransformer):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         return {"kind": "video", "rate": cls.rate, "window": checkpoint.config["num_frames"] / cls.rate,
                 "dim": checkpoint.config["hidden_size"], "pool": cls.pools[0],
                 "size": cls.read_processor(checkpoint).side}  # fmt: skip
@@ -45,18 +45,18 @@ class VideoMae(WithClassifier, ImageTransformer):
         return TokenGrid(("time", "row", "column"), (self.frames // depth, *super().grid.shape), depth / self.spec.rate)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Windows to {"pixels": (B, F, H, W, 3) uint8}. A short window holds its last frame to the end."""
+        """Turn windows into {"pixels": (B, F, H, W, 3) uint8}. A short window repeats its last frame to the end."""
         if not clips:
             raise ValueError(f"{self.spec.name}: expected at least one clip, got none")
         return {"pixels": np.stack([self._prepare_window(clip) for clip in clips])}
 
     def example(self) -> Inputs:
-        """Noise."""
+        """Return noise of the right shape."""
         shape = (1, self.frames, *self.pixels.output, 3)
         return {"pixels": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
 
     def build(self) -> torch.nn.Module:
-        """Transformers' model behind the normalising."""
+        """Build the model behind the normalising."""
         from ...weights import pretrained
 
         settings = self.call_kwargs
@@ -65,10 +65,10 @@ class VideoMae(WithClassifier, ImageTransformer):
 
     @property
     def call_kwargs(self) -> dict[str, Any]:
-        """None; ValueError where pictures are not of the model's own size, to which its positions are bound."""
+        """No argument; ValueError where images are not of the model's own size, to which its positions are bound."""
         if self.is_resized:
             size = self._vision_config["image_size"]
-            raise ValueError(f"{self.spec.name}: expected pictures of its own size, {size}, got {self.pixels.output}")
+            raise ValueError(f"{self.spec.name}: expected images of its own size, {size}, got {self.pixels.output}")
         return {}
 
     def _prepare_window(self, clip: Clip) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""ViT, DeiT and BEiT: pictures → a class token and a grid of patches."""
+"""Encode images with ViT, DeiT and BEiT: a class token and a grid of patches."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ class Vit(ClassTokenModel, ImageTransformer):
     head_classes: ClassVar[tuple[str, ...]] = ("ViTForImageClassification",)
     processor: ClassVar[str] = "ViTImageProcessor"
     interpolates: ClassVar[bool] = True
-    """Whether the model has to be told to interpolate its positions."""
+    """True where the model interpolates its positions only if an argument says so."""
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         side = cls.read_processor(checkpoint).side
         return {"kind": "image", "rate": 0.0, "window": 0.0, "dim": int(checkpoint.config["hidden_size"]),
                 "pool": cls.default_pool(checkpoint), "size": side}  # fmt: skip
 
     @classmethod
     def default_pool(cls, checkpoint: Checkpoint) -> str:
-        """How its authors made one vector."""
+        """Return the pooling that its authors used."""
         return "cls"
 
     def load_model(self) -> Any:
-        """Transformers' model."""
+        """Load the model of transformers."""
         from ...weights import pretrained
 
         return pretrained.load_pretrained(self.model, self.checkpoint.folder, **self.pooler_kwargs)
 
     def wrap(self, network: Any) -> torch.nn.Module:
-        """It behind the normalising."""
+        """Return the model behind the normalising."""
         from ...weights import pretrained
 
         settings = self.call_kwargs
@@ -54,13 +54,13 @@ class Vit(ClassTokenModel, ImageTransformer):
 
     @property
     def call_kwargs(self) -> dict[str, Any]:
-        """Interpolated positions, where the size asks for them."""
-        _ = self.grid  # says so if the size does not divide into patches
+        """Argument that interpolates positions, where the size needs it."""
+        _ = self.grid  # raises if the size does not divide into patches
         return {"interpolate_pos_encoding": True} if self.interpolates and self.is_resized else {}
 
     @property
     def pooler_kwargs(self) -> dict[str, Any]:
-        """The setting that leaves the pooler out."""
+        """Argument that leaves the pooler out."""
         return {"add_pooling_layer": False}
 
 
@@ -74,22 +74,22 @@ class Deit(Vit):
 
 
 class Beit(Vit):
-    """Bao et al. 2021 (arXiv 2106.08254), and data2vec's pictures. Relative positions; the mean of the patches."""
+    """Bao et al. 2021 (arXiv 2106.08254), and data2vec's images. Relative positions; the mean of the patches."""
 
     processor = "BeitImageProcessor"
     vector_steps = 0
 
     @property
     def model(self) -> str:  # type: ignore[override]
-        """By its config."""
+        """Named after the family in config.json."""
         return {"beit": "BeitModel", "data2vec-vision": "Data2VecVisionModel"}[self.checkpoint.model_type]
 
     @property
     def head_classes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """By its config."""
+        """Named after the family in config.json."""
         return (self.model.replace("Model", "ForImageClassification"),)
 
     @classmethod
     def default_pool(cls, checkpoint: Checkpoint) -> str:
-        """What the checkpoint was fine-tuned with."""
+        """Return the pooling that the checkpoint was fine-tuned with."""
         return "mean" if checkpoint.config.get("use_mean_pooling", True) else "cls"

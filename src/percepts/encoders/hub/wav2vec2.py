@@ -1,4 +1,4 @@
-"""wav2vec 2.0, HuBERT and WavLM: speech of any length → a state every 20 ms."""
+"""Encode speech of any length with wav2vec 2.0, HuBERT and WavLM: a state every 20 ms."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ MODELS = {"wav2vec2": "Wav2Vec2Model", "hubert": "HubertModel", "wavlm": "WavLMM
 class Wav2Vec2(WithClassifier):
     """Baevski et al. 2020 (arXiv 2006.11477), Hsu et al. 2021 (2106.07447), Chen et al. 2021 (2110.13900).
 
-    Each sound runs at its own length, beside others of that length only: some of these networks norm over time and
-    were never shown padding, so padding would change every state.
+    Each clip runs in a batch of its own length: some of these networks normalise over time and were never trained with
+    padding, so padding would change every state.
     """
 
     pools = ("mean",)
@@ -43,7 +43,7 @@ class Wav2Vec2(WithClassifier):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         return {"kind": "audio", "rate": audio.read_rate(checkpoint, RATE), "window": WINDOW,
                 "dim": checkpoint.config["hidden_size"], "pool": "mean"}  # fmt: skip
 
@@ -53,21 +53,21 @@ class Wav2Vec2(WithClassifier):
         return TokenGrid(("time",), (self.count_steps(round(self.spec.window * self.spec.rate)),), self._step_s)
 
     def count_steps(self, samples: int) -> int:
-        """How many states come of so many samples: the convolutions pad nothing."""
+        """Return the number of states of so many samples; the convolutions pad nothing."""
         for kernel, stride in self._convolutions:
             samples = (samples - kernel) // stride + 1
         return max(samples, 0)
 
     @property
     def min_samples(self) -> int:
-        """Samples that give one state; less is filled up with zeros to so many."""
+        """Samples that give one state; shorter clips are filled with zeros to so many."""
         samples = 1
         for kernel, stride in reversed(self._convolutions):
             samples = (samples - 1) * stride + kernel
         return samples
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Sound to {"samples": (B, N) float32, "lengths": (B,)}, at mean 0 and deviation 1 if the model was."""
+        """Turn audio into {"samples": (B, N) float32, "lengths": (B,)}, normalised if the model was trained so."""
         check_clips(clips, "audio", self.spec)
         samples, lengths = audio.stack_samples(clips, round(self.spec.window * self.spec.rate))
         if samples.shape[1] < self.min_samples:
@@ -80,7 +80,7 @@ class Wav2Vec2(WithClassifier):
         return {"samples": samples, "lengths": lengths}
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, T, D); the mask is False after the end of each sound."""
+        """Return (B, T, D) states; the mask is False after the end of each clip."""
         samples, lengths = inputs["samples"], inputs["lengths"]
         steps = np.array([self.count_steps(int(length)) for length in lengths])
         data = np.zeros((len(samples), steps.max(), self.spec.dim), np.float32)
@@ -91,21 +91,21 @@ class Wav2Vec2(WithClassifier):
         return Features(data, np.arange(data.shape[1]) < steps[:, None], self._step_s)
 
     def logits(self, inputs: Inputs) -> np.ndarray:
-        """(B, labels) float32 scores, each sound at its own length."""
+        """Return (B, labels) float32 scores, each clip at its own length."""
         sounds = [row[:length] for row, length in zip(inputs["samples"], inputs["lengths"], strict=True)]
         return run_by_length(sounds, lambda samples: self._head({"samples": samples})[0])
 
     @property
     def head(self) -> str:
-        """By its config."""
+        """Class of the classifier, named after the family in config.json."""
         return MODELS[self.checkpoint.model_type].replace("Model", "ForSequenceClassification")
 
     def example(self) -> Inputs:
-        """A second of noise."""
+        """Return a second of noise."""
         return {"samples": np.random.default_rng(0).standard_normal((1, int(self.spec.rate))).astype(np.float32)}
 
     def build(self) -> torch.nn.Module:
-        """Transformers' model."""
+        """Load the model of transformers."""
         from ...weights import pretrained
 
         model = pretrained.load_pretrained(MODELS[self.checkpoint.model_type], self.checkpoint.folder)

@@ -1,4 +1,4 @@
-"""Whisper's encoder: speech → 50 states a second, cut to the sound's true length."""
+"""Encode speech with Whisper's encoder: 50 states a second, cut to the true length of the clip."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Whisper(WithClassifier):
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of a Spec, from the settings alone."""
+        """Return the fields of a Spec that the settings of a checkpoint tell, without its weights."""
         config = checkpoint.config
         audio.check_equal(
             checkpoint, "the number of mels", checkpoint.processor.get("feature_size", 80), config["num_mel_bins"]
@@ -44,24 +44,24 @@ class Whisper(WithClassifier):
         return TokenGrid(("time",), (self._step_count,), SAMPLES_A_STEP / RATE)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Sound to {"mel": (B, M, T) float32, "lengths": (B,) samples}."""
+        """Turn audio into {"mel": (B, M, T) float32, "lengths": (B,) samples}."""
         check_clips(clips, "audio", self.spec)
         samples, lengths = audio.stack_samples(clips, self._step_count * SAMPLES_A_STEP)
         seconds = self._step_count * SAMPLES_A_STEP / RATE
         return {"mel": whisper_log_mel(samples, self.config["num_mel_bins"], seconds=seconds), "lengths": lengths}
 
     def tokens(self, inputs: Inputs) -> Features:
-        """(B, T, D), a step every 20 ms; the mask is False after the end of the sound."""
+        """Return (B, T, D) states, a step every 20 ms; the mask is False after the end of the clip."""
         states = self._run(self.select_inputs(inputs))[0]
         steps = np.maximum(-(-inputs["lengths"] // SAMPLES_A_STEP), 1)
         return Features(states, np.arange(states.shape[1]) < steps[:, None], SAMPLES_A_STEP / RATE)
 
     def example(self) -> Inputs:
-        """Silence."""
+        """Return silence."""
         return {"mel": np.zeros((1, self.config["num_mel_bins"], 2 * self._step_count), np.float32)}
 
     def build(self) -> torch.nn.Module:
-        """The encoder alone, its positions cut to the window."""
+        """Build the encoder alone, its positions cut to the window."""
         from ...weights import pretrained
 
         model = pretrained.load_pretrained("WhisperModel", self.checkpoint.folder)
@@ -69,11 +69,11 @@ class Whisper(WithClassifier):
         return pretrained.WrappedModel(model.encoder, lambda m, mel: m(mel).last_hidden_state)
 
     def select_inputs(self, inputs: Inputs) -> Inputs:
-        """The spectrogram."""
+        """Return the spectrogram, which is all that the network takes."""
         return {"mel": inputs["mel"]}
 
     def fit_window(self, model: Any) -> None:
-        """The first of its positions, as many as the window has."""
+        """Keep the first of the positions, as many as the window has."""
         encoder = model.encoder
         encoder.config.max_source_positions = self._step_count
         encoder.embed_positions.weight.data = encoder.embed_positions.weight.data[: self._step_count].clone()
