@@ -76,7 +76,7 @@ def vectors(task: EmbedTask, paths: list[Path]) -> np.ndarray:
     name = task.specs[0].name
     pieces = [piece for path in paths for piece in task.prepare_source(path, probe(path), [])]
     batch = {key: np.concatenate([piece.inputs[key] for piece in pieces]) for key in pieces[0].inputs}
-    return task.vectors(name, batch)
+    return task.encode_batch(name, batch)
 
 
 def whisper(folder: Path, some: list[np.ndarray], rounds: int) -> None:

@@ -20,7 +20,7 @@ from percepts import load_encoder
 from percepts.diarization.clustering import SpeakerCount, cluster_speakers
 from percepts.diarization.embeddings import RATE, embed_speech
 from percepts.encoders.builtin.silero import Silero
-from percepts.tasks.diarize import SPEECH_RULES, THRESHOLDS
+from percepts.tasks.diarizer import SPEECH_RULES, THRESHOLDS
 from percepts.types import Clip
 from percepts.windows import cut_speech
 

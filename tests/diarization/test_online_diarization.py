@@ -18,7 +18,8 @@ from percepts.diarization.embeddings import RATE
 from percepts.diarization.online import MIN_FIRST_WINDOWS, OnlineDiarizer
 from percepts.errors import WeightsError
 from percepts.metrics.der import diarization_errors
-from percepts.tasks.diarize import THRESHOLDS, diarize_online
+from percepts.tasks.diarize import diarize_online
+from percepts.tasks.diarizer import THRESHOLDS
 from percepts.timeline.subtitles import read_segments
 from percepts.types import Clip, Features
 

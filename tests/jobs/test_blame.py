@@ -20,8 +20,8 @@ from percepts.jobs.run import embed, run
 from percepts.jobs.verify import verify
 from percepts.support import machine
 from percepts.support.machine import describe_machine_fault, is_out_of_memory, memory_limit
-from percepts.tasks.classify import classification
-from percepts.tasks.transcribe import transcribing
+from percepts.tasks.classify import ClassifyTask
+from percepts.tasks.transcribe import TranscribeTask
 
 sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("encoders", "decoders")]
 import tiny
@@ -63,7 +63,7 @@ def test_a_head_of_the_wrong_shape_is_the_models(photos: Photos, tmp_path: Path)
     tensors["classifier.weight"] = tensors["classifier.weight"][:, :-1].copy()
     save_file(tensors, checkpoint / "model.safetensors", {"format": "pt"})
     with pytest.raises(WeightsError):
-        run(classification(str(checkpoint)), photos(3), tmp_path / "v", workers=0)
+        run(ClassifyTask.create(str(checkpoint)), photos(3), tmp_path / "v", workers=0)
     assert nothing_is_written(tmp_path / "v")
 
 
@@ -81,7 +81,7 @@ def test_a_model_that_takes_sources_whole_fails_in_its_worker_and_no_source_is_t
     weights.write_bytes(weights.read_bytes()[:-1000])
     for workers in (0, 1):
         with pytest.raises(WeightsError, match="cannot be run"):
-            run(transcribing(str(checkpoint), vad=None), sound, tmp_path / f"v{workers}", workers=workers)
+            run(TranscribeTask.create(str(checkpoint), vad=None), sound, tmp_path / f"v{workers}", workers=workers)
         assert nothing_is_written(tmp_path / f"v{workers}")
 
 

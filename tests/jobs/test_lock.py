@@ -11,11 +11,11 @@ from percepts.jobs.storage.directory import JobDirectory
 from percepts.jobs.storage.entry import LedgerEntry
 from percepts.jobs.storage.owned_files import LOCK
 from percepts.jobs.verify import verify
-from percepts.tasks.embed import embedding
+from percepts.tasks.embed import EmbedTask
 
 
 def opened(path: Path) -> JobDirectory:
-    task = embedding(["fake-image"])
+    task = EmbedTask.create(["fake-image"])
     return JobDirectory(path, {"task": task.name} | task.settings(), task.specs)
 
 

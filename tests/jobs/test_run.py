@@ -22,7 +22,7 @@ from percepts.jobs.run import embed
 from percepts.jobs.storage.directory import JobDirectory
 from percepts.jobs.verify import verify
 from percepts.jobs.workers import pool as workers_module
-from percepts.tasks.embed import embedding
+from percepts.tasks.embed import EmbedTask
 
 HERE = Path(__file__).parent
 
@@ -165,7 +165,7 @@ def test_other_settings_are_refused_by_name(photos: Photos, tmp_path: Path) -> N
 def test_two_runs_on_one_directory(photos: Photos, tmp_path: Path) -> None:
     folder = photos(2)
     run(folder, tmp_path / "v")
-    task = embedding(["fake-image"])
+    task = EmbedTask.create(["fake-image"])
     with (
         JobDirectory(tmp_path / "v", task.settings(), task.specs),
         pytest.raises(JobLocked, match=f"process {os.getpid()}"),

@@ -20,7 +20,6 @@ from percepts.jobs.run import run
 from percepts.jobs.verify import verify
 from percepts.stores import jsonl
 from percepts.stores.parquet import batch_records, read_parts
-from percepts.tasks.base import records as without_job
 from percepts.timeline import subtitles
 from percepts.types import Record
 
@@ -54,7 +53,7 @@ def test_labels_scores_and_text_come_back_from_the_tables(photos: Photos, tmp_pa
     assert (report.done, report.rows) == (6, 6)
     red = said(tmp_path / "v")["0002.png", 0.0]
     assert (red.labels[0], red.scores[0], red.text, red.score, red.vector) == ("red", 1.0, "something red", 1.0, None)
-    (alone,) = without_job(Colours(), tmp_path / "photos" / "0002.png")
+    (alone,) = Colours().iterate_records(tmp_path / "photos" / "0002.png")
     assert repr(alone) == repr(red)
     assert verify(tmp_path / "v").ok
 
@@ -117,7 +116,7 @@ def test_a_source_taken_whole_gives_turns_with_words(talk: Path, tmp_path: Path,
     assert (report.done, report.failed, report.rows) == (1, 1, 4)
     found = said(tmp_path / "v", TURNS.name)
     assert [record.speaker for record in found.values()] == ["loud", "quiet", "loud", "quiet"]
-    assert [repr(record) for record in found.values()] == [repr(record) for record in without_job(Turns(), talk)]
+    assert [repr(record) for record in found.values()] == [repr(record) for record in Turns().iterate_records(talk)]
     assert verify(tmp_path / "v").ok
 
 

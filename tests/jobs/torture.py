@@ -56,7 +56,7 @@ POINTS = [
         for name in (
             "percepts.jobs.loop:Run._take",
             "percepts.jobs.batching:Batcher._isolate",
-            "percepts.tasks.embed:Embed.pieces",
+            "percepts.tasks.embed:EmbedTask.prepare_source",
             "percepts.jobs.workers.worker:Perform._fetch",
             "percepts.jobs.storage.directory:write_part",
             "percepts.jobs.storage.directory:write_table",

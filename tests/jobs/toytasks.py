@@ -15,7 +15,7 @@ from percepts.encoders.builtin.fake import COLOURS, FakeImage
 from percepts.errors import TruncatedMedia
 from percepts.media import Probe, Source, mix_to_mono, open_image, stream_audio
 from percepts.runtimes.row_pool import RowPool, usable_cores
-from percepts.tasks.base import PreparedBatch, RecordFields
+from percepts.tasks.base import BatchedTask, PerSourceTask, PreparedBatch, RecordFields
 from percepts.types import Inputs, Record, Segment, Spec
 
 COLOUR = Spec(name="toy-colour", target="none:None", kind="image", license="Apache-2.0")
@@ -23,7 +23,7 @@ TURNS = Spec(name="toy-turns", target="none:None", kind="audio", rate=8000.0, wi
 
 
 @dataclass(frozen=True)
-class Colours:
+class Colours(BatchedTask):
     """Pictures to the names of their colours, best first, and a sentence; red ones do what `red` says.
 
     red   "fine", "raise", "nan" (a score that is none), "exit" (takes the worker down), "slow"
@@ -63,7 +63,7 @@ class Colours:
 
 
 @dataclass(frozen=True)
-class Turns:
+class Turns(PerSourceTask):
     """Recordings to a turn for each second: how loud it is, said by the loud or the quiet one, in two words.
 
     fault   "" or "exit": the second 2 of a recording takes the worker down; "raise": it fails there; "flag": takes
@@ -80,7 +80,7 @@ class Turns:
     def explain_empty(self, medium: Probe) -> str:
         return f"is {medium.kind}; {self.name} takes sound"
 
-    def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
+    def process_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
         if not medium.audio:
             return
         try:
@@ -117,7 +117,7 @@ class Homebound(Colours):
 class Cores(Turns):
     """One turn, that says what this worker believes it may use."""
 
-    def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
+    def process_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
         threads = f"OMP_NUM_THREADS {os.environ['OMP_NUM_THREADS']}"
         found = f"{usable_cores()} cores, {RowPool(None).threads} rows at a time, {threads}"
         yield Record("", 0.0, 1.0, TURNS.name, "audio", text=found)

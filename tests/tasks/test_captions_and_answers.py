@@ -17,10 +17,10 @@ import percepts
 from percepts.errors import MediaError, QuestionError, WrongMedium
 from percepts.jobs.run import run
 from percepts.stores import jsonl, parquet
-from percepts.tasks import ask as asking
-from percepts.tasks import caption as captioning
-from percepts.tasks.ask import pick_evenly
+from percepts.tasks.ask import AskTask, pick_evenly
+from percepts.tasks.caption import CaptionTask
 from percepts.types import Clip, Record
+from percepts.vlm.generation import GenerationOptions
 
 
 def read_records(directory: Path) -> list[Record]:
@@ -71,8 +71,8 @@ def test_a_picture_has_one_caption_and_a_film_one_a_frame(git: str, media: Path)
 
 
 def test_a_folder_is_a_job_that_survives_its_bad_files(git: str, media: Path, tmp_path: Path) -> None:
-    options = captioning.Generation(**SHORT)
-    task = captioning.job(git, options, prefix="a photo of")
+    options = GenerationOptions(**SHORT)
+    task = CaptionTask.create(git, options, prefix="a photo of")
     report = run(task, media, tmp_path / "out", formats=["parquet", "jsonl", "srt"], workers=1)
     assert (report.failed, report.skipped, report.rows) == (1, 1, 3 + 3)
     assert [entry.uri.endswith("broken.jpg") for entry in report.failures] == [True]
@@ -93,7 +93,7 @@ def test_answers_come_in_the_order_of_time_and_of_questions(git: str, media: Pat
     questions = ["how many cat", "what is on the table"]
     found = percepts.ask(media / "film.mp4", questions, model=git, fps=1.0, **SHORT)
     assert sorted((a.start, a.question) for a in found) == sorted((float(k), q) for k in range(3) for q in questions)
-    task = asking.job(questions, git, asking.Generation(**SHORT), fps=1.0)
+    task = AskTask.create(questions, git, GenerationOptions(**SHORT), fps=1.0)
     run(task, [media / "film.mp4", media / "0.png"], tmp_path / "out", workers=0)
     rows = read_records(tmp_path / "out")
     assert len(rows) == 2 * (3 + 1)
@@ -128,7 +128,7 @@ def test_a_page_is_read_and_its_answer_has_a_box(folder: Path, tmp_path: Path) -
     (read,) = percepts.ask(tmp_path / "page.png", "how many", model=model)
     assert set(read.text.split()) <= {"cat", "piano", "rain"} and read.box is not None and read.box[3] < 160
     run(
-        asking.job("how many", model),
+        AskTask.create("how many", model),
         [tmp_path / "page.png"],
         tmp_path / "out",
         formats=["parquet", "jsonl"],

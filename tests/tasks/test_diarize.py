@@ -30,7 +30,8 @@ from percepts.diarization.embeddings import (
 )
 from percepts.errors import NotMedia, WeightsError
 from percepts.metrics.der import diarization_errors
-from percepts.tasks.diarize import MIN_TURN_S, THRESHOLDS, diarize, turns_from_votes
+from percepts.tasks.diarize import diarize
+from percepts.tasks.diarizer import MIN_TURN_S, THRESHOLDS, turns_from_votes
 from percepts.timeline.subtitles import read_segments
 from percepts.types import Clip, Segment
 

@@ -20,8 +20,8 @@ from percepts.encoders.scores import sigmoid, softmax
 from percepts.errors import LabelsError, NotMedia, WeightsError, WrongMedium
 from percepts.jobs.run import run
 from percepts.stores.parquet import batch_records, read_parts
-from percepts.tasks.classify import classification
-from percepts.tasks.zero_shot import choosing
+from percepts.tasks.classify import ClassifyTask
+from percepts.tasks.zero_shot import ZeroShotTask
 from percepts.types import Clip, Record
 
 CLOSE = 1e-5
@@ -141,7 +141,7 @@ def test_a_job_labels_all_that_is_good_as_one_by_one_and_its_ledger_says_the_res
     made: Make, media: Path, tmp_path: Path
 ) -> None:
     model = made("classifier", "vit")
-    report = run(classification(model, top_k=2), [media], tmp_path / "out", workers=0)
+    report = run(ClassifyTask.create(model, top_k=2), [media], tmp_path / "out", workers=0)
     assert (report.done, report.skipped, report.failed) == (4, 1, 1)
     rows = {(r.source, r.start): r for batch in read_parts(tmp_path / "out", load_encoder(model).spec.name)
             for r in batch_records(batch, "m")}  # fmt: skip
@@ -223,7 +223,7 @@ def test_labels_with_braces_are_no_templates(media: Path) -> None:
 
 
 def test_a_job_of_labels_of_ones_own(media: Path, tmp_path: Path) -> None:
-    report = run(choosing(["red", "blue"], model="fake-image"), [media], tmp_path / "out", workers=0)
+    report = run(ZeroShotTask.create(["red", "blue"], model="fake-image"), [media], tmp_path / "out", workers=0)
     rows = {
         Path(r.source).name: r
         for batch in read_parts(tmp_path / "out", "fake-image")

@@ -233,10 +233,10 @@ def test_words_and_pictures_find_real_pictures_with_the_default_encoder(tmp_path
 @pytest.fixture(scope="module")
 def said(media, tmp_path_factory):
     """Labels of the pictures, beside their vectors."""
-    from percepts.tasks.zero_shot import choosing
+    from percepts.tasks.zero_shot import ZeroShotTask
 
     folder = tmp_path_factory.mktemp("said") / "labels"
-    run(choosing(["red herring", "blue whale"], model="fake-image"), [media], folder, workers=0)
+    run(ZeroShotTask.create(["red herring", "blue whale"], model="fake-image"), [media], folder, workers=0)
     return folder
 
 

@@ -13,19 +13,19 @@ import make_stored_jobs as stored
 import numpy as np
 import pytest
 
-from percepts.diarization.clustering import SpeakerCount
 from percepts.encoders import model_spec, update_spec
 from percepts.errors import JobError, UnknownModel
 from percepts.jobs.tasks import task_classes
 from percepts.speech.fake import FakeCTC
 from percepts.speech.options import TranscribeOptions
-from percepts.tasks import ask, caption
-from percepts.tasks.classify import classification
-from percepts.tasks.diarize_job import diarizing
-from percepts.tasks.embed import EmbedTask, embedding
+from percepts.tasks.ask import AskTask
+from percepts.tasks.caption import CaptionTask
+from percepts.tasks.classify import ClassifyTask
+from percepts.tasks.diarize import DiarizeTask
+from percepts.tasks.embed import EmbedTask
 from percepts.tasks.settings import IDENTITY_FIELDS, NO_SETTING, identify_model
-from percepts.tasks.transcribe import transcribing
-from percepts.tasks.zero_shot import choosing
+from percepts.tasks.transcribe import TranscribeTask
+from percepts.tasks.zero_shot import ZeroShotTask
 from percepts.vlm.generation import GenerationOptions
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
@@ -35,21 +35,23 @@ OPTIONS = TranscribeOptions(
     hallucination_silence_threshold=2.0, max_tokens=9, batch_size=16,
 )  # fmt: skip
 TASKS: dict[str, Callable[[], Any]] = {
-    "embed": lambda: embedding(),
-    "embed, nothing as it is by default": lambda: embedding(
+    "embed": lambda: EmbedTask.create(),
+    "embed, nothing as it is by default": lambda: EmbedTask.create(
         ["fake-image", "fake-audio"], fps=2.5, hop=0.25, tail="keep", exact=True, whole=True
     ),
-    "embed, a checkpoint": lambda: embedding([VIT], precision="bfloat16"),
-    "classify": lambda: classification(VIT, task="multi", top_k=None, fps=3.0, frames="uniform", tail="drop"),
-    "zero-shot": lambda: choosing(["red", "blue"], model="fake-image", templates=["{}", "a {}"], top_k=1),
-    "caption": lambda: caption.job(GIT, GenerationOptions(7, 2, 0.5, 1.5, 3), prefix="a", fps=2.0),
-    "ask": lambda: ask.job(["what", "who"], GIT, GenerationOptions(9), fps=4.0),
-    "transcribe": lambda: transcribing("fake-ctc", vad=None),
-    "transcribe, nothing as it is by default": lambda: transcribing(
+    "embed, a checkpoint": lambda: EmbedTask.create([VIT], precision="bfloat16"),
+    "classify": lambda: ClassifyTask.create(VIT, task="multi", top_k=None, fps=3.0, frames="uniform", tail="drop"),
+    "zero-shot": lambda: ZeroShotTask.create(["red", "blue"], model="fake-image", templates=["{}", "a {}"], top_k=1),
+    "caption": lambda: CaptionTask.create(GIT, GenerationOptions(7, 2, 0.5, 1.5, 3), prefix="a", fps=2.0),
+    "ask": lambda: AskTask.create(["what", "who"], GIT, GenerationOptions(9), fps=4.0),
+    "transcribe": lambda: TranscribeTask.create("fake-ctc", vad=None),
+    "transcribe, nothing as it is by default": lambda: TranscribeTask.create(
         "fake-ctc", options=OPTIONS, vad="energy", diarize=True, min_speakers=2, max_speakers=3
     ),
-    "diarize": lambda: diarizing(SpeakerCount(2, 5), vad="energy"),
-    "diarize by pyannote": lambda: diarizing(SpeakerCount(1, 3), backend="pyannote", model="some/pipeline"),
+    "diarize": lambda: DiarizeTask.create(min_speakers=2, max_speakers=5, vad="energy"),
+    "diarize by pyannote": lambda: DiarizeTask.create(
+        min_speakers=1, max_speakers=3, backend="pyannote", model="some/pipeline"
+    ),
 }
 
 
@@ -102,10 +104,10 @@ def test_every_field_is_a_setting_unless_it_is_said_not_to_be() -> None:
 
 
 def test_what_no_directory_keeps_is_told() -> None:
-    task = transcribing(FakeCTC())
+    task = TranscribeTask.create(FakeCTC())
     with pytest.raises(JobError, match="given from Python"):
         type(task).from_settings(task.settings(), task.specs)
-    named = diarizing(SpeakerCount(), {"Ann": np.ones(256, np.float32)})
+    named = DiarizeTask.create({"Ann": np.ones(256, np.float32)})
     with pytest.raises(JobError, match="Ann"):
         type(named).from_settings(named.settings(), named.specs)
 

@@ -13,6 +13,7 @@ import soundfile
 from synth import write_film
 
 from percepts import weights
+from percepts.diarization.embeddings import DiarizerOutput
 from percepts.errors import MediaError, MissingExtra, NotMedia, OptionsError, UnknownModel, WeightsError
 from percepts.jobs.run import run
 from percepts.media import probe
@@ -21,7 +22,7 @@ from percepts.speech.fake import RATE, FakeCTC, spell
 from percepts.speech.loading import choose_engine, load_engine
 from percepts.speech.options import TranscribeOptions
 from percepts.tasks import transcribe as module
-from percepts.tasks.diarize import Diarizer, DiarizerOutput
+from percepts.tasks.diarizer import Diarizer
 from percepts.tasks.transcribe import Transcribe, transcribe, transcribe_iter
 from percepts.types import Clip, Segment
 
@@ -116,7 +117,7 @@ def test_a_task_is_a_job_of_texts(spelled, tmp_path):
     (tmp_path / "talk.wav").write_bytes(spelled)
     task = Transcribe(choose_engine("fake-ctc"), vad=None)
     notes: list[str] = []
-    rows = list(task.records(tmp_path / "talk.wav", probe(tmp_path / "talk.wav"), notes))
+    rows = list(task.process_source(tmp_path / "talk.wav", probe(tmp_path / "talk.wav"), notes))
     assert [row.text for row in rows] == [TEXT.upper(), "ASK WHAT YOU CAN DO"] and not notes
     assert rows[0].words and rows[0].model == "fake-ctc" == task.specs[0].name
     json.dumps(task.settings())
@@ -155,7 +156,7 @@ def test_a_picture_says_nothing_and_why(tmp_path):
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     task, medium = Transcribe(choose_engine("fake-ctc")), probe(tmp_path / "a.png")
-    assert list(task.records(tmp_path / "a.png", medium, [])) == []
+    assert list(task.process_source(tmp_path / "a.png", medium, [])) == []
     assert task.explain_empty(medium) == "is image without sound"
     with pytest.raises(MediaError):
         transcribe(tmp_path / "a.png", "fake-ctc")

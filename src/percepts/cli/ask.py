@@ -59,7 +59,7 @@ def ask(
 
     percepts ask sales.csv "total hours?" --model google/tapas-base-finetuned-wtq
     """
-    from ..tasks import ask as tasks
+    from ..tasks.ask import AskTask
     from ..vlm.generation import GenerationOptions
     from ..vlm.tables.table import is_table
 
@@ -71,12 +71,12 @@ def ask(
     else:
         _refuse_ignored({"--columns": columns, "--rows": rows}, "these are for tables")
         options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
-        task = tasks.job(questions, model, options, fps=fps, frames=frames, precision=precision)
+        task = AskTask.create(questions, model, options, fps=fps, frames=frames, precision=precision)
         if output is not None:
             _refuse_ignored({"--words": words}, "they are of one page")
             run_job(task, [source], output, job, done="asked", row="answer")
             return
-        found = tasks.answers(task, source, words=None if words is None else _read_words(words))
+        found = task.run_one(source) if words is None else task.answer_page(source, _read_words(words))
     if job.as_json:
         print_json([asdict(answer) for answer in found])
         return

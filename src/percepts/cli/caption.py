@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .job_options import Inputs, JobOptions, Output, run_job, with_job_options
-from .output import escape_text, format_clock, print_json
+from .job_options import Inputs, JobOptions, Output, run_or_print, with_job_options
 
 Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A hub id or a checkpoint's folder.")]
 Precision = Annotated[
@@ -56,20 +55,9 @@ def caption(
 
     percepts caption photo.jpg --model Salesforce/blip-image-captioning-base --prefix "a photo of"
     """
-    from ..tasks import caption as tasks
+    from ..tasks.caption import CaptionTask
     from ..vlm.generation import GenerationOptions
 
     options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
-    task = tasks.job(model, options, prefix=prefix, prompt=prompt, fps=fps, precision=precision)
-    if output is not None or not inputs or len(inputs) > 1:
-        run_job(task, inputs, output, job, done="captioned", row="caption")
-        return
-    found = tasks.of_one(task, inputs[0])
-    if job.as_json:
-        print_json(
-            [{"start": r.start, "stop": r.stop, "text": r.text, "score": r.score, "model": r.model} for r in found]
-        )
-        return
-    for record in found:
-        at = "" if record.kind == "image" else f"{format_clock(record.start)}  "
-        typer.echo(f"{at}{escape_text(record.text or '')}")
+    task = CaptionTask.create(model, options, prefix=prefix, prompt=prompt, fps=fps, precision=precision)
+    run_or_print(task, inputs, output, job, done="captioned", row="caption")

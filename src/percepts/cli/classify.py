@@ -52,10 +52,10 @@ def classify(
 
     percepts classify photos/ films/ -o labels/
     """
-    from ..tasks.classify import classification
+    from ..tasks.classify import ClassifyTask
 
     with usage_errors():
-        made = classification(
+        made = ClassifyTask.create(
             model, task=task, top_k=top_k, fps=fps, hop=hop, window=window, tail=tail, frames=frames, exact=exact,
             precision=precision,
         )  # fmt: skip

@@ -75,19 +75,16 @@ def diarize(
         _diarize_online(inputs[0], speakers, min_speakers, max_speakers, vad, as_json=job.as_json)
         return
     format = _single_format(inputs, job) if output is None else None
-    from ..tasks import diarize as task
-    from ..tasks.diarize_job import diarizing
+    from ..tasks.diarize import DiarizeTask
 
+    task = DiarizeTask.create(
+        known, vad=vad, backend=backend, model=model, speakers=speakers, min_speakers=min_speakers,
+        max_speakers=max_speakers,
+    )  # fmt: skip
     if format is not None and inputs:
-        found = task.diarize(
-            inputs[0], speakers=speakers, min_speakers=min_speakers, max_speakers=max_speakers, voices=known, vad=vad,
-            backend=backend, model=model,
-        )  # fmt: skip
-        _write_result(found, format, as_json=job.as_json)
+        _write_result(task.run_one(inputs[0]), format, as_json=job.as_json)
         return
-    count = task.make_speaker_count(speakers, min_speakers, max_speakers)
-    made = diarizing(count, known, vad=vad, backend=backend, model=model)
-    run_job(made, inputs, output, job, done="diarized", row="turn")
+    run_job(task, inputs, output, job, done="diarized", row="turn")
 
 
 def _diarize_online(

@@ -57,9 +57,9 @@ def embed(
 
     percepts embed photos/ talk.flac film.mp4 -o vectors/
     """
-    from ..tasks.embed import embedding
+    from ..tasks.embed import EmbedTask
 
-    task = embedding(
+    task = EmbedTask.create(
         models or (), fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, precision=precision, runtime=runtime
     )
     run_job(task, inputs, output, job, done="embedded", row="vector")

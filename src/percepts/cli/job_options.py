@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from .output import escape_text, format_count, format_duration, print_json, shorten_path
+from .output import escape_text, format_clock, format_count, format_duration, print_json, shorten_path
 from .progress import Mode, show_job_progress
 
 if TYPE_CHECKING:
     from ..jobs.progress import Report
     from ..jobs.workers.ray_pool import Cluster
-    from ..tasks.base import BatchedTask, PerSourceTask
+    from ..tasks.base import Task
     from ..timeline.segments import SubtitleLayout
+    from ..types import Record
 
 FAILED = 3
 INTERRUPTED = 130
@@ -126,7 +128,7 @@ def _option_parameters(of: Callable[..., Any], names: Sequence[str]) -> list[ins
 
 
 def run_job(
-    task: BatchedTask | PerSourceTask,
+    task: Task,
     inputs: Sequence[str] | None,
     output: Path | None,
     job: JobOptions,
@@ -180,6 +182,41 @@ def run_job(
         _print_report(report, done, row)
     if code := exit_code(report):
         raise typer.Exit(code)
+
+
+def run_or_print(
+    task: Task,
+    inputs: Sequence[str] | None,
+    output: Path | None,
+    job: JobOptions,
+    *,
+    done: str,
+    row: str,
+    print_one: Callable[[Any], None] | None = None,
+) -> None:
+    """Print the result for one file where no directory is given, else run a job; see `run_job`.
+
+    `print_one` prints what `task.run_one` returns; None: the text of its records with their times, or JSON.
+    """
+    if output is None and inputs and len(inputs) == 1 and not os.path.isdir(inputs[0]):
+        result = task.run_one(inputs[0])
+        if print_one is None:
+            _print_records(result, as_json=job.as_json)
+        else:
+            print_one(result)
+    else:
+        run_job(task, inputs, output, job, done=done, row=row)
+
+
+def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [{"start": r.start, "stop": r.stop, "text": r.text, "score": r.score, "model": r.model} for r in records]
+        )
+        return
+    for record in records:
+        time = "" if record.kind == "image" else f"{format_clock(record.start)}  "
+        typer.echo(f"{time}{escape_text(record.text or '')}")
 
 
 def _parse_shard(text: str | None) -> tuple[int, int] | None:

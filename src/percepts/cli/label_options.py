@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import PerceptsError
-from .job_options import JobOptions, run_job
+from .job_options import JobOptions, run_or_print
 from .output import format_clock, print_json, print_table
 
 if TYPE_CHECKING:
@@ -63,10 +62,10 @@ def run_labels(
     threshold: float | None,
 ) -> None:
     """Print the labels of one file where no directory is given, else run a job."""
-    if output is None and inputs and len(inputs) == 1 and not os.path.isdir(inputs[0]):
-        _print_labels(task.run_one(inputs[0]), threshold, job)
-    else:
-        run_job(task, inputs, output, job, done=done, row="set of labels")
+    run_or_print(
+        task, inputs, output, job, done=done, row="set of labels",
+        print_one=lambda labels: _print_labels(labels, threshold, job),
+    )  # fmt: skip
 
 
 def _print_labels(found: LabelResult, threshold: float | None, job: JobOptions) -> None:

@@ -13,7 +13,7 @@ from ..errors import PerceptsError
 
 if TYPE_CHECKING:
     from ..speech.options import TranscribeOptions
-    from ..tasks.diarize import Vad
+    from ..tasks.diarizer import Vad
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,12 +61,12 @@ def transcribe(
         raise typer.BadParameter(f"at least {min_speakers} and at most {max_speakers}", param_hint="--min-speakers")
     if (speakers or min_speakers > 1 or max_speakers < 20) and not diarize:
         raise typer.BadParameter("a number of speakers needs --diarize", param_hint="--speakers")
-    from ..tasks.transcribe import transcribing
+    from ..tasks.transcribe import TranscribeTask
     from ..timeline.segments import SubtitleLayout
 
     if output is None:
         file, format = _single_file(inputs, job)
-    task = transcribing(
+    task = TranscribeTask.create(
         speech.model,
         engine=speech.engine,
         options=speech.make_options(word_timestamps=word_timestamps or highlight_words, batch_size=batch_size),
@@ -82,7 +82,7 @@ def transcribe(
         run_job(task, inputs, output, job, done="transcribed", row="segment", lines=lines)
         return
     with as_usage(), show_transcribe_progress(job.show) as on_progress:
-        found = task.transcript(file, on_progress)
+        found = task.run_one(file, on_progress)
     _write_result(found, format, lines, as_json=job.as_json)
 
 

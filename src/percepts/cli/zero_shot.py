@@ -61,10 +61,10 @@ def zero_shot(
 
     percepts zero-shot photos/ --texts labels.txt -o labels/
     """
-    from ..tasks.zero_shot import choosing
+    from ..tasks.zero_shot import ZeroShotTask
 
     with usage_errors():
-        made = choosing(
+        made = ZeroShotTask.create(
             [*(labels or ()), *read_lines(texts)], model=model, templates=templates or (), task=task, top_k=top_k,
             fps=fps,
             hop=hop, tail=tail, exact=exact, precision=precision,

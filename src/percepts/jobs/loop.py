@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ..stores.parquet import Row
-from ..tasks.base import BatchedTask, PerSourceTask, Placed, PreparedBatch, RecordFields, Reducer, gathering
+from ..tasks.base import BatchedTask, PreparedBatch, RecordFields, Reducer, Task
 from ..types import Inputs, Record
 from .batching import Batcher, ClipResult, Over
 from .progress import RunStats
@@ -93,7 +93,7 @@ class PendingSources(Protocol):
 class JobLoop:
     """The main loop: what the crew sends is batched, encoded, and committed part by part."""
 
-    task: BatchedTask | PerSourceTask
+    task: Task
     sink: Committer
     orders: PendingSources
     tally: RunStats
@@ -108,9 +108,6 @@ class JobLoop:
     decoded: int = 0
     trial: Trial = field(default_factory=Trial)
     _runtimes: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._gatherer = gathering(self.task)
 
     def run_until_done(self, crew: EventSource, stop: threading.Event) -> None:
         """Until the crew is through, fails, or someone says stop; what is finished by then is committed."""
@@ -158,7 +155,7 @@ class JobLoop:
                 self._finished,
                 forget=self._stale,
                 unfinished=[self.orders[key].uri for key, source in self._sources.items() if source.rows],
-                runtimes=self._runtimes | (self.task.runtimes_used() if isinstance(self.task, Placed) else {}),
+                runtimes=self._runtimes | self.task.runtimes_used(),
             )
         self._rows, self._bytes, self._finished, self._stale = [], 0, [], set()
         self._committed = time.monotonic()
@@ -183,7 +180,7 @@ class JobLoop:
                 self.decoded += 1
                 if key not in self._sources:  # it failed before it began
                     self._begin(key, "")
-                if isinstance(self.task, PerSourceTask):
+                if not isinstance(self.task, BatchedTask):
                     for each in self.trial.take_source(key, entry, self.task):
                         self._end(*each)
                 else:
@@ -229,8 +226,8 @@ class JobLoop:
     def _add_record(self, key: int, record: Record) -> None:
         """A record of the source, or its share in the one that the source will have."""
         gathered = self._sources[key].gathered
-        if record.model not in gathered and (gatherer := self._gatherer()):
-            gathered[record.model] = gatherer
+        if record.model not in gathered and (reducer := self.task.reducer()):
+            gathered[record.model] = reducer
         if record.model in gathered:
             gathered[record.model].add(record)
         else:
@@ -245,8 +242,8 @@ class JobLoop:
     def _finish_if_complete(self, key: int) -> None:
         source = self._sources[key]
         if source.is_complete and not source.wrong:  # the mean of a part is not that of the whole
-            for gatherer in source.gathered.values():
-                self._add(key, gatherer.record())
+            for reducer in source.gathered.values():
+                self._add(key, reducer.record())
         if (entry := source.build_entry()) is not None:
             self._finished.append(entry)
             self.tally.add(entry)
@@ -274,9 +271,9 @@ class JobLoop:
             self._stale.add(uri)
 
 
-def batch_runner(task: BatchedTask | PerSourceTask) -> Callable[[str, Inputs], Sequence[RecordFields]]:
+def batch_runner(task: Task) -> Callable[[str, Inputs], Sequence[RecordFields]]:
     """What turns a batch into results; nothing where a task takes its sources whole."""
-    return _refuse_batch if isinstance(task, PerSourceTask) else task.run_batch
+    return task.run_batch if isinstance(task, BatchedTask) else _refuse_batch
 
 
 def watch_sources(watchdog: Watchdog, orders: PendingSources) -> Over:

@@ -6,7 +6,7 @@ import os
 
 from ..errors import EncodeError, MachineError, MediaError, PerceptsError, WeightsError
 from ..support.machine import describe_machine_fault, is_out_of_memory
-from ..tasks.base import Rehearsed, Task
+from ..tasks.base import Task
 from ..weights import damage, state
 from .batching import invalid_reason
 
@@ -19,8 +19,6 @@ def rehearse(task: Task) -> None:
         MachineError: this machine has no room for it, in memory or on the disk.
         PerceptsError: what the task itself says of its settings, such as a prompt that is too long.
     """
-    if not isinstance(task, Rehearsed):
-        return
     for model, run in task.rehearsals().items():
         try:
             for fields in run():

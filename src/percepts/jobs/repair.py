@@ -19,7 +19,7 @@ from ..stores.manifest import MANIFEST, Part, PartInfo, check_settings
 from ..stores.parquet import OURS, read_specs
 from ..stores.remote import RemoteDirectory, locate_directory
 from ..support.files import is_file, safe_name, set_aside_file
-from ..tasks.base import BatchedTask, Checked, PerSourceTask
+from ..tasks.base import Task
 from ..tasks.settings import upgrade_settings
 from ..types import Spec
 from ..weights import fetch_weights
@@ -114,7 +114,7 @@ def _mark_for_retry(directory: Path, manifest: Manifest, sources: Sequence[str])
 
 def _process_again(
     directory: str | Path,
-    task: BatchedTask | PerSourceTask | None,
+    task: Task | None,
     sources: list[str],
     workers: int | None,
     hosts: Sequence[str],
@@ -128,7 +128,7 @@ def _process_again(
         return None
 
 
-def _restore_task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...]) -> BatchedTask | PerSourceTask | None:
+def _restore_task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...]) -> Task | None:
     """Make the task of a directory again and check that it gives the same numbers; None for one that is not ours."""
     kind = task_classes().get(str(manifest.fingerprint.get("task")))
     if kind is None:
@@ -152,7 +152,7 @@ def _restore_task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...])
     return task  # type: ignore[no-any-return]
 
 
-def _check_models(task: BatchedTask | PerSourceTask, settings: Mapping[str, Any]) -> None:
+def _check_models(task: Task, settings: Mapping[str, Any]) -> None:
     """Raise what the first source would meet: weights that are not to be had, an extra that is not installed."""
     known = list_models()
     for table in task.specs:
@@ -161,8 +161,7 @@ def _check_models(task: BatchedTask | PerSourceTask, settings: Mapping[str, Any]
             load_encoder(table)
     if settings.get("vad") == "silero":
         fetch_weights(["silero"])
-    if isinstance(task, Checked):
-        task.check()
+    task.validate()
 
 
 def _refuse_other_settings(directory: Path) -> str:

@@ -15,8 +15,8 @@ from ..media.fetch import Fetcher
 from ..media.limits import resolve_max_seconds
 from ..stores.remote import display_name, is_remote, locate_directory, remote_url
 from ..support.files import remove_file, write_file
-from ..tasks.base import BatchedTask, Checked, Graphed, PerSourceTask, Placed
-from ..tasks.embed import embedding
+from ..tasks.base import BatchedTask, Task
+from ..tasks.embed import EmbedTask
 from ..timeline.segments import SubtitleLayout
 from ..windows import Tail
 from .batching import Batcher
@@ -97,7 +97,7 @@ def embed(
     Returns:
         What this run did. A source that fails does not raise: it is in `failures` and in the ledger.
     """
-    task = embedding(
+    task = EmbedTask.create(
         models, fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, precision=precision, runtime=runtime
     )
     return run(
@@ -118,7 +118,7 @@ def embed(
 
 
 def run(
-    task: BatchedTask | PerSourceTask,
+    task: Task,
     inputs: Iterable[str | Path] | str | Path,
     output: str | Path,
     *,
@@ -171,8 +171,7 @@ def run(
     wanted = _check_named(inputs, may_be_empty=retry_failed)
     formats = check_formats(formats, task.specs)
     max_seconds = resolve_max_seconds(max_seconds)
-    if isinstance(task, Checked):
-        task.check()
+    task.validate()
     place = display_name(_shard_place(output, *shard) if shard else output)
     output, remote = locate_directory(place)
     tally = RunStats(on_progress)
@@ -181,10 +180,8 @@ def run(
         stop_on_signals() as stop,
         JobDirectory(output, settings, task.specs, overwrite=overwrite, remote=remote) as directory,
     ):
-        if isinstance(task, Placed):
-            task = task.with_runtimes(directory.runtimes())
-        if isinstance(task, Graphed):
-            directory.used_graphs = task.used_graphs
+        task = task.with_runtimes(directory.runtimes())
+        directory.used_graphs = task.graphs_used
         hung = read_stalled(output)
         if len(hung) == 1:  # at nothing but this one
             directory.commit(
@@ -229,7 +226,7 @@ def run(
     return report
 
 
-def _rehearse(task: BatchedTask | PerSourceTask, watchdog: Watchdog) -> None:
+def _rehearse(task: Task, watchdog: Watchdog) -> None:
     """The models that run in this process; a worker that runs one rehearses it there."""
     if isinstance(task, BatchedTask):
         with watchdog.watch_batch(task.name, ()), _stdout_to_stderr():

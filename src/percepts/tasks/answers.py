@@ -1,25 +1,21 @@
-"""Answers to questions, and the check of questions, for media and for tables."""
+"""Hold the answers to questions about media and tables, and check the questions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import QuestionError
 from ..types import Kind, Record
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, what it answers, and where it stands.
+    """An answer, its question, and where it stands.
 
     score        how sure the model is, in [0, 1]
-    start, stop  seconds of the stretch of film that was looked at; 0.0 of a picture
-    box          left, top, right, bottom in pixels of the page, where the model tells
+    start, stop  seconds of the stretch of video that was looked at; 0.0 of an image
+    box          left, top, right, bottom in pixels of the page, where the model finds them
     """
 
     question: str
@@ -32,15 +28,21 @@ class Answer:
     kind: Kind
     box: tuple[float, float, float, float] | None = None
 
+    @classmethod
+    def from_record(cls, record: Record) -> Answer:
+        """Return the answer that a record of the task `ask` holds; the question is its label."""
+        return Answer(record.labels[0], record.text or "", record.score or 0.0, record.source, record.start,
+                      record.stop, record.model, record.kind, record.box)  # fmt: skip
+
     def record(self) -> Record:
-        """For stores and subtitles: the question stands as its label."""
+        """Return the record for stores and subtitles; the question is its label."""
         return Record(self.source, self.start, self.stop, self.model, self.kind, labels=(self.question,),
                       text=self.text, score=self.score, box=self.box)  # fmt: skip
 
 
-def checked_questions(questions: str | Sequence[str]) -> tuple[str, ...]:
-    """Without the space around them. QuestionError for none, or a blank one."""
-    found = tuple(q.strip() for q in ([questions] if isinstance(questions, str) else questions))
-    if not found or not all(found):
-        raise QuestionError(f"expected at least one question, and none of them blank; got {list(found)}")
-    return found
+def check_questions(questions: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the questions without the space around them; QuestionError for none, or a blank one."""
+    stripped = tuple(q.strip() for q in ([questions] if isinstance(questions, str) else questions))
+    if not stripped or not all(stripped):
+        raise QuestionError(f"expected at least one question, and none of them blank; got {list(stripped)}")
+    return stripped

@@ -11,7 +11,7 @@ from ..errors import QuestionError
 from ..vlm.families import ASK_TABLE, load_model, resolve_model
 from ..vlm.tables.aggregation import Aggregation, aggregate
 from ..vlm.tables.table import Table
-from .answers import Answer, checked_questions
+from .answers import Answer, check_questions
 
 if TYPE_CHECKING:
     from ..vlm.tables.tapas import Cell, Tapas
@@ -91,7 +91,7 @@ def ask_table(
     >>> percepts.ask_table(data, "total hours?", model="google/tapas-base-finetuned-wtq").text  # doctest: +SKIP
     '1,234'
     """
-    questions = checked_questions(question)
+    questions = check_questions(question)
     read = Table.of(table, columns=columns, rows=rows)
     spec = resolve_model(model, ASK_TABLE)
     tapas: Tapas = load_model(spec)

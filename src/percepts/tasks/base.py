@@ -1,24 +1,26 @@
-"""What a job needs of a task, in two kinds: one that shares batches between sources, one that takes a source whole."""
+"""Define what a task is: how sources become records, and what a job may ask of a task before and after it runs."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self
 
-from ..errors import TruncatedMedia
+from ..errors import TruncatedMedia, WrongMedium
 from ..media import Probe, Source, probe
+from ..media.source import name_of, source_path
 from ..types import Inputs, Kind, Record, Spec
+from .settings import read_arguments, to_settings
 
 RecordFields = Mapping[str, Any]
-"""What a model says of a clip, by the names of Record: {"vector": v}, {"text": t, "score": s}, {"labels": …}."""
+"""The result of a model for one clip, by the field names of Record: {"vector": v}, {"text": t, "score": s}, …"""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBatch:
-    """Prepared inputs of a few clips of one source, on their way to the model; spans are (start, stop) seconds."""
+    """The prepared inputs of a few clips of one source; `spans` holds the (start, stop) seconds of each clip."""
 
     model: str
     kind: Kind
@@ -31,153 +33,161 @@ class PreparedBatch:
         return sum(array.nbytes for array in self.inputs.values())
 
 
-class Task(Protocol):
-    """Both kinds of task. It is pickled to reach the workers: what it loads it loads there, at the first use.
-
-    name   of the command
-    specs  one for each table it fills; `dim` 0 where that holds no vectors
-
-    Damage at the end of a source goes into `notes` and is not raised, so that what came before it is kept.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    @property
-    def specs(self) -> tuple[Spec, ...]: ...  # noqa: D102
-
-    def settings(self) -> dict[str, Any]:
-        """Everything that changes a result, as JSON: the fingerprint of a job."""
-
-    def explain_empty(self, medium: Probe) -> str:
-        """Why a medium that is whole gave nothing; "" where nothing is the result, as of a silence transcribed."""
-
-
-@runtime_checkable
-class BatchedTask(Task, Protocol):
-    """A task whose clips share batches, whatever their source: vectors, labels, captions."""
-
-    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
-        """All of a source, decoded, cut and prepared; runs in a decode worker."""
-
-    def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
-        """One for each row of the batch, independent of its company; runs where the model is."""
-
-
-@runtime_checkable
-class PerSourceTask(Task, Protocol):
-    """A task that looks at a source from its beginning to its end: transcripts, who spoke when."""
-
-    def records(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
-        """All of a source; runs in a worker, which loads the model. `Record.source` is filled in by the job."""
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """A task that can say which runtime ran its models, so that a job goes on with the one it began with."""
-
-    def runtimes_used(self) -> dict[str, str]:
-        """Runtime by model, of those that have run."""
-
-    def with_runtimes(self, runtimes: Mapping[str, str]) -> Any:
-        """The same task with its models on these runtimes."""
-
-
-@runtime_checkable
-class Repairable(Protocol):
-    """A task that can be made again from the settings of a job directory, as `verify --repair` does."""
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Any:
-        """Make the task whose `settings()` these are.
-
-        `specs` are those that the directory holds, by whatever release: where a class lives is not to be believed.
-        JobError for what no directory keeps, such as an engine that came from Python.
-        """
-
-
-@runtime_checkable
-class Graphed(Protocol):
-    """A task that can say which graphs of the cache its models ran as."""
-
-    def used_graphs(self) -> dict[str, str]:
-        """The sha256 of the graph by model, of those that have run; "" for a model that needs none."""
-
-
-@runtime_checkable
-class Checked(Protocol):
-    """A task that can tell, before any source is looked at, that it cannot do what is asked of it."""
-
-    def check(self) -> None:
-        """Raise the error that every source would meet."""
-
-
-@runtime_checkable
-class Rehearsed(Protocol):
-    """A task whose models can be tried before any source is looked at."""
-
-    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[RecordFields]]]:
-        """Return, by model, what loads it and runs it on one made-up item; the results are for nobody.
-
-        It must leave later results as they are, to the last bit: `percepts.runtimes.defer_choice`.
-        """
-
-
 class Reducer(Protocol):
-    """Takes the records of one source by one model, and gives one."""
+    """Takes the records of one source by one model, and gives one record for all of them."""
 
     def add(self, record: Record, /) -> None: ...  # noqa: D102
 
     def record(self) -> Record: ...  # noqa: D102
 
 
-@runtime_checkable
-class Gathering(Protocol):
-    """A batched task that may want one record a source and model instead of one a clip."""
+class Task(ABC):
+    """One thing to do with sources, such as embedding or transcribing them; a frozen dataclass of its settings.
 
-    def gatherer(self) -> Reducer | None:
-        """A new one; None where every clip is a record of its own."""
+    Derive from BatchedTask or from PerSourceTask, give a `name` (that of the command), `specs` (one for each table
+    that the task fills; `dim` is 0 where the table holds no vectors) and `explain_empty`. The other methods have
+    defaults that suit a task with nothing to say. Every field is a setting of the task unless its metadata or a
+    leading underscore says otherwise: see `percepts.tasks.settings`.
 
-
-def gathering(task: object) -> Callable[[], Reducer | None]:
-    """What makes the gatherers of a task, none where it wants none; ask once, since asking a protocol is dear."""
-    return task.gatherer if isinstance(task, Gathering) else lambda: None
-
-
-def records(task: BatchedTask | PerSourceTask, source: Source) -> Iterator[Record]:
-    """What a task says of one source, lazily, with no job around it: memory is one piece, not one film.
-
-    Raises MediaError where the source cannot be used; TruncatedMedia after the good part of one that is damaged
-    later on.
+    A task is pickled to reach the workers, so it loads its models at their first use and leaves them out of its state.
+    Damage at the end of a source is appended to `notes` and not raised, so that the records before it are kept.
     """
-    medium = probe(source)
-    name = str(source) if isinstance(source, str | Path) else ""
-    notes: list[str] = []
-    if isinstance(task, PerSourceTask):
-        yield from (replace(record, source=name) for record in task.records(source, medium, notes))
-    else:
-        yield from _reduce_records(task, _run_batches(task, task.prepare_source(source, medium, notes), name))
-    if notes:
-        raise TruncatedMedia(notes[0])
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def specs(self) -> tuple[Spec, ...]:
+        """One for each table that the task fills."""
+
+    @abstractmethod
+    def explain_empty(self, medium: Probe) -> str:
+        """Return why an intact medium gave no record; "" where none is a result, as of a recording without speech."""
+
+    @abstractmethod
+    def iterate_records(self, source: Source) -> Iterator[Record]:
+        """Yield the records of one source lazily, with no job around it: memory is one batch, not one video.
+
+        Raises:
+            MediaError: the source cannot be used.
+            TruncatedMedia: the source is damaged later on; raised after the records of its good part.
+        """
+
+    def run_one(self, source: Source) -> Any:
+        """Return the result for one source, as the Python function of the task returns it: here, a list of records.
+
+        Raises:
+            WrongMedium: there is no record, and none is no result of this task.
+            MediaError: as `iterate_records`.
+        """
+        records = list(self.iterate_records(source))
+        if not records and (reason := self.explain_empty(probe(source))):
+            raise WrongMedium(f"{name_of(source)} {reason}")
+        return records
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that changes a result, as JSON: the fingerprint of a job."""
+        return {"task": self.name, **to_settings(self)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Self:
+        """Return the task whose `settings()` these are.
+
+        Args:
+            settings: as a job directory holds them.
+            specs: those of its tables, by whatever release: where a class lives is brought up to date by
+                `update_specs`.
+
+        Raises:
+            JobError: for what no directory keeps, such as an engine that came from Python.
+        """
+        return cls(**read_arguments(cls, settings, cls.update_specs(specs)))
+
+    @classmethod
+    def update_specs(cls, specs: Sequence[Spec]) -> Sequence[Spec]:
+        """Return stored specs as this release knows them."""
+        return specs
+
+    def validate(self) -> None:  # noqa: B027  # most tasks have nothing to refuse
+        """Raise the error that every source would meet, before any source is read."""
+
+    def rehearsals(self) -> Mapping[str, Callable[[], Iterable[RecordFields]]]:
+        """Return, by model, a function that loads it and runs it on one made-up item; the results are thrown away.
+
+        The rehearsal must leave later results as they are, to the last bit: see `percepts.runtimes.defer_choice`.
+        """
+        return {}
+
+    def runtimes_used(self) -> dict[str, str]:
+        """Return the runtime by model, of the models that have run, so that a job continues with the same ones."""
+        return {}
+
+    def with_runtimes(self, runtimes: Mapping[str, str]) -> Self:
+        """Return the same task with its models on these runtimes, where the user has not chosen one."""
+        return self
+
+    def graphs_used(self) -> dict[str, str]:
+        """Return the sha256 of the cached graph by model, of the models that have run; "" for one without a graph."""
+        return {}
+
+    def reducer(self) -> Reducer | None:
+        """Return a new reducer for the records of one source and model; None where every record is kept."""
+        return None
 
 
-def _run_batches(task: BatchedTask, pieces: Iterable[PreparedBatch], name: str) -> Iterator[Record]:
-    for piece in pieces:
-        for (start, stop), fields in zip(piece.spans, task.run_batch(piece.model, piece.inputs), strict=True):
-            yield Record(name, start, stop, piece.model, piece.kind, **fields)
+class BatchedTask(Task):
+    """A task whose clips share batches, whatever their source: vectors, labels, captions."""
+
+    @abstractmethod
+    def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
+        """Decode, cut and prepare all of a source; runs in a decode worker."""
+
+    @abstractmethod
+    def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
+        """Return one result for each row of the batch, independent of the other rows; runs where the model is."""
+
+    def iterate_records(self, source: Source) -> Iterator[Record]:
+        """Yield the records of one source lazily; see `Task.iterate_records`."""
+        notes: list[str] = []
+        yield from self._reduce_records(
+            record
+            for batch in self.prepare_source(source, probe(source), notes)
+            for record in self.records_of_batch(batch, source_path(source))
+        )
+        if notes:
+            raise TruncatedMedia(notes[0])
+
+    def records_of_batch(self, batch: PreparedBatch, source: str) -> Iterator[Record]:
+        """Run the model on one batch and yield a record for each of its clips."""
+        for (start, stop), fields in zip(batch.spans, self.run_batch(batch.model, batch.inputs), strict=True):
+            yield Record(source, start, stop, batch.model, batch.kind, **fields)
+
+    def _reduce_records(self, records: Iterable[Record]) -> Iterator[Record]:
+        reducers: dict[str, Reducer] = {}
+        for record in records:
+            if record.model not in reducers and (reducer := self.reducer()):
+                reducers[record.model] = reducer
+            if record.model in reducers:
+                reducers[record.model].add(record)
+            else:
+                yield record
+        yield from (reducer.record() for reducer in reducers.values())
 
 
-def _reduce_records(task: BatchedTask, records: Iterable[Record]) -> Iterator[Record]:
-    gathered: dict[str, Reducer] = {}
-    make = gathering(task)
-    for record in records:
-        if record.model not in gathered and (gatherer := make()):
-            gathered[record.model] = gatherer
-        if record.model in gathered:
-            gathered[record.model].add(record)
-        else:
-            yield record
-    yield from (gatherer.record() for gatherer in gathered.values())
+class PerSourceTask(Task):
+    """A task that reads a source from its beginning to its end, such as a transcript or who spoke when."""
+
+    @abstractmethod
+    def process_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
+        """Yield the records of a source; runs in a worker, which loads the model. The job fills in `Record.source`."""
+
+    def iterate_records(self, source: Source) -> Iterator[Record]:
+        """Yield the records of one source lazily; see `Task.iterate_records`."""
+        notes: list[str] = []
+        for record in self.process_source(source, probe(source), notes):
+            yield replace(record, source=source_path(source))
+        if notes:
+            raise TruncatedMedia(notes[0])
 
 
 @contextmanager
@@ -187,5 +197,5 @@ def mark_stage(name: str) -> Iterator[None]:
         yield
     except Exception as error:
         if not hasattr(error, "stage"):
-            error.stage = name  # type: ignore[attr-defined]
+            error.stage = name  # type: ignore[attr-defined]  # read where the ledger entry is written
         raise

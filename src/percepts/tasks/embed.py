@@ -1,4 +1,4 @@
-"""A source in, vectors with their times out: decode, cut and prepare here, encode and pool where the model is."""
+"""Embed sources: decode, cut and prepare them in the workers, and run the encoders where the model is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 
 from .. import media
-from ..encoders import check_precision, load_encoder, update_spec
-from ..encoders import model_spec as find
+from ..encoders import check_precision, load_encoder, model_spec, update_spec
 from ..encoders.graph import find_graph_digest
 from ..encoders.hub.int8_check import CANARY_KINDS, canary_clip
-from ..encoders.pooling import encode_vectors
+from ..encoders.pooling import encode_vectors, normalise
 from ..errors import EncodeError, TruncatedMedia
 from ..media import Probe, Source
 from ..preprocess.resample import resample
@@ -23,33 +22,42 @@ from ..runtimes import defer_choice
 from ..support.prefetch import prefetch
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
 from ..windows import Tail, cut_fixed_windows
-from . import base as tasks
-from .base import PreparedBatch, RecordFields, mark_stage
+from .base import BatchedTask, PreparedBatch, RecordFields, mark_stage
 from .pooling import WindowMean
-from .settings import NO_SETTING, identify_models, read_arguments, restore_specs, setting, to_settings
+from .settings import NO_SETTING, identify_models, restore_specs, setting
 
 DEFAULT_MODELS = ("conse", "melstats")
-"""Pictures and film frames, and sound: what runs with no hub and no account."""
+"""One encoder of images and video frames, one of audio; both run without a download and without an account."""
 
 CLIPS_PER_BATCH = 16
 """How many clips are prepared and sent together: enough to be cheap, few enough to stay small in memory."""
 
 
-@dataclass(frozen=True)
-class EmbedTask:
-    """The task of `percepts embed`: which models look at a source, and how it is cut for them.
+class CutKeywords(TypedDict, total=False):
+    """How media is cut; the fields of `EmbedTask` of the same names, with their meaning and their defaults."""
 
-    specs   the encoders, one per table of vectors
-    fps     frames a second taken from a film for encoders of pictures
-    hop     seconds from one window of sound to the next; None: windows touch and do not overlap
+    fps: float
+    hop: float | None
+    tail: Tail
+    exact: bool
+
+
+@dataclass(frozen=True)
+class EmbedTask(BatchedTask):
+    """The task of `percepts embed`: which encoders run, and how media is cut for them.
+
+    specs   the encoders, one for each table of vectors
+    fps     frames a second taken from a video for encoders of images
+    hop     seconds from the start of one audio window to the next; None: windows touch and do not overlap
     tail    the last, shorter window: "pad" with silence (its times stay true), "keep" it short, "drop" it
-    exact   decode large JPEGs at full size instead of at twice the size the model needs
-    whole   one record a source and encoder: the mean of its windows or frames, each weighted by its duration
-    runtimes   which runtime runs which model; "auto" where it is not said. No setting: all give the same vectors
-               within float noise, and a job goes on with the one it began with if none is asked for
+    exact   decode large JPEGs at full size instead of at twice the size that the model needs
+    whole   one record for each source and encoder: the mean of its windows or frames, each weighted by its duration
+    runtimes   the runtime by model; "auto" for a model that is not in it. No setting: all runtimes give the same
+               vectors within float noise, and a job continues with the one that it began with unless one is chosen
     """
 
-    specs: tuple[Spec, ...] = field(metadata=setting("models", identify_models, restore_specs))
+    # The default is there for Python alone: without one, dataclass would uncover the property of the base class.
+    specs: tuple[Spec, ...] = field(default=(), metadata=setting("models", identify_models, restore_specs))
     fps: float = 1.0
     hop: float | None = None
     tail: Tail = "pad"
@@ -57,7 +65,7 @@ class EmbedTask:
     whole: bool = False
     runtimes: Mapping[str, str] = field(default_factory=dict, metadata=NO_SETTING)
     _encoders: dict[str, Encoder] = field(default_factory=dict, compare=False, repr=False)
-    _ran: set[str] = field(default_factory=set, compare=False, repr=False)
+    _models_run: set[str] = field(default_factory=set, compare=False, repr=False)
 
     name = "embed"
 
@@ -67,17 +75,36 @@ class EmbedTask:
         if self.hop is not None and not self.hop > 0:
             raise ValueError(f"expected hop above 0 seconds, got {self.hop}")
 
-    def settings(self) -> dict[str, Any]:
-        """Everything that changes a vector, as JSON: the fingerprint of a job."""
-        return {"task": self.name, **to_settings(self)}
+    @classmethod
+    def create(
+        cls,
+        models: Sequence[str] = (),
+        *,
+        whole: bool = False,
+        precision: str = "float32",
+        runtime: str = "auto",
+        **cut: Unpack[CutKeywords],
+    ) -> Self:
+        """Return the task for encoders by name; without names, for DEFAULT_MODELS.
+
+        Raises:
+            UnknownModel: there is no encoder of a name.
+            EncodeError: int8 is too far from float32; raised before any source is read.
+        """
+        specs = tuple(model_spec(name, precision=precision) for name in dict.fromkeys(models or DEFAULT_MODELS))
+        runtimes = {} if runtime == "auto" else {spec.name: runtime for spec in specs}
+        task = cls(specs, whole=whole, runtimes=runtimes, **cut)
+        for spec in specs:
+            check_precision(task.get_encoder(spec))
+        return task
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Self:
-        """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
-        return cls(**read_arguments(cls, settings, [update_spec(spec) for spec in specs]))
+    def update_specs(cls, specs: Sequence[Spec]) -> Sequence[Spec]:
+        """Return stored specs as this release knows them."""
+        return [update_spec(spec) for spec in specs]
 
     def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
-        """All of a source, prepared for every encoder that takes its kind; damage at its end goes into `notes`."""
+        """Prepare all of a source for every encoder that takes its kind; damage at its end goes into `notes`."""
         for spec in self.specs:
             if cut := _CUTTERS.get((medium.kind, spec.kind)):
                 if spec.kind == "audio" and not medium.audio:
@@ -85,7 +112,7 @@ class EmbedTask:
                 yield from self._prepare_clips(spec, cut(self, source, spec, notes))
 
     def prepare_clip(self, clip: Clip) -> Iterator[PreparedBatch]:
-        """A picture or a sound in memory, prepared for every encoder that takes its kind."""
+        """Prepare an image or audio in memory for every encoder that takes its kind."""
         for spec in self.specs:
             if spec.kind == clip.kind:
                 yield from self._prepare_clips(spec, self._cut_windows(clip, spec) if clip.kind == "audio" else [clip])
@@ -94,106 +121,96 @@ class EmbedTask:
         return cut_fixed_windows(spec.window, self.hop, self.tail)(resample([media.mix_to_mono(clip)], int(spec.rate)))
 
     def _prepare_clips(self, spec: Spec, clips: Iterable[Clip]) -> Iterator[PreparedBatch]:
-        encoder = self.encoder(spec)
+        encoder = self.get_encoder(spec)
         for group in _group_clips(clips, CLIPS_PER_BATCH):
             with mark_stage("prepare"):
                 inputs = encoder.prepare(group)
             yield PreparedBatch(spec.name, group[0].kind, tuple((c.start, c.stop) for c in group), inputs)
 
     def explain_empty(self, medium: Probe) -> str:
-        """Why a sound medium gave no window at all."""
+        """Return why a readable source gave no window."""
         takes = ", ".join(f"{spec.name} takes {spec.kind}" for spec in self.specs)
         fits = any((medium.kind, spec.kind) in _CUTTERS for spec in self.specs)
         return f"gave no window: it holds no samples, or tail={self.tail}" if fits else f"is {medium.kind}; {takes}"
 
     def accepts(self, medium: Probe) -> bool:
-        """Whether one of its encoders takes this."""
+        """Return whether one of the encoders takes this medium."""
         kinds = (spec.kind for spec in self.specs if (medium.kind, spec.kind) in _CUTTERS)
         return any(kind != "audio" or medium.audio for kind in kinds)
 
     def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
-        """The vectors of a batch."""
-        return [{"vector": vector} for vector in self.vectors(model, inputs)]
+        """Return the vector of each row of a batch."""
+        return [{"vector": vector} for vector in self.encode_batch(model, inputs)]
 
-    def gatherer(self) -> WindowMean | None:
-        """What makes one record of many, if that is asked for."""
+    def reducer(self) -> WindowMean | None:
+        """Return a reducer to the mean of a source, if one record a source was chosen."""
         return WindowMean() if self.whole else None
 
-    def vectors(self, model: str, inputs: Inputs) -> np.ndarray:
-        """(B, dim) float32 of prepared inputs; EncodeError where the model breaks its own promise."""
-        found = self._vectors(model, inputs)
-        self._ran.add(model)
-        return found
+    def encode_batch(self, model: str, inputs: Inputs) -> np.ndarray:
+        """Return (B, dim) float32 vectors of prepared inputs; EncodeError if their width is not that of the spec."""
+        vectors = self._encode_batch(model, inputs)
+        self._models_run.add(model)
+        return vectors
 
-    def _vectors(self, model: str, inputs: Inputs) -> np.ndarray:
-        encoder = self.encoder(next(spec for spec in self.specs if spec.name == model))
-        found = encode_vectors(encoder, inputs)
-        if found.shape[1:] != (encoder.spec.dim,):
-            raise EncodeError(f"{model} gave vectors of shape {found.shape}, expected (B, {encoder.spec.dim})")
-        return found
+    def _encode_batch(self, model: str, inputs: Inputs) -> np.ndarray:
+        encoder = self.get_encoder(next(spec for spec in self.specs if spec.name == model))
+        vectors = encode_vectors(encoder, inputs)
+        if vectors.shape[1:] != (encoder.spec.dim,):
+            raise EncodeError(f"{model} gave vectors of shape {vectors.shape}, expected (B, {encoder.spec.dim})")
+        return vectors
 
-    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[RecordFields]]]:
-        """Return, by encoder, what gives the vector of a made-up clip."""
-        return {spec.name: partial(self._rehearse, spec) for spec in self.specs if spec.kind in CANARY_KINDS}
+    def sum_directions(self, source: Source, medium: Probe, notes: list[str]) -> tuple[np.ndarray, int]:
+        """Return the sum of the unit vectors of all windows, (D,) float64, and how many batches of windows there were.
 
-    def _rehearse(self, spec: Spec) -> Sequence[RecordFields]:
-        with defer_choice():
-            return [{"vector": vector} for vector in self._vectors(spec.name, self.canary(spec))]
-
-    def canary(self, spec: Spec) -> Inputs:
-        """Return the inputs of one made-up clip of the kind that an encoder takes."""
-        return self.encoder(spec).prepare([canary_clip(spec)])
+        It is computed by the same code as the vectors of a job. The task must have one encoder.
+        """
+        total, batches = np.zeros(self.specs[0].dim), 0
+        for batch in self.prepare_source(source, medium, notes):
+            total += normalise(self.encode_batch(batch.model, batch.inputs)).sum(axis=0, dtype=np.float64)
+            batches += 1
+        return total, batches
 
     def min_decode_size(self, spec: Spec) -> int | None:
-        """Shortest side in pixels to decode to. Twice the target: at once the target vectors drift (cosine 0.97)."""
+        """Return the shortest side in pixels to decode to; None: full size.
+
+        It is twice the target, since decoding straight to the target makes the vectors drift (cosine 0.97).
+        """
         return None if self.exact or not spec.size else 2 * spec.size
 
-    def encoder(self, spec: Spec) -> Encoder:
-        """The encoder, made once in this process."""
+    def get_encoder(self, spec: Spec) -> Encoder:
+        """Return the encoder, made once in this process."""
         if spec.name not in self._encoders:
             self._encoders[spec.name] = load_encoder(spec, runtime=self.runtimes.get(spec.name, "auto"))
         return self._encoders[spec.name]
 
+    def rehearsals(self) -> Mapping[str, Callable[[], Sequence[RecordFields]]]:
+        """Return, by encoder, what makes the vector of a made-up clip."""
+        return {spec.name: partial(self._rehearse, spec) for spec in self.specs if spec.kind in CANARY_KINDS}
+
+    def _rehearse(self, spec: Spec) -> Sequence[RecordFields]:
+        with defer_choice():
+            return [{"vector": vector} for vector in self._encode_batch(spec.name, self.prepare_canary(spec))]
+
+    def prepare_canary(self, spec: Spec) -> Inputs:
+        """Return the inputs of one made-up clip of the kind that an encoder takes."""
+        return self.get_encoder(spec).prepare([canary_clip(spec)])
+
+    def graphs_used(self) -> dict[str, str]:
+        """Return the digest of the graph that each model ran as; "" for those that need none."""
+        return {name: find_graph_digest(self._encoders[name]) for name in self._models_run}
+
     def runtimes_used(self) -> dict[str, str]:
-        """Which runtime each model that has run so far runs on."""
-        ran = ((name, self._encoders[name]) for name in self._ran)
-        return {name: runtime for name, encoder in ran if (runtime := getattr(encoder, "runtime", ""))}
+        """Return the runtime of each model that has run so far."""
+        encoders = ((name, self._encoders[name]) for name in self._models_run)
+        return {name: runtime for name, encoder in encoders if (runtime := getattr(encoder, "runtime", ""))}
 
-    def used_graphs(self) -> dict[str, str]:
-        """Which graph each model that has run so far runs as; "" for those that need none."""
-        return {name: find_graph_digest(self._encoders[name]) for name in self._ran}
-
-    def with_runtimes(self, runtimes: Mapping[str, str]) -> EmbedTask:
-        """The same with its encoders on these runtimes, where none was asked for."""
+    def with_runtimes(self, runtimes: Mapping[str, str]) -> Self:
+        """Return the same task with its encoders on these runtimes, where none was chosen."""
         return replace(self, runtimes={**runtimes, **self.runtimes})
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travels to workers without its encoders: each process makes its own."""
-        return {**self.__dict__, "_encoders": {}, "_ran": set()}
-
-
-def embedding(
-    models: Sequence[str] = (),
-    *,
-    fps: float = 1.0,
-    hop: float | None = None,
-    tail: Tail = "pad",
-    exact: bool = False,
-    whole: bool = False,
-    precision: str = "float32",
-    runtime: str = "auto",
-) -> EmbedTask:
-    """The task for encoders by name; none: DEFAULT_MODELS.
-
-    Raises UnknownModel where there is none of a name, and EncodeError, before any source is looked at, where int8 is
-    too far from float32.
-    """
-    specs = tuple(find(name, precision=precision) for name in dict.fromkeys(models or DEFAULT_MODELS))
-    asked = {} if runtime == "auto" else {spec.name: runtime for spec in specs}
-    task = EmbedTask(specs, fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, runtimes=asked)
-    for spec in specs:
-        check_precision(task.encoder(spec))
-    return task
+        """Return the state without the encoders: each process makes its own."""
+        return {**self.__dict__, "_encoders": {}, "_models_run": set()}
 
 
 def embed_iter(
@@ -205,17 +222,25 @@ def embed_iter(
     tail: Tail = "pad",
     whole: bool = False,
 ) -> Iterator[Record]:
-    """Vectors of one source, lazily, with no job around them: memory is one piece, not one film.
+    """Yield the vectors of one source lazily, with no job around them: memory is one batch, not one video.
 
-    A film gives its frames to an encoder of pictures and its sound to one of sound. `whole`: one record, the mean of
-    the windows, each weighted by its duration; how many there were is in its `windows`. Raises MediaError where the
-    source cannot be used; TruncatedMedia after the good part of one that is damaged later on.
+    Args:
+        source: path or bytes. Of a video, an encoder of images gets the frames and one of audio gets the audio.
+        model: the name of an encoder; `percepts.list_models` lists them.
+        fps: frames a second taken from a video by an encoder of images.
+        hop: seconds from the start of one audio window to the next; None: windows touch.
+        tail: the last, shorter window: "pad" it with silence, "keep" it short, or "drop" it.
+        whole: one record, the mean of the windows, each weighted by its duration; `windows` says how many there were.
 
-    >>> from percepts import records
-    >>> [r.vector.shape for r in records("photo.jpg", "fake-image")]  # doctest: +SKIP
+    Raises:
+        MediaError: the source cannot be used.
+        TruncatedMedia: the source is damaged later on; raised after the records of its good part.
+
+    >>> from percepts import embed_iter
+    >>> [record.vector.shape for record in embed_iter("photo.jpg", "fake-image")]  # doctest: +SKIP
     [(16,)]
     """
-    return tasks.records(EmbedTask((find(model),), fps=fps, hop=hop, tail=tail, whole=whole), source)
+    return EmbedTask((model_spec(model),), fps=fps, hop=hop, tail=tail, whole=whole).iterate_records(source)
 
 
 def _decode_image(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
@@ -224,9 +249,8 @@ def _decode_image(task: EmbedTask, source: Source, spec: Spec, notes: list[str])
 
 
 def _decode_frames(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    return prefetch(
-        stop_at_damage(media.stream_frames(source, fps=task.fps, at_least=task.min_decode_size(spec)), notes)
-    )
+    frames = media.stream_frames(source, fps=task.fps, at_least=task.min_decode_size(spec))
+    return prefetch(stop_at_damage(frames, notes))
 
 
 def _cut_audio(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
@@ -235,10 +259,8 @@ def _cut_audio(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) ->
 
 
 def _cut_video(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
-    frames = prefetch(
-        stop_at_damage(media.stream_frames(source, fps=spec.rate, at_least=task.min_decode_size(spec)), notes)
-    )
-    return cut_fixed_windows(spec.window, task.hop, task.tail)(frames)
+    frames = media.stream_frames(source, fps=spec.rate, at_least=task.min_decode_size(spec))
+    return cut_fixed_windows(spec.window, task.hop, task.tail)(prefetch(stop_at_damage(frames, notes)))
 
 
 _Cutter = Callable[[EmbedTask, Source, Spec, list[str]], Iterator[Clip]]
@@ -249,11 +271,11 @@ _CUTTERS: dict[tuple[Kind, Kind], _Cutter] = {
     ("video", "audio"): _cut_audio,
     ("audio", "audio"): _cut_audio,
 }
-"""(what the source is, what the encoder takes) → how to cut one for the other."""
+"""(kind of the source, kind that the encoder takes) → how to cut one for the other."""
 
 
 def stop_at_damage(clips: Iterable[Clip], notes: list[str]) -> Iterator[Clip]:
-    """The good part of a damaged medium ends like any other; what is wrong with the rest is noted."""
+    """Yield the good part of a damaged medium and end like any other; what is wrong goes into `notes`."""
     try:
         with mark_stage("decode"):
             yield from clips

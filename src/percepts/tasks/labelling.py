@@ -1,46 +1,43 @@
-"""What labelling tasks share: media cut as `embed` cuts it, a probability for every label, the best of them kept."""
+"""Label sources: cut media as `embed` cuts it, compute a probability for every label, keep the best ones."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from ..encoders import update_spec
 from ..encoders.graph import find_graph_digest
 from ..encoders.hub.int8_check import CANARY_KINDS
 from ..errors import LabelsError, TruncatedMedia, WrongMedium
 from ..media import Probe, Source, probe
+from ..media.source import name_of, source_path
 from ..runtimes import defer_choice
 from ..timeline.intervals import join_windows
 from ..types import Encoder, Inputs, Kind, Record, Segment, Spec
-from .base import PreparedBatch, RecordFields
+from .base import BatchedTask, PreparedBatch, RecordFields
 from .embed import EmbedTask
-from .settings import inline, read_arguments, to_settings
+from .settings import inline
 
 LabelMode = Literal["single", "multi"]
-"""One label is right (probabilities add up to one), or each is judged by itself."""
+"""One label is right (probabilities add up to one), or each label is judged by itself."""
 
 
 @dataclass(frozen=True)
-class LabelTask(ABC):
-    """A task that gives each window, frame or picture its likeliest labels.
+class LabelTask(BatchedTask):
+    """A task that gives each window, frame or image its likeliest labels.
 
-    cut      how media is cut, and by which encoder's rate, window and size
-    judged   "single" or "multi"; None: as the model was trained
-    top_k    how many labels are kept of each window, best first; None: all
+    embed_task   how media is cut, and by which encoder's rate, window and size
+    judged       "single" or "multi"; None: as the model was trained
+    top_k        how many labels are kept of each window, best first; None: all
     """
 
     embed_task: EmbedTask = field(metadata=inline(EmbedTask))
     judged: LabelMode | None = None
     top_k: int | None = 5
-    _ran: set[str] = field(default_factory=set, compare=False, repr=False)
-
-    name = ""
+    _models_run: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.judged not in (None, "single", "multi"):
@@ -51,42 +48,44 @@ class LabelTask(ABC):
     @property
     @abstractmethod
     def labels(self) -> Sequence[str]:
-        """What it can say."""
+        """The labels that it chooses from."""
 
     @abstractmethod
-    def probabilities(self, inputs: Inputs) -> np.ndarray:
-        """(B, labels) float32 of prepared inputs."""
+    def compute_probabilities(self, inputs: Inputs) -> np.ndarray:
+        """Return (B, labels) float32 probabilities of prepared inputs."""
 
     @property
     def encoder(self) -> Encoder:
         """The one encoder, made once in this process."""
-        return self.embed_task.encoder(self.embed_task.specs[0])
+        return self.embed_task.get_encoder(self.embed_task.specs[0])
 
     @property
     def specs(self) -> tuple[Spec, ...]:
         """One table, without vectors."""
         return (replace(self.embed_task.specs[0], dim=0),)
 
-    def settings(self) -> dict[str, Any]:
-        """Everything that changes a label, as JSON: the fingerprint of a job."""
-        return {"task": self.name, **to_settings(self)}
-
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], specs: Sequence[Spec]) -> Self:
-        """Make the task that `settings()` speaks of, from the Specs that its directory holds; see `Repairable`."""
-        return cls(**read_arguments(cls, settings, [update_spec(spec) for spec in specs]))
+    def update_specs(cls, specs: Sequence[Spec]) -> Sequence[Spec]:
+        """Return stored specs as this release knows them."""
+        return EmbedTask.update_specs(specs)
 
     def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
-        """All of a source, prepared; damage at its end goes into `notes`."""
+        """Prepare all of a source; damage at its end goes into `notes`."""
         return self.embed_task.prepare_source(source, medium, notes)
 
     def explain_empty(self, medium: Probe) -> str:
-        """Why a sound medium gave no window at all."""
+        """Return why a readable source gave no window."""
         return self.embed_task.explain_empty(medium)
 
     def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
-        """The best labels of each row of a batch."""
+        """Return the best labels of each row of a batch."""
         return [self.keep_best(row) for row in self._score_inputs(inputs)]
+
+    def keep_best(self, row: np.ndarray) -> RecordFields:
+        """Return the labels kept of (labels,) probabilities, best first; equal ones in the order of the model."""
+        # A stable sort of the negated values: of two equal labels the model's first one wins on every machine.
+        order = np.argsort(-row, kind="stable")[: self.top_k]
+        return {"labels": tuple(self.labels[i] for i in order), "scores": tuple(float(row[i]) for i in order)}
 
     def rehearsals(self) -> Mapping[str, Callable[[], Sequence[RecordFields]]]:
         """Return what labels a made-up clip."""
@@ -94,65 +93,62 @@ class LabelTask(ABC):
         return {spec.name: self._rehearse} if spec.kind in CANARY_KINDS else {}
 
     def _rehearse(self) -> Sequence[RecordFields]:
-        inputs = self.embed_task.canary(self.embed_task.specs[0])
+        inputs = self.embed_task.prepare_canary(self.embed_task.specs[0])
         with defer_choice():
-            return [self.keep_best(row) for row in self.probabilities(inputs)]
+            return [self.keep_best(row) for row in self.compute_probabilities(inputs)]
 
-    def keep_best(self, row: np.ndarray) -> RecordFields:
-        """(labels,) probabilities to the labels kept, best first; equal ones in the order of the model."""
-        order = np.argsort(-row, kind="stable")[: self.top_k]
-        return {"labels": tuple(self.labels[i] for i in order), "scores": tuple(float(row[i]) for i in order)}
+    def graphs_used(self) -> dict[str, str]:
+        """Return the digest of the graph that the model ran as, if it has run so far; "" where it needs none."""
+        return {name: find_graph_digest(self.encoder) for name in self._models_run}
 
     def runtimes_used(self) -> dict[str, str]:
-        """Which runtime the model runs on, if it has run so far."""
-        return {name: runtime for name in self._ran if (runtime := getattr(self.encoder, "runtime", ""))}
-
-    def used_graphs(self) -> dict[str, str]:
-        """Which graph the model runs as, if it has run so far; "" where it needs none."""
-        return {name: find_graph_digest(self.encoder) for name in self._ran}
+        """Return the runtime of the model, if it has run so far."""
+        return {name: runtime for name in self._models_run if (runtime := getattr(self.encoder, "runtime", ""))}
 
     def with_runtimes(self, runtimes: Mapping[str, str]) -> Self:
-        """The same with its encoder on this runtime."""
+        """Return the same task with its encoder on this runtime."""
         return replace(self, embed_task=self.embed_task.with_runtimes(runtimes))
 
     def run_one(self, source: Source) -> LabelResult:
-        """The labels of one source, with no job around it: memory is one piece and the records, not the film.
+        """Return the labels of one source, with no job around it: memory is one batch and the records.
 
-        Raises WrongMedium where the model does not take what the source is; MediaError where it cannot be used;
-        TruncatedMedia where it is damaged and nothing of it can be.
+        Raises:
+            WrongMedium: the model does not take what the source is.
+            MediaError: the source cannot be used.
+            TruncatedMedia: the source is damaged and no part of it can be used.
         """
         medium, notes = probe(source), list[str]()
-        called = str(source) if isinstance(source, str | Path) else ""
         total, weight, records = np.zeros(len(self.labels)), 0.0, list[Record]()
-        for piece in self.prepare_source(source, medium, notes):
-            for (start, stop), row in zip(piece.spans, self._score_inputs(piece.inputs), strict=True):
-                records.append(Record(called, start, stop, piece.model, piece.kind, **self.keep_best(row)))
-                seconds = stop - start or 1.0
+        for batch in self.prepare_source(source, medium, notes):
+            for (start, stop), row in zip(batch.spans, self._score_inputs(batch.inputs), strict=True):
+                records.append(Record(source_path(source), start, stop, batch.model, batch.kind, **self.keep_best(row)))
+                seconds = stop - start or 1.0  # images have no duration and count alike
                 total, weight = total + seconds * row.astype(np.float64), weight + seconds
         if not records:
-            raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{called or 'it'} {self.explain_empty(medium)}")
+            raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{name_of(source)} {self.explain_empty(medium)}")
         first, last = records[0], records[-1]
+        # Over all labels, before the best are kept: a label may be second everywhere and first overall.
         mean = (total / weight).astype(np.float32)
-        whole = Record(called, first.start, last.stop, first.model, first.kind, **self.keep_best(mean))
-        return LabelResult(whole, tuple(records), tuple(notes))
+        overall = Record(first.source, first.start, last.stop, first.model, first.kind, **self.keep_best(mean))
+        return LabelResult(overall, tuple(records), tuple(notes))
 
     def _score_inputs(self, inputs: Inputs) -> np.ndarray:
-        found = self.probabilities(inputs)
-        self._ran.add(self.embed_task.specs[0].name)
-        return found
+        probabilities = self.compute_probabilities(inputs)
+        self._models_run.add(self.embed_task.specs[0].name)
+        return probabilities
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travels to workers without what it has loaded."""
-        return {**self.__dict__, "_ran": set()}
+        """Return the state without what is true of this process alone."""
+        return {**self.__dict__, "_models_run": set()}
 
 
 @dataclass(frozen=True, slots=True)
 class LabelResult:
-    """The labels of one source: of the whole of it, and of every window or frame.
+    """The labels of one source: of all of it, and of every window or frame.
 
-    whole    one record; its scores are the mean over the windows, each weighted by its duration, before the best are
+    overall  one record; its scores are the mean over the windows, each weighted by its duration, before the best are
              kept
-    records  one of each window or frame, in order; a picture has one
+    records  one for each window or frame, in order; an image has one
     notes    what is wrong with the rest of a source that is damaged later on
     """
 
@@ -162,22 +158,26 @@ class LabelResult:
 
     @property
     def kind(self) -> Kind:
-        """What the source is: a picture has no intervals."""
+        """What the source is: an image has no intervals."""
         return self.overall.kind
 
     def intervals(self, threshold: float | None = None) -> list[Segment]:
-        """When each label holds, neighbours of one label joined: `percepts.timeline.intervals`."""
+        """Return when each label holds, neighbours of one label joined: `percepts.timeline.intervals`."""
         return join_windows(self.records, threshold)
 
 
 def check_labels(labels: Sequence[str], what: str = "label") -> tuple[str, ...]:
-    """The labels without the space around them. LabelsError for none, a blank one, one twice, or one text of them."""
+    """Return the labels without the space around them.
+
+    Raises:
+        LabelsError: there is none, one is blank, one comes twice, or the labels are one text.
+    """
     if isinstance(labels, str):
         raise LabelsError(f"expected a list of {what}s, got one text: {labels!r}")
-    found = tuple(label.strip() for label in labels)
-    if not found or not all(found):
+    stripped = tuple(label.strip() for label in labels)
+    if not stripped or not all(stripped):
         raise LabelsError(f"expected at least one {what}, and none of them blank; got {list(labels)}")
-    twice = sorted({label for label in found if found.count(label) > 1})
-    if twice:
-        raise LabelsError(f"expected every {what} once, got {', '.join(twice)} more than once")
-    return found
+    repeated = sorted({label for label in stripped if stripped.count(label) > 1})
+    if repeated:
+        raise LabelsError(f"expected every {what} once, got {', '.join(repeated)} more than once")
+    return stripped

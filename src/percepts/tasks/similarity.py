@@ -16,6 +16,7 @@ from ..encoders.pooling import normalise
 from ..encoders.scores import LogitScale, ScoresText, softmax
 from ..errors import LabelsError, NotMedia, TruncatedMedia, WrongMedium
 from ..media import Source, probe
+from ..media.source import name_of, source_path
 from ..types import TextEncoder
 from .embed import EmbedTask
 from .labelling import check_labels
@@ -159,16 +160,11 @@ def compute_direction(task: EmbedTask, source: Source) -> np.ndarray:
     WrongMedium where the one encoder of the task does not take what the source is.
     """
     medium, notes = probe(source), list[str]()
-    named = source if isinstance(source, str | Path) else f"{len(source)} bytes"
-    total = np.zeros(task.specs[0].dim)
-    empty = True
-    for piece in task.prepare_source(source, medium, notes):
-        empty = False
-        total += normalise(task.vectors(piece.model, piece.inputs)).sum(axis=0, dtype=np.float64)
-    if empty:
-        raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{named} {task.explain_empty(medium)}")
+    total, batches = task.sum_directions(source, medium, notes)
+    if not batches:
+        raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{name_of(source)} {task.explain_empty(medium)}")
     for note in notes:
-        log.warning("%s: what could be decoded counts: %s", named, note)
+        log.warning("%s: what could be decoded counts: %s", name_of(source), note)
     return normalise(total)
 
 
@@ -184,4 +180,4 @@ def _as_tuple(media: Sequence[Source] | Source) -> tuple[Source, ...]:
 
 
 def _name_sources(sources: Sequence[Source]) -> tuple[str, ...]:
-    return tuple(str(source) if isinstance(source, str | Path) else "" for source in sources)
+    return tuple(map(source_path, sources))

@@ -42,7 +42,7 @@ def soft_tokens(
     if trained != row.name:
         raise ValueError(f"this adapter was trained on the frames of {trained}, not on those of {row.name}")
     task, medium, notes = EmbedTask((row,), fps=fps, hop=hop, tail=tail), probe(media), list[str]()
-    model, parts, spans = task.encoder(row), list[SoftTokens](), list[tuple[float, float]]()
+    model, parts, spans = task.get_encoder(row), list[SoftTokens](), list[tuple[float, float]]()
     with torch.inference_mode():
         for piece in task.prepare_source(media, medium, notes):
             frames = model.encode(piece.inputs)

@@ -33,7 +33,7 @@ from ..types import Clip, Segment
 from ..windows.fixed import cut_fixed_windows
 from ..windows.gate import AlwaysSpeech
 from ..windows.speech import FRAME
-from .diarize import Vad, make_detector
+from .diarizer import Vad, make_detector
 from .transcribe import choose_model
 
 BLOCK_S = 1.0

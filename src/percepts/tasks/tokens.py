@@ -70,7 +70,7 @@ def tokens(source: Source, model: str, *, fps: float = 1.0, hop: float | None = 
     row = find(model)
     task = EmbedTask((row,), fps=fps, hop=hop, tail=tail)
     medium, notes = probe(source), list[str]()
-    encoder = task.encoder(row)
+    encoder = task.get_encoder(row)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     spans: list[tuple[float, float]] = []
     for piece in task.prepare_source(source, medium, notes):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ...stores.parquet import Row
-from ...tasks.base import BatchedTask, Placed
+from ...tasks.base import BatchedTask
 from ...types import Record
 from ..batching import Batcher
 from ..loop import JobLoop, batch_runner, watch_sources
@@ -112,5 +112,5 @@ class JobActor:
             if run.decoded == len(orders):  # nothing more comes that could fill a batch
                 run.finish()
         run.commit()
-        ran = self._task.runtimes_used() if isinstance(self._task, Placed) else {}
+        ran = self._task.runtimes_used()
         return [RuntimesUsed(ran), *hand.collect_events()]

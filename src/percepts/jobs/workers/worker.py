@@ -26,7 +26,7 @@ from ...media.limits import iterate_within_limit
 from ...media.source import name_of, open_source
 from ...stores.remote import is_remote
 from ...support.machine import cpu_limit, cpu_used, describe_machine_fault, is_out_of_memory, limit_cpu, limit_data
-from ...tasks.base import BatchedTask, PerSourceTask, PreparedBatch, mark_stage
+from ...tasks.base import BatchedTask, PerSourceTask, PreparedBatch, Task, mark_stage
 from ...types import Record
 from ..batching import invalid_reason
 from ..rehearsal import rehearse
@@ -92,7 +92,7 @@ PARCEL_SECONDS = 0.25
 class SourceProcessor:
     """How one order is carried out: a generator of events that never raises for what a source holds."""
 
-    task: BatchedTask | PerSourceTask
+    task: Task
     fetcher: media.Fetcher | None = None
     max_seconds: float | None = None
     named: NamedPlaces = field(default_factory=NamedPlaces)
@@ -149,14 +149,14 @@ class SourceProcessor:
         yield Decoded(order.key, replace(entry, seconds=time.perf_counter() - began), starved)
 
     def _process(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch | Record]:
-        if not isinstance(self.task, PerSourceTask):
+        if isinstance(self.task, BatchedTask):
             yield from self.task.prepare_source(source, medium, notes)
-            return
-        with mark_stage("encode"):
-            for record in self.task.records(source, medium, notes):
-                if why := invalid_reason(record.vector, record.labels, record.scores, record.score):
-                    raise EncodeError(f"{record.model} gave {why} at {record.start} s")
-                yield record
+        elif isinstance(self.task, PerSourceTask):
+            with mark_stage("encode"):
+                for record in self.task.process_source(source, medium, notes):
+                    if why := invalid_reason(record.vector, record.labels, record.scores, record.score):
+                        raise EncodeError(f"{record.model} gave {why} at {record.start} s")
+                    yield record
 
     def _fetch(self, uri: str, entry: LedgerEntry) -> tuple[Source, LedgerEntry]:
         if containers.split_member(uri):
