@@ -23,7 +23,7 @@ from percepts.speech.loading import choose_engine, load_engine
 from percepts.speech.options import TranscribeOptions
 from percepts.tasks import transcribe as module
 from percepts.tasks.diarizer import Diarizer
-from percepts.tasks.transcribe import Transcribe, transcribe, transcribe_iter
+from percepts.tasks.transcribe import TranscribeTask, transcribe, transcribe_iter
 from percepts.types import Clip, Segment
 
 DATA = Path(__file__).parents[1] / "data"
@@ -115,7 +115,7 @@ def test_three_real_voices_share_the_words_in_one_pass_over_the_file():
 
 def test_a_task_is_a_job_of_texts(spelled, tmp_path):
     (tmp_path / "talk.wav").write_bytes(spelled)
-    task = Transcribe(choose_engine("fake-ctc"), vad=None)
+    task = TranscribeTask(choose_engine("fake-ctc"), vad=None)
     notes: list[str] = []
     rows = list(task.process_source(tmp_path / "talk.wav", probe(tmp_path / "talk.wav"), notes))
     assert [row.text for row in rows] == [TEXT.upper(), "ASK WHAT YOU CAN DO"] and not notes
@@ -126,7 +126,7 @@ def test_a_task_is_a_job_of_texts(spelled, tmp_path):
 @pytest.mark.parametrize("model", [choose_engine("fake-ctc"), FakeCTC()], ids=["by name", "an engine"])
 def test_what_a_model_cannot_do_ends_a_job_before_it_is_one(spelled, tmp_path, model):
     (tmp_path / "talk.wav").write_bytes(spelled)
-    task = Transcribe(model, TranscribeOptions(task="translate"), vad=None)
+    task = TranscribeTask(model, TranscribeOptions(task="translate"), vad=None)
     with pytest.raises(OptionsError, match="does not translate"):
         run(task, tmp_path / "talk.wav", tmp_path / "out", workers=0)
     assert not (tmp_path / "out").exists()
@@ -135,7 +135,7 @@ def test_what_a_model_cannot_do_ends_a_job_before_it_is_one(spelled, tmp_path, m
 def test_batches_without_a_detector_end_a_job_before_it_is_one(spelled, tmp_path):
     (tmp_path / "talk.wav").write_bytes(spelled)
     whisper = checkpoint(tmp_path / "w", model_type="whisper")
-    task = Transcribe(choose_engine(whisper), TranscribeOptions(batch_size=4), vad=None)
+    task = TranscribeTask(choose_engine(whisper), TranscribeOptions(batch_size=4), vad=None)
     with pytest.raises(OptionsError, match="batch_size 4 needs a detector of speech"):
         run(task, tmp_path / "talk.wav", tmp_path / "out", workers=0)
     assert not (tmp_path / "out").exists()
@@ -143,19 +143,19 @@ def test_batches_without_a_detector_end_a_job_before_it_is_one(spelled, tmp_path
 
 def test_settings_hold_all_that_changes_a_transcript_and_nothing_else():
     def settings(**options):
-        return Transcribe(choose_engine("fake-ctc"), TranscribeOptions(**options)).settings()
+        return TranscribeTask(choose_engine("fake-ctc"), TranscribeOptions(**options)).settings()
 
     assert settings(batch_size=4) == settings(batch_size=8) != settings(batch_size=1)
     assert settings(beam=1) != settings(beam=5)
-    assert Transcribe(choose_engine("fake-ctc"), vad=None).settings() != settings()
-    assert Transcribe(choose_engine("fake-ctc"), diarizer=Diarizer()).settings() != settings()
+    assert TranscribeTask(choose_engine("fake-ctc"), vad=None).settings() != settings()
+    assert TranscribeTask(choose_engine("fake-ctc"), diarizer=Diarizer()).settings() != settings()
 
 
 def test_a_picture_says_nothing_and_why(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    task, medium = Transcribe(choose_engine("fake-ctc")), probe(tmp_path / "a.png")
+    task, medium = TranscribeTask(choose_engine("fake-ctc")), probe(tmp_path / "a.png")
     assert list(task.process_source(tmp_path / "a.png", medium, [])) == []
     assert task.explain_empty(medium) == "is image without sound"
     with pytest.raises(MediaError):

@@ -149,7 +149,7 @@ def _restore_task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...])
             f"{_refuse_other_settings(directory)}: its results can no longer be made as they were "
             f"({'; '.join(changed[:4])}); do its sources again into another directory"
         )
-    return task  # type: ignore[no-any-return]
+    return task
 
 
 def _check_models(task: Task, settings: Mapping[str, Any]) -> None:

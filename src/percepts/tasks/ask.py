@@ -120,7 +120,8 @@ class AskTask(BatchedTask):
 
     def answer_page(self, source: Source, words: Sequence[Any]) -> list[Answer]:
         """Return the answers about a page whose words are known; QuestionError for a model that takes no words."""
-        from ..vlm.documents.layoutlm import LayoutLM, words_of
+        from ..vlm.documents.layoutlm import LayoutLM
+        from ..vlm.documents.page import words_of
 
         if not isinstance(self.model, LayoutLM):
             raise QuestionError(f"{self.specs[0].name} reads the image and takes no words; leave them out")
@@ -138,7 +139,8 @@ class AskTask(BatchedTask):
 
     def _rehearse(self) -> Sequence[RecordFields]:
         spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
-        from ..vlm.documents.layoutlm import LayoutLM, words_of
+        from ..vlm.documents.layoutlm import LayoutLM
+        from ..vlm.documents.page import words_of
 
         if isinstance(self.model, LayoutLM):  # a made-up page, since no OCR finds a word in a made-up image
             page = np.full((32, 32, 3), 255, np.uint8)

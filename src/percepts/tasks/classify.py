@@ -74,7 +74,7 @@ class ClassifyTask(LabelTask):
 
     def compute_probabilities(self, inputs: Inputs) -> np.ndarray:
         """Return (B, labels) probabilities, by softmax or sigmoid."""
-        multi = self.classifier.multi if self.judged is None else self.judged == "multi"
+        multi = self.classifier.multi_label if self.judged is None else self.judged == "multi"
         return scores_to_probabilities(self.classifier.logits(inputs), multi)
 
     def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders.pooling import normalise
 from ..encoders.registry import reload_encoder
 from ..errors import MissingExtra, SearchError, UnknownModel, WeightsError
 from ..media import Probe, Source, probe
+from ..media.source import name_of
 from ..stores import exact
 from ..stores.bm25 import search_labels, search_text
 from ..stores.manifest import read_manifest
@@ -171,12 +171,10 @@ def _embed_media(
 ) -> np.ndarray:
     """The mean of the directions of all windows, by the same code as the vectors of a job."""
     medium, notes = probe(source), list[str]()
-    named = source if isinstance(source, str | Path) else f"{len(source)} bytes"
+    named = name_of(source)
     if not fits(medium):
         raise SearchError(f"{named}: expected {expected}, got {medium.kind} ({medium.format})")
-    total = np.zeros(encoder.spec.dim)
-    for piece in task.prepare_source(source, medium, notes):
-        total += normalise(task.vectors(piece.model, piece.inputs)).sum(axis=0, dtype=np.float64)
+    total, _ = task.sum_directions(source, medium, notes)
     for note in notes:
         log.warning("%s: asking with what could be decoded: %s", named, note)
     return total.astype(np.float32)

@@ -14,7 +14,7 @@ from ..errors import JobError, UnknownModel
 from ..media import Probe, Source
 from ..runtimes import defer_choice
 from ..speech.audio_source import RATE, AudioSource, make_noise
-from ..speech.engines import Engine, WhisperEngine
+from ..speech.engines import Engine
 from ..speech.loading import ENGINES, SPHINX, EngineChoice, check_installed, choose_engine
 from ..speech.options import TranscribeOptions
 from ..speech.results import TranscribeProgress, Transcript
@@ -260,7 +260,7 @@ class TranscribeTask(PerSourceTask):
             for _ in cut_speech(detector, SpeechRules())([noise]):
                 pass
         engine = self.get_engine()
-        brief = TranscribeOptions(temperatures=(0.0,), max_tokens=1 if isinstance(engine, WhisperEngine) else None)
+        brief = TranscribeOptions(temperatures=(0.0,), max_tokens=1 if engine.kind == "whisper" else None)
         with defer_choice():
             for _ in transcribe_stream(engine, [noise], brief):
                 pass
