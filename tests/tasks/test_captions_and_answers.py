@@ -155,7 +155,7 @@ def test_a_table_is_asked_in_the_same_words(folder: Path, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_is_named(git: str, chat: str, media: Path) -> None:
-    with pytest.raises(WrongMedium, match=r"is audio.*captions are of pictures and films"):
+    with pytest.raises(WrongMedium, match=r"is audio.*captions are of images and videos"):
         percepts.caption(media / "talk.wav", model=git)
     with pytest.raises(WrongMedium, match="is audio"):
         percepts.ask(media / "talk.wav", "what", model=git)

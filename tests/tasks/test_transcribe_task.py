@@ -21,6 +21,7 @@ from percepts.speech import loading
 from percepts.speech.fake import RATE, FakeCTC, spell
 from percepts.speech.loading import choose_engine, load_engine
 from percepts.speech.options import TranscribeOptions
+from percepts.speech.results import TranscribeProgress
 from percepts.tasks import transcribe as module
 from percepts.tasks.diarizer import Diarizer
 from percepts.tasks.transcribe import TranscribeTask, transcribe, transcribe_iter
@@ -95,8 +96,8 @@ class TwoVoices(Diarizer):
 
 
 def test_every_word_has_a_speaker_and_segments_end_where_the_speaker_changes(spelled):
-    trace = module.TranscribeProgress()
-    task = Transcribe(FakeCTC(), vad=None, diarizer=TwoVoices())
+    trace = TranscribeProgress()
+    task = TranscribeTask(FakeCTC(), vad=None, diarizer=TwoVoices())
     blocks = [Clip(soundfile.read(io.BytesIO(spelled), dtype="float32")[0][None], "audio", RATE)]
     found = list(task.transcribe_blocks(blocks, trace))
     assert [segment.speaker for segment in found] == ["Ann", "Ben"]
