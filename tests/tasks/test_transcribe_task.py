@@ -128,7 +128,7 @@ def test_a_task_is_a_job_of_texts(spelled, tmp_path):
 def test_what_a_model_cannot_do_ends_a_job_before_it_is_one(spelled, tmp_path, model):
     (tmp_path / "talk.wav").write_bytes(spelled)
     task = TranscribeTask(model, TranscribeOptions(task="translate"), vad=None)
-    with pytest.raises(OptionsError, match="does not translate"):
+    with pytest.raises(OptionsError, match="does not support translation"):
         run(task, tmp_path / "talk.wav", tmp_path / "out", workers=0)
     assert not (tmp_path / "out").exists()
 
