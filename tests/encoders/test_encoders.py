@@ -179,7 +179,7 @@ def test_clips_that_do_not_fit_are_refused_with_the_cure(name: str) -> None:
     if model_spec(name).kind == "image":
         with pytest.raises(ValueError, match=r"got audio \(a\.wav\)"):
             encoder.prepare([Clip(np.zeros((1, 9), np.float32), "audio", 16000.0, source="a.wav")])
-        with pytest.raises(ValueError, match="cut the film first"):
+        with pytest.raises(ValueError, match="cut the video first"):
             encoder.prepare([Clip(np.zeros((2, 9, 9, 3), np.uint8), "video", 25.0)])
         return
     rate = model_spec(name).rate

@@ -1,4 +1,4 @@
-"""BERT's encoder in torch, for exporting: token ids of one text, no padding, to the last hidden states.
+"""Build BERT's encoder in torch, for export: token ids of one text without padding to the last hidden states.
 
 Devlin et al. 2018 (arXiv 1810.04805), post-norm, exact GELU. Parameters are named as in Hugging Face's BertModel.
 """
@@ -18,7 +18,7 @@ EPS = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class BertShape:
-    """The sizes of a checkpoint; the defaults are those of all-MiniLM-L6-v2."""
+    """Sizes of a checkpoint; the defaults are those of all-MiniLM-L6-v2."""
 
     words: int = 30522
     positions: int = 512
@@ -29,7 +29,7 @@ class BertShape:
 
 
 class Embeddings(nn.Module):
-    """Words, positions and the one sentence type, summed and normalised."""
+    """Vectors of words, positions and the one sentence type, summed and normalised."""
 
     def __init__(self, shape: BertShape) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(shape.dim, EPS)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """(B, T) ids to (B, T, D)."""
+        """Return (B, T, D) states of (B, T) ids."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
         x: torch.Tensor = self.LayerNorm(self.word_embeddings(ids) + positions + self.token_type_embeddings.weight[0])
         return x
@@ -58,7 +58,7 @@ class Layer(nn.Module):
         self.last_norm = nn.LayerNorm(shape.dim, EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, D)."""
+        """Return (B, T, D) states of (B, T, D) states."""
         query, key, value = (self._split_heads(part(x)) for part in (self.query, self.key, self.value))
         seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # (B, T, D)
         x = self.norm(x + self.output(seen))
@@ -70,7 +70,7 @@ class Layer(nn.Module):
 
 
 class Bert(nn.Module):
-    """(B, T) int64 ids, none of them padding, to (B, T, D)."""
+    """Network from (B, T) int64 ids, none of them padding, to (B, T, D)."""
 
     def __init__(self, shape: BertShape) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Bert(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """The last hidden states."""
+        """Return the last hidden states."""
         x: torch.Tensor = self.embeddings(ids)
         for layer in self.layers:
             x = layer(x)
@@ -95,12 +95,12 @@ PARAMETER_NAMES = {
     "output.dense": "down",
     "output.LayerNorm": "last_norm",
 }
-"""Inside a layer, the checkpoint's names and ours."""
+"""Names of parameters inside a layer: those of a checkpoint, and ours."""
 UNUSED = ("pooler.", "embeddings.position_ids")
 
 
 def rename_parameters(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A checkpoint's tensors under the names of `Bert`; what it does not use is left out."""
+    """Return the tensors of a checkpoint under the names of `Bert`, without those it does not use."""
     return {_rename_parameter(name): value for name, value in state.items() if not name.startswith(UNUSED)}
 
 
@@ -113,7 +113,7 @@ def _rename_parameter(name: str) -> str:
 
 
 def load_network(path: Path, shape: BertShape | None = None) -> Bert:
-    """The network with the weights of the safetensors file at `path`, in eval mode."""
+    """Return the network with the weights of the safetensors file at `path`, in eval mode."""
     network = Bert(shape or BertShape())
     network.load_state_dict(rename_parameters(safetensors.torch.load_file(path)))
     return network.eval()

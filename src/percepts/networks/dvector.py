@@ -1,4 +1,4 @@
-"""The GE2E speaker network in torch, for exporting: 160 frames of 40 mel bands in, one d-vector out.
+"""Build the GE2E speaker network in torch, for export: 160 frames of 40 mel bands to one d-vector.
 
 Wan et al. 2018 (arXiv 1710.10467) as Resemblyzer trained it: three LSTM layers, a linear layer, ReLU, length one.
 """
@@ -14,7 +14,7 @@ BANDS, HIDDEN, LAYERS, DIM = 40, 256, 3, 256
 
 
 class DVector(nn.Module):
-    """(B, T, 40) mel power to (B, 256), length one; zeros where the ReLU lets nothing through."""
+    """Network from (B, T, 40) mel power to (B, 256) of length one; zeros where the ReLU lets nothing through."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class DVector(nn.Module):
         self.linear = nn.Linear(HIDDEN, DIM)
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """The d-vectors."""
+        """Return the d-vectors."""
         states, _ = self.lstm(mel)
         raw: torch.Tensor = torch.relu(self.linear(states[:, -1]))
         length: torch.Tensor = raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -30,7 +30,7 @@ class DVector(nn.Module):
 
 
 def load_network(path: Path) -> DVector:
-    """The network with the weights of the checkpoint at `path`, in eval mode."""
+    """Return the network with the weights of the checkpoint at `path`, in eval mode."""
     state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
     network = DVector()
     network.load_state_dict({name: state[name] for name in network.state_dict()})  # the rest is of the training loss

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in torch, for exporting: bytes of pixels in, patch features and class scores out.
+"""Build EfficientNet-Lite0 in torch, for export: pixels as bytes to patch features and class scores.
 
 Tan & Le 2019 (arXiv 1905.11946) without squeeze-and-excitation and with ReLU6, as in TensorFlow's "Lite" release:
 padding is TensorFlow's SAME, which at stride 2 pads right and bottom more. Parameters are named as in the checkpoint.
@@ -36,7 +36,7 @@ class SameConv(nn.Conv2d):
         self.pad = (total // 2, total - total // 2) * 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W)."""
+        """Run (B, C, H, W) float32."""
         padded = F.pad(x, self.pad) if any(self.pad) else x
         return F.conv2d(padded, self.weight, stride=self.stride, groups=self.groups)
 
@@ -57,7 +57,7 @@ class InvertedResidual(nn.Module):
         self._bn2 = nn.BatchNorm2d(outside, EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W)."""
+        """Run (B, C, H, W) float32."""
         y: torch.Tensor = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         y = F.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
@@ -65,7 +65,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """(B, 224, 224, 3) uint8 to patches (B, 49, 1280) and class scores (B, 1000)."""
+    """Network from (B, 224, 224, 3) uint8 to patches (B, 49, 1280) and class scores (B, 1000)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class EfficientNetLite0(nn.Module):
         self._fc = nn.Linear(HEAD, CLASSES)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Patches and class scores."""
+        """Return patches and class scores."""
         x = (pixels.permute(0, 3, 1, 2).float() - MEAN) / SCALE
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
@@ -94,7 +94,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def load_network(path: Path) -> EfficientNetLite0:
-    """The network with the weights of the checkpoint at `path`, in eval mode."""
+    """Return the network with the weights of the checkpoint at `path`, in eval mode."""
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network.eval()

@@ -1,4 +1,4 @@
-"""One linear layer out of a checkpoint's safetensors, the rest of which is not read."""
+"""Load one linear layer out of a checkpoint's safetensors, without reading the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import WeightsError
 
 
 class ScaledLinear(nn.Module):
-    """(B, N, P) uint8 times a factor plus a shift, through a linear layer, to (B, N, D)."""
+    """Linear layer from (B, N, P) uint8, times a factor plus a shift, to (B, N, D)."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, factor: float, shift: float) -> None:
         super().__init__()
@@ -21,13 +21,13 @@ class ScaledLinear(nn.Module):
         self.factor, self.shift = factor, shift
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Patches in, embeddings out."""
+        """Return the embeddings of patches."""
         found: torch.Tensor = self.linear(patches.float() * self.factor + self.shift)
         return found
 
 
 def load_linear(folder: Path, name: str, factor: float, shift: float) -> ScaledLinear:
-    """The layer whose parameters end in `name`.weight and .bias. WeightsError where they are not there."""
+    """Return the layer whose parameters end in `name`.weight and .bias. WeightsError where they are not there."""
     found: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:

@@ -1,4 +1,4 @@
-"""Silero's graph for 16 kHz in, the same network with matrix products for convolutions out: 2.4 times as fast.
+"""Rewrite Silero's graph for 16 kHz with matrix products in place of convolutions: 2.4 times as fast.
 
 Its convolutions go over four steps of time at most, for each frame by itself; ONNX Runtime makes a small product of
 each. Here those of all frames are one. Measured on one core, 256 frames a call: 36 µs a frame before, 14 µs after;
@@ -22,7 +22,7 @@ PLACES = ([[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]], [[0, 1, 2], [2, 3, 4]], 
 
 
 def build_fast_graph(path: Path) -> bytes:
-    """The bytes of the model: `input` (n, 576), `h` and `c` (1, 1, 128) to n probabilities and the next `h` and `c`."""
+    """Return a model from `input` (n, 576), `h` and `c` (1, 1, 128) to n probabilities and the next `h` and `c`."""
     model = onnx.load(path)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     front = _FrontEnd(weights)
@@ -38,7 +38,7 @@ def build_fast_graph(path: Path) -> bytes:
 
 
 def _take_recurrent_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """From the recurrent layer on, as it is, with the constants that it needs."""
+    """Return the nodes from the recurrent layer on, as they are, with the constants that they need."""
     nodes = list(graph.node)
     first = next(i for i, node in enumerate(nodes) if node.op_type == "LSTM")
     tail = [node for node in nodes[first:] if node.op_type != "Constant"]
@@ -47,7 +47,7 @@ def _take_recurrent_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 class _FrontEnd:
-    """From samples to what the recurrent layer takes, (n, 1, 128)."""
+    """Nodes from samples to the input of the recurrent layer, (n, 1, 128)."""
 
     def __init__(self, weights: dict[str, np.ndarray]) -> None:
         self.weights = weights
@@ -55,7 +55,7 @@ class _FrontEnd:
         self.tensors: list[onnx.TensorProto] = []
 
     def build(self) -> None:
-        """Magnitudes of the spectrum, then four convolutions."""
+        """Add the magnitudes of the spectrum, then four convolutions."""
         values = self._add_magnitudes()  # (n, 4, 129)
         for layer, places in enumerate(PLACES):
             values = self._add_convolution(layer, places, values)  # (n, 4, 128), (n, 2, 64), (n, 1, 64)
@@ -78,7 +78,7 @@ class _FrontEnd:
         return self._add_node("Sqrt", [self._add_node("Add", squares)])
 
     def _add_convolution(self, layer: int, places: list[list[int]], values: str) -> str:
-        """(n, T, C) to (n, places, C'): kernels of three steps, laid out as rows of one product."""
+        """Add a convolution from (n, T, C) to (n, places, C'): its steps are rows of one product."""
         around = self._add_node("Pad", [values, self._add_tensor(f"around{layer}", np.array([0, 1, 0, 0, 1, 0]))])
         taken = self._add_node("Gather", [around, self._add_tensor(f"places{layer}", np.array(places))], axis=1)
         rows = self._add_node("Reshape", [taken, self._add_tensor(f"rows{layer}", np.array([0, len(places), -1]))])

@@ -1,4 +1,4 @@
-"""A checkpoint's preprocessor settings → a function of pictures to pixels, by Pillow's steps, as in transformers."""
+"""Resize and crop images as the preprocessor settings of a checkpoint say, by Pillow's steps, as in transformers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _FILTERS: Mapping[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3
 
 @dataclass(frozen=True, slots=True)
 class ImageProcessor:
-    """(H, W, 3) uint8 → (h, w, 3) uint8: resize, then cut the middle out. Normalising is left to the network.
+    """Steps from (H, W, 3) uint8 to (h, w, 3) uint8: resize, then crop the middle. The network normalises.
 
-    size     (h, w) to stretch to, or (n,) for the shorter side; None: pictures come in their own size
-    crop     (h, w) of the middle; None: nothing is cut
+    size     (h, w) to stretch to, or (n,) for the shorter side; None: images come in their own size
+    crop     (h, w) of the middle; None: no crop
     mean, std, scale   the network computes (pixel * scale - mean) / std
     """
 
@@ -37,7 +37,7 @@ class ImageProcessor:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], usual: str) -> ImageProcessor:
-        """From preprocessor_config.json; what it leaves out is what its class, or else `usual`, has by default."""
+        """Read preprocessor_config.json; missing keys have the defaults of its class, or else of the class `usual`."""
         named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "")
         named = named.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
         row = {**_COMMON, **_DEFAULTS.get(named, _DEFAULTS[usual])}
@@ -54,20 +54,20 @@ class ImageProcessor:
 
     @property
     def side(self) -> int:
-        """The shortest side it resizes to; 0 where it does not."""
+        """Shortest side after resizing; 0 where it does not resize."""
         return min(self.size) if self.size else 0
 
     @property
     def output(self) -> tuple[int, int]:
-        """Height and width of what comes out."""
+        """Height and width of the result."""
         if self.crop:
             return self.crop
         if self.size is None or len(self.size) != 2:
-            raise WeightsError(f"the checkpoint's settings give pictures no one size ({self}): expected a crop")
+            raise WeightsError(f"the checkpoint's settings give images no one size ({self}): expected a crop")
         return self.size[0], self.size[1]
 
     def with_size(self, side: int) -> ImageProcessor:
-        """The same at another shortest side; the crop keeps its share."""
+        """Return the same steps at another shortest side; the crop keeps its proportion."""
         if not self.size or side == self.side:
             return self
         factor = side / self.side
@@ -75,7 +75,7 @@ class ImageProcessor:
         return replace(self, size=tuple(round(n * factor) for n in self.size), crop=crop)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """One picture."""
+        """Resize and crop one image."""
         if self.size:
             image = resize(image, *_resize_target(image.shape[0], image.shape[1], self.size), self.resample)
         return _crop_middle(image, self.crop) if self.crop else image
@@ -90,7 +90,7 @@ def _resize_target(height: int, width: int, size: tuple[int, ...]) -> tuple[int,
 
 
 def _crop_middle(image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
-    """The middle, its corner rounded down; a picture that is smaller gets black around it, as in transformers."""
+    """Crop the middle, its corner rounded down; a smaller image gets black around it, as in transformers."""
     height, width = image.shape[:2]
     if height < crop[0] or width < crop[1]:
         grown = np.zeros((max(height, crop[0]), max(width, crop[1]), 3), np.uint8)
@@ -133,7 +133,7 @@ def _check_sides(sides: T, key: str, said: Any) -> T:
 
 
 def _parse_channels(values: Any, key: str) -> tuple[float, float, float]:
-    """Mean or deviation of the three channels."""
+    """Return the mean or deviation of the three channels."""
     found = tuple(values) if isinstance(values, list | tuple) else (values,) * 3
     if len(found) != 3 or (key == "image_std" and not all(found)):
         raise WeightsError(f"expected {key} in preprocessor_config.json to be three numbers, got {values!r}")
@@ -167,4 +167,4 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "DINOv3ViTImageProcessor": {"resample": _BILINEAR, "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD},
     "VideoMAEImageProcessor": {**_SHORT, **_CROP, "resample": _BILINEAR},
 }
-"""What each class of image processor has where the file is silent; transformers 5.23."""
+"""Defaults of each class of image processor in transformers 5.23."""

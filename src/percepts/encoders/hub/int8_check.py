@@ -1,7 +1,7 @@
-"""int8 beside float32 on a set of canaries: is what people feel, who is near whom, still the same?
+"""Compare int8 with float32 vectors of made-up media: centred cosine, and agreement of nearest neighbours.
 
 Raw cosine flatters: vectors of most models lie in a narrow cone, so 1 - cos of 1e-3 can be a tenth of the distance
-between two pictures. Hence the mean is taken off first, and the nearest neighbours are compared.
+between two images. Hence the mean is taken off first, and the nearest neighbours are compared.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from ..pooling import encode_vectors, normalise
 log = logging.getLogger(__name__)
 
 INT8_UNCHECKED = "int8-unchecked"
-"""The precision of who wants int8 whatever the canaries say."""
+"""Precision that uses int8 without the check."""
 SAMPLE_COUNT = 16
 NEIGHBOURS = 3
 MIN_COSINE, MIN_AGREEMENT = 0.95, 0.85
-"""What is asked. Centred cosines measured on random weights (bench/): ViT-B/16 0.996, CLIP B/32 0.993, AST 0.950."""
+"""Lowest values that pass. Centred cosines on random weights (bench/): ViT-B/16 0.996, CLIP B/32 0.993, AST 0.950."""
 
 
 @dataclass(frozen=True, slots=True)
 class Int8Report:
-    """cosine: mean over canaries of that of the vectors less their mean; agreement: share of the nearest 3 kept.
+    """Result of the check.
 
-    runtime   the one that was judged
+    cosine     mean over the samples of the cosine of both vectors, less their mean
+    agreement  part of the three nearest neighbours that stay the same
+    runtime    runtime that ran int8
     """
 
     cosine: float
@@ -46,7 +48,7 @@ class Int8Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether both are above the bar."""
+        """True where both are high enough."""
         return self.cosine >= MIN_COSINE and self.agreement >= MIN_AGREEMENT
 
 
@@ -61,12 +63,14 @@ class Checkable(Protocol):
 
 
 def check_int8(encoder: Checkable) -> Int8Report:
-    """Compare the encoder with itself at float32; once per weights, machine and versions. EncodeError below the bar."""
+    """Compare an encoder with itself at float32, once per weights, machine and versions. EncodeError if too far off."""
     path = cache_root() / "canaries" / f"{_report_key(encoder)}.json"
     if (kept := read_record(path)) is not None:
         verdict = Int8Report(**kept)
     else:
-        log.info("%s: int8 is held against float32 on %d canaries; this happens once", encoder.spec.name, SAMPLE_COUNT)
+        log.info(
+            "%s: comparing int8 with float32 on %d made-up items; this happens once", encoder.spec.name, SAMPLE_COUNT
+        )
         exact, _ = _encode_samples(encoder, "float32")
         rough, runtime = _encode_samples(encoder, INT8_UNCHECKED)
         verdict = replace(compare_vectors(exact, rough), runtime=runtime)
@@ -83,12 +87,12 @@ def check_int8(encoder: Checkable) -> Int8Report:
 
 @cache
 def _warn_once(words: str) -> None:
-    """Once in a process, however many networks and batches ask."""
+    """Log a warning once in a process, however many networks and batches cause it."""
     log.warning("%s", words)
 
 
 def compare_vectors(exact: np.ndarray, rough: np.ndarray) -> Int8Report:
-    """(N, D) vectors of the same items at two precisions.
+    """Return how well (N, D) vectors of the same items at two precisions agree.
 
     >>> compare_vectors(np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)).is_good
     True
@@ -110,7 +114,7 @@ def _find_neighbours(vectors: np.ndarray) -> np.ndarray:
 
 
 def _encode_samples(encoder: Checkable, precision: str) -> tuple[np.ndarray, str]:
-    """Those of the canaries, and the runtime that made them: at float32 torch, which is what all are held against."""
+    """Return the vectors of the samples and the runtime that made them: torch at float32, the reference for all."""
     runtime = encoder.requested_runtime if precision == INT8_UNCHECKED else "torch"
     other = encoder.at_precision(precision, runtime)
     if encoder.spec.kind == "text":
@@ -127,18 +131,18 @@ def _report_key(encoder: Checkable) -> str:
 
 
 def _make_image(spec: Spec, i: int) -> Clip:
-    """Soft colours with a few shapes, (1, 240, 320, 3)."""
+    """Return soft colours with a few shapes, (1, 240, 320, 3)."""
     return Clip(_draw_scene(i, 0.0)[None], "image", 0.0)
 
 
 def _make_video(spec: Spec, i: int) -> Clip:
-    """The same shapes, wandering."""
+    """Return the same shapes, which move."""
     frames = round(spec.window * spec.rate)
     return Clip(np.stack([_draw_scene(i, 4.0 * k) for k in range(frames)]), "video", spec.rate)
 
 
 def _make_audio(spec: Spec, i: int) -> Clip:
-    """Tones under a slow envelope, with noise: at most ten seconds of it."""
+    """Return tones under a slow envelope, with noise, of at most ten seconds."""
     rng = np.random.default_rng(i)
     times = np.arange(round(min(spec.window, 10.0) * spec.rate)) / spec.rate
     tones = sum(np.sin(2 * np.pi * pitch * times * (1 + 0.02 * i)) for pitch in rng.uniform(80, 3000, 3))

@@ -1,4 +1,4 @@
-"""OpenL3's steps as ncnn's two files: the graph as text, the weights as bytes.
+"""Write OpenL3's steps as the two files of ncnn: the graph as text, the weights as bytes.
 
 The first blocks of layers run strip by strip: a strip of 16 rows of frequency stays in the second-level cache from one
 convolution to the next, where the whole map (13 MB) does not. A strip brings along the rows its convolutions see, so
@@ -24,7 +24,7 @@ _KEEP = -233
 
 
 def build_files(plan: Sequence[Step], height: int, strips: Sequence[int] = STRIP_ROWS) -> tuple[str, bytes]:
-    """The param and bin of a network from blob `x` (C, height, W), any W, to blob `grid` (512, rows, columns)."""
+    """Return the param and bin files of a network from `x` (C, height, W), any W, to `grid` (512, rows, columns)."""
     graph = _NcnnGraph()
     for block, rows in zip(_split_blocks(plan), [*strips, *[0] * len(plan)], strict=False):
         if rows and height > rows:
@@ -36,7 +36,7 @@ def build_files(plan: Sequence[Step], height: int, strips: Sequence[int] = STRIP
 
 
 def _split_blocks(plan: Sequence[Step]) -> list[list[Step]]:
-    """The steps up to each pooling, that included."""
+    """Split the steps after each pooling."""
     blocks: list[list[Step]] = [[]]
     for step in plan:
         blocks[-1].append(step)
@@ -60,14 +60,14 @@ class _NcnnGraph:
         self._numbers = count()
 
     def build_files(self) -> tuple[str, bytes]:
-        """Text and bytes; what was written last is called `grid`."""
+        """Return text and bytes; the last blob is called `grid`."""
         blobs = sum(int(line.split()[3]) for line in self.lines)
         lines = [line.replace(f" {self.last} ", " grid ") for line in (f"{line} " for line in self.lines)]
         text = "\n".join([str(MAGIC), f"{len(lines)} {blobs}", *(line.rstrip() for line in lines), ""])
         return text, b"".join(self.weights)
 
     def add(self, kind: str, settings: str, weights: bytes = b"", source: str = "") -> str:
-        """One layer of one input and one output."""
+        """Add a layer of one input and one output; return the name of its output."""
         number = next(self._numbers)
         self.lines.append(f"{kind} l{number} 1 1 {source or self.last} b{number} {settings}".rstrip())
         self.weights.append(weights)
@@ -75,12 +75,12 @@ class _NcnnGraph:
         return self.last
 
     def add_all(self, steps: Iterable[Step], above: int = 1, below: int = 1) -> None:
-        """The layers of some steps, their convolutions padded with so many rows of zeros."""
+        """Add the layers of some steps, with convolutions padded by so many rows of zeros."""
         for step in steps:
             self.add(*_describe_layer(step, above, below))
 
     def add_in_strips(self, block: Sequence[Step], height: int, rows: int) -> None:
-        """The layers of a block for every strip of `rows`, no fewer than its convolutions; the outputs become one."""
+        """Add the layers of a block for every strip of `rows`, no fewer than its convolutions; join the outputs."""
         first = next(i for i, step in enumerate(block) if isinstance(step, Conv))
         self.add_all(block[:first])
         halo = sum(isinstance(step, Conv) for step in block)
@@ -108,7 +108,7 @@ class _NcnnGraph:
 
 
 def _describe_layer(step: Step, above: int, below: int) -> tuple[str, str, bytes]:
-    """One layer: ncnn's name for it, its numbered settings, its weights."""
+    """Return ncnn's name for a step, its numbered settings and its weights."""
     match step:
         case Scale():
             return "Scale", f"0={step.scale.size} 1=1", _pack_floats(step.scale) + _pack_floats(step.shift)

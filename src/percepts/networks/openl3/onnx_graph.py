@@ -1,4 +1,4 @@
-"""OpenL3's steps as an ONNX graph, written node by node: no tracing, no torch."""
+"""Write OpenL3's steps as an ONNX graph, node by node, without tracing or torch."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _add_step(graph: _OnnxGraph, step: Step) -> None:
 
 
 def build_model(plan: Sequence[Step], shape: tuple[int, int, int | None]) -> onnx.ModelProto:
-    """A model from `x` (B, C, H, W) float32, None where the length may vary, to `grid` (B, rows x columns, 512)."""
+    """Build a model from `x` (B, C, H, W) float32, W None if it may vary, to `grid` (B, rows x columns, 512)."""
     graph = _OnnxGraph("x")
     for step in plan:
         _add_step(graph, step)
@@ -84,10 +84,10 @@ def build_model(plan: Sequence[Step], shape: tuple[int, int, int | None]) -> onn
 def build_embedding_model(
     weights: OpenL3Weights, input_repr: str | None, size: int, frontend: str = ""
 ) -> onnx.ModelProto:
-    """A whole model for other runtimes, from sound, spectrogram or picture to `embedding` (B, size).
+    """Build a complete model for other programs, from audio, spectrogram or image to `embedding` (B, size).
 
     frontend  kapre, librosa or trained: the input is `audio` (B, 48000), a second at 48 kHz. "": the input is
-              `spectrogram` (B, F, T, 1) in decibels, or for pictures `image` (B, 224, 224, 3), as openl3's models take
+              `spectrogram` (B, F, T, 1) in decibels, or for images `image` (B, 224, 224, 3), as openl3's models take
     """
     shape = INPUT_SHAPES[input_repr] if weights.modality == "audio" else (IMAGE_SIDE, IMAGE_SIDE)  # type: ignore[index]
     graph = _OnnxGraph("audio" if frontend else _INPUT_NAMES[weights.modality])
@@ -109,7 +109,7 @@ _INPUT_NAMES = {"audio": "spectrogram", "image": "image"}
 
 
 def _add_spectrogram(graph: _OnnxGraph, frames: FrameLayout) -> None:
-    """The frontend in float32: (B, 48000) to (B, 1, F, T)."""
+    """Add the frontend in float32, from (B, 48000) to (B, 1, F, T)."""
     after = max(frames.padded_samples - frames.left - WINDOW, 0)
     graph.add("Pad", graph.last, graph.add_constant(np.array([0, frames.left, 0, after])))
     graph.add("Unsqueeze", graph.last, graph.add_constant(np.array([2])))
@@ -139,7 +139,7 @@ def _add_spectrogram(graph: _OnnxGraph, frames: FrameLayout) -> None:
 def _finish_model(
     graph: _OnnxGraph, source: tuple[str, list[Any]], target: tuple[str, list[Any]], name: str = "openl3"
 ) -> onnx.ModelProto:
-    """The graph as a checked model; `source` and `target` are a name and a shape each."""
+    """Return the graph as a checked model; `source` and `target` are a name and a shape each."""
     body = helper.make_graph(
         graph.nodes,
         name,

@@ -1,4 +1,4 @@
-"""OpenL3's arrays in, one list of steps out; every runtime builds its network from that list.
+"""Turn OpenL3's arrays into one list of steps, from which every runtime builds its network.
 
 Cramer, Wu, Salamon, Bello: Look, Listen, and Learn More (ICASSP 2019). The layers are those of openl3 0.4.2.
 """
@@ -27,7 +27,7 @@ IMAGE_SIDE = 224
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """One of the twelve published networks; a picture network was trained beside the sound network of its name."""
+    """One of the twelve published networks; one for images was trained beside that for audio of its name."""
 
     modality: Modality
     input_repr: Repr
@@ -35,18 +35,18 @@ class PublishedModel:
 
     @property
     def stem(self) -> str:
-        """The file's name as upstream writes it, without version and ending."""
+        """Name of the file as upstream writes it, without version and ending."""
         return f"openl3_{self.modality}_{self.input_repr}_{self.content}"
 
     @property
     def name(self) -> str:
-        """The encoder's name in the registry."""
+        """Name of the encoder in the registry."""
         kind = "" if self.modality == "audio" else "image-"
         return f"openl3-{kind}{self.input_repr}-{self.content}"
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of what the network takes."""
+        """Height and width of the input of the network."""
         return INPUT_SHAPES[self.input_repr] if self.modality == "audio" else (IMAGE_SIDE, IMAGE_SIDE)
 
 
@@ -55,7 +55,7 @@ PUBLISHED = tuple(PublishedModel(m, r, c) for m in get_args(Modality) for r in R
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """x * scale + shift, a number a channel."""
+    """Step x * scale + shift, with one number for each channel."""
 
     scale: np.ndarray  # (C,)
     shift: np.ndarray
@@ -63,7 +63,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conv:
-    """3x3, stride 1, zeros around so that the size stays."""
+    """Convolution, 3x3 at stride 1, with zeros around the input so that the size stays."""
 
     kernel: np.ndarray  # (3, 3, in, out), as Keras keeps it
     bias: np.ndarray
@@ -72,7 +72,7 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Relu:
-    """max(x, 0)."""
+    """Step max(x, 0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class OpenL3Weights:
 
 
 def list_arrays(modality: Modality) -> list[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each of the 48 arrays, in order. The names are ours; Keras' differ from file to file."""
+    """Return name and shape of the 48 arrays in order. The names are ours, since Keras' differ from file to file."""
     rows: list[tuple[str, tuple[int, ...]]] = []
     channels, layer = CHANNELS[modality], 0
     rows += _list_norm_arrays(layer, channels)
@@ -124,7 +124,7 @@ def _list_norm_arrays(layer: int, channels: int) -> list[tuple[str, tuple[int, .
 
 
 def build_steps(weights: OpenL3Weights, pool: tuple[int, int]) -> list[Step]:
-    """The network as it was trained, up to the (4, 3) or (4, 4) grid of 512 channels that `pool` leaves."""
+    """Return the steps as they were trained, up to the (4, 3) or (4, 4) grid of 512 channels that `pool` leaves."""
     arrays = iter(weights.arrays)
     out: list[Step] = [_read_norm(arrays)]
     for block in range(4):
@@ -148,9 +148,9 @@ def _read_norm(arrays: Iterator[np.ndarray]) -> Scale:
 
 
 def fold_steps(plan: Sequence[Step]) -> list[Step]:
-    """The same network in fewer steps: a scale behind a convolution joins its kernel, a relu joins the convolution.
+    """Return the same network in fewer steps: a scale after a convolution joins its kernel, a relu the convolution.
 
-    The first scale stays: the zeros around the picture come after it, so no kernel can take it in.
+    The first scale stays: the zeros around the image come after it, so no kernel can include it.
     """
     out: list[Step] = []
     for step in plan:
@@ -165,14 +165,14 @@ def fold_steps(plan: Sequence[Step]) -> list[Step]:
 
 
 def last_pool_size(modality: Modality, shape: tuple[int, int]) -> tuple[int, int]:
-    """Tile of the last pooling for an input of `shape`, three halvings later."""
+    """Return the tile of the last pooling for an input of `shape`, which was halved three times before."""
     height, width = (side // 8 for side in shape)
     rows, columns = GRID_SHAPES[modality]
     return height // rows, width // columns
 
 
 def embedding_sizes(modality: Modality) -> tuple[int, int]:
-    """The two published sizes: the grid laid out flat, and its maximum."""
+    """Return the two published sizes: that of the flat grid, and that of its maximum."""
     rows, columns = GRID_SHAPES[modality]
     return rows * columns * 512, 512
 

@@ -1,4 +1,4 @@
-"""OpenL3's arrays → a callable on the best runtime that is installed: spectrograms or pictures in, grids out."""
+"""Run OpenL3's networks on the best runtime that is installed, from spectrograms or images to grids."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _make_torch(net: _Net, threads: int | None, half: bool = False) -> Runner:
 
 
 def _write_graph(net: _Net) -> Path:
-    """The path of the ONNX graph, written at first need."""
+    """Return the path of the ONNX graph, which is written at first need."""
     from .onnx_graph import build_model
 
     path = cache_root() / "graphs" / f"openl3-{net.name}.onnx"
@@ -78,7 +78,7 @@ RUNTIMES: Mapping[str, tuple[str, str, _Make]] = {
 
 
 def choose_runtime(runtime: str = "auto") -> str:
-    """The name of the runtime: the fastest that is installed, or the one asked for.
+    """Return the name of the runtime: the one that is named, or the fastest that is installed.
 
     All are measured against one another in bench/openl3.py; their order is the same on every CPU seen. A GPU goes
     through torch, where one is there. Raises ValueError for an unknown name, MissingExtra for one not installed.
@@ -94,7 +94,7 @@ def choose_runtime(runtime: str = "auto") -> str:
 
 
 def _has_gpu() -> bool:
-    """Whether torch sees a GPU; not asked where there is no driver, since importing torch takes a second."""
+    """Return whether torch sees a GPU; without a driver torch is not imported, which takes a second."""
     if not any(map(Path.exists, map(Path, ("/dev/nvidiactl", "/dev/kfd", "/proc/driver/nvidia")))):
         return False
     import torch
@@ -105,14 +105,14 @@ def _has_gpu() -> bool:
 def build_grid(
     weights: OpenL3Weights, shape: InputShape, runtime: str = "auto", threads: int | None = None
 ) -> GridFunction:
-    """The network for inputs of `shape`. A row comes out bit-identical whatever batch it came in."""
+    """Return the network for inputs of `shape`. A row comes out bit-identical whatever batch it is in."""
     plan = fold_steps(build_steps(weights, last_pool_size(weights.modality, shape)))
     net = _Net(plan, (CHANNELS[weights.modality], *shape), f"{digest(weights)[:16]}-{shape[0]}x{shape[1]}")
     return _wrap_runner(RUNTIMES[choose_runtime(runtime)][2](net, threads))
 
 
 def build_columns(weights: OpenL3Weights, height: int, runtime: str = "auto") -> GridFunction:
-    """The sound network without its last pooling, for spectrograms of any length.
+    """Return the network for audio without its last pooling, for spectrograms of any length.
 
     (1, 1, F, T) to (1, F // 8 x T // 8, 512), row by row.
     """
@@ -130,14 +130,14 @@ def _wrap_runner(run: Runner) -> GridFunction:
 
 
 def _move_channels_last(out: np.ndarray) -> np.ndarray:
-    """Ncnn's (B, 512, rows, columns) as (B, rows x columns, 512); the others give it so."""
+    """Return ncnn's (B, 512, rows, columns) as (B, rows x columns, 512), which the other runtimes give."""
     if out.ndim == 3:
         return out
     return np.ascontiguousarray(out.reshape(*out.shape[:2], -1).transpose(0, 2, 1))
 
 
 class LazyGrid:
-    """A grid made at its first call, once, whichever thread calls first: weights load then and not before."""
+    """Network that is made at its first call, once, whichever thread calls first; weights load then and not before."""
 
     def __init__(self, load: Callable[[], OpenL3Weights], shape: InputShape, runtime: str, threads: int | None) -> None:
         self._load, self._shape, self._threads = load, shape, threads
@@ -146,7 +146,7 @@ class LazyGrid:
         self._grid: GridFunction | None = None
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """As `Grid`."""
+        """Run a batch, as `GridFunction` says."""
         with self._lock:
             if self._grid is None:
                 self._grid = build_grid(self._load(), self._shape, self.runtime, self._threads)
@@ -154,7 +154,7 @@ class LazyGrid:
 
 
 def pool_grids(grids: np.ndarray, size: int) -> np.ndarray:
-    """Grids to vectors of one of the two published sizes: laid out flat, or the maximum over the grid. (B, size)."""
+    """Return (B, size) vectors of one of the two published sizes: the flat grids, or the maximum over each grid."""
     if size == grids.shape[1] * grids.shape[2]:
         return grids.reshape(len(grids), -1)
     if size == grids.shape[2]:
@@ -163,6 +163,6 @@ def pool_grids(grids: np.ndarray, size: int) -> np.ndarray:
 
 
 def list_runtimes() -> Sequence[str]:
-    """Runtimes that run here, fastest first."""
+    """Return the runtimes that run here, the fastest first."""
     found = [name for name, (module, *_) in RUNTIMES.items() if find_spec(module)]
     return found if _has_gpu() else [name for name in found if name != "torch-bf16"]

@@ -1,4 +1,4 @@
-"""OpenL3's steps as a torch module: the reference, and the runtime for a GPU."""
+"""Build OpenL3's steps as a torch module: the reference, and the runtime for a GPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _build_layer(step: Step) -> nn.Module:
 
 
 class OpenL3Module(nn.Module):
-    """(B, C, H, W) float32 to (B, rows x columns, 512): the grid, row by row."""
+    """Module from (B, C, H, W) float32 to (B, rows x columns, 512), the grid row by row."""
 
     def __init__(self, plan: Sequence[Step]) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class TorchGrid:
 
     @torch.inference_mode()
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
-        """{"x": (B, C, H, W)} to one (B, rows x columns, 512)."""
+        """Run {"x": (B, C, H, W)}; return one array (B, rows x columns, 512)."""
         batch = torch.from_numpy(np.ascontiguousarray(inputs["x"], np.float32)).to(self._device, self._kind)
         batch = batch.contiguous(memory_format=torch.channels_last)
         rows = [batch] if self._device.type == "cuda" else [batch[i : i + 1] for i in range(len(batch))]
