@@ -15,7 +15,7 @@ from tiny_writers import pictures
 
 from percepts.errors import MediaError, QuestionError
 from percepts.types import Clip
-from percepts.vlm.documents.page import Word, gridded, words_of
+from percepts.vlm.documents.page import Word, parse_words, scale_box
 from percepts.vlm.families import ASK, ASK_DOCUMENT, load_model, resolve_model
 from percepts.vlm.generation import GenerationOptions
 from percepts.weights.pretrained import silence_transformers
@@ -128,7 +128,7 @@ def direct_layoutlm(folder: Path, ours: Any) -> tuple[np.ndarray, np.ndarray, li
         return_tensors="pt",
     )
     boxes = [
-        gridded(WORDS[word].box, 150, 200) if side == 1 else (1000,) * 4 if token == 2 else (0,) * 4
+        scale_box(WORDS[word].box, 150, 200) if side == 1 else (1000,) * 4 if token == 2 else (0,) * 4
         for token, side, word in zip(made["input_ids"][0], made.sequence_ids(0), made.word_ids(0), strict=True)
     ]
     with silence_transformers(), torch.no_grad():
@@ -141,7 +141,7 @@ def direct_layoutlm(folder: Path, ours: Any) -> tuple[np.ndarray, np.ndarray, li
 def direct_layoutlmv3(folder: Path, ours: Any) -> tuple[np.ndarray, np.ndarray, list[int | None]]:
     with silence_transformers(), torch.no_grad():
         tokenizer = transformers.LayoutLMv3Tokenizer.from_pretrained(folder)
-        boxes = [list(gridded(w.box, 150, 200)) for w in WORDS]
+        boxes = [list(scale_box(w.box, 150, 200)) for w in WORDS]
         made = tokenizer("a b", [w.text for w in WORDS], boxes=boxes, return_tensors="pt")
         pixels = transformers.LayoutLMv3ImageProcessorPil.from_pretrained(folder)(
             Image.fromarray(PAGE), return_tensors="pt"
@@ -200,19 +200,19 @@ def test_a_page_longer_than_the_model_reads_is_read_in_parts(writer: Callable[[s
 
 
 def test_boxes_are_put_on_the_grid_by_us() -> None:
-    assert gridded((0, 0, 200, 150), 150, 200) == (0, 0, 1000, 1000)
-    assert gridded((-5, 10, 250, 170), 150, 200) == (0, 66, 1000, 1000)  # over the edge; beyond 1000 is an IndexError
+    assert scale_box((0, 0, 200, 150), 150, 200) == (0, 0, 1000, 1000)
+    assert scale_box((-5, 10, 250, 170), 150, 200) == (0, 66, 1000, 1000)  # over the edge; beyond 1000 is an IndexError
     for wrong in ((60, 10, 10, 30), (0, 0, float("nan"), 1)):
         with pytest.raises(MediaError, match="left, top, right, bottom"):
-            gridded(wrong, 150, 200)
+            scale_box(wrong, 150, 200)
 
 
 def test_words_are_taken_as_they_are_given() -> None:
     word = Word("a", (1.0, 2.0, 3.0, 4.0))
-    assert words_of([word, ("a", (1, 2, 3, 4)), {"text": "a", "box": [1, 2, 3, 4]}]) == [word] * 3
+    assert parse_words([word, ("a", (1, 2, 3, 4)), {"text": "a", "box": [1, 2, 3, 4]}]) == [word] * 3
     for wrong in ("a", ("a", 5), {"text": "a"}, ("a", (1, 2, 3))):
         with pytest.raises(QuestionError, match="expected words as"):
-            words_of([wrong])
+            parse_words([wrong])
 
 
 def test_a_page_without_words_is_named(writer: Callable[[str], Path]) -> None:

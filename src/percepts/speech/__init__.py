@@ -1,1 +1,1 @@
-"""What a model heard or saw, to text that stays: hypotheses in, words out."""
+"""Transcribe and align speech: engines, Whisper, CTC models, streaming."""

@@ -77,6 +77,7 @@ class DecodingOptions:
     """
 
     temperature: float = 0.0
+    # The defaults of openai/whisper's command line.
     beam: int = 5
     best_of: int = 5
     patience: float = 1.0
@@ -106,6 +107,7 @@ class DecodedWindow:
     @property
     def avg_logprob(self) -> float:
         """Mean log probability of a token; the end counts as a token."""
+        # As openai/whisper computes avg_logprob.
         return self.sum_logprob / (len(self.tokens) + 1)
 
 

@@ -135,6 +135,7 @@ class FakeWhisper:
         bands, least = _measure_bands()
         heard = (mel[:, bands] >= least[:, None]).transpose(0, 2, 1)  # (B, T, 12)
         # Exactly four tones: noise, or two words at once, are no word.
+        # A set of tones is a number with one bit for each tone.
         known = np.where(heard.sum(axis=2) == 4, heard @ (1 << np.arange(12)), 0)
         numbers = np.full(1 << 12, -1)
         numbers[(_CHORDS @ (1 << np.arange(12)))[: len(self.words)]] = np.arange(len(self.words))
@@ -159,12 +160,12 @@ class FakeWhisper:
 
     def detect_language(self, states: np.ndarray) -> list[dict[str, float]]:
         """Return the share of the words that belong to each language; without words all are equally probable."""
-        found = []
+        languages = []
         for row in states:
             spoken = [self._language[word.token] for word in _find_words(row)]
             counts = {code: 0.1 + spoken.count(code) for code in self.vocabulary.languages}
-            found.append({code: count / sum(counts.values()) for code, count in counts.items()})
-        return found
+            languages.append({code: count / sum(counts.values()) for code, count in counts.items()})
+        return languages
 
 
 def split_sentences(heard: Sequence[HeardWord]) -> list[list[HeardWord]]:
@@ -179,13 +180,13 @@ def split_sentences(heard: Sequence[HeardWord]) -> list[list[HeardWord]]:
 
 def _find_words(row: np.ndarray) -> list[HeardWord]:
     """Return the words of one row of states."""
-    found, at = [], 0
+    words, frame = [], 0
     for token, run in groupby(row[:, 0].astype(int).tolist()):
         count = len(list(run))
         if token >= 0:
-            found.append(HeardWord(token, at * TICK_S, (at + count) * TICK_S))
-        at += count
-    return found
+            words.append(HeardWord(token, frame * TICK_S, (frame + count) * TICK_S))
+        frame += count
+    return words
 
 
 def _align_words(heard: Sequence[HeardWord], text: Sequence[int], count: int) -> TokenAlignment:
@@ -212,6 +213,7 @@ def spell(text: str, start: float, seconds: float, *, letter: float = 0.08) -> n
     Half of the time of each `letter` is silence. Times are rounded to the engine's frames of 20 ms.
     """
     out = np.zeros(round(seconds * RATE), np.float32)
+    # Complete frames for each letter, so that no frame holds two of them.
     frame, each = FakeCTC.samples_per_frame, max(2, round(letter / TICK_S))
     for i, character in enumerate(text.upper().replace(" ", "|")):
         a = (round(start / TICK_S) + i * each) * frame

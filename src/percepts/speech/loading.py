@@ -38,6 +38,7 @@ class EngineRow:
     check: str = ""
 
 
+# Both Whisper engines use it: it reads settings, not weights.
 WHISPER_CHECK = ".whisper:check_checkpoint"
 ENGINES: dict[str, EngineRow] = {
     "transformers": EngineRow(".whisper.torch_engine:TorchWhisper", ("whisper",), check=WHISPER_CHECK),
@@ -95,17 +96,17 @@ def choose_engine(model: str, engine: str | None = None) -> EngineChoice:
     if engine is not None and engine not in ENGINES:
         raise UnknownModel(f"no engine called {engine!r}; there are: {', '.join(ENGINES)}")
     # A folder that has the name of an engine's own model is a checkpoint.
-    own = {name for row in ENGINES.values() for name in row.takes}
-    kind = ModelKind([*list_short_names(own), SPHINX], verb="transcribe", families=_list_supported())
-    weights = "" if model in own and not Path(model).exists() else locate_checkpoint(model, kind)
+    built_in = {name for row in ENGINES.values() for name in row.takes}
+    kind = ModelKind([*list_short_names(built_in), SPHINX], verb="transcribe", families=_list_supported())
+    weights = "" if model in built_in and not Path(model).exists() else locate_checkpoint(model, kind)
     family = _read_family(checkpoint.local_path(weights)) if weights else model
-    able = [name for name, row in ENGINES.items() if family in row.takes]
-    if not able or (engine is not None and engine not in able):
+    capable = [name for name, row in ENGINES.items() if family in row.takes]
+    if not capable or (engine is not None and engine not in capable):
         verb = f"transcribe with {engine}" if engine else "transcribe"
         raise UnknownModel(explain_family(model, family, replace(kind, verb=verb), [f"expected {kind.families}"]))
-    chosen = engine or able[0]
-    check_installed(chosen)
-    return EngineChoice(weights or model, chosen, weights)
+    engine = engine or capable[0]
+    check_installed(engine)
+    return EngineChoice(weights or model, engine, weights)
 
 
 def check_installed(engine: str) -> None:
@@ -127,6 +128,7 @@ def load_engine(model: str, engine: str | None = None) -> Engine:
 
 def _read_family(folder: Path) -> str:
     """Return the `model_type` of a checkpoint's config.json, "ctranslate2" where it was converted."""
+    # First, because the config.json of a converted folder has no model_type.
     if is_converted(folder):
         return "ctranslate2"
     return checkpoint.Checkpoint(folder).model_type
@@ -134,4 +136,5 @@ def _read_family(folder: Path) -> str:
 
 def _list_supported() -> str:
     """List the model types and their engines for a message."""
+    # The fake engine is for tests and no advice to a user.
     return "; ".join(f"{' or '.join(row.takes)} ({name})" for name, row in ENGINES.items() if name != "fake")

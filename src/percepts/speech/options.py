@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["transcribe", "translate"]
+SpeechTask = Literal["transcribe", "translate"]
 # openai/whisper's own steps of its temperature fallback (whisper/transcribe.py).
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -37,7 +37,7 @@ class TranscribeOptions:
                                     given the text of another
     """
 
-    task: Task = "transcribe"
+    task: SpeechTask = "transcribe"
     language: str | None = None
     languages: tuple[str, ...] = ()
     beam: int = 5
@@ -64,5 +64,6 @@ class TranscribeOptions:
             raise ValueError(f"expected one temperature or more, none below 0, got {self.temperatures}")
         if self.batch_size < 1:
             raise ValueError(f"expected batch_size to be 1 or more, got {self.batch_size}")
+        # The silence around a word is known only by the times of words.
         if self.hallucination_silence_threshold is not None and not self.word_timestamps:
             raise ValueError("hallucination_silence_threshold needs word_timestamps")

@@ -53,23 +53,25 @@ class Sphinx:
             )
         if options.initial_prompt or options.hotwords:
             raise OptionsError("sphinx does not support prompts or hotwords")
+        # The checks are not in the generator, so that an error comes with the call.
         return self._transcribe_blocks(clips)
 
     def _transcribe_blocks(self, clips: Iterable[Clip]) -> Iterator[Segment]:
         """Decode a short stream at once, a longer one cut in its pauses."""
         source = TolerateTruncation(clips)
         stream = check_contiguous(source)
-        begun, seconds = [], 0.0
+        first_blocks, seconds = [], 0.0
         for block in stream:
-            begun.append(_check_block(block))
+            first_blocks.append(_check_block(block))
             seconds += block.duration
             if seconds > MAX_UTTERANCE_S:
                 break
         if seconds > MAX_UTTERANCE_S:
-            for stretch in cut_speech(Energy(), SPEECH_RULES)(chain(begun, stream)):
+            for stretch in cut_speech(Energy(), SPEECH_RULES)(chain(first_blocks, stream)):
                 yield from self._transcribe_utterance(stretch)
-        elif begun:
-            yield from self._transcribe_utterance(_join_blocks(begun))
+        elif first_blocks:
+            yield from self._transcribe_utterance(_join_blocks(first_blocks))
+        # Raises the TruncatedMedia that ended the stream, if there was one.
         source.release()
 
     def _transcribe_utterance(self, clip: Clip) -> Iterator[Segment]:
@@ -105,8 +107,8 @@ class Sphinx:
         """Return each word with its times, None for a word that is not spoken."""
         decoder = _create_decoder()  # a new one: a decoder keeps the text it was given
         decoder.set_align_text(" ".join(word for word in spoken if word))
-        found = iter(list(self._decode_words(decoder, sound)))
-        placed = [next(found, None) if word else None for word in spoken]
+        timed = iter(list(self._decode_words(decoder, sound)))
+        placed = [next(timed, None) if word else None for word in spoken]
         if placed[max(i for i, word in enumerate(spoken) if word)] is None:
             raise AlignError(
                 "sphinx cannot align this text with this audio: check that the text is all that is spoken in it"

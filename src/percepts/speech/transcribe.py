@@ -94,4 +94,5 @@ def transcribe_standalone(
         for stretch in cut_speech(detector, SPEECH_RULES)(heard):
             trace.speech += stretch.duration
             yield from engine.transcribe([stretch], options)
+    # Raises the TruncatedMedia that ended the stream, if there was one.
     source.release()

@@ -121,11 +121,11 @@ class AskTask(BatchedTask):
     def answer_page(self, source: Source, words: Sequence[Any]) -> list[Answer]:
         """Return the answers about a page whose words are known; QuestionError for a model that takes no words."""
         from ..vlm.documents.layoutlm import LayoutLM
-        from ..vlm.documents.page import words_of
+        from ..vlm.documents.page import parse_words
 
         if not isinstance(self.model, LayoutLM):
             raise QuestionError(f"{self.specs[0].name} reads the image and takes no words; leave them out")
-        page = self.model.prepare_page(media.open_image(source).data[0], words_of(words))
+        page = self.model.prepare_page(media.open_image(source).data[0], parse_words(words))
         batches = (
             PreparedBatch(self.specs[0].name, "image", ((0.0, 0.0),), {**page, "question": np.array([number])})
             for number in range(len(self.questions))
@@ -140,11 +140,11 @@ class AskTask(BatchedTask):
     def _rehearse(self) -> Sequence[RecordFields]:
         spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
         from ..vlm.documents.layoutlm import LayoutLM
-        from ..vlm.documents.page import words_of
+        from ..vlm.documents.page import parse_words
 
         if isinstance(self.model, LayoutLM):  # a made-up page, since no OCR finds a word in a made-up image
             page = np.full((32, 32, 3), 255, np.uint8)
-            inputs = self.model.prepare_page(page, words_of([("word", (0.0, 0.0, 16.0, 16.0))]))
+            inputs = self.model.prepare_page(page, parse_words([("word", (0.0, 0.0, 16.0, 16.0))]))
         else:
             inputs = self.embed_task.prepare_canary(spec)
         with defer_choice():

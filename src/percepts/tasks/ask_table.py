@@ -92,7 +92,7 @@ def ask_table(
     '1,234'
     """
     questions = check_questions(question)
-    read = Table.of(table, columns=columns, rows=rows)
+    read = Table.read(table, columns=columns, rows=rows)
     spec = resolve_model(model, ASK_TABLE)
     tapas: Tapas = load_model(spec)
     found = [_answer_question(tapas, read, asked) for asked in questions]

@@ -45,7 +45,7 @@ class TransformersModel:
     threads   torch's threads inside a call on the CPU; None: the process's own number. Nothing is set outside the call
     """
 
-    kind: ClassVar[str]
+    model_class: ClassVar[str]
     """Name of the model class in transformers."""
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
@@ -77,7 +77,7 @@ class TransformersModel:
 
     def build(self) -> Any:
         """Build the network with the checkpoint's weights."""
-        return pretrained.load_pretrained(self.kind, self.checkpoint.folder, precision=self.spec.precision)
+        return pretrained.load_pretrained(self.model_class, self.checkpoint.folder, precision=self.spec.precision)
 
     def run(self, call: Callable[[], T]) -> T:
         """Run a call without gradients and with this model's threads."""
@@ -91,9 +91,9 @@ class TransformersModel:
 
     def to_tensors(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Convert arrays to tensors on the model's device, floats in its precision."""
-        made = {name: torch.as_tensor(array) for name, array in arrays.items()}
+        tensors = {name: torch.as_tensor(array) for name, array in arrays.items()}
         model = self.model
-        return {k: v.to(model.device, model.dtype if v.is_floating_point() else None) for k, v in made.items()}
+        return {k: v.to(model.device, model.dtype if v.is_floating_point() else None) for k, v in tensors.items()}
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor | None:
@@ -111,6 +111,7 @@ class TextGenerator(TransformersModel):
         """Build the network without sampling and length limits in its generation settings."""
         model = super().build()
         language = self.generating_part(model)
+        # With sampling, a caption would depend on chance and on its batch.
         language.generation_config = disable_sampling(language.generation_config)
         return model
 
@@ -125,17 +126,17 @@ class TextGenerator(TransformersModel):
         tensors = self.to_tensors(inputs)
         return read_generated(self.run(lambda: language.generate(**tensors, generation_config=config)), ends)
 
-    def decode(self, found: GeneratedTokens, prompt: tuple[int, ...] = (), prefix: str = "") -> GeneratedText:
+    def decode(self, generated: GeneratedTokens, prompt: tuple[int, ...] = (), prefix: str = "") -> GeneratedText:
         """Decode new tokens to text; where they continue a prefix, `prompt` are its tokens and the text begins with it.
 
         The prefix stays as it was typed, whatever case the tokenizer gives it.
         """
         if not prefix:
-            return GeneratedText(self._decode_tokens(found.ids), found.score)
-        before, whole = self._decode_tokens(prompt), self._decode_tokens((*prompt, *found.ids))
+            return GeneratedText(self._decode_tokens(generated.ids), generated.score)
+        before, complete = self._decode_tokens(prompt), self._decode_tokens((*prompt, *generated.ids))
         # Decoded together with its prefix: many tokenizers drop the space before a first token.
-        more = whole[len(before) :] if whole.startswith(before) else f" {self._decode_tokens(found.ids)}"
-        return GeneratedText(f"{prefix}{more}".strip(), found.score)
+        more = complete[len(before) :] if complete.startswith(before) else f" {self._decode_tokens(generated.ids)}"
+        return GeneratedText(f"{prefix}{more}".strip(), generated.score)
 
     def _decode_tokens(self, ids: tuple[int, ...]) -> str:
         """Return the text of tokens without special tokens and surrounding space."""
@@ -173,9 +174,10 @@ class ImageTextGenerator(TextGenerator):
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
-def check_token_count(count: int, most: int, what: str, model: str) -> None:
+def check_token_count(count: int, limit: int, what: str, model: str) -> None:
     """Raise QuestionError where a text has more tokens than a model can read."""
-    if count > most:
+    # Beyond its positions torch fails with an index error that names no text.
+    if count > limit:
         raise QuestionError(
-            f"{model} reads at most {most} tokens, got {what} of {count}: shorten the text or lower max_new_tokens"
+            f"{model} reads at most {limit} tokens, got {what} of {count}: shorten the text or lower max_new_tokens"
         )

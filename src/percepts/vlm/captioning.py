@@ -42,8 +42,8 @@ class ImageCaptioner(ImageTextGenerator, ABC):
             len(before) + options.max_new_tokens, self.positions, "a prefix and max_new_tokens", self.spec.name
         )
         ids = np.tile(np.array(self.start + before, np.int64), (len(inputs["pixels"]), 1))
-        found = self.write(self.pixel_values(inputs), ids, options)
-        return [self.decode(row, tuple(before), prefix.strip()) for row in found]
+        generated = self.write(self.pixel_values(inputs), ids, options)
+        return [self.decode(row, tuple(before), prefix.strip()) for row in generated]
 
     @property
     @abstractmethod
@@ -63,7 +63,7 @@ class ImageCaptioner(ImageTextGenerator, ABC):
 class Blip(ImageCaptioner):
     """BLIP, Li et al. 2022 (arXiv 2201.12086)."""
 
-    kind = "BlipForConditionalGeneration"
+    model_class = "BlipForConditionalGeneration"
     processor = "BlipImageProcessor"
 
     def generating_part(self, model: Any) -> Any:
@@ -83,16 +83,16 @@ class Blip(ImageCaptioner):
     def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:
         """Generate with the text decoder, which attends to the output of the vision model."""
         tensors, settings = self.to_tensors({"pixel_values": pixel_values}), self.model.config.text_config
-        seen = self.run(lambda: self.model.vision_model(**tensors))[0]
-        inputs = {"input_ids": ids, "encoder_hidden_states": seen,
-                  "encoder_attention_mask": np.ones(seen.shape[:2], np.int64)}  # fmt: skip
+        image_states = self.run(lambda: self.model.vision_model(**tensors))[0]
+        inputs = {"input_ids": ids, "encoder_hidden_states": image_states,
+                  "encoder_attention_mask": np.ones(image_states.shape[:2], np.int64)}  # fmt: skip
         return self.generate(inputs, options, eos_token_id=settings.sep_token_id, pad_token_id=settings.pad_token_id)
 
 
 class Git(ImageCaptioner):
     """GIT, Wang et al. 2022 (arXiv 2205.14100)."""
 
-    kind = "GitForCausalLM"
+    model_class = "GitForCausalLM"
     processor = "CLIPImageProcessor"
 
     @property
@@ -113,7 +113,7 @@ class Git(ImageCaptioner):
 class EncoderDecoder(ImageCaptioner):
     """An image encoder and a text decoder that attends to it: ViT-GPT2, TrOCR."""
 
-    kind = "VisionEncoderDecoderModel"
+    model_class = "VisionEncoderDecoderModel"
     processor = "ViTImageProcessor"
 
     @property
@@ -130,6 +130,7 @@ class EncoderDecoder(ImageCaptioner):
     def positions(self) -> int:
         """Positions of the decoder."""
         decoder = self.model.config.decoder
+        # GPT-2 calls it n_positions, and has 1024.
         return int(getattr(decoder, "max_position_embeddings", 0) or getattr(decoder, "n_positions", 1024))
 
     def write(self, pixel_values: np.ndarray, ids: np.ndarray, options: GenerationOptions) -> Any:

@@ -27,7 +27,7 @@ PROCESSORS = {"smolvlm": "Idefics3Processor"}
 class Chat(TextGenerator):
     """LLaVA, Idefics3 and SmolVLM, Qwen2-VL and Qwen2.5-VL, and other image-text-to-text models of transformers."""
 
-    kind: ClassVar[str] = "AutoModelForImageTextToText"
+    model_class: ClassVar[str] = "AutoModelForImageTextToText"
 
     def build(self) -> Any:
         """Build the model named by its config; UnknownModel where transformers has no class for it."""
@@ -56,9 +56,7 @@ class Chat(TextGenerator):
         self, inputs: Inputs, options: GenerationOptions, *, prefix: str = "", prompt: str = ""
     ) -> list[GeneratedText]:
         """Return a caption for each image: the answer to `prompt`, beginning with `prefix`."""
-        return self.reply(
-            [([picture], prompt or DEFAULT_PROMPT) for picture in inputs["pixels"]], options, prefix=prefix
-        )
+        return self.reply([([image], prompt or DEFAULT_PROMPT) for image in inputs["pixels"]], options, prefix=prefix)
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
         """Return one answer for each image, or for each row of several: pixels are (B, H, W, 3) or (B, N, H, W, 3)."""
@@ -70,11 +68,11 @@ class Chat(TextGenerator):
     ) -> list[GeneratedText]:
         """Return a reply to each request of images and text, all in one batch, padded on the left."""
         prefix = prefix.strip()
-        texts = [self.format_prompt(len(pictures), text, prefix) for pictures, text in requests]
+        texts = [self.format_prompt(len(images), text, prefix) for images, text in requests]
         with pretrained.silence_transformers():
             inputs = self.processor(
                 text=texts,
-                images=[list(pictures) for pictures, _ in requests],
+                images=[list(images) for images, _ in requests],
                 padding=True,
                 # Generation continues the end of a row, so the padding must not stand there.
                 padding_side="left",
@@ -82,16 +80,16 @@ class Chat(TextGenerator):
                 **({} if self._needs_start_token(texts[0]) else {"add_special_tokens": False}),
             )
         check_token_count(inputs["input_ids"].shape[1] + options.max_new_tokens, self.positions,
-                          "pictures, text and reply",
+                          "images, text and reply",
                      self.spec.name)  # fmt: skip
         before = tuple(self.tokenizer(prefix, add_special_tokens=False)["input_ids"]) if prefix else ()
         return [self.decode(row, before, prefix) for row in self.generate(inputs, options)]
 
-    def format_prompt(self, pictures: int, text: str, prefix: str = "") -> str:
+    def format_prompt(self, images: int, text: str, prefix: str = "") -> str:
         """Return the user's turn and the opening of the model's turn, as the chat template writes them."""
         if not self.processor.chat_template:
             raise WeightsError(f"{self.spec.name}: expected a chat template beside the tokenizer, found none")
-        content: list[dict[str, str]] = [{"type": "image"} for _ in range(pictures)]
+        content: list[dict[str, str]] = [{"type": "image"} for _ in range(images)]
         turns = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
         if not prefix:
             return str(self.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
@@ -114,16 +112,18 @@ class Chat(TextGenerator):
 def build_processor(folder: Any, model_type: str, tokenizer: Any) -> Any:
     """Build transformers' processor of a family from the parts that images and text need."""
     import transformers
-    from transformers.models.auto import processing_auto as known
+    from transformers.models.auto import processing_auto
 
-    name = PROCESSORS.get(model_type) or known.PROCESSOR_MAPPING_NAMES.get(model_type)  # type: ignore[attr-defined]
+    name = PROCESSORS.get(model_type) or processing_auto.PROCESSOR_MAPPING_NAMES.get(model_type)  # type: ignore[attr-defined]
     if name is None:
         raise UnknownModel(f"no processor for model_type {model_type!r} in transformers {transformers.__version__}")
-    kind = getattr(transformers, name)
+    processor_class = getattr(transformers, name)
     # Transformers checks the classes of the parts, and would refuse the Pillow image processor and no video processor.
-    pictures_only: Any = type(name, (kind,), {"check_argument_for_proper_class": lambda self, key, value: type(value)})
+    images_only: Any = type(
+        name, (processor_class,), {"check_argument_for_proper_class": lambda self, key, value: type(value)}
+    )
     with pretrained.silence_transformers(), pretrained.raise_weights_error(folder, "the processor"):
-        settings, _ = kind.get_processor_dict(folder, local_files_only=True)
+        settings, _ = processor_class.get_processor_dict(folder, local_files_only=True)
         parts = {
             "tokenizer": tokenizer,
             "image_processor": transformers.AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
@@ -134,6 +134,8 @@ def build_processor(folder: Any, model_type: str, tokenizer: Any) -> Any:
                 trust_remote_code=False,
             ),
         }
-        made = pictures_only.from_args_and_dict([parts.get(part) for part in kind.get_attributes()], settings)
-    made.chat_template = made.chat_template or tokenizer.chat_template
-    return made
+        processor = images_only.from_args_and_dict(
+            [parts.get(part) for part in processor_class.get_attributes()], settings
+        )
+    processor.chat_template = processor.chat_template or tokenizer.chat_template
+    return processor

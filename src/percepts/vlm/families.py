@@ -105,9 +105,9 @@ def load_model(spec: Spec, *, threads: int | None = None) -> Any:
 def _find_target(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable, ...]) -> str:
     """Return the class for a checkpoint: that of its family for the first task it can do, or the chat class."""
     kind = checkpoint.model_type
-    whole = f"{kind}+{checkpoint.section('encoder').get('model_type', '')}"
+    combined = f"{kind}+{checkpoint.section('encoder').get('model_type', '')}"
     for task in tasks:
-        target = task.families.get(whole) or (task.families.get(kind) if whole not in _DOCUMENT_TYPES else None)
+        target = task.families.get(combined) or (task.families.get(kind) if combined not in _DOCUMENT_TYPES else None)
         head = task.heads.get(kind)
         # A config.json without architectures is accepted.
         if target and (head is None or head in checkpoint.config.get("architectures", [head])):
@@ -123,6 +123,7 @@ _DOCUMENT_TYPES = frozenset(ASK_DOCUMENT.families)
 
 def _has_chat_template(checkpoint: Checkpoint) -> bool:
     """Return whether a checkpoint takes images and has a chat template, in one of four places."""
+    # Without a vision part the template is that of a text model.
     if not any(key in checkpoint.config for key in ("vision_config", "vision_tower_config")):
         return False
     files = ("processor_config.json", "tokenizer_config.json", "chat_template.json")

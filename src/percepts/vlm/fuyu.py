@@ -24,7 +24,7 @@ ANSWER_MARK = "<0x04>"
 class Fuyu(TextGenerator):
     """Fuyu, Bavishi et al. 2023 (adept.ai/blog/fuyu-8b). A caption is the answer to a request for one."""
 
-    kind = "FuyuForCausalLM"
+    model_class = "FuyuForCausalLM"
 
     @cached_property
     def encoder(self) -> fuyu.Fuyu:
@@ -46,15 +46,15 @@ class Fuyu(TextGenerator):
             for shape in inputs["shape"]
         ]
         longest = max(map(len, rows))
-        most = int(self.model.config.get_text_config().max_position_embeddings)
-        check_token_count(longest + options.max_new_tokens, most, "picture, text and reply", self.spec.name)
+        limit = int(self.model.config.get_text_config().max_position_embeddings)
+        check_token_count(longest + options.max_new_tokens, limit, "image, text and reply", self.spec.name)
         pad = self.tokenizer.pad_token_id or 0
         # Padded on the left: generation continues the end of a row.
         ids = np.array([[pad] * (longest - len(row)) + row for row in rows], np.int64)
         mask = np.array([[0] * (longest - len(row)) + [1] * len(row) for row in rows], np.int64)
         beams = options.num_beams or self.model.generation_config.num_beams or 1
-        given = {"input_ids": ids, "attention_mask": mask, "pixel_values": self.pixel_values(inputs, beams)}
-        return [self.decode(row, before, prefix) for row in self.generate(given, options)]
+        model_inputs = {"input_ids": ids, "attention_mask": mask, "pixel_values": self.pixel_values(inputs, beams)}
+        return [self.decode(row, before, prefix) for row in self.generate(model_inputs, options)]
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
         """Return an answer for each image."""
@@ -69,10 +69,10 @@ class Fuyu(TextGenerator):
     def pixel_values(self, inputs: Inputs, beams: int = 1) -> np.ndarray:
         """Return patches of all images (patches, P * P * 3) float32, each image repeated for each beam."""
         mean, std, scale = self.encoder.scaling
-        pictures = zip(inputs["patches"], inputs["shape"], strict=True)
-        kept = np.concatenate([row[: int(shape.prod())] for row, shape in pictures for _ in range(beams)])
-        found: np.ndarray = ((kept * scale - mean) / std).astype(np.float32)
-        return found
+        images = zip(inputs["patches"], inputs["shape"], strict=True)
+        patches = np.concatenate([row[: int(shape.prod())] for row, shape in images for _ in range(beams)])
+        values: np.ndarray = ((patches * scale - mean) / std).astype(np.float32)
+        return values
 
     def _tokenize(self, text: str) -> list[int]:
         """Return the tokens of a text without special tokens."""

@@ -38,22 +38,22 @@ class GenerationOptions:
 
     def config(self, base: Any, **settings: Any) -> Any:
         """Return a copy of the checkpoint's GenerationConfig with these options set."""
-        made = copy.deepcopy(base)
-        made.update(**settings, **{name: value for name, value in asdict(self).items() if value is not None})
+        config = copy.deepcopy(base)
+        config.update(**settings, **{name: value for name, value in asdict(self).items() if value is not None})
         # Transformers warns about options of beams where there is one.
-        if made.num_beams in (None, 1):
-            made.update(length_penalty=None, early_stopping=None)
-        return made
+        if config.num_beams in (None, 1):
+            config.update(length_penalty=None, early_stopping=None)
+        return config
 
 
 def disable_sampling(config: Any) -> Any:
     """Return a copy of a GenerationConfig that does not sample, sets no length, and returns the logits."""
-    made = copy.deepcopy(config)
-    made.update(
+    copied = copy.deepcopy(config)
+    copied.update(
         max_length=None, min_length=None, do_sample=False, temperature=None, top_k=None, top_p=None, min_p=None,
         typical_p=None, num_return_sequences=None, return_dict_in_generate=True, output_logits=True,
     )  # fmt: skip
-    return made
+    return copied
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,13 +67,13 @@ class GeneratedTokens:
     score: float
 
 
-def read_generated(found: Any, ends: set[int]) -> list[GeneratedTokens]:
+def read_generated(output: Any, ends: set[int]) -> list[GeneratedTokens]:
     """Read the new tokens of each row from the output of `generate` (`return_dict_in_generate`, `output_logits`)."""
-    steps, beams = len(found.logits), getattr(found, "beam_indices", None)
+    steps, beams = len(output.logits), getattr(output, "beam_indices", None)
     if beams is not None:
         # Beam search may go on after the best sequence has ended.
         steps = min(steps, beams.shape[1])
-    ids = found.sequences[:, found.sequences.shape[1] - steps :]  # what stands before is the prompt
+    ids = output.sequences[:, output.sequences.shape[1] - steps :]  # what stands before is the prompt
     rows = []
     for row in range(len(ids)):
         length = next((t + 1 for t in range(steps) if int(ids[row, t]) in ends), steps)
@@ -81,7 +81,7 @@ def read_generated(found: Any, ends: set[int]) -> list[GeneratedTokens]:
         for t in range(length):
             at = row if beams is None else int(beams[row, t])
             # In float32: a sum of logarithms in half precision is too coarse.
-            total += float(found.logits[t][at].float().log_softmax(-1)[ids[row, t]])
+            total += float(output.logits[t][at].float().log_softmax(-1)[ids[row, t]])
         tokens = tuple(token for token in ids[row, :length].tolist() if token not in ends)
         rows.append(GeneratedTokens(tokens, math.exp(total / max(1, length))))
     return rows

@@ -35,7 +35,7 @@ class Answerer(Protocol):
 class BlipAnswerer(ImageTextGenerator):
     """BLIP for questions, Li et al. 2022 (arXiv 2201.12086): encodes the question with the image, writes an answer."""
 
-    kind = "BlipForQuestionAnswering"
+    model_class = "BlipForQuestionAnswering"
     processor = "BlipImageProcessor"
 
     def generating_part(self, model: Any) -> Any:
@@ -49,24 +49,26 @@ class BlipAnswerer(ImageTextGenerator):
         for length, what in ((len(ids), "a question"), (options.max_new_tokens, "an answer")):
             check_token_count(length, settings.max_position_embeddings, what, self.spec.name)
         tensors = self.to_tensors({"pixel_values": self.pixel_values(inputs)})
-        read = self.run(lambda: self._read_question(tensors["pixel_values"], ids))
+        question_states = self.run(lambda: self._read_question(tensors["pixel_values"], ids))
         prepared = {
-            "input_ids": np.full((len(read), 1), self.model.decoder_start_token_id, np.int64),
-            "encoder_hidden_states": read,
-            "encoder_attention_mask": np.ones(read.shape[:2], np.int64),
+            "input_ids": np.full((len(question_states), 1), self.model.decoder_start_token_id, np.int64),
+            "encoder_hidden_states": question_states,
+            "encoder_attention_mask": np.ones(question_states.shape[:2], np.int64),
         }
-        found = self.generate(prepared, options, eos_token_id=settings.sep_token_id, pad_token_id=settings.pad_token_id)
-        return [self.decode(row) for row in found]
+        generated = self.generate(
+            prepared, options, eos_token_id=settings.sep_token_id, pad_token_id=settings.pad_token_id
+        )
+        return [self.decode(row) for row in generated]
 
     def _read_question(self, pixel_values: torch.Tensor, question: list[int]) -> torch.Tensor:
         """Encode the question with a look at each image: (B, T, D)."""
-        seen = self.model.vision_model(pixel_values=pixel_values)[0]
-        ids = torch.tensor([question] * len(seen), device=seen.device)
+        image_states = self.model.vision_model(pixel_values=pixel_values)[0]
+        ids = torch.tensor([question] * len(image_states), device=image_states.device)
         result: torch.Tensor = self.model.text_encoder(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            encoder_hidden_states=seen,
-            encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device),
+            encoder_hidden_states=image_states,
+            encoder_attention_mask=torch.ones(image_states.shape[:2], dtype=torch.long, device=image_states.device),
             return_dict=False,
         )[0]
         return result
@@ -88,7 +90,7 @@ class GitAnswerer(Git):
 class Vilt(TransformersModel):
     """ViLT, Kim et al. 2021 (arXiv 2102.03334): one of its trained answers, each with a probability of its own."""
 
-    kind = "ViltForQuestionAnswering"
+    model_class = "ViltForQuestionAnswering"
 
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:

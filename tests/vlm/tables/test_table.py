@@ -34,7 +34,7 @@ TEXTS = (
 
 
 def test_a_frame_of_any_types_with_missing_cells_and_any_index() -> None:
-    table = Table.of(FRAME)
+    table = Table.read(FRAME)
     assert table.columns == tuple(FRAME.columns) and table.rows == TEXTS and table.total == 3
 
 
@@ -45,30 +45,30 @@ def test_a_file_reads_as_the_frame_it_was_written_from(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "semicolons.csv", index=False, sep=";", encoding="utf-8-sig")
     frame.to_parquet(tmp_path / "t.parquet")
     for path in tmp_path.iterdir():
-        table = Table.of(path)
+        table = Table.read(path)
         assert (table.columns, table.rows) == (("name", "hours", "n"), (("a", "1,200", "1"), ("b, c", "", "2"))), path
 
 
 def test_a_header_may_go_over_two_lines(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('"name\nof team",games\nA,1\n')
-    assert Table.of(tmp_path / "t.csv").columns == ("name\nof team", "games")
+    assert Table.read(tmp_path / "t.csv").columns == ("name\nof team", "games")
 
 
 def test_mappings_are_tables() -> None:
     columns = {"a": [1, None], "b": ["x", datetime.date(2020, 1, 5)]}
     rows = [{"a": 1, "b": "x"}, {"b": datetime.date(2020, 1, 5)}]
-    assert Table.of(columns) == Table.of(rows)
-    assert Table.of(columns).rows == (("1", "x"), ("", "2020-01-05"))
+    assert Table.read(columns) == Table.read(rows)
+    assert Table.read(columns).rows == (("1", "x"), ("", "2020-01-05"))
 
 
 def test_chosen_rows_come_in_the_order_asked_and_keep_their_numbers(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     pd.DataFrame({"n": range(1000)}).to_csv(path, index=False)
-    table = Table.of(path, rows=[900, 3])
+    table = Table.read(path, rows=[900, 3])
     assert (table.rows, table.numbers, table.total) == ((("900",), ("3",)), (900, 3), 1000)
-    assert Table.of(path).numbers == tuple(range(255))
+    assert Table.read(path).numbers == tuple(range(255))
     with pytest.raises(TableError, match="no row 1000: it has 1000"):
-        Table.of(path, rows=[1000])
+        Table.read(path, rows=[1000])
 
 
 @pytest.mark.parametrize(
@@ -85,32 +85,32 @@ def test_what_is_no_table_is_named(text: str, says: str, tmp_path: Path) -> None
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(TableError, match=says):
-        Table.of(path)
+        Table.read(path)
 
 
 def test_a_table_without_a_header_can_be_given_one(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("10,36\n1,2\n")
-    assert Table.of(path, columns=["a", "b"]).rows == (("10", "36"), ("1", "2"))
+    assert Table.read(path, columns=["a", "b"]).rows == (("10", "36"), ("1", "2"))
     with pytest.raises(TableError, match="no header"):
-        Table.of(pd.DataFrame([[1, 2], [3, 4]]))
+        Table.read(pd.DataFrame([[1, 2], [3, 4]]))
     with pytest.raises(TableError, match="3 names for 2 columns"):
-        Table.of(pd.DataFrame([[1, 2], [3, 4]]), columns=["a", "b", "c"])
+        Table.read(pd.DataFrame([[1, 2], [3, 4]]), columns=["a", "b", "c"])
 
 
 def test_other_things_and_damaged_files_are_named(tmp_path: Path) -> None:
     for name in ("t.parquet", "t.csv"):
         (tmp_path / name).write_bytes(b"\xff\xfe\x00 no table")
         with pytest.raises(TableError, match=name):
-            Table.of(tmp_path / name)
+            Table.read(tmp_path / name)
     with pytest.raises(FileNotFoundError):
-        Table.of(tmp_path / "absent.parquet")
+        Table.read(tmp_path / "absent.parquet")
     with pytest.raises(TableError, match="expected a DataFrame"):
-        Table.of(5)
+        Table.read(5)
     with pytest.raises(TableError, match="one length"):
-        Table.of({"a": [1], "b": [1, 2]})
+        Table.read({"a": [1], "b": [1, 2]})
 
 
 def test_parquet_is_read_by_batches(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": list(range(5000))}), tmp_path / "t.parquet")
-    assert Table.of(tmp_path / "t.parquet", rows=[4999]).rows == (("4999",),)
+    assert Table.read(tmp_path / "t.parquet", rows=[4999]).rows == (("4999",),)

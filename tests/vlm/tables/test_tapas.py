@@ -48,7 +48,7 @@ def test_logits_and_cells_are_those_of_a_direct_call(folder: Path, tapas: Tapas)
         cells, operations = tokenizer.convert_logits_to_predictions(
             dict(inputs), direct.logits.clone(), direct.logits_aggregation
         )
-    table = Table.of(FRAME)
+    table = Table.read(FRAME)
     logits, aggregation = tapas.logits(tapas.encode_table(table, "how many games?")[1])
     np.testing.assert_allclose(logits, direct.logits[0].numpy(), atol=1e-5)  # another order of sums
     assert aggregation is not None
@@ -130,7 +130,7 @@ def test_answers_of_any_table_and_selection_are_those_of_pandas(frame: pd.DataFr
     asked = SCRIPTED[0]
     for operation, expected in ((1, values.sum()), (2, values.mean()), (3, values.count())):
         asked.script = ({(row, list(frame).index(column)) for row in rows}, operation)
-        found = _answer_question(asked, Table.of(frame), "how much?")
+        found = _answer_question(asked, Table.read(frame), "how much?")
         there = [row for row in rows if not pd.isna(frame[column].iloc[row])]  # a missing cell has no token to pick
         assert [cell.row for cell in found.cells] == there and {cell.name for cell in found.cells} <= {column}
         if operation != 3 and not values.count():
@@ -180,7 +180,7 @@ def test_rows_that_do_not_fit_are_left_out_and_said_so(
 
 def test_long_cells_are_cut_before_rows_are_left_out_and_said_so(tapas: Tapas) -> None:
     frame = pd.DataFrame({"text": ["abcdefgh " * 20] * 6, "n": ["1"] * 6})
-    picked = tapas.pick_cells(Table.of(frame), "how many?")
+    picked = tapas.pick_cells(Table.read(frame), "how many?")
     assert picked.rows == tuple(range(6)) and picked.note == "long cells were cut"
 
 

@@ -80,23 +80,23 @@ def _compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunkin
     """Run the network over overlapping chunks and yield the frames that belong to each."""
     size = engine.samples_per_frame
     length, side = chunk.count_frames(engine.rate / size)
-    given = 0  # frames
-    begun = 0  # the frame that `tape` begins with
-    tape = np.zeros(0, np.float32)
+    frames_done = 0  # frames that have been yielded
+    buffer_start = 0  # the frame that `buffer` begins with
+    buffer = np.zeros(0, np.float32)
     for block in blocks:
         _check_block(engine, block)
-        tape = np.concatenate([tape, block.data[0]])
+        buffer = np.concatenate([buffer, block.data[0]])
         # A frame covers more samples than lie before the next one, less than twice as many. One frame more is passed to
         # the network, and two are left in the buffer, so that no frame is cut.
-        while len(tape) > (length + 2) * size:
-            found = _run_chunk(engine, tape[: (length + 1) * size])
-            stop = begun + length - side
-            yield _take_frames(found, given - begun, stop - begun)
-            given = stop
-            tape = tape[(given - side - begun) * size :]
-            begun = given - side
-    if len(tape):
-        yield _run_chunk(engine, tape)[given - begun :]
+        while len(buffer) > (length + 2) * size:
+            logprobs = _run_chunk(engine, buffer[: (length + 1) * size])
+            stop = buffer_start + length - side
+            yield _take_frames(logprobs, frames_done - buffer_start, stop - buffer_start)
+            frames_done = stop
+            buffer = buffer[(frames_done - side - buffer_start) * size :]
+            buffer_start = frames_done - side
+    if len(buffer):
+        yield _run_chunk(engine, buffer)[frames_done - buffer_start :]
 
 
 def _check_block(engine: CTCEngine, block: Clip) -> None:
@@ -107,21 +107,22 @@ def _check_block(engine: CTCEngine, block: Clip) -> None:
 
 def _run_chunk(engine: CTCEngine, wave: np.ndarray) -> np.ndarray:
     """Return the emissions of one chunk; EncodeError for a wrong shape or frames without a number."""
-    found = engine.emissions(wave)
+    logprobs = engine.emissions(wave)
     # -inf is a valid log probability; a frame that has nothing else is not.
-    if found.ndim != 2 or found.shape[1] != len(engine.vocabulary) or not np.isfinite(found).any(axis=1).all():
+    if logprobs.ndim != 2 or logprobs.shape[1] != len(engine.vocabulary) or not np.isfinite(logprobs).any(axis=1).all():
         raise EncodeError(
-            f"{engine.name}: expected (T, {len(engine.vocabulary)}) log probabilities, got {found.dtype}"
-            f"{list(found.shape)}" + ("" if np.isfinite(found).all() else " with frames that hold no finite number")
+            f"{engine.name}: expected (T, {len(engine.vocabulary)}) log probabilities, got {logprobs.dtype}"
+            f"{list(logprobs.shape)}"
+            + ("" if np.isfinite(logprobs).all() else " with frames that hold no finite number")
         )
-    return found
+    return logprobs
 
 
-def _take_frames(found: np.ndarray, start: int, stop: int) -> np.ndarray:
+def _take_frames(logprobs: np.ndarray, start: int, stop: int) -> np.ndarray:
     """Return the frames from `start` to `stop`; EncodeError where there are fewer."""
-    if len(found) < stop:
-        raise EncodeError(f"expected {stop} frames or more of a chunk, got {len(found)}")
-    return found[start:stop]
+    if len(logprobs) < stop:
+        raise EncodeError(f"expected {stop} frames or more of a chunk, got {len(logprobs)}")
+    return logprobs[start:stop]
 
 
 class BestPath:
@@ -136,12 +137,12 @@ class BestPath:
     def __init__(self) -> None:
         self._tokens, self._logprobs = bytearray(), bytearray()  # they grow in place: no second copy of ten hours
 
-    def append(self, found: np.ndarray) -> None:
+    def append(self, logprobs: np.ndarray) -> None:
         """Add the emissions (t, V) of the next frames."""
-        if found.shape[1] > _MAX_VOCABULARY:
-            raise ValueError(f"expected a vocabulary of at most {_MAX_VOCABULARY} tokens, got {found.shape[1]}")
-        self._tokens += found.argmax(axis=1).astype(np.int16).tobytes()
-        self._logprobs += found.max(axis=1).astype(np.float16).tobytes()
+        if logprobs.shape[1] > _MAX_VOCABULARY:
+            raise ValueError(f"expected a vocabulary of at most {_MAX_VOCABULARY} tokens, got {logprobs.shape[1]}")
+        self._tokens += logprobs.argmax(axis=1).astype(np.int16).tobytes()
+        self._logprobs += logprobs.max(axis=1).astype(np.float16).tobytes()
 
     @property
     def tokens(self) -> np.ndarray:
@@ -161,10 +162,10 @@ def decode_words(best: BestPath, engine: CTCEngine, start: float = 0.0) -> Itera
     mean log probability of its frames, without blanks.
     """
     seconds = engine.samples_per_frame / engine.rate
-    shown = [_get_visible_text(token, i, engine) for i, token in enumerate(engine.vocabulary)]
+    texts = [_get_visible_text(token, i, engine) for i, token in enumerate(engine.vocabulary)]
     letters: list[tuple[str, int, int, float]] = []  # text, first frame, frame after the last, sum of log probabilities
     for token, first, stop, total in _group_runs(best):
-        for i, part in enumerate(_split_token(shown[token], engine.delimiter)):
+        for i, part in enumerate(_split_token(texts[token], engine.delimiter)):
             if i and letters:
                 yield _build_word(letters, start, seconds)
                 letters = []
@@ -208,14 +209,14 @@ def _build_word(letters: Sequence[tuple[str, int, int, float]], start: float, se
 
 def group_words(words: Iterable[Segment]) -> Iterator[Segment]:
     """Group words into segments: a new segment begins after a pause, and where one has become too long."""
-    held: list[Segment] = []
+    group: list[Segment] = []
     for word in words:
-        if held and (word.start - held[-1].stop >= PAUSE_S or word.stop - held[0].start > MAX_SEGMENT_S):
-            yield build_segment(held)
-            held = []
-        held.append(word)
-    if held:
-        yield build_segment(held)
+        if group and (word.start - group[-1].stop >= PAUSE_S or word.stop - group[0].start > MAX_SEGMENT_S):
+            yield build_segment(group)
+            group = []
+        group.append(word)
+    if group:
+        yield build_segment(group)
 
 
 def build_segment(words: Sequence[Segment]) -> Segment:
@@ -241,6 +242,7 @@ def transcribe_ctc(
     """
     if options.task != "transcribe" or options.initial_prompt or options.hotwords:
         raise OptionsError(f"{engine.name} is a CTC model: it does not support translation, prompts or hotwords")
+    # The checks are not in the generator, so that an error comes with the call.
     return _transcribe_blocks(engine, clips, detector, trace, chunk)
 
 
@@ -268,6 +270,6 @@ def _transcribe_stretch(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunki
     stream, best = iter(blocks), BestPath()
     first = next(stream, None)
     if first is not None:
-        for found in compute_emissions(engine, chain([first], stream), chunk):
-            best.append(found)
+        for logprobs in compute_emissions(engine, chain([first], stream), chunk):
+            best.append(logprobs)
         yield from group_words(decode_words(best, engine, first.start))

@@ -42,16 +42,18 @@ def viterbi(logprobs: np.ndarray, labels: Sequence[int], *, blank: int, band: in
     >>> viterbi(np.log([[0.1, 0.9], [0.8, 0.2], [0.2, 0.8]]), [1, 1], blank=0).tolist()
     [1, 2, 3]
     """
-    wanted = np.asarray(labels, np.int64)
+    columns = np.asarray(labels, np.int64)
     # Two equal letters in succession need a blank between them: CTC merges repeats.
-    needed = len(wanted) + int((wanted[1:] == wanted[:-1]).sum())
+    needed = len(columns) + int((columns[1:] == columns[:-1]).sum())
     if len(logprobs) < max(needed, 1):
-        raise AlignError(f"{len(wanted)} letters need {needed} frames or more, and there are {len(logprobs)}")
-    column = np.full(2 * len(wanted) + 1, blank, np.int64)
-    column[1::2] = wanted
-    skips = np.zeros(len(column), bool)  # whether a state can be reached from the label before its own
-    skips[3::2] = wanted[1:] != wanted[:-1]
-    return _trace_backward(*_score_forward(logprobs, column, skips, min(len(column), band)), len(column))
+        raise AlignError(f"{len(columns)} letters need {needed} frames or more, and there are {len(logprobs)}")
+    state_columns = np.full(2 * len(columns) + 1, blank, np.int64)
+    state_columns[1::2] = columns
+    skips = np.zeros(len(state_columns), bool)  # whether a state can be reached from the label before its own
+    skips[3::2] = columns[1:] != columns[:-1]
+    return _trace_backward(
+        *_score_forward(logprobs, state_columns, skips, min(len(state_columns), band)), len(state_columns)
+    )
 
 
 def _score_forward(
@@ -92,15 +94,15 @@ def _pack_steps(step: np.ndarray) -> np.ndarray:
 
 def _trace_backward(score: np.ndarray, steps: np.ndarray, begins: np.ndarray, states: int) -> np.ndarray:
     """Follow the steps from the last label, or the blank after it, back to the first frame."""
-    at = max(range(max(states - 2, 0), states), key=lambda s: score[s - begins[-1]])
+    state = max(range(max(states - 2, 0), states), key=lambda s: score[s - begins[-1]])
     # Half of it, because log probabilities have been added to it on the way.
-    if score[at - begins[-1]] <= IMPOSSIBLE / 2:
+    if score[state - begins[-1]] <= IMPOSSIBLE / 2:
         raise AlignError("the text does not fit the audio: pass only the part of the audio in which it is spoken")
     path = np.empty(len(steps), np.int64)
     for t in range(len(steps) - 1, -1, -1):
-        path[t] = at
-        place = int(at - begins[t])
-        at -= int(steps[t, place // 4] >> 2 * (place % 4)) & 3
+        path[t] = state
+        place = int(state - begins[t])
+        state -= int(steps[t, place // 4] >> 2 * (place % 4)) & 3
     return path
 
 
@@ -134,8 +136,8 @@ def align_text(
 
     Raises AlignError for a text without a letter, or with more letters than frames.
     """
-    lines, said = split_lines(text)
-    spelled = _label_words(said, engine)
+    lines, words = split_lines(text)
+    spelled = _label_words(words, engine)
     if not any(owner >= 0 for owner in spelled.owners):
         raise AlignError(f"{engine.name}: the text has no letter to align: {text[:60]!r}")
     silent = {"", engine.delimiter, " ", *SILENT_TOKENS}
@@ -146,7 +148,7 @@ def align_text(
     path = viterbi(table, spelled.labels, blank=engine.blank, band=band)
     seconds = engine.samples_per_frame / engine.rate
     stop = start + len(logprobs) * seconds
-    return build_line_segments(lines, said, _place_words(said, spelled, path, table, start, seconds), start, stop)
+    return build_line_segments(lines, words, _place_words(words, spelled, path, table, start, seconds), start, stop)
 
 
 def split_lines(text: str) -> tuple[list[list[str]], list[str]]:
@@ -192,36 +194,39 @@ def _place_words(
             frames.setdefault(owner, []).append(t)
     # The 0 stands for the last blank: its state // 2 is one more than the labels.
     labels = np.asarray([*spelled.labels, 0])
-    chosen = np.exp(table[np.arange(len(path)), labels[np.minimum(path // 2, len(labels) - 1)]])
-    found: list[Segment | None] = [None] * len(words)
-    for owner, held in frames.items():
-        begin, stop = start + held[0] * seconds, start + (held[-1] + 1) * seconds
-        found[owner] = Segment(begin, stop, f" {words[owner]}", score=min(float(chosen[held].mean()), 1.0))
-    return found
+    probabilities = np.exp(table[np.arange(len(path)), labels[np.minimum(path // 2, len(labels) - 1)]])
+    placed: list[Segment | None] = [None] * len(words)
+    for owner, word_frames in frames.items():
+        begin, stop = start + word_frames[0] * seconds, start + (word_frames[-1] + 1) * seconds
+        placed[owner] = Segment(
+            begin, stop, f" {words[owner]}", score=min(float(probabilities[word_frames].mean()), 1.0)
+        )
+    return placed
 
 
 def build_line_segments(
-    lines: Iterable[Sequence[str]], words: Sequence[str], found: Sequence[Segment | None], start: float, stop: float
+    lines: Iterable[Sequence[str]], words: Sequence[str], placed: Sequence[Segment | None], start: float, stop: float
 ) -> list[Segment]:
     """Build a segment for every line from words that were placed between `start` and `stop`.
 
     Words that were not placed (None) share the time between their neighbours. The texts are those of `words`.
     """
-    whole = iter(list(_fill_words(words, found, start, stop)))
-    return [build_segment([next(whole) for _ in line]) for line in lines]
+    timed = iter(list(_fill_words(words, placed, start, stop)))
+    return [build_segment([next(timed) for _ in line]) for line in lines]
 
 
-def _fill_words(words: Sequence[str], found: Sequence[Segment | None], start: float, stop: float) -> Iterator[Segment]:
+def _fill_words(words: Sequence[str], placed: Sequence[Segment | None], start: float, stop: float) -> Iterator[Segment]:
     """Yield all words in order, spreading those without a time evenly between their neighbours."""
     before = start
-    for placed, group in groupby(range(len(words)), key=lambda i: found[i] is not None):
+    for is_placed, group in groupby(range(len(words)), key=lambda i: placed[i] is not None):
         places = list(group)
-        if placed:
-            held = [replace(word, text=f" {words[i]}") for i in places if (word := found[i]) is not None]
-            yield from held
-            before = held[-1].stop
+        if is_placed:
+            run = [replace(word, text=f" {words[i]}") for i in places if (word := placed[i]) is not None]
+            yield from run
+            before = run[-1].stop
             continue
-        following = found[places[-1] + 1] if places[-1] + 1 < len(words) else None
+        following = placed[places[-1] + 1] if places[-1] + 1 < len(words) else None
+        # They share the gap evenly: nothing is known of their lengths.
         step = ((following.start if following else stop) - before) / len(places)
         for number, i in enumerate(places):
             yield Segment(before + number * step, before + (number + 1) * step, f" {words[i]}")

@@ -35,21 +35,21 @@ class Wav2Vec2CTC:
     kind: ClassVar[Literal["ctc"]] = "ctc"
 
     def __init__(self, model: str, *, threads: int | None = None) -> None:
-        row = model_spec(model)
-        if row.target.rpartition(":")[2] != Wav2Vec2.__name__:
+        spec = model_spec(model)
+        if spec.target.rpartition(":")[2] != Wav2Vec2.__name__:
             raise UnknownModel(
-                f"{model}: {row.summary}: expected a checkpoint of {', '.join(CTC_CLASSES)} with a CTC head "
+                f"{model}: {spec.summary}: expected a checkpoint of {', '.join(CTC_CLASSES)} with a CTC head "
                 "(…ForCTC), such as facebook/wav2vec2-base-960h"
             )
         # Measured, base, 10 s: torch 2.73 s, ONNX Runtime 2.68 s: not worth an export of half a minute.
-        self._network = _EncoderWithHead(replace(row, window=MAX_WINDOW_S), runtime="torch", threads=threads)
+        self._network = _EncoderWithHead(replace(spec, window=MAX_WINDOW_S), runtime="torch", threads=threads)
         checkpoint = self._network.checkpoint
         if checkpoint.read_scalar("lm_head.weight") is None:
             raise UnknownModel(
                 f"{model}: its weights have no lm_head, so it cannot name letters. Expected a checkpoint …ForCTC"
             )
-        self.name = row.name
-        self.rate = round(row.rate)
+        self.name = spec.name
+        self.rate = round(spec.rate)
         letters = _LetterVocabulary.of(checkpoint)
         self.vocabulary, self.blank, self.delimiter = letters.tokens, letters.blank, letters.delimiter
 
@@ -69,8 +69,8 @@ class _EncoderWithHead(Wav2Vec2):
     def logprobs(self, clip: Clip) -> np.ndarray:
         """Return (T, V) log probabilities of one clip."""
         inputs: Inputs = self.prepare([clip])
-        found: np.ndarray = self._run({"samples": inputs["samples"]})[0][0]
-        return found
+        logprobs: np.ndarray = self._run({"samples": inputs["samples"]})[0][0]
+        return logprobs
 
     def build(self) -> torch.nn.Module:
         """Return transformers' model of the family, with the head, as a module of samples."""
@@ -133,8 +133,8 @@ def _select_language(table: Mapping[str, Any], settings: Mapping[str, Any], fold
             f"{folder}: vocab.json holds {len(table)} languages and tokenizer_config.json says target_lang "
             f"{language!r}: save the checkpoint with one language set"
         )
-    found: dict[str, int] = table[language]
-    return found
+    vocabulary: dict[str, int] = table[language]
+    return vocabulary
 
 
 def _read_token(token: Any) -> str:

@@ -57,7 +57,7 @@ class TimedTranscriber:
         """Seconds: of the clock of the stream, of sound that came, of computing."""
 
     def push(self, block: Clip) -> list[Event]:
-        """Push a block that has arrived by now, or arrives until its end, and return the events."""
+        """Push a block that has arrived, or arrives until its end, and return the events."""
         self.received = block.stop
         return self._run_timed(lambda: self._transcriber.push(block))
 
@@ -67,11 +67,12 @@ class TimedTranscriber:
 
     def _run_timed(self, run: Callable[[], Sequence[StreamUpdate]]) -> list[Event]:
         """Run a step, add the time it took to the clock, and return its events."""
-        begun = self._clock()
+        started = self._clock()
         updates = run()
-        took = self._clock() - begun
-        self.spent += took
-        self.now = max(self.now, self.received) + took
+        elapsed = self._clock() - started
+        self.spent += elapsed
+        # A pass begins when its audio is there and the pass before it has ended.
+        self.now = max(self.now, self.received) + elapsed
         return [event for update in updates for event in self._make_events(update)]
 
     def _make_events(self, update: StreamUpdate) -> Iterator[Event]:
@@ -100,12 +101,13 @@ def replay_events(blocks: Iterable[Clip], stream: TimedTranscriber) -> Iterator[
     source = iter(blocks)
     waiting = next(source, None)
     while waiting is not None:
-        come = [waiting]
+        # Time goes on while the model computes: all that has arrived by then is one block.
+        arrived = [waiting]
         waiting = next(source, None)
         while waiting is not None and waiting.stop <= stream.now:
-            come.append(waiting)
+            arrived.append(waiting)
             waiting = next(source, None)
-        yield from stream.push(join_blocks(come))
+        yield from stream.push(join_blocks(arrived))
     yield from stream.finish()
 
 
@@ -140,15 +142,15 @@ class LatencyStats:
 
 def measure_latency(events: Iterable[Event], *, spent: float = 0.0) -> LatencyStats:
     """Compute the latency of a stream whose computing took `spent` seconds."""
-    found = list(events)
-    committed = [(event, word) for event in found if event.type == "committed" for word in event.words]
-    received = max((event.received for event in found), default=0.0)
+    all_events = list(events)
+    committed = [(event, word) for event in all_events if event.type == "committed" for word in event.words]
+    received = max((event.received for event in all_events), default=0.0)
     return LatencyStats(
         len(committed),
         summarise_seconds([event.time - word.stop for event, word in committed]),
         summarise_seconds([event.received - word.stop for event, word in committed]),
-        _measure_revision(found),
-        _find_longest_stall(found),
+        _measure_revision(all_events),
+        _find_longest_stall(all_events),
         spent / received if received else 0.0,
     )
 
@@ -174,6 +176,7 @@ def _measure_revision(events: Sequence[Event]) -> float:
         if event.type == "committed":
             fresh += texts
             continue
+        # Partial words that were committed meanwhile are confirmed, not withdrawn.
         now = (*fresh, *texts)
         shown += len(partial)
         changed += sum(i >= len(now) or now[i] != text for i, text in enumerate(partial))

@@ -27,7 +27,7 @@ def exact_key(text: str) -> str:
 
 
 def loose_key(text: str) -> str:
-    """Return the text without case and surrounding punctuation: more words agree, and they are committed sooner.
+    """Return the text without case and surrounding punctuation: more words agree, and they are committed earlier.
 
     >>> loose_key(" Country,") == loose_key("country")
     True
@@ -91,7 +91,7 @@ class LocalAgreement:
         return self._commit_words(list(partial[:count]))
 
     def finish(self) -> list[Segment]:
-        """Commit the partial words and return them; the next hypothesis starts anew."""
+        """Commit the partial words and return them; the next hypothesis is a first one."""
         rest = self._commit_words(list(self.partial))
         # What follows is another utterance: a hypothesis about this one must not vote on it.
         self._hypotheses.clear()

@@ -110,14 +110,14 @@ class StreamingTranscriber:
         return (self._first.start if self._first else 0.0) + sample / self._rate
 
     def _append_block(self, block: Clip) -> None:
-        """Check a block and add it to the buffer; start anew where the buffer was emptied."""
+        """Check a block and add it to the buffer; reset the times where the buffer was emptied."""
         if block.kind != "audio" or len(block.data) != 1:
             raise ValueError(f"expected audio of one channel, got {block}: mix it down first")
         if self._first is None:
             self._first, self._begin, self._end, self._pass_end = block, 0, 0, 0
-            scrolled = self._agreement.committed_until
+            last_end = self._agreement.committed_until
             self._agreement = LocalAgreement(
-                self._config.passes, start=max(scrolled, block.start), key=self._config.key
+                self._config.passes, start=max(last_end, block.start), key=self._config.key
             )
         due = self._to_seconds(self._end)
         # Half a sample: times are floats, and their rounding is no gap.
@@ -154,15 +154,15 @@ class StreamingTranscriber:
         if self.seconds > patience.trim_s:
             # The last segment or sentence may go on. Of the others, take the last that ends in committed words.
             if patience.trim_on == "sentence":
-                said = [
+                cut_points = [
                     word.stop
                     for word in self._agreement.buffered_words[:-1]
                     if word.text.rstrip().endswith(SENTENCE_ENDS)
                 ]
             else:
-                said = [stop for stop in stops[:-1] if stop <= until]
-            if said:
-                self._cut_before(said[-1])
+                cut_points = [stop for stop in stops[:-1] if stop <= until]
+            if cut_points:
+                self._cut_before(cut_points[-1])
         if self.seconds <= patience.max_buffer_s:
             return [], 0.0
         # Committed words can be cut without loss.

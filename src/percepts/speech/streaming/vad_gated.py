@@ -51,6 +51,7 @@ class VadGatedTranscriber:
         self._judged_until += whole
         updates = [update for likely in self._listener(frames).tolist() for update in self._handle_frame(likely)]
         if self._gate.open:
+            # Certain speech is passed on before it ends; the rest may be the silence that ends it.
             updates += self._feed_until(self._gate.certain_until)
         else:
             self._fed_until = max(self._fed_until, self._judged_until - round(KEPT_S * block.rate))
@@ -73,6 +74,7 @@ class VadGatedTranscriber:
             self._first = block
         due = self._first.start + self._buffer.end / self._first.rate
         same = (block.kind, block.rate, len(block.data)) == ("audio", self._first.rate, 1)
+        # Half a sample: times are floats, and their rounding is no gap.
         if not same or abs(block.start - due) * block.rate > 0.5:
             raise ValueError(f"expected the next block at {due:.6f} s, like {self._first}, got {block}")
         self._buffer.append(block.data[0])

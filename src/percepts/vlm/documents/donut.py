@@ -18,7 +18,7 @@ from ..generation import GenerationOptions
 class Donut(TextGenerator):
     """Donut, Kim et al. 2021 (arXiv 2111.15664): reads the page itself, and gives no position of the answer."""
 
-    kind = "VisionEncoderDecoderModel"
+    model_class = "VisionEncoderDecoderModel"
 
     @cached_property
     def processor(self) -> Any:
@@ -43,19 +43,19 @@ class Donut(TextGenerator):
         # The prompt that Donut's DocVQA checkpoints were trained with.
         prompt = f"<s_docvqa><s_question>{question}</s_question><s_answer>"
         ids = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        most = int(self.model.config.decoder.max_position_embeddings)
-        check_token_count(len(ids) + options.max_new_tokens, most, "a question and its answer", self.spec.name)
+        limit = int(self.model.config.decoder.max_position_embeddings)
+        check_token_count(len(ids) + options.max_new_tokens, limit, "a question and its answer", self.spec.name)
         pages = list(inputs["pixels"])
         pixels = self.processor(pages, return_tensors="np", input_data_format="channels_last")["pixel_values"]
         rows = np.tile(np.array(ids, np.int64), (len(pages), 1))
-        found = self.generate({"pixel_values": np.asarray(pixels), "decoder_input_ids": rows}, options)
-        return [GeneratedText(answer_of(self.tokenizer.decode(list(row.ids))), row.score) for row in found]
+        generated = self.generate({"pixel_values": np.asarray(pixels), "decoder_input_ids": rows}, options)
+        return [GeneratedText(extract_answer(self.tokenizer.decode(list(row.ids))), row.score) for row in generated]
 
 
-def answer_of(text: str) -> str:
-    """What stands before the end of the answer, without tags.
+def extract_answer(text: str) -> str:
+    """Return the text before the end of the answer, without tags.
 
-    >>> answer_of(" 12 March</s_answer></s><pad>")
+    >>> extract_answer(" 12 March</s_answer></s><pad>")
     '12 March'
     """
     return re.sub(r"<[^<>]*>", "", text.split("</s_answer>")[0]).strip()

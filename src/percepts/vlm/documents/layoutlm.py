@@ -17,7 +17,7 @@ from ...preprocess.pixels import normalise
 from ...types import Clip, Inputs
 from ..base import Box, GeneratedText, TransformersModel, check_token_count
 from ..generation import GenerationOptions
-from .page import GRID, Word, gridded
+from .page import GRID, Word, scale_box
 
 MAX_ANSWER_TOKENS = 15
 """Most tokens of an answer."""
@@ -36,7 +36,7 @@ class _PageChunk:
 class LayoutLM(TransformersModel):
     """LayoutLM, Xu et al. 2019 (arXiv 1912.13318): reads words and their positions."""
 
-    kind = "LayoutLMForQuestionAnswering"
+    model_class = "LayoutLMForQuestionAnswering"
     separator_box: ClassVar[tuple[int, int, int, int]] = (GRID,) * 4
     separators: ClassVar[int] = 1
     """Separator tokens between question and page."""
@@ -49,12 +49,12 @@ class LayoutLM(TransformersModel):
         pages = [self.prepare_page(clip.data[0], read_words(clip.data[0])) for clip in clips]
         return {name: np.concatenate([page[name] for page in pages]) for name in pages[0]}
 
-    def prepare_page(self, picture: np.ndarray, words: Sequence[Word]) -> Inputs:
+    def prepare_page(self, image: np.ndarray, words: Sequence[Word]) -> Inputs:
         """Prepare one page with its words: "pixels" (1, H, W, 3), "words" (1,), the words and boxes as JSON."""
         if not words:
             raise MediaError("no words on the page: expected words with boxes, or a page with text on it")
         # As JSON, because inputs are arrays, and pages have different numbers of words.
-        return {"pixels": picture[None], "words": np.array([json.dumps([[w.text, *w.box] for w in words])])}
+        return {"pixels": image[None], "words": np.array([json.dumps([[w.text, *w.box] for w in words])])}
 
     def answer(self, inputs: Inputs, question: str, options: GenerationOptions) -> list[GeneratedText]:
         """Return an answer for each page; `options` have no effect, because nothing is generated."""
@@ -67,29 +67,29 @@ class LayoutLM(TransformersModel):
     def find_answer(self, page: np.ndarray, words: Sequence[Word], question: str) -> GeneratedText:
         """Return the most probable run of words; a page too long for the model is read in overlapping parts."""
         chunks = list(self.split_page(page.shape[0], page.shape[1], words, question))
-        found = [self._find_best_span(chunk, *self.logits(page, chunk)) for chunk in chunks]
-        score, first, last = max(found)
+        spans = [self._find_best_span(chunk, *self.logits(page, chunk)) for chunk in chunks]
+        score, first, last = max(spans)
         text = " ".join(word.text for word in words[first : last + 1])
         return GeneratedText(text, score, _enclose_boxes([word.box for word in words[first : last + 1]]))
 
     def split_page(self, height: int, width: int, words: Sequence[Word], question: str) -> Iterator[_PageChunk]:
         """Yield question and page, token by token, in parts that the model can read, as its tokenizer lays them out."""
         tok = self.tokenizer
-        asked = self._tokenize_words(question.split())
-        room = self.positions - len(asked) - 2 - self.separators
-        check_token_count(len(asked), self.positions // 2, "a question", self.spec.name)
+        question_ids = self._tokenize_words(question.split())
+        room = self.positions - len(question_ids) - 2 - self.separators
+        check_token_count(len(question_ids), self.positions // 2, "a question", self.spec.name)
         tokens = [(token, i) for i, word in enumerate(words) for token in self._tokenize_words([word.text])]
         if not tokens:
             raise MediaError("none of the words on the page can be written in tokens of the model")
-        boxes = [gridded(word.box, height, width) for word in words]
+        boxes = [scale_box(word.box, height, width) for word in words]
         zero, end = (0, 0, 0, 0), self.separator_box
         # Parts overlap by half, so that a short answer is complete in at least one.
         for start in range(0, max(1, len(tokens) - room + room // 2), room // 2) if len(tokens) > room else (0,):
             part = tokens[start : start + room]
-            before = [tok.cls_token_id, *asked, *[tok.sep_token_id] * self.separators]
+            before = [tok.cls_token_id, *question_ids, *[tok.sep_token_id] * self.separators]
             yield _PageChunk(
                 [*before, *(token for token, _ in part), tok.sep_token_id],
-                [zero] * (1 + len(asked)) + [end] * self.separators + [boxes[i] for _, i in part] + [end],
+                [zero] * (1 + len(question_ids)) + [end] * self.separators + [boxes[i] for _, i in part] + [end],
                 [None] * len(before) + [i for _, i in part] + [None],
                 [0] * len(before) + [1] * (len(part) + 1),
             )
@@ -97,9 +97,9 @@ class LayoutLM(TransformersModel):
     def logits(self, page: np.ndarray, chunk: _PageChunk) -> tuple[np.ndarray, np.ndarray]:
         """Return two (T,) arrays: the logits of each token to begin the answer and to end it."""
         tensors = self.to_tensors(self.build_inputs(page, chunk))
-        found = self.run(lambda: self.model(**tensors))
+        output = self.run(lambda: self.model(**tensors))
         count = len(chunk.ids)
-        start, stop = (x[0, :count].float().cpu().numpy() for x in (found.start_logits, found.end_logits))
+        start, stop = (x[0, :count].float().cpu().numpy() for x in (output.start_logits, output.end_logits))
         return start, stop
 
     def build_inputs(self, page: np.ndarray, chunk: _PageChunk) -> dict[str, np.ndarray]:
@@ -115,6 +115,7 @@ class LayoutLM(TransformersModel):
 
     def _tokenize_words(self, words: Sequence[str]) -> list[int]:
         """Return the tokens of words without special tokens."""
+        # The backend itself, because LayoutLMv3's tokenizer refuses words without boxes.
         backend = self.tokenizer.backend_tokenizer
         return list(backend.encode(list(words), is_pretokenized=True, add_special_tokens=False).ids) if words else []
 
@@ -126,6 +127,7 @@ class LayoutLM(TransformersModel):
         """
         of_page = np.array([word is not None for word in chunk.words])
         chances = of_page | (np.arange(len(of_page)) == 0)
+        # Tokens of the question cannot begin or end an answer.
         begins, ends = (_softmax(np.where(chances, x, -np.inf)) * of_page for x in (start, stop))
         # Spans that end at or after their beginning, MAX_ANSWER_TOKENS long at most.
         pairs = np.tril(np.triu(np.outer(begins, ends)), MAX_ANSWER_TOKENS - 1)
@@ -138,7 +140,7 @@ class LayoutLM(TransformersModel):
 class LayoutLM3(LayoutLM):
     """LayoutLMv3, Huang et al. 2022 (arXiv 2204.08387): reads words, their positions, and the image of the page."""
 
-    kind = "LayoutLMv3ForQuestionAnswering"
+    model_class = "LayoutLMv3ForQuestionAnswering"
     separator_box = (0, 0, 0, 0)
     separators = 2
 
@@ -150,9 +152,9 @@ class LayoutLM3(LayoutLM):
     def build_inputs(self, page: np.ndarray, chunk: _PageChunk) -> dict[str, np.ndarray]:
         """Return the model inputs of one part of a page, with the image of the page."""
         pixels = self.pixels
-        seen = normalise(pixels(page)[None], pixels.mean, pixels.std, scale=pixels.scale)
+        values = normalise(pixels(page)[None], pixels.mean, pixels.std, scale=pixels.scale)
         row = super().build_inputs(page, chunk)
-        return {**row, "token_type_ids": np.zeros_like(row["input_ids"]), "pixel_values": seen}
+        return {**row, "token_type_ids": np.zeros_like(row["input_ids"]), "pixel_values": values}
 
     @property
     def positions(self) -> int:

@@ -17,8 +17,8 @@ def read_words(page: np.ndarray) -> list[Word]:
     Raises MissingExtra without rapidocr.
     """
     # RapidOCR takes BGR, as OpenCV does.
-    found = _load_ocr()(np.ascontiguousarray(page[..., ::-1]), return_word_box=True)
-    lines = () if found.boxes is None else found.word_results
+    result = _load_ocr()(np.ascontiguousarray(page[..., ::-1]), return_word_box=True)
+    lines = () if result.boxes is None else result.word_results
     return [Word(text, _enclose_corners(corners)) for line in lines for text, _, corners in line if text.strip()]
 
 

@@ -23,26 +23,27 @@ class Word:
     box: Box
 
 
-def gridded(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+def scale_box(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
     """Return a box on the models' grid, cut at the edges of a page of that size.
 
-    >>> gridded((50, 100, 150, 210), 200, 200)
+    >>> scale_box((50, 100, 150, 210), 200, 200)
     (250, 500, 750, 1000)
     """
     left, top, right, bottom = box
     if not (np.isfinite(box).all() and left <= right and top <= bottom):
         raise MediaError(f"expected a box as left, top, right, bottom in pixels of the page, got {box}")
     sides = (left / width, top / height, right / width, bottom / height)
-    found = [min(max(int(GRID * side), 0), GRID) for side in sides]
-    return found[0], found[1], found[2], found[3]
+    # Truncated as transformers' normalize_box does; the models have no embedding beyond GRID.
+    scaled = [min(max(int(GRID * side), 0), GRID) for side in sides]
+    return scaled[0], scaled[1], scaled[2], scaled[3]
 
 
-def words_of(given: Sequence[Any]) -> list[Word]:
-    """Words as they are given: Word, or (text, (left, top, right, bottom)), or {"text": …, "box": …}."""
-    found = []
-    for item in given:
+def parse_words(items: Sequence[Any]) -> list[Word]:
+    """Return words given as Word, (text, (left, top, right, bottom)) or {"text": …, "box": …}; else QuestionError."""
+    words = []
+    for item in items:
         if isinstance(item, Word):
-            found.append(item)
+            words.append(item)
             continue
         try:
             text, box = (item["text"], item["box"]) if isinstance(item, dict) else item
@@ -51,5 +52,5 @@ def words_of(given: Sequence[Any]) -> list[Word]:
             raise QuestionError(
                 f"expected words as (text, (left, top, right, bottom)) or {{'text', 'box'}}, got {item!r}"
             ) from error
-        found.append(Word(str(text), (left, top, right, bottom)))
-    return found
+        words.append(Word(str(text), (left, top, right, bottom)))
+    return words

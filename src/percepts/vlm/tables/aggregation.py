@@ -56,19 +56,19 @@ def parse_number(text: str) -> Number | None:
     >>> [str(parse_number(t).value) for t in ("1,234.5", "($1,200)", "45%", "12,5 km", "1.234.567")]
     ['1234.5', '-1200', '45', '12.5', '1234567']
     """
-    found = _NUMBER.fullmatch(text.strip())
-    if found is None or bool(found["open"]) != bool(found["close"]):
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or bool(match["open"]) != bool(match["close"]):
         return None
-    read = _parse_digits(found["digits"])
-    if read is None:
+    digits = _parse_digits(match["digits"])
+    if digits is None:
         return None
-    value, places, grouped, point = read
-    negative = bool(found["open"]) + (found["sign"] not in ("", "+")) + bool(found["sign2"])
+    value, places, grouped, point = digits
+    negative = bool(match["open"]) + (match["sign"] not in ("", "+")) + bool(match["sign2"])
     if negative > 1:
         return None
-    after = found["after"].strip()
+    after = match["after"].strip()
     spaced = bool(after) and text[: text.rindex(after)].endswith(" ")
-    return Number(-value if negative else value, found["before"], after, places, grouped, point, spaced)
+    return Number(-value if negative else value, match["before"], after, places, grouped, point, spaced)
 
 
 def _parse_digits(text: str) -> tuple[Decimal, int, str, str] | None:
@@ -144,18 +144,19 @@ def aggregate(operation: Aggregation, cells: Sequence[str]) -> AggregateResult:
         return AggregateResult(listed, note=f"no {operation} over different units: {', '.join(units)}")
     if len(known) == 1:
         return AggregateResult(present[0], _to_float(known[0]), _get_unit(known[0]))
+    # Decimals: a sum of money must not show binary rounding.
     total = sum((number.value for number in known), Decimal(0))
     value = total if operation == "SUM" else total / len(known)
     return AggregateResult(
-        _format_like(value, known, more=0 if operation == "SUM" else 2), float(value), units[0] if units else ""
+        _format_like(value, known, extra_places=0 if operation == "SUM" else 2), float(value), units[0] if units else ""
     )
 
 
-def _format_like(value: Decimal, like: Sequence[Number], more: int) -> str:
+def _format_like(value: Decimal, like: Sequence[Number], extra_places: int) -> str:
     """Write a number as the others are written, with up to `more` decimals beyond theirs where needed."""
     places = max(number.places for number in like)
-    digits = f"{abs(value):.{places + more}f}"
-    if more:
+    digits = f"{abs(value):.{places + extra_places}f}"
+    if extra_places:
         whole, _, decimals = digits.partition(".")
         decimals = decimals[:places] + decimals[places:].rstrip("0")
         digits = f"{whole}.{decimals}" if decimals else whole

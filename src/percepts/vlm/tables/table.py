@@ -42,7 +42,7 @@ class Table:
     chosen: bool = False
 
     @classmethod
-    def of(
+    def read(
         cls,
         data: Any,
         *,
@@ -56,24 +56,25 @@ class Table:
         rows      numbers of the rows to read, from 0; None: the first `limit`
         Raises TableError for a table without a header, without rows, or with rows of several lengths.
         """
-        header, found, source = _open_table(data, columns is not None)
+        header, data_rows, source = _open_table(data, columns is not None)
         names = tuple(str(name).strip() for name in (header if columns is None else columns))
         _check_header(names, header, source)
-        wanted = None if rows is None else _check_row_numbers(rows)
-        kept: dict[int, tuple[str, ...]] = {}
+        row_numbers = None if rows is None else _check_row_numbers(rows)
+        kept_rows: dict[int, tuple[str, ...]] = {}
         total = 0
-        for number, row in enumerate(found):
+        # All rows are counted, because the note of an answer names the total.
+        for number, row in enumerate(data_rows):
             total += 1
             if len(row) != len(names):
                 raise TableError(f"{source}: row {number + 1} has {len(row)} cells, the header {len(names)}")
-            if number in wanted if wanted is not None else number < limit:
-                kept[number] = tuple(map(cell_text, row))
-        order = tuple(kept) if wanted is None else tuple(wanted)
-        if missing := [number for number in order if number not in kept]:
+            if number in row_numbers if row_numbers is not None else number < limit:
+                kept_rows[number] = tuple(map(cell_text, row))
+        order = tuple(kept_rows) if row_numbers is None else tuple(row_numbers)
+        if missing := [number for number in order if number not in kept_rows]:
             raise TableError(f"{source}: no row {missing[0]}: it has {total}, numbered from 0")
-        if not kept:
+        if not kept_rows:
             raise TableError(f"{source}: the table has no rows")
-        return cls(names, tuple(kept[number] for number in order), order, total, source, wanted is not None)
+        return cls(names, tuple(kept_rows[number] for number in order), order, total, source, row_numbers is not None)
 
     def first(self, count: int) -> Table:
         """Return the table with its first `count` rows."""
@@ -128,6 +129,7 @@ def _open_table(data: Any, headless: bool) -> OpenedTable:
             raise TableError("expected columns of one length")
         return list(data), zip(*data.values(), strict=True), "the table"
     if isinstance(data, Sequence) and data and all(isinstance(row, Mapping) for row in data):
+        # In the order of their first appearance, because a row may lack some.
         names = list(dict.fromkeys(name for row in data for name in row))
         return names, ([row.get(name) for name in names] for row in data), "the table"
     raise TableError(
@@ -146,6 +148,7 @@ def _open_csv(path: Path, headless: bool) -> OpenedTable:
             raise TableError(f"{path}: expected text in UTF-8: {error}") from error
     if "\x00" in head or not head.strip():
         raise TableError(f"{path}: expected rows of text, found {'binary data' if head.strip() else 'nothing'}")
+    # On a tie the comma, which stands first.
     separator = max(",;\t|", key=head.splitlines()[0].count)
     first = next(csv.reader(io.StringIO(head, newline=""), delimiter=separator))
     return first, _read_csv_rows(path, separator, skip=not headless), str(path)

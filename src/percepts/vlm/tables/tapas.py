@@ -57,7 +57,7 @@ class CellSelection:
 class Tapas(TransformersModel):
     """Picks the cells of a table that answer a question."""
 
-    kind = "TapasForQuestionAnswering"
+    model_class = "TapasForQuestionAnswering"
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -80,47 +80,48 @@ class Tapas(TransformersModel):
         seen, encoded = self.encode_table(table, question)
         logits, operations = self.logits(encoded)
         kinds = encoded["token_type_ids"][0]
-        read = int(kinds[:, 2].max())
+        rows_read = int(kinds[:, 2].max())
         # A sigmoid; exp of more than 88.7 overflows float32.
         picked = _select_cells(1 / (1 + np.exp(-np.clip(logits, -88.7, 88.7))), kinds, seen)
-        operation, sure = self._read_operation(operations)
-        score = sure * float(np.mean([cell.score for cell in picked])) if picked else 0.0
+        operation, probability = self._read_operation(operations)
+        score = probability * float(np.mean([cell.score for cell in picked])) if picked else 0.0
         return CellSelection(
-            picked, operation, score, seen.numbers[:read], self._describe_unread(table, seen, read, kinds)
+            picked, operation, score, seen.numbers[:rows_read], self._describe_unread(table, seen, rows_read, kinds)
         )
 
     def encode_table(self, table: Table, question: str) -> tuple[Table, dict[str, np.ndarray]]:
         """Return the rows that may fit, and the model's inputs: ids, mask, and seven types for each token."""
         import pandas
 
-        asked = self.tokenizer.tokenize(question)
+        question_tokens = self.tokenizer.tokenize(question)
         config = self.checkpoint.config
         # The default of TapasConfig: segment, column, row, previous label, and three of numeric ranks and relations.
         sizes = config.get("type_vocab_sizes", [3, 256, 256, 2, 256, 256, 10])
-        most = min(int(config.get("max_position_embeddings", 512)), int(self.tokenizer.model_max_length))
+        limit = min(int(config.get("max_position_embeddings", 512)), int(self.tokenizer.model_max_length))
         if len(table.columns) >= sizes[1]:
             raise TableError(f"{table.source}: {len(table.columns)} columns: {self.spec.name} reads {sizes[1] - 1}")
-        room = most - len(asked) - 2 - len(table.columns)
+        # 2 for [CLS] and [SEP]; each header cell has at least one token.
+        room = limit - len(question_tokens) - 2 - len(table.columns)
         seen = table.first(min(max(0, room) // len(table.columns), sizes[2] - 1))  # a cell has a token at least
-        if not asked or not seen.rows:
+        if not question_tokens or not seen.rows:
             raise QuestionError(
-                f"a question of {len(asked)} tokens and a header of {len(table.columns)} columns leave no room for a "
-                f"row in the {most} tokens that {self.spec.name} reads; ask in fewer words or take fewer columns"
+                f"a question of {len(question_tokens)} tokens and a header of {len(table.columns)} columns leave "
+                f"no room for a row in the {limit} tokens that {self.spec.name} reads: use fewer words or fewer columns"
             )
         # dtype=object, because the tokenizer writes parsed cells back into the frame.
         frame = pandas.DataFrame([list(row) for row in seen.rows], columns=list(table.columns), dtype=object)
         with pretrained.silence_transformers():
-            found = self.tokenizer(
-                table=frame, queries=[question], truncation="drop_rows_to_fit", max_length=most, return_tensors="np"
+            features = self.tokenizer(
+                table=frame, queries=[question], truncation="drop_rows_to_fit", max_length=limit, return_tensors="np"
             )
-        return seen, {name: np.asarray(array) for name, array in found.items()}
+        return seen, {name: np.asarray(array) for name, array in features.items()}
 
     def logits(self, encoded: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the logits (T,) of the tokens and (operations,) of the operations (None if it only picks cells)."""
         tensors = self.to_tensors(encoded)
-        found = self.run(lambda: self.model(**tensors))
-        operations = getattr(found, "logits_aggregation", None)
-        cells = np.asarray(found.logits[0].float().cpu())
+        output = self.run(lambda: self.model(**tensors))
+        operations = getattr(output, "logits_aggregation", None)
+        cells = np.asarray(output.logits[0].float().cpu())
         return cells, None if operations is None else np.asarray(operations[0].float().cpu())
 
     def _read_operation(self, logits: np.ndarray | None) -> tuple[Aggregation, float]:
@@ -135,13 +136,15 @@ class Tapas(TransformersModel):
             )
         return cast(Aggregation, names[best]), float(torch.tensor(logits).softmax(-1)[best])
 
-    def _describe_unread(self, table: Table, seen: Table, read: int, kinds: np.ndarray) -> str:
+    def _describe_unread(self, table: Table, seen: Table, rows_read: int, kinds: np.ndarray) -> str:
         """Return a note about the rows and the ends of cells that were not read."""
         notes = []
-        if read < (len(table.rows) if table.chosen else table.total):
-            notes.append(f"read {read} of {table.total} rows")
-        given = sum(len(self.tokenizer.tokenize(cell)) for row in (table.columns, *seen.rows[:read]) for cell in row)
-        if int((kinds[:, 0] == 1).sum()) < given:
+        if rows_read < (len(table.rows) if table.chosen else table.total):
+            notes.append(f"read {rows_read} of {table.total} rows")
+        given_tokens = sum(
+            len(self.tokenizer.tokenize(cell)) for row in (table.columns, *seen.rows[:rows_read]) for cell in row
+        )
+        if int((kinds[:, 0] == 1).sum()) < given_tokens:
             notes.append("long cells were cut")
         return "; ".join(notes)
 
@@ -152,12 +155,12 @@ def _select_cells(probabilities: np.ndarray, kinds: np.ndarray, table: Table) ->
     `kinds` is (T, 7): segment, column and row of each token come first.
     """
     of_table = (kinds[:, 0] == 1) & (kinds[:, 1] > 0) & (kinds[:, 2] > 0)
-    found = []
+    cells = []
     for row, column in sorted({(int(r), int(c)) for r, c in kinds[of_table][:, [2, 1]]}):
         here = of_table & (kinds[:, 1] == column) & (kinds[:, 2] == row)
         score = float(probabilities[here].mean())
         if score > CELL_THRESHOLD:
             # Rows and columns are counted from 1; 0 is the question and the header.
             text, name = table.rows[row - 1][column - 1], table.columns[column - 1]
-            found.append(Cell(table.numbers[row - 1], column - 1, name, text, score))
-    return tuple(found)
+            cells.append(Cell(table.numbers[row - 1], column - 1, name, text, score))
+    return tuple(cells)
