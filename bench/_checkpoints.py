@@ -1,4 +1,4 @@
-"""Checkpoints of the sizes that people use, with random weights: what a model costs does not depend on them."""
+"""Make checkpoints of the usual sizes with random weights: the cost of a model does not depend on their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Callables in, a table of times and ratios out: interleaved rounds in one process, so that all meet the same load."""
+"""Time callables against each other, and print a table of times and ratios.
+
+Rounds are interleaved in one process, so that every contestant meets the same load of the machine.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def compare(
 
 
 def settle(call: Callable[[], object]) -> None:
-    """Have `auto` choose now what runs this call's network: by torch at first, and by what is chosen then."""
+    """Let `auto` choose the runtime of this call's network now; it begins with torch."""
     runtimes.TUNE_AFTER_S = 0.0
     call()
     call()
@@ -66,7 +69,7 @@ def show(rows: list[Row], title: str) -> None:
 
 
 def machine() -> str:
-    """Name what the figures were measured on: speed hangs on the processor's instructions, that of int8 most of all."""
+    """Name what the figures were measured on: speed depends on the processor's instructions, int8's most of all."""
     vector = torch.backends.cpu.get_cpu_capability() + (" with VNNI" if torch.cpu._is_vnni_supported() else "")
     where = f"{platform.machine()}, {vector}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     return f"{where}, Python {platform.python_version()}, torch {torch.__version__}"

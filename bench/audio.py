@@ -1,7 +1,7 @@
-"""An hour of 44.1 kHz stereo FLAC through melstats, against librosa's load + melspectrogram; and peak memory.
+"""Compute melstats of an hour of 44.1 kHz stereo FLAC, against librosa's load + melspectrogram: time and peak memory.
 
 Each run is a process of its own, so that its peak memory is its own. CPU seconds are those of the process and its
-children. librosa loads the whole file, as its users do.
+children. librosa loads the file at once, as its users do.
 
     python bench/audio.py [--minutes 60] [--rounds 3]
 """
@@ -45,7 +45,7 @@ librosa.feature.melspectrogram(y=samples, sr=rate)
 
 
 def make_sound(path: Path, minutes: int) -> None:
-    """Pink-like noise with bursts, a block at a time."""
+    """Make noise, roughly pink, with bursts, block by block."""
     rng = np.random.default_rng(0)
     with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as file:
         for _ in range(minutes):

@@ -1,4 +1,4 @@
-"""Clips of 10 s through AST and Whisper-base's encoder: percepts against transformers, interleaved in one run.
+"""Run clips of 10 s through AST and Whisper-base's encoder: percepts against transformers, interleaved in one run.
 
 Features: ours against transformers' extractor without torchaudio. AST from wav files to vectors: against transformers'
 audio-classification pipeline. Whisper's encoder: int8 against torch's SDPA. Weights are random.
@@ -72,7 +72,7 @@ def ast(folder: Path, paths: list[Path], rounds: int) -> None:
 
 
 def vectors(task: EmbedTask, paths: list[Path]) -> np.ndarray:
-    """As `percepts embed --workers 0`, less the writing."""
+    """Embed as `percepts embed --workers 0` does, without writing."""
     name = task.specs[0].name
     pieces = [piece for path in paths for piece in task.prepare_source(path, probe(path), [])]
     batch = {key: np.concatenate([piece.inputs[key] for piece in pieces]) for key in pieces[0].inputs}

@@ -1,12 +1,12 @@
-"""How well words find pictures, for every way of making `conse` that was tried: docs/conse.md has the table.
+"""Measure how well texts find images, for every way of making `conse` that was tried: docs/conse.md has the table.
 
     python bench/conse_trial.py --held-out DIR --synsets DIR --lemmas FILE --names DIR
 
---held-out  one picture of each ImageNet class, n01440764_tench.JPEG; each class is asked for by a map that never saw it
---synsets   pictures n00007846_1_person.jpg of any synsets, among them some that are no class
---lemmas    timm's imagenet_synset_to_lemma.txt: what those synsets are called
---names     a folder for each name that is asked for, with pictures in it
-No query is among those of the demo, and no picture of scikit-image or scikit-learn is looked at.
+--held-out  one image of each ImageNet class, n01440764_tench.JPEG; each class is searched by a map that never saw it
+--synsets   images n00007846_1_person.jpg of any synsets, some of which are no class
+--lemmas    timm's imagenet_synset_to_lemma.txt: the names of those synsets
+--names     a folder of images for each name that is searched
+No query is among those of the demo, and no image of scikit-image or scikit-learn is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ unit = pooling.normalise
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """Mean features (P, 1280), class scores (P, 1000), and the number of the query each picture answers (P,)."""
+    """Mean features (P, 1280), class scores (P, 1000), and the number of the query that each image answers (P,)."""
 
     features: np.ndarray
     scores: np.ndarray
@@ -52,7 +52,7 @@ class Labels:
 
     @property
     def centred(self) -> np.ndarray:
-        """Texts of the seen classes, of length one around their mean."""
+        """Return the texts of the seen classes as unit vectors around their mean."""
         texts = self.texts[self.seen]
         return unit(texts - texts.mean(axis=0))
 
@@ -71,7 +71,7 @@ def conse(sharpness: float, top: int) -> Method:
 
 
 def ridge(strength: float, transform: Callable[[np.ndarray], np.ndarray]) -> Method:
-    """The classifier's weights mapped to the texts in closed form; the map applied to the pictures' features."""
+    """Map the classifier's weights to the texts in closed form; the map is applied to the images' features."""
 
     def method(labels: Labels, pictures: Pictures) -> np.ndarray:
         weights = labels.weights[labels.seen]
@@ -106,7 +106,7 @@ def look(files: Sequence[Path], answers: Iterable[int]) -> Pictures:
 
 
 def rank(queries: np.ndarray, vectors: np.ndarray, answers: np.ndarray, numbers: Iterable[int]) -> tuple[float, float]:
-    """Per cent of queries that find one of theirs first, and mean average precision."""
+    """Return the percentage of queries whose first hit is right, and the mean average precision."""
     likeness, first, precision = unit(queries) @ unit(vectors).T, [], []
     for query, number in zip(likeness, numbers, strict=True):
         places = np.flatnonzero(answers[np.argsort(-query, kind="stable")] == number)
@@ -116,7 +116,7 @@ def rank(queries: np.ndarray, vectors: np.ndarray, answers: np.ndarray, numbers:
 
 
 def held_out(method: Method, labels: Labels, pictures: Pictures, queries: np.ndarray) -> tuple[float, float]:
-    """Each tenth of the classes asked for by a map of the other nine."""
+    """Search each tenth of the classes by a map of the other nine."""
     fold = np.random.default_rng(0).permutation(len(queries)) % FOLDS
     found = []
     for i in range(FOLDS):

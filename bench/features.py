@@ -1,4 +1,4 @@
-"""Preparing side by side with the libraries users have: `python bench/features.py`. Ratios of one run, one thread."""
+"""Time preprocessing against the libraries in use: `python bench/features.py`. Ratios of one run, one thread."""
 
 # ruff: noqa: E402  (threads are set before numpy is imported)
 
@@ -128,7 +128,7 @@ def windows() -> None:
     whole = np.concatenate([block.data for block in blocks], axis=1)
 
     def slices() -> int:
-        """What a loop over an array in memory costs, with a copy of each window."""
+        """Time a loop over an array in memory, with a copy of each window."""
         return sum(whole[:, at : at + RATE].copy().shape[1] for at in range(0, whole.shape[1] - RATE + 1, RATE // 10))
 
     contestants = {

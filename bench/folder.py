@@ -1,7 +1,7 @@
-"""A folder of JPEGs through effnet-lite0: percepts against the loop that people write, and against its own encoder.
+"""Embed a folder of JPEGs with effnet-lite0: percepts against a plain loop, and against its own encoder.
 
 Peer: Pillow decode, bicubic resize and crop, torch eager, batch 32, in one process. Both use every core they can get.
-The pictures are cut from those that scikit-image ships: half 640x480, half 4000x3000, JPEG quality 90.
+The images are cut from those that scikit-image ships: half 640x480, half 4000x3000, JPEG quality 90.
 
     python bench/folder.py [--pictures 200] [--rounds 3]
 """
@@ -43,7 +43,7 @@ def make_pictures(folder: Path, size: tuple[int, int], count: int) -> None:
 
 
 def loop(network: torch.nn.Module, folder: Path) -> int:
-    """What a notebook does."""
+    """Embed as people do in a notebook."""
     paths, vectors = sorted(folder.rglob("*.jpg")), []
     for start in range(0, len(paths), 32):
         batch = []

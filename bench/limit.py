@@ -1,7 +1,7 @@
-"""How near each model comes to this machine: its FLOP/s over those of the best matrix product, in the same rounds.
+"""Measure how near each model comes to this machine's limit: its FLOP/s over those of the best matrix product.
 
 FLOPs are counted by torch for one item. The limit is the best of products of shapes that transformers have, at
-float32, and in int8 by the same kernels as `--precision int8`. All on one thread, so that the share is of a core.
+float32, and in int8 by the same kernels as `--precision int8`. All on one thread, so the ratio is that of one core.
 
     python bench/limit.py [--rounds 5] [--only vit-b16]
 """
@@ -41,7 +41,7 @@ MODELS: dict[str, tuple[Callable[[Path], Path], int]] = {
 
 
 def products(int8: bool) -> dict[str, tuple[Callable[[], object], float]]:
-    """Calls and their FLOPs."""
+    """Return matrix products as calls with their FLOPs."""
     found: dict[str, tuple[Callable[[], object], float]] = {}
     for rows, wide, out in SHAPES:
         linear, x = torch.nn.Linear(wide, out), torch.randn(rows, wide)
@@ -64,7 +64,7 @@ def model(name: str, folder: Path, precision: str) -> tuple[Callable[[], object]
 
 
 def race(calls: dict[str, tuple[Callable[[], object], float]], rounds: int) -> dict[str, float]:
-    """Median GFLOP/s of CPU time, after one call of each; products are repeated to about 0.2 s."""
+    """Return median GFLOP/s of CPU time, after one call of each; products are repeated to about 0.2 s."""
     speeds: dict[str, list[float]] = {name: [] for name in calls}
     repeats = {}
     for name, (call, flops) in calls.items():

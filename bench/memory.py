@@ -1,10 +1,10 @@
-"""Memory of `embed`: its peak on many pictures and on a tenth of them, and how it and the open files grow meanwhile.
+"""Measure the memory of `embed`: its peak on many images and on a tenth of them, and how it and the open files grow.
 
-    python bench/memory.py                     all of it: 5,000 and 500 pictures, 50,000 items, ten hours of sound
+    python bench/memory.py                     everything: 5,000 and 500 images, 50,000 items, ten hours of audio
     python bench/memory.py --pictures 50000    the first of these on more
-    python bench/memory.py --slopes            the slopes alone, as the test in tests/jobs/test_flat.py asks for them
+    python bench/memory.py --slopes            only the slopes, as the test in tests/jobs/test_flat.py needs them
 
-The slope is that of a line through what this process and its workers hold, looked at twice a second; the first third
+The slope is that of a line through what this process and its workers hold, sampled twice a second; the first third
 of a run, in which libraries are loaded and buffers filled, is left out.
 """
 
@@ -47,7 +47,7 @@ RATE = 8000
 
 
 def make_pictures(folder: Path, count: int, side: int = 48) -> None:
-    """PNGs, a thousand to a folder, no two alike."""
+    """Write PNGs, a thousand per folder, all different."""
     rng = np.random.default_rng(0)
     for i in range(count):
         path = folder / f"{i // 1000:03d}" / f"{i:06d}.png"
@@ -60,7 +60,7 @@ def make_pictures(folder: Path, count: int, side: int = 48) -> None:
 
 
 def make_recording(folder: Path, hours: float) -> None:
-    """A FLAC of silence with a second of noise in each minute: 8 kHz, a few megabytes for ten hours."""
+    """Write a FLAC of silence with a second of noise in each minute: 8 kHz, a few megabytes for ten hours."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     with soundfile.SoundFile(folder / "long.flac", "w", RATE, 1, "PCM_16") as file:
@@ -70,13 +70,13 @@ def make_recording(folder: Path, hours: float) -> None:
 
 
 def measure(code: str, *words: object) -> dict[str, float]:
-    """What a run in a process of its own says of itself."""
+    """Run in a process of its own, and return what it reports."""
     command = [sys.executable, "-c", code, *map(str, words)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def slopes(items: int, hours: float) -> Iterator[dict[str, object]]:
-    """Megabytes and open files by which a run of many items, and one of a long recording, grow in their last thirds."""
+    """Return the growth, in megabytes and open files, of a run of many items and of one long file."""
     with tempfile.TemporaryDirectory() as name:
         make_pictures(Path(name) / "many", items, side=8)
         make_recording(Path(name) / "long", hours)

@@ -1,4 +1,4 @@
-"""OpenL3's sound network, CPU seconds a window by runtime, against torch and ONNX Runtime in the same run; and memory.
+"""Time OpenL3's audio network per window and runtime, against torch and ONNX Runtime in the same run; and its memory.
 
 Random weights: their values change no time. openl3 0.4.2 itself (TensorFlow 2.15) cannot be installed beside this; what
 it took on the machine of its measurement, and torch there, is below, and is scaled by torch here.
@@ -43,7 +43,7 @@ print(json.dumps(int(status["VmHWM"].split()[0]) / 1024))  # the peak in getrusa
 
 
 def random_weights(seed: int = 0) -> OpenL3Weights:
-    """Any numbers of the right shapes that neither vanish nor explode."""
+    """Return random weights of the right shapes, scaled so that activations neither vanish nor explode."""
     rng = np.random.default_rng(seed)
     made = []
     for name, shape in list_arrays("audio"):
@@ -58,7 +58,7 @@ def random_weights(seed: int = 0) -> OpenL3Weights:
 
 
 def networks(weights: OpenL3Weights, rounds: int) -> None:
-    """One window, one thread, every runtime."""
+    """Time one window on one thread, for every runtime."""
     torch.set_num_threads(1)
     shape = INPUT_SHAPES["mel256"]
     x = np.random.default_rng(1).uniform(-80, 0, (1, 1, *shape)).astype(np.float32)
@@ -84,7 +84,7 @@ def networks(weights: OpenL3Weights, rounds: int) -> None:
 
 
 def frontends(rounds: int) -> None:
-    """A window through each frontend; openl3's own took 9 (kapre) and 20 ms (librosa) of a slower core."""
+    """Time a window through each frontend; openl3's own took 9 (kapre) and 20 ms (librosa) of a slower core."""
     window = np.random.default_rng(2).uniform(-0.5, 0.5, (1, 48_000))
     compare(
         {name: lambda name=name: spectrogram(window, "mel256", name) for name in FRONTENDS},
@@ -95,7 +95,7 @@ def frontends(rounds: int) -> None:
 
 
 def end_to_end(file: Path, rounds: int) -> None:
-    """Five seconds of noise, hop 81 ms: 68 windows by function, exact and dense, on all cores."""
+    """Time five seconds of noise, hop 81 ms: 68 windows by function, exact and dense, on all cores."""
     from percepts.interop import openl3
 
     audio = np.random.default_rng(3).uniform(-0.5, 0.5, 48_000 * 5)
@@ -113,7 +113,7 @@ def end_to_end(file: Path, rounds: int) -> None:
 
 
 def agreement(file: Path) -> None:
-    """How near dense vectors are to exact ones. Random weights: trained ones may be nearer or farther."""
+    """Compare dense vectors with exact ones. Trained weights may agree more or less than these random ones."""
     from percepts.interop import openl3
 
     model = models.load_audio_embedding_model_from_path(file, "mel256", 6144)
@@ -144,7 +144,7 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def memory(file: Path, minutes: int) -> None:
-    """Peak of a process on one minute and on many; the hop is long so that it is the reading that is measured."""
+    """Measure the peak memory on one minute and on many; the hop is long, so that mainly the reading is measured."""
     with tempfile.TemporaryDirectory() as folder:
         for count in (1, minutes):
             path = Path(folder, f"{count}.flac")

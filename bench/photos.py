@@ -1,4 +1,4 @@
-"""JPEGs, half 640x480 and half 4000x3000, through CLIP B/32 and ViT-B/16: percepts against its peers, in one run.
+"""Embed JPEGs, half 640x480 and half 4000x3000, with CLIP B/32 and ViT-B/16: percepts against its peers, in one run.
 
 Peers: sentence-transformers' encode; a loop over transformers' processor and model; transformers' pipeline at its best
 batch size. percepts runs as `percepts embed` does: weights loaded, files hashed, decode workers, parquet on disk.
@@ -7,7 +7,7 @@ exact one.
 
     python bench/photos.py [--pictures 200] [--rounds 3] [--only clip] [--keep FOLDER]
 
-With --keep, pictures, checkpoints and what was measured of them stay in FOLDER, where the next run finds them.
+With --keep, images, checkpoints and the measurements of runtimes stay in FOLDER, where the next run finds them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def pipeline(checkpoint: Path, some: list[Path]) -> Contestant:
 
 
 def ours(checkpoint: Path, precision: str, out: Path) -> Contestant:
-    """As the second and every later job of this model here: what runs it was measured before the race."""
+    """Run percepts as in the second and every later job of this model here: the runtime was chosen before the race."""
     encoder = load_encoder(model_spec(str(checkpoint), precision=precision))
     batch = {name: np.repeat(value, 8, axis=0) for name, value in encoder.example().items()}
     settle(lambda: encode_vectors(encoder, batch))
@@ -99,7 +99,7 @@ def ours(checkpoint: Path, precision: str, out: Path) -> Contestant:
 
 
 def race(title: str, contestants: dict[str, Contestant], paths: list[Path], rounds: int) -> None:
-    """Interleaved; CPU seconds are of this process and its decode workers, ratios are to the first contestant."""
+    """Time interleaved rounds; CPU seconds include decode workers, ratios are to the first contestant."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for contestant in contestants.values():
         contestant(paths[:2])
@@ -131,7 +131,7 @@ def _spread(ratios: list[float]) -> str:
 
 
 def canaries(checkpoint: Path, paths: list[Path]) -> None:
-    """How far int8 is from float32 on these pictures."""
+    """Measure how far int8 is from float32 on these images."""
     row = model_spec(str(checkpoint))
     clips = [open_image(path, at_least=2 * row.size) for path in paths[:24]]
     found = []
@@ -142,7 +142,7 @@ def canaries(checkpoint: Path, paths: list[Path]) -> None:
 
 
 def photos(folder: Path) -> list[Path]:
-    """Real ones, as JPEGs; those that are smaller are enlarged to a shorter side of SIDE."""
+    """Write real photos as JPEGs; smaller ones are enlarged to a shorter side of SIDE."""
     arrays = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket(), data.hubble_deep_field(), data.retina()]
     folder.mkdir(exist_ok=True)
     paths = []
@@ -219,7 +219,7 @@ def run(wanted: argparse.Namespace, root: Path) -> None:
 
 
 def pictures(folder: Path, size: tuple[int, int], count: int) -> list[Path]:
-    """As many as that, made if they are not there."""
+    """Return that many images, made if they are not there."""
     found = sorted(folder.glob("*.jpg"))
     if len(found) < count:
         shutil.rmtree(folder, ignore_errors=True)

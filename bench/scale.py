@@ -1,12 +1,12 @@
-"""How much the job engine costs by itself, and how that grows: no decoding, the `fake` encoder, all else real.
+"""Measure what the job engine costs by itself, and how that grows: no decoding, the `fake` encoder, all else real.
 
     python bench/scale.py                  10,000 to 1,000,000 items in this process, then on two actors of Ray
     python bench/scale.py --most 100000    a shorter run
-    python bench/scale.py --rounds 3       each size in turn, three times, since the machine is not the same all day
+    python bench/scale.py --rounds 3       each size in turn, three times, since the load of the machine varies
     python bench/scale.py --actors 64      what Ray's scheduler costs with many actors
 
-What is measured: orders, batches, records, parquet with its vectors, ledger, digests, manifest. Items a second of this
-process's CPU as well as of the clock, since the clock also counts what else the machine does.
+Measured are orders, batches, records, parquet with its vectors, ledger, digests and manifest, in items per second of
+this process's CPU and of the clock, since the clock also counts other load on the machine.
 """
 
 from __future__ import annotations

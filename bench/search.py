@@ -1,4 +1,4 @@
-"""How long a search takes and what it finds: the LanceDB index against exact search over the parquet parts.
+"""Time searches and check what they find: the LanceDB index against exact search over the parquet parts.
 
     python bench/search.py [ROWS ...]
 
@@ -27,7 +27,7 @@ SPEC = Spec(name="bench", target="none:None", kind="image", dim=DIM, pool="mean"
 
 
 def job(folder: Path, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """A directory of so many rows; 20 queries: half stored vectors, half between two."""
+    """Make a job directory of so many rows, and 20 queries: half stored vectors, half between two."""
     centres = rng.standard_normal((400, DIM)).astype(np.float32)
     infos, samples = [], []
     for number, first in enumerate(range(0, rows, 8192)):

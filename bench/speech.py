@@ -1,12 +1,12 @@
-"""Hours of speech through detector, CTC store and diarization: peak memory, time, and Silero's own wrapper beside it.
+"""Measure hours of speech through detector, CTC and diarization: peak memory and time, beside Silero's own wrapper.
 
 python bench/speech.py vad                      # 10 minutes through ours; and through silero-vad, if installed
-python bench/speech.py through STAGE HOURS      # one recording of so many hours through speech, ctc or diarize
+python bench/speech.py through STAGE HOURS      # one file of so many hours through speech, ctc or diarize
 python bench/speech.py memory 1 10              # peak memory of each stage with each, in processes of their own
 python bench/speech.py memory 1 10 speech ctc   # of some stages
 
-The recording is the conversation of the tests, repeated. The CTC network is the fake one: what is measured is the
-store of its letters, four bytes a frame, that is read once at the end.
+The file is the conversation of the tests, repeated. The CTC network is the fake one: what is measured is the
+store of its letters, four bytes per frame, that is read once at the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RATE = 16_000
 
 
 def recording(folder: Path, hours: float) -> Path:
-    """The conversation again and again, as WAV."""
+    """Write the conversation again and again, as WAV."""
     samples, rate = soundfile.read(CONVERSATION, dtype="int16")
     path, left = folder / "long.wav", round(hours * 3600 * rate)
     with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
@@ -58,7 +58,7 @@ def vad() -> None:
 
 
 def _seconds(run) -> float:  # type: ignore[no-untyped-def]
-    """CPU seconds, the best of three."""
+    """Return CPU seconds, the best of three."""
     best = float("inf")
     for _ in range(3):
         begun = time.process_time()

@@ -1,9 +1,9 @@
-"""An epoch of training on features that a job keeps, against computing them again; and digits, by a probe and an AST.
+"""Time an epoch of training on stored features against computing them again; and learn digits, by a probe and an AST.
 
-The epoch is LayerNorm and Linear on effnet-lite0's frames of the demo pictures, repeated to 2,000; recomputing them is
+The epoch is LayerNorm and Linear on effnet-lite0's frames of the demo images, repeated to 2,000; recomputing them is
 measured on 100 of those and scaled. With --fsdd the Free Spoken Digits (their zip) are learned by a linear probe on
-melstats and by a small AST from nothing, official split and each speaker held out: some 100 CPU seconds for each of the
-seven, which --hold-out picks from. What is done in DIR is not done again.
+melstats and by a small AST from random weights, with the official split and each speaker held out: some 100 CPU
+seconds for each of the seven, of which --hold-out selects some. What is finished in DIR is not repeated.
 
     python bench/train.py [--pictures 2000]
     python bench/train.py --fsdd fsdd.zip --work DIR [--hold-out split theo ...]
@@ -100,7 +100,7 @@ def digits(archive: Path, folder: Path, chosen: list[str]) -> None:
 
 
 def unpack(archive: Path, folder: Path, table: Path) -> None:
-    """The recordings, and a table with a column for everything that may be held out."""
+    """Unpack the audio files, and write a table with a column for everything that may be held out."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
     with table.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""How many voices are found where the number is known: the Free Spoken Digit Dataset's six, alone and mixed.
+"""Count the voices that diarization finds among six known ones (Free Spoken Digit Dataset), alone and mixed.
 
     python bench/voices.py recordings.zip      # files called DIGIT_NAME_NUMBER.wav anywhere in it
 
@@ -28,7 +28,7 @@ DIGITS, GAP = 260, np.zeros(round(0.075 * RATE), np.float32)
 
 
 def voices(path: str) -> dict[str, np.ndarray]:
-    """Name → (n, 256), the vectors of all windows."""
+    """Return name → (n, 256), the vectors of all windows."""
     rng, encoder = np.random.default_rng(0), load_encoder("ge2e")
     with zipfile.ZipFile(path) as archive:
         files: dict[str, list[str]] = {}
@@ -58,7 +58,7 @@ def counted(vectors: np.ndarray) -> int:
 
 
 def mixed(found: dict[str, np.ndarray], sizes: tuple[int, ...], trials: int) -> list[int]:
-    """Counts for voices picked at random, so many windows of each."""
+    """Count the voices found in mixtures of voices drawn at random, with a given number of windows each."""
     rng = np.random.default_rng(len(sizes))
     picked = [rng.permutation(list(found))[: len(sizes)] for _ in range(trials)]
     return [

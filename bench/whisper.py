@@ -1,7 +1,7 @@
-"""Whisper-tiny and -base with random weights, 64 steps a window: percepts against transformers' ASR pipeline.
+"""Time Whisper-tiny and -base with random weights, 64 steps a window: percepts against transformers' ASR pipeline.
 
-Both decode greedily, at temperature 0 alone, so every window costs the same steps; the pipeline is given
-windows of thirty seconds, ours the whole sound, noise that the detector of the batched run takes for speech.
+Both decode greedily, at temperature 0 alone, so every window costs the same steps; the pipeline gets windows of thirty
+seconds, ours the audio as one stream: noise that the detector of the batched run treats as speech.
 
     python bench/whisper.py [--windows 4] [--rounds 3] [--only tiny]
 """
@@ -42,7 +42,7 @@ ASKED = {"temperatures": (0.0,), "beam": 1, "max_tokens": STEPS, "language": "en
 
 
 class Always:
-    """A detector to which each half minute is speech but for its last second."""
+    """A detector for which each half minute is speech but for its last second."""
 
     frame = 512
 
@@ -91,7 +91,7 @@ def _through(engine: WhisperEngine, sound: np.ndarray, batch: int = 1) -> list[o
 
 
 def checkpoint(folder: Path, size: str) -> Path:
-    """As published, but for the weights; it never ends, and says no time but 0.00, so a window is decoded once."""
+    """Make a checkpoint of the published size; it never ends and says no time but 0.00, so a window is decoded once."""
     width, layers = {"tiny": (384, 4), "base": (512, 6)}[size]
     whisper_speaker(
         folder, seconds=float(WINDOW), text=51865 - 1501 - 11, d_model=width, encoder_layers=layers,

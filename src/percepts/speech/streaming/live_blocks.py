@@ -1,4 +1,4 @@
-"""Blocks that come in their own time in, everything that has come since the last look out."""
+"""Read a live stream in a thread, and yield everything that arrived since the last call."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ...types import Clip
 from .events import join_blocks
 
 MAX_WAITING_BLOCKS = 200
-"""Blocks that may wait, 20 s of a pipe or a microphone; beyond, a pipe waits with whoever writes into it."""
+"""Blocks that may wait, 20 s of a pipe or a microphone; beyond that, whoever writes into the pipe must wait."""
 _POLL_S = 0.1
-"""Seconds between two looks at whether somebody said stop."""
+"""Polling interval for `stop`, in seconds."""
 
 
 def drain_live(blocks: Iterable[Clip], stop: Event | None = None) -> Iterator[Clip]:
-    """The same sound, read in a thread: at each step all of it that is there, as one clip.
+    """Read blocks in a thread; at each step yield all audio that has arrived, as one clip.
 
-    What `blocks` raises is raised here, after what came before it. Once `stop` is set, or the iteration is given up,
+    What `blocks` raises is raised here, after the audio before it. Once `stop` is set, or the iteration is closed,
     nothing more is waited for; the thread ends with the next block.
     """
     ready: Queue[tuple[bool, Any]] = Queue(MAX_WAITING_BLOCKS)
@@ -30,12 +30,12 @@ def drain_live(blocks: Iterable[Clip], stop: Event | None = None) -> Iterator[Cl
     Thread(target=context.run, args=(fill_queue, blocks, ready, given_up), name="percepts-coming", daemon=True).start()
     try:
         while stop is None or not stop.is_set():
-            found = _take_available(ready)
-            come = [item for is_block, item in found if is_block]
-            if come:
-                yield join_blocks(come)
-            if found and not found[-1][0]:
-                if (error := found[-1][1]) is not None:
+            items = _take_available(ready)
+            arrived = [item for is_block, item in items if is_block]
+            if arrived:
+                yield join_blocks(arrived)
+            if items and not items[-1][0]:
+                if (error := items[-1][1]) is not None:
                     raise error
                 return
     finally:
@@ -43,12 +43,12 @@ def drain_live(blocks: Iterable[Clip], stop: Event | None = None) -> Iterator[Cl
 
 
 def _take_available(ready: Queue[tuple[bool, Any]]) -> list[tuple[bool, Any]]:
-    """What is there, up to the end of the stream; after a while nothing."""
-    found: list[tuple[bool, Any]] = []
+    """Return what has arrived, up to the end of the stream; an empty list after a while without anything."""
+    items: list[tuple[bool, Any]] = []
     try:
-        found.append(ready.get(timeout=_POLL_S))
-        while found[-1][0]:
-            found.append(ready.get_nowait())
+        items.append(ready.get(timeout=_POLL_S))
+        while items[-1][0]:
+            items.append(ready.get_nowait())
     except Empty:
         pass
-    return found
+    return items
