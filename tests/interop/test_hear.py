@@ -24,7 +24,8 @@ def module(name: str) -> ModuleType:
 
 def test_every_audio_encoder_has_its_module() -> None:
     folder = Path(hear.__file__).parent
-    assert {path.stem for path in folder.glob("[a-z]*.py")} == {name.replace("-", "_") for name in NAMES}
+    modules = {path.stem for path in folder.glob("[a-z]*.py")} - {"functions"}  # what the modules share
+    assert modules == {name.replace("-", "_") for name in NAMES}
     for name in NAMES:
         assert f'module("{name}")' in Path(str(module(name).__file__)).read_text("utf-8")
 
