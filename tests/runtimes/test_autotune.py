@@ -105,7 +105,7 @@ def test_a_choice_made_on_another_processor_is_made_again(
 ) -> None:
     choice = tmp_path / "choice.json"
     choose_fastest(network, ["a", "b"], clock.maker({"a": 1.0, "b": 5.0}, []), choice, BATCH)
-    monkeypatch.setattr(autotune, "processor", lambda: "another")
+    monkeypatch.setattr(autotune, "processor_id", lambda: "another")
     assert choose_fastest(network, ["a", "b"], clock.maker({"a": 5.0, "b": 1.0}, []), choice, BATCH)[0] == "b"
 
 

@@ -131,7 +131,7 @@ def test_what_is_no_query_is_refused(toys, query, k, message):
 
 
 def test_a_filter_that_means_nothing_is_refused():
-    with pytest.raises(SearchError, match="no kind called 'film'; there are: image, audio, video, text"):
+    with pytest.raises(SearchError, match="unknown kind 'film'; the kinds are: image, audio, video, text"):
         scoring.RowFilter(kind="film")
     with pytest.raises(SearchError, match="expected after in seconds, got nan"):
         scoring.RowFilter(after=math.nan)

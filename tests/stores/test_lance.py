@@ -192,9 +192,9 @@ def test_the_first_sync_may_be_killed_too(job, monkeypatch):
 SYNC = """
 import sys
 from percepts.stores.lance_files import erase_indexes
-from percepts.stores.lance import Index
+from percepts.stores.lance import VectorIndex
 print("go", flush=True)
-print(Index(sys.argv[1], "toy").sync().rows)
+print(VectorIndex(sys.argv[1], "toy").sync().rows)
 """
 
 
@@ -461,7 +461,7 @@ def test_an_index_whose_ledger_says_something_odd_is_made_again(job, key, value)
     job.write("p0", 20).write("p1", 20)
     VectorIndex(job.path, "toy").sync()
     file = job.path / "index/toy.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}, indent=1))
     assert agrees(job, queries=1)
 
 

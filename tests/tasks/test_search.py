@@ -158,7 +158,7 @@ def test_a_moment_of_a_film_is_found_by_its_text_and_its_time(media, tmp_path):
         ({"query": "a", "image": "b.png"}, "got text and image"),
         ({"query": "a", "model": "conse"}, "no table of 'conse'; there are: fake-image, fake-audio"),
         ({"query": "a", "model": "fake-audio"}, r"asked with a text \(fake-audio takes sound\)"),
-        ({"query": "a", "kind": "film"}, "no kind called 'film'"),
+        ({"query": "a", "kind": "film"}, "unknown kind 'film'"),
         ({"query": "a", "k": 0}, "k of at least 1"),
     ],
 )

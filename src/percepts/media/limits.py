@@ -30,7 +30,7 @@ def limit_seconds(seconds: float | None) -> Iterator[None]:
     """Let sources that are read inside this context last up to `seconds`. None means the default limit.
 
     >>> with limit_seconds(60):
-    ...     chosen_seconds()
+    ...     resolve_max_seconds()
     60.0
 
     Raises:

@@ -1,4 +1,4 @@
-"""A network → a callable. One contract for torch, ONNX Runtime and OpenVINO; `auto` measures and remembers.
+"""Run networks with torch, ONNX Runtime or OpenVINO. `auto` measures which is fastest, and keeps the choice.
 
 run = Deferred(network, "auto")
 outputs = run(inputs)          # the first call exports, loads, chooses; later ones only run
@@ -35,9 +35,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """module: what must be installed; extra: that of percepts which brings it; make: network and threads to runner.
+    """A runtime that networks can run on.
 
-    measured   whether `auto` may choose it
+    Attributes:
+        module: name of the module that must be installed.
+        extra: name of the extra of percepts that installs it; "" where no extra is needed.
+        make: function from a network and a number of threads to a runner.
+        measured: whether `auto` may choose it.
     """
 
     module: str
@@ -47,7 +51,7 @@ class Runtime:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its module is there; nothing is imported."""
+        """Whether its module is installed. Nothing is imported."""
         return find_spec(self.module) is not None
 
 
@@ -72,19 +76,19 @@ def _make_openvino_runner(network: Network, threads: int | None) -> Runner:
 
 
 def _check_against_torch(name: str, network: Network, run: Runner) -> Runner:
-    """The runner, if it gives what torch gives for the example; asked once a graph, of networks of checkpoints.
+    """Return a runner after comparing it with torch on the example, once for each graph of a Hugging Face model.
 
-    Exporters and compilers err in silence: what they make of a network runs all the same. EncodeError says so.
+    Exporters and compilers can make a graph that runs and is wrong. EncodeError where the outputs differ from torch.
     """
-    if network.rows == 1 or network.precision != "float32":
+    if network.rows == 1 or network.precision != "float32":  # own networks are tested here, and int8 has its own check
         return run
     graph_file = graph_path(network)
     seen, judged = graph_file.with_suffix(f".{name}.faithful"), {"graph": verified_digest(graph_file)}
     if read_record(seen) == judged:
         return run
-    log.info("%s by %s is held against torch; this happens once", network.name, name)
+    log.info("comparing %s by %s with torch; this happens once", network.name, name)
     if why := describe_deviation(run(network.example), _make_torch_runner(network, 1)(network.example)):
-        raise EncodeError(f"{network.name} by {name} {why}: take another runtime, torch is always right")
+        raise EncodeError(f"{network.name} by {name} {why}: use another runtime, such as torch, which is the reference")
     write_record(seen, judged)
     return run
 
@@ -108,14 +112,14 @@ RUNTIMES: Mapping[str, Runtime] = {
     "torch": Runtime("torch", "", _make_torch_runner),
     "compile": Runtime("torch", "", partial(_make_torch_runner, compile=True), measured=False),
 }
-"""By name; `auto` prefers the earlier ones where they are about equal. `compile` is torch.compile, if asked for."""
+"""Runtimes by name. `auto` prefers the earlier of two that are about equally fast. `compile` is torch.compile."""
 MEASURED_ROWS = 8
-"""Items that are measured where it is not known how many will come at a time."""
+"""Rows of the batch that is measured where the size of batches is not known."""
 TUNE_AFTER_S = 30.0
-"""Seconds of a network's work by torch after which `auto` looks for better: as long as it may take to export a graph.
-What is done before that is done sooner without one, and what goes on for longer loses no more than these."""
+"""Seconds that a network works in torch before `auto` tries other runtimes: as long as the export of a graph may take.
+Shorter jobs finish sooner without an export, and longer ones lose at most this much."""
 MAX_MEASURED_ROWS = 16
-"""Items that are measured at most: more at a time changes nothing."""
+"""Most rows of a batch that is measured. Larger batches give the same order."""
 
 
 def start_runner(
@@ -125,13 +129,19 @@ def start_runner(
     inputs: Inputs | None = None,
     ready: Mapping[str, Runner] | None = None,
 ) -> tuple[str, Runner]:
-    """The name of the runtime and the runner. Exports the graph at first need; may take ten seconds then.
+    """Return the name of the runtime and a runner of the network. The first call may export a graph for ten seconds.
 
-    `auto` measures on `inputs`, a batch of the size that will come, or on the network's example. What is in `ready`, by
-    its runtime, is not made again.
+    Args:
+        network: the network.
+        runtime: name of the runtime, or "auto".
+        threads: threads to use; None for one per core.
+        inputs: batch that `auto` measures on, of the size that will come. None: the network's example, repeated.
+        ready: runners that exist already, by runtime.
 
-    Raises ValueError for an unknown runtime, MissingExtra for one that is not installed, and whatever `network.build`
-    raises (WeightsError).
+    Raises:
+        ValueError: the runtime is unknown.
+        MissingExtra: the runtime is not installed.
+        WeightsError: the weights cannot be loaded.
     """
     _check_options(threads)
     if runtime != "auto":
@@ -151,13 +161,13 @@ def start_runner(
 
 
 def _list_installed(network: Network) -> list[str]:
-    """Return what `auto` chooses between here."""
+    """Return the names of the runtimes that `auto` chooses from on this machine."""
     measured = [name for name, row in RUNTIMES.items() if row.measured]
     return [name for name in network.candidates or measured if RUNTIMES[name].is_installed]
 
 
 def _predict_runtime(network: Network) -> str:
-    """Return what `auto` will most likely run a network on: what is remembered for full batches, or the first."""
+    """Return the runtime that `auto` will most likely choose: the choice kept for full batches, or the first."""
     from .autotune import read_choice
 
     batch = {name: np.repeat(value, MAX_MEASURED_ROWS, axis=0) for name, value in network.example.items()}
@@ -170,9 +180,9 @@ _is_choice_deferred: ContextVar[bool] = ContextVar("_rehearsing", default=False)
 
 @contextmanager
 def defer_choice() -> Iterator[None]:
-    """Load and run networks without settling what `auto` runs them on: that is for the first real batch to settle.
+    """Let networks load and run inside this context without choosing the runtime of `auto`; a real batch chooses it.
 
-    What is loaded here is not loaded again, if that is what is chosen.
+    A runner that is made here is used again if its runtime is chosen.
     """
     token = _is_choice_deferred.set(True)
     try:
@@ -182,15 +192,15 @@ def defer_choice() -> Iterator[None]:
 
 
 def _choice_path(network: Network, batch: Inputs) -> Path:
-    """Where it is kept what runs this network at batches of this size."""
+    """Return the path of the file with the chosen runtime for batches of this size."""
     count = len(next(iter(batch.values())))
     return graph_path(network).with_suffix(f".{network.precision}.{count}.runtime.json")
 
 
 def _measuring_batch(network: Network, inputs: Inputs | None) -> Inputs:
-    """What to measure on: the next lower power of two of what came, so that sizes remembered are few.
+    """Return the batch to measure on. Its size is a power of two, so that few sizes are kept.
 
-    A network that takes a row a call whatever comes has one size.
+    A network that takes one row a call needs only one size.
     """
     if inputs is None or network.rows == 1:
         return {name: np.repeat(value, MEASURED_ROWS, axis=0) for name, value in network.example.items()}
@@ -214,14 +224,14 @@ def _find_runtime(runtime: str) -> Runtime:
 
 
 def graph_path(network: Network) -> Path:
-    """Where the graph of this network is kept: by its key and by the versions that wrote it."""
+    """Return the path of a network's graph in the cache. It depends on the key and on the versions of the exporters."""
     made_by = "|".join(f"{package}={version(package)}" for package in ("torch", "onnx", "onnxscript"))
     digest = hashlib.sha256(f"{network.key}|{made_by}".encode()).hexdigest()[:16]
     return cache_root() / "graphs" / f"{network.name}-{digest}.onnx"
 
 
 def export_graph(network: Network) -> Path:
-    """Return the path of the network's ONNX graph, exported if it is not there, whole, yet."""
+    """Return the path of the network's ONNX graph, and export it if it is not in the cache."""
     path = graph_path(network)
 
     def make(part: Path) -> None:
@@ -236,7 +246,7 @@ def export_graph(network: Network) -> Path:
 
 
 def export_int8_graph(network: Network) -> Path:
-    """Return the path of the graph with its matrix products in int8, made of the float32 one if it is not there yet."""
+    """Return the path of the graph with matrix products in int8, and make it from the float32 one if needed."""
     path = graph_path(network).with_suffix(".int8.onnx")
 
     def make(part: Path) -> None:
@@ -250,10 +260,10 @@ def export_int8_graph(network: Network) -> Path:
 
 
 class DeferredRunner:
-    """A runner made at its first call, once, whichever thread calls first.
+    """A runner that is made at its first call, once, whichever thread calls first.
 
-    `auto` is torch for a network that was not measured yet, until that has worked for WORTH seconds; then it is what
-    `start` chooses.
+    Under `auto`, a network that was not measured yet runs in torch for TUNE_AFTER_S seconds of work; then
+    `start_runner` chooses the runtime.
     """
 
     def __init__(self, network: Callable[[], Network], runtime: str = "auto", threads: int | None = None) -> None:
@@ -273,7 +283,7 @@ class DeferredRunner:
         )
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
-        """A batch in, one array per output."""
+        """Run a batch; return one array per output."""
         if _is_choice_deferred.get():
             return self._make_provisional_runner()(inputs)
         run, begun = self._start(inputs)[1], time.perf_counter()
@@ -283,16 +293,16 @@ class DeferredRunner:
 
     @property
     def runtime(self) -> str:
-        """The runtime that runs it now; it is started if it was not yet, and nothing is measured in the midst."""
+        """Name of the runtime in use. The runner is made if there is none yet."""
         return self._start()[0]
 
     @property
     def graph(self) -> str:
-        """The sha256 of the ONNX graph that runs now; "" where none does: torch needs none, or nothing ran yet."""
+        """The sha256 of the ONNX graph in use; "" for torch, which needs none, or before the first call."""
         return str(getattr(self._started[1], "graph", "")) if self._started else ""
 
     def _make_provisional_runner(self) -> Runner:
-        """Return a runner of the network; which one the batches to come will have stays open."""
+        """Return a runner of the network without choosing the one for later batches."""
         with self._lock:
             if self._started is not None:
                 return self._started[1]
@@ -317,9 +327,9 @@ class DeferredRunner:
 
 
 def _is_choice_open(network: Network, inputs: Inputs | None) -> bool:
-    """Whether torch, which comes first, has others beside it whose graph would have to be exported to be tried.
+    """Return whether to begin with torch, because other candidates would need an export first and no choice is kept.
 
-    Not in int8, where the other may be twice as fast and what was judged is what runs.
+    False for int8: another runtime may be twice as fast there, and the one that passed the accuracy check must run.
     """
     if network.precision != "float32" or network.candidates[:1] != ("torch",) or len(network.candidates) == 1:
         return False

@@ -1,4 +1,4 @@
-"""Which runtime runs this network here, at batches of this size: measured once, remembered beside its graph."""
+"""Choose the fastest runtime for a network on this machine at a size of batch. The choice is kept beside the graph."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from .network import Network, Runner, describe_deviation
 
 log = logging.getLogger(__name__)
 
-MARGIN = 1.25  # below it the same two runtimes change places from run to run, and a second one costs memory
-HOPELESS = 3.0  # times slower than the best, once
+MARGIN = 1.25
+"""How many times faster a later candidate must be. Below this the order of two runtimes changes from run to run."""
+HOPELESS = 3.0
+"""A candidate that was this many times slower than the best is not measured again."""
 REPEATS = 3
 QUICK = 0.010
-"""Seconds an item. What is as quick as that in torch, which needs no graph, is not exported in the hope of better: an
-export takes ten seconds and more, which is a thousand items."""
+"""Seconds an item. A network that is this fast in torch, which needs no graph, is not exported: an export takes ten
+seconds or more, the time of a thousand items."""
 
 
 def choose_fastest(
     network: Network, candidates: Sequence[str], make: Callable[[str], Runner], choice: Path, batch: Inputs
 ) -> tuple[str, Runner | None]:
-    """The name of the fastest of `candidates` at `batch`, and its runner where it had to be measured.
+    """Return the name of the fastest of `candidates` at `batch`, and its runner if it was measured now, else None.
 
-    A candidate must beat those before it by a factor of MARGIN. The answer is kept in the file `choice` and holds as
-    long as that runtime is installed and the processor is this one, whatever the clock would say next time: a resumed
-    job must get the same bits.
+    A candidate must be faster than those before it by a factor of MARGIN. The choice is kept in the file `choice`. It
+    holds while that runtime is installed and the processor is the same, so that a resumed job gets the same bits.
     """
     kept = read_choice(choice)
     if kept is not None and kept in candidates:
@@ -54,30 +55,30 @@ def choose_fastest(
 
 
 def _make_runners(names: Sequence[str], make: Callable[[str], Runner]) -> dict[str, Runner]:
-    """Those that can be made: where an exporter does not know an operation, the first candidate still runs."""
-    found = {}
+    """Make the runners that can be made. An exporter may not know an operation; then the first candidate still runs."""
+    runners = {}
     for name in names:
         try:
-            found[name] = make(name)
+            runners[name] = make(name)
         except Exception as error:
             log.warning("%s is left out: %s: %s", name, type(error).__name__, str(error).partition("\n")[0])
-    return found
+    return runners
 
 
 def _drop_deviating(runners: dict[str, Runner], batch: Inputs) -> dict[str, Runner]:
-    """Those that give what torch gives for what came, and not only for the example."""
+    """Return the runners whose outputs match torch on a real batch, and not only on the example."""
     expected = runners["torch"](batch)
-    found = {}
+    matching = {}
     for name, run in runners.items():
         if why := describe_deviation(run(batch), expected):
             log.warning("%s is left out: it %s", name, why)
         else:
-            found[name] = run
-    return found
+            matching[name] = run
+    return matching
 
 
 def _measure(runners: dict[str, Runner], batch: Inputs) -> dict[str, float]:
-    """Seconds a batch: the best of interleaved repeats after a run to warm up; the hopeless are not asked again."""
+    """Return the seconds for a batch by runner: the best of interleaved repeats after a run to warm up."""
     for run in runners.values():
         run({name: value[:1] for name, value in batch.items()})
     best = dict.fromkeys(runners, float("inf"))
@@ -90,33 +91,34 @@ def _measure(runners: dict[str, Runner], batch: Inputs) -> dict[str, float]:
 
 
 def _time_batch(run: Runner, batch: Inputs) -> float:
-    """By the clock, or of CPU time where that is less: what waits for cores of a busy machine is not slow itself."""
+    """Return the seconds for a batch: by the clock, or of CPU time where that is less."""
+    # on a busy machine the clock also counts the time of waiting for a core
     clock, used = time.perf_counter(), time.process_time()
     run(batch)
     return min(time.perf_counter() - clock, time.process_time() - used)
 
 
 def read_choice(choice: Path) -> str | None:
-    """The runtime that was chosen, if that was on this processor."""
-    found = read_record(choice)
-    if found is None or found.get("processor") != processor_id():
-        return None  # absent, damaged or from before: measure again
-    return str(found.get("runtime"))
+    """Return the runtime that was chosen on this processor; None where there is no such choice."""
+    record = read_record(choice)
+    if record is None or record.get("processor") != processor_id():
+        return None  # absent, damaged or of another processor: measure again
+    return str(record.get("runtime"))
 
 
 def _write_choice(choice: Path, best: str, seconds: dict[str, float]) -> None:
-    found = {
+    record = {
         "runtime": best,
         "processor": processor_id(),
         "milliseconds": {name: round(value * 1e3, 3) for name, value in seconds.items()},
         "versions": {package: version(package) for package in ("torch", "onnxruntime", "numpy")},
     }
-    write_record(choice, found)
+    write_record(choice, record)
 
 
 def _format_seconds(seconds: dict[str, float], count: int) -> str:
-    found = ", ".join(f"{name} {taken / count * 1e3:.1f} ms" for name, taken in seconds.items())
-    return f"{found} an item, {_format_size(count)}"
+    times = ", ".join(f"{name} {taken / count * 1e3:.1f} ms" for name, taken in seconds.items())
+    return f"{times} an item, {_format_size(count)}"
 
 
 def _format_size(count: int) -> str:

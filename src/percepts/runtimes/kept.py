@@ -1,4 +1,4 @@
-"""Files of the cache that percepts made itself: checked by a digest when used, and made again where it differs."""
+"""Keep files that percepts made in the cache. Their digest is checked at each use, and a changed file is made again."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ..support.cache import atomic_cache_path, lock_path, make_folder
 log = logging.getLogger(__name__)
 
 ENDING = ".sha256"
-"""What the name of the file with the digest adds to that of the file it is about."""
+"""Ending of the file with the digest, added to the name of the file."""
 _digests: dict[Path, tuple[tuple[int, ...], str]] = {}
-"""What was hashed in this process: state of the file on disk, and its digest."""
+"""Digests of files hashed in this process, with the state of the file on disk at that time."""
 
 
 def make_once(path: Path, make: Callable[[Path], None]) -> Path:
-    """Return a file that is made at its first use and checked at each further one.
+    """Return a file that is made at its first use and checked at each later use.
 
-    Where it is absent, cut or changed, or has no digest, it is made again: `make` writes to a temporary path. Processes
-    that come at once take turns.
+    It is made again where it is absent, cut or changed, or has no digest; `make` writes to a temporary path. Processes
+    that come at the same time wait for each other.
     """
     make_folder(path.parent)
     if verified_digest(path):
         return path
     with lock_path(path):
-        if verified_digest(path):
+        if verified_digest(path):  # another process made it while this one waited
             return path
         if path.exists():
-            log.warning("%s is not what was made (its sha256 differs, or is not known); making it again", path)
+            log.warning("%s has been changed (its sha256 differs, or is not known); making it again", path)
         with atomic_cache_path(path) as part:
             make(part)
         with atomic_cache_path(_digest_path(path)) as part:
@@ -41,7 +41,7 @@ def make_once(path: Path, make: Callable[[Path], None]) -> Path:
 
 
 def verified_digest(path: Path) -> str:
-    """Return the sha256 of a file that `made_once` made; "" where it is absent or not what was made."""
+    """Return the sha256 of a file that `make_once` made; "" where it is absent or has been changed."""
     try:
         expected = _digest_path(path).read_bytes().decode().strip()
         return expected if expected == _hash_once(path) else ""
@@ -55,9 +55,10 @@ def hash_folder(folder: Path) -> dict[str, str]:
 
 
 def _hash_once(path: Path) -> str:
-    """Return the digest of a file, hashed once in a process as long as nobody touches it."""
-    found = path.stat()
-    state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    """Return the digest of a file. It is computed once in a process, and again when the file changes."""
+    status = path.stat()
+    # the time of change (ctime) cannot be set back, while that of modification can
+    state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if path not in _digests or _digests[path][0] != state:
         _digests[path] = state, file_digest(path)
     return _digests[path][1]
@@ -70,13 +71,13 @@ def file_digest(path: Path) -> str:
 
 
 def write_record(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write facts as JSON that holds its own digest."""
+    """Write facts as JSON together with their digest."""
     with atomic_cache_path(path) as part:
         part.write_text(json.dumps({**facts, "sha256": _digest_facts(facts)}, indent=1))
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return the facts of `write_record`; None where they are absent, cut or changed."""
+    """Return the facts that `write_record` wrote; None where they are absent, cut or changed."""
     try:
         facts: dict[str, Any] = json.loads(path.read_bytes())
         expected = facts.pop("sha256")

@@ -1,4 +1,4 @@
-"""An ncnn graph in, a callable out. Winograd convolutions on the CPU, float32 throughout; the binding frees the GIL."""
+"""Run ncnn graphs on the CPU in float32, with Winograd convolutions. The binding releases the GIL."""
 
 from __future__ import annotations
 
@@ -13,42 +13,43 @@ from .row_pool import RowPool
 
 
 class NcnnRunner:
-    """One net shared by `threads` threads, one row a call on each, so that a batch is bit-identical to its rows.
+    """Runner of an ncnn graph. Each of its threads runs one row a call, so a batch gives the same bits as its rows.
 
-    param     the graph, as text
-    weights   the weights, as bytes
-    output    name of the blob to read
-    threads   rows at a time; None for one per core
+    Args:
+        param: the graph, as text.
+        weights: the weights, as bytes.
+        output: name of the output blob.
+        threads: rows at a time; None for one per core.
     """
 
     def __init__(self, param: str, weights: bytes, output: str, threads: int | None = None) -> None:
-        self._weights = weights  # ncnn points into these bytes rather than copy all of them
+        self._weights = weights  # ncnn does not copy all of these bytes, so they must stay alive
         self._net = ncnn.Net()
         _set_options(self._net.opt)
         if self._net.load_param_mem(param) != 0:
-            raise ValueError(f"ncnn does not read this graph, which begins {param[:80]!r}")
+            raise ValueError(f"ncnn cannot read this graph, which begins {param[:80]!r}")
         self._net.load_model_mem(weights)
         self._output = output
         self._pool = RowPool(threads)
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
-        """Arrays (B, C, H, W) by the names of their blobs, to one (B, C', H', W'). float32 both."""
+        """Run arrays (B, C, H, W) by the names of their blobs; return one (B, C', H', W'). Both are float32."""
         return self._pool.map(self._run_row, inputs)
 
     def _run_row(self, row: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         extractor = self._net.create_extractor()
         for name, value in row.items():
-            held = np.ascontiguousarray(value[0], np.float32)  # a Mat borrows its memory and does not keep it alive
-            # cloned, since a first layer that works in place crashes on memory that is borrowed
-            extractor.input(name, ncnn.Mat(held).clone())
+            array = np.ascontiguousarray(value[0], np.float32)  # a Mat borrows its memory and does not keep it alive
+            # cloned, because a first layer that works in place crashes on borrowed memory
+            extractor.input(name, ncnn.Mat(array).clone())
         code, out = extractor.extract(self._output)
         if code != 0:
-            raise EncodeError(f"ncnn gave no {self._output!r} (code {code})")
+            raise EncodeError(f"ncnn could not compute {self._output!r} (code {code})")
         return (np.array(out)[None],)
 
 
 def _set_options(options: ncnn.Option) -> None:
-    """float32 everywhere: half floats would save nothing here and cost three digits."""
+    """Set float32 everywhere. Half floats would save nothing here and lose three digits."""
     options.num_threads = 1
     options.use_winograd_convolution = True
     options.use_packing_layout = True
@@ -59,6 +60,6 @@ def _set_options(options: ncnn.Option) -> None:
 
 
 def save_ncnn(stem: Path, param: str, weights: bytes) -> None:
-    """Write `stem`.param and `stem`.bin, as ncnn's own tools read them."""
+    """Write `stem`.param and `stem`.bin, which ncnn's own tools read."""
     stem.with_name(stem.name + ".param").write_text(param)
     stem.with_name(stem.name + ".bin").write_bytes(weights)

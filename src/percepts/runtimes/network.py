@@ -1,4 +1,4 @@
-"""A network as the runtimes see it: what builds it, what goes in, and the key under which its graph is kept."""
+"""Describe a network for the runtimes: how to build it, its inputs, and the key of its graph in the cache."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import torch
 
 Runner = Callable[[Inputs], tuple[np.ndarray, ...]]
-"""The one contract: a batch of inputs by name to outputs in order, the batch on the first axis of each.
+"""What a runtime makes: a function from a batch of inputs by name to a tuple of outputs, the batch on the first axis.
 
-A row comes out bit-identical whatever batch it came in.
+A row gets the same bits in whatever batch it is.
 """
 
 
@@ -24,15 +24,16 @@ A row comes out bit-identical whatever batch it came in.
 class Network:
     """A network that has not been loaded.
 
-    name     for file names and messages
-    key      changes whenever its numbers may: weights digest and revision of the code
-    build    makes the module in eval mode, its weights loaded; the only step that needs torch and the weights
-    example  one item, batch axis included; the inputs in the order of the module's arguments
-    outputs  names, in the order the module returns them
-    free     per input, the axes after the batch whose length varies, and the name of that length
-    rows     how many rows torch takes a call. Above 1 the last bits of a row may depend on its company
-    candidates   what `auto` chooses between; none: every runtime that is installed
-    precision   "float32"; "int8" for the linear layers, on the CPU; "bfloat16", on a GPU
+    Attributes:
+        name: name for files and messages.
+        key: changes whenever the numbers may change: digest of the weights and revision of the code.
+        build: function that makes the module in eval mode with its weights. Only this needs torch and the weights.
+        example: inputs of one item, with a batch axis, in the order of the module's arguments.
+        outputs: names of the outputs, in the order in which the module returns them.
+        free: for each input the axes of variable length, without the batch, and the names of these lengths.
+        rows: rows that torch runs in a call. Above 1 the last bits of a row may depend on the other rows.
+        candidates: runtimes that `auto` chooses from. Empty: every runtime that is installed.
+        precision: "float32"; "int8" for the linear layers, on the CPU; "bfloat16", on a GPU.
     """
 
     name: str
@@ -46,25 +47,26 @@ class Network:
     precision: str = "float32"
 
     def build_module(self) -> torch.nn.Module:
-        """The module. It draws random weights before its own replace them: the caller's generator does not move."""
+        """Build the module. The random numbers of the caller do not change."""
         import torch
 
+        # a module first draws random weights, which those of the checkpoint then replace
         with torch.random.fork_rng(devices=[]):
             return self.build()
 
 
 def split_rows(inputs: Inputs) -> list[dict[str, np.ndarray]]:
-    """The batch as batches of one. Raises ValueError for an empty one."""
+    """Split a batch into batches of one row. Raises ValueError for an empty batch."""
     return split_batch(inputs, 1)
 
 
 def stack_rows(outputs: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-    """Batches of one, back into one batch per output."""
+    """Join the outputs of several batches into one batch per output."""
     return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
 
 
 def split_batch(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
-    """The batch as batches of at most `size`. Raises ValueError for an empty one."""
+    """Split a batch into batches of at most `size` rows. Raises ValueError for an empty batch."""
     count = len(next(iter(inputs.values())))
     if not count:
         raise ValueError("expected a batch of at least one item, got none")
@@ -72,12 +74,12 @@ def split_batch(inputs: Inputs, size: int) -> list[dict[str, np.ndarray]]:
 
 
 TRUST = 1e-3
-"""Of the largest number of an output: other kernels differ by a hundredth of that in float32."""
+"""Largest allowed error, as a share of the largest number of an output. Kernels differ by a hundredth of it."""
 
 
-def describe_deviation(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> str:
-    """What is wrong with the outputs of a runtime beside those of torch; "" for nothing but rounding."""
-    for ours, theirs in zip(found, expected, strict=True):
+def describe_deviation(outputs: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> str:
+    """Return how the outputs of a runtime differ from those of torch; "" where they differ by rounding only."""
+    for ours, theirs in zip(outputs, expected, strict=True):
         largest = max(float(np.abs(theirs).max()), 1e-6)
         off = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else float("inf")
         if not off <= TRUST * largest:

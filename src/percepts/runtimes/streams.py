@@ -1,4 +1,4 @@
-"""Parts of a batch through a module on a GPU: one is copied in while another computes and a third is copied out."""
+"""Run the parts of a batch on a GPU: one is copied in while another computes and a third is copied out."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Call = Callable[..., tuple[torch.Tensor, ...]]
 
 
 class Streams:
-    """Three queues of work on one device: copies in, the current one that computes, copies out.
+    """Three queues of work on a device: copies in, computing (the current queue), copies out.
 
-    Host memory is pinned on both ways, without which a copy waits for the device. `torch.cpu` has the same names for
-    queues, which do nothing: so a test without a GPU walks the same lines.
+    Host memory is pinned on both ways; without that a copy waits for the device. `torch.cpu` has queues of the same
+    names that do nothing, so tests run the same lines without a GPU.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,7 +23,7 @@ class Streams:
         self._in, self._out = self._queues.Stream(), self._queues.Stream()
 
     def map(self, call: Call, parts: Sequence[dict[str, np.ndarray]]) -> list[tuple[np.ndarray, ...]]:
-        """`call` of the tensors of each part, in order. All parts must fit on the device one at a time, twice."""
+        """Call `call` with the tensors of each part; return its outputs in order. Two parts must fit on the device."""
         results = []
         ahead = self._upload(parts[0])
         for following in (*parts[1:], None):
@@ -59,7 +59,7 @@ def _make_queues(device: torch.device) -> Any:
 
 
 def _keep_until_used(tensor: torch.Tensor, stream: Any) -> torch.Tensor:
-    """Not freed before `stream`, which did not make it, is through with it."""
+    """Keep the memory of a tensor until `stream`, on which it was not made, has used it."""
     if tensor.is_cuda:
         tensor.record_stream(stream)
     return tensor

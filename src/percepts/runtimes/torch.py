@@ -1,4 +1,4 @@
-"""torch: a module → a runner, and a module → an ONNX graph on disk for the other runtimes."""
+"""Run modules with torch, and export them as ONNX graphs for the other runtimes."""
 
 from __future__ import annotations
 
@@ -26,22 +26,25 @@ from .streams import Streams
 log = logging.getLogger(__name__)
 
 GPU_ROWS = 64
-"""Rows a call on a GPU, where a few do not fill it."""
+"""Rows a call on a GPU. A few rows do not use all of it."""
 LARGE = 5_000_000
-"""Parameters from which on threads inside a call are worth their waiting for each other: on two busy cores a network of
-30 thousand took a thousand times as long with two as with one."""
+"""Parameters from which on several threads in a call are faster than one, since they wait for each other: on two busy
+cores a network of 30 thousand took a thousand times as long with two threads as with one."""
 
 
 class TorchRunner:
-    """Runs the module at most `rows` rows a call, fewer once that many did not fit into memory.
+    """Runner of a module: at most `rows` rows a call, and fewer after that many did not fit into memory.
 
-    device   "cpu", or "cuda" for a GPU: copying there and back overlaps computing, and images lie channels last, which
-             its convolutions want and pictures are
-    precision  "bfloat16": matrix products and convolutions compute in it, all else in float32
-    threads  parts of a batch that run side by side on the CPU, each on one core: threads inside a call wait for each
-             other at every layer, which costs most where decoding wants the cores too. A part that
-             is alone in a large network gets them all, on which its last bits may depend. None: one per core.
-             No setting of the process is touched
+    Args:
+        module: the module.
+        rows: rows a call.
+        device: "cpu", or "cuda" for a GPU. There, copying overlaps computing, and images are stored channels last, the
+            layout that convolutions on a GPU are fastest in.
+        precision: "bfloat16" for matrix products and convolutions; everything else is float32.
+        threads: parts of a batch that run at the same time on the CPU, each on one core; None for one per core. Threads
+            inside a call would wait for each other at every layer, most of all while decoding uses the cores too. A
+            single part in a large network gets all threads, and its last bits may depend on them. Settings of the
+            process stay the same.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class TorchRunner:
             self._module = self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, inputs: Inputs) -> tuple[np.ndarray, ...]:
-        """A batch in, one array per output of the module."""
+        """Run a batch; return one array per output of the module."""
         count = len(next(iter(inputs.values())))
         while True:
             size = max(1, min(self._rows, -(-count // self._threads)))
@@ -74,7 +77,7 @@ class TorchRunner:
                 if size == 1 or not is_out_of_memory(error):
                     raise
                 self._rows = size // 2
-                log.warning("out of memory at %d rows a call, going on with %d", size, self._rows)
+                log.warning("out of memory with %d rows a call; continuing with %d", size, self._rows)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -96,17 +99,17 @@ class TorchRunner:
 
 
 def make_thread_pool(count: int, threads: int = 1) -> ThreadPoolExecutor:
-    """A pool whose workers compute with so many threads each; the number of threads elsewhere stays what it is.
+    """Make a pool whose `count` workers compute with `threads` threads each. Other threads keep their number.
 
-    torch keeps the number per thread once it is set there, and as the start value of threads to come: that one is set
-    back when all of the pool have theirs.
+    torch keeps the number of threads for each thread that sets it, and also as the initial value of new threads. That
+    initial value is set back when all workers of the pool have their own.
     """
-    before, met = torch.get_num_threads(), threading.Barrier(count)
+    before, all_set = torch.get_num_threads(), threading.Barrier(count)
 
     def settle(_: int) -> None:
-        torch.get_num_threads()  # the first question a thread asks gives it the start value: that must be behind it
+        torch.get_num_threads()  # the first call in a thread sets the initial value, so it must come before
         torch.set_num_threads(threads)
-        met.wait()
+        all_set.wait()
 
     pool = ThreadPoolExecutor(count, "percepts-torch")
     list(pool.map(settle, range(count)))
@@ -115,13 +118,13 @@ def make_thread_pool(count: int, threads: int = 1) -> ThreadPoolExecutor:
 
 
 def compile_module(module: torch.nn.Module) -> torch.nn.Module:
-    """The module behind torch.compile: kernels are generated at the first calls, which takes half a minute."""
-    made: Any = torch.compile(module)
-    return cast(torch.nn.Module, made)
+    """Wrap a module in torch.compile, which generates kernels at the first calls and takes half a minute for it."""
+    compiled: Any = torch.compile(module)
+    return cast(torch.nn.Module, compiled)
 
 
 def choose_device(network: Network) -> str:
-    """Where torch runs it: on a GPU where there is one and the network takes many rows a call, else on the CPU."""
+    """Return "cuda" where there is a GPU and the network takes many rows a call, else "cpu"."""
     return "cuda" if network.rows > 1 and network.precision != "int8" and torch.cuda.is_available() else "cpu"
 
 
@@ -151,14 +154,16 @@ def export_onnx(network: Network, path: Path) -> None:
 
 @contextmanager
 def _quiet_export(name: str) -> Iterator[None]:
-    """Quietly; what the exporter cannot do is an EncodeError, and the variable that it sets is as it was."""
+    """Silence the exporter, turn its errors into EncodeError, and restore the environment variable that it sets."""
     before = os.environ.get(_INDUCTOR)
     with warnings.catch_warnings(), _QuietLoggers("torch.onnx", "onnxscript", "onnx_ir"):
-        warnings.simplefilter("ignore")  # of the exporter's own deprecations; nothing a caller can act on
+        warnings.simplefilter("ignore")  # deprecations inside the exporter, about which a user can do nothing
         try:
             yield
         except torch.onnx.OnnxExporterError as error:
-            raise EncodeError(f"{name} cannot be exported to ONNX: take runtime torch, which runs all") from error
+            raise EncodeError(
+                f"{name} cannot be exported to ONNX: use the runtime torch, which needs no export"
+            ) from error
         finally:
             if before is None:
                 os.environ.pop(_INDUCTOR, None)
@@ -168,7 +173,7 @@ _INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class _QuietLoggers:
-    """Loggers of these names say errors only while this lasts."""
+    """Context manager in which loggers of these names log only errors."""
 
     def __init__(self, *names: str) -> None:
         self._loggers = [logging.getLogger(name) for name in names]

@@ -1,4 +1,4 @@
-"""Words in; the rows whose text or labels hold them out, best first: exact, every committed row is looked at."""
+"""Search the text and the labels of a job directory by words, with BM25. Every committed row is read."""
 
 from __future__ import annotations
 
@@ -18,77 +18,78 @@ from .parquet import batch_records, read_parts
 from .scoring import By, Hit, Match, RowFilter, rank_rows
 
 K1, B = 1.2, 0.75
-"""BM25 as Lucene has it (Robertson and Zaragoza 2009): how soon repetition stops counting, how much length does."""
+"""Constants of BM25 as in Lucene (Robertson and Zaragoza 2009): K1 limits the effect of repetition, B sets that of
+length."""
 COLUMNS = ("id", "source", "kind", "start", "stop", "labels", "scores", "text", "score", "speaker", "box")
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORDS = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[^\W_])+")
 LEAST = 0.1
-"""What a label that is not its row's best must score to be something that the row was called."""
+"""Least score for a label to count where it is not the best of its row."""
 STOP = frozenset(
     _WORDS.findall(
         "a an and are as at be been by did do does for from had has have he her his i in is it its me my of on or our "
         "she that the their them they this to was we were what when where which who with you your"
     )
 )
-"""Words that say nothing of a moment; they count where nothing else is asked."""
+"""Words that are too common to search for. They count where the query has no others."""
 
 
 def search_text(directory: str | Path, model: str, query: str, k: int, where: RowFilter) -> list[Hit]:
-    """The k rows of a table whose captions, answers or transcripts fit the words best, by BM25."""
-    asked = tuple(dict.fromkeys(query_terms(query)))
-    if not asked:
+    """Return the k rows of a table whose captions, answers or transcripts score best by BM25."""
+    terms = tuple(dict.fromkeys(query_terms(query)))
+    if not terms:
         return []
-    stats = _Statistics(asked)
+    stats = _Statistics(terms)
     for batch in _read_rows(directory, model, where):
         stats.add(batch["text"])
     return [
-        replace(hit, matches=(replace(hit.matches[0], at=_find_spoken_time(hit.record, asked)),))
+        replace(hit, matches=(replace(hit.matches[0], at=_find_spoken_time(hit.record, terms)),))
         for hit in _select_best(
-            _filter_with_terms(directory, model, where, asked, "text"), stats.score, k, model, "text"
+            _filter_with_terms(directory, model, where, terms, "text"), stats.score, k, model, "text"
         )
     ]
 
 
 def search_labels(directory: str | Path, model: str, query: str, k: int, where: RowFilter) -> list[Hit]:
-    """The k rows of a table that have the words among their labels: the share of the words, times the label's score.
+    """Return the k rows whose labels match best: the share of the query's words in a label times the label's score.
 
-    Of a row count its best label and those that score at least LEAST: a table may hold all labels of every row.
+    Only the best label of a row and those that score at least LEAST count: a table may have all labels in every row.
     """
-    asked = tuple(dict.fromkeys(query_terms(query)))
-    if not asked:
+    terms = tuple(dict.fromkeys(query_terms(query)))
+    if not terms:
         return []
 
     def score(row: dict[str, object]) -> tuple[float, tuple[str, ...]]:
         labels: Sequence[str] = row["labels"]  # type: ignore[assignment]
         scores: Sequence[float] = row["scores"] or [1.0] * len(labels)  # type: ignore[assignment]
-        told = [(s, label) for n, (s, label) in enumerate(zip(scores, labels, strict=True)) if not n or s >= LEAST]
-        best, label = max((s * len(set(asked) & set(split_terms(label))) / len(asked), label) for s, label in told)
+        valid = [(s, label) for n, (s, label) in enumerate(zip(scores, labels, strict=True)) if not n or s >= LEAST]
+        best, label = max((s * len(set(terms) & set(split_terms(label))) / len(terms), label) for s, label in valid)
         return best, (label,)
 
-    return _select_best(_filter_with_terms(directory, model, where, asked, "labels"), score, k, model, "label")
+    return _select_best(_filter_with_terms(directory, model, where, terms, "labels"), score, k, model, "label")
 
 
 def query_terms(query: str) -> list[str]:
-    """The terms of a query that count.
+    """Return the terms of a query, without common words where there are others.
 
-    >>> asked_for("the cities of a cat's dream")
+    >>> query_terms("the cities of a cat's dream")
     ['city', 'cat', 'dream']
     """
-    found = [term for word, term in _split_words(query) if (word not in STOP and len(word) > 1) or not word.isascii()]
-    return found or split_terms(query)
+    terms = [term for word, term in _split_words(query) if (word not in STOP and len(word) > 1) or not word.isascii()]
+    return terms or split_terms(query)
 
 
 def split_terms(text: str) -> list[str]:
-    """The words of a text as they are compared: lower case, plurals as singulars; pairs of signs where none are spaced.
+    """Split a text into terms: words in lower case and singular; pairs of characters for Chinese, Japanese and Korean.
 
-    >>> terms("Two Cities, 東京都")
+    >>> split_terms("Two Cities, 東京都")
     ['two', 'city', '東京', '京都']
     """
     return [term for _, term in _split_words(text)]
 
 
 def _split_words(text: str) -> Iterator[tuple[str, str]]:
-    """Each word as it stands, in lower case, and as it is compared."""
+    """Yield each word in lower case, and its term."""
     for word in _WORDS.findall(text.lower()):
         if "\u3040" <= word[0] <= "\ud7af":
             yield from ((two, two) for two in (word[i : i + 2] for i in range(max(1, len(word) - 1))))
@@ -97,7 +98,7 @@ def _split_words(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _singularise(word: str) -> str:
-    """Harman's S-stemmer (1991): the plural's ending and nothing else."""
+    """Remove the ending of a plural by Harman's S-stemmer (1991, How effective is suffixing?)."""
     if len(word) > 3 and word.endswith("ies") and not word.endswith(("eies", "aies")):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("es") and not word.endswith(("aes", "ees", "oes")):
@@ -107,35 +108,35 @@ def _singularise(word: str) -> str:
 
 @dataclass(slots=True)
 class _Statistics:
-    """What BM25 knows of a table: how many rows, how long on average, how many hold each term."""
+    """Counts for BM25 over a table: rows, characters, and rows with each term."""
 
-    asked: tuple[str, ...]
+    terms: tuple[str, ...]
     rows: int = 0
     characters: int = 0
     holding: Counter[str] = field(default_factory=Counter)
 
     def add(self, texts: pa.Array) -> None:
-        """Count one batch."""
+        """Count the texts of one batch."""
         self.rows += len(texts) - texts.null_count
         self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
-        for text in texts.filter(_hold_terms(texts, self.asked)).to_pylist():
-            self.holding.update(set(self.asked) & set(split_terms(text)))
+        for text in texts.filter(_hold_terms(texts, self.terms)).to_pylist():
+            self.holding.update(set(self.terms) & set(split_terms(text)))
 
     def score(self, row: dict[str, object]) -> tuple[float, tuple[str, ...]]:
-        """BM25 of a row, and the words of it that were asked for."""
+        """Return the BM25 score of a row, and its words that the query has."""
         pairs, total = list(_split_words(str(row["text"]))), 0.0
         counts = Counter(term for _, term in pairs)
         length = len(str(row["text"])) / max(self.characters / max(self.rows, 1), 1e-9)
-        for term in self.asked:
+        for term in self.terms:
             rows = self.holding[term]
             rarity = math.log(1 + (self.rows - rows + 0.5) / (rows + 0.5))
             total += rarity * counts[term] * (K1 + 1) / (counts[term] + K1 * (1 - B + B * length))
-        return total, tuple(dict.fromkeys(word for word, term in pairs if term in self.asked))
+        return total, tuple(dict.fromkeys(word for word, term in pairs if term in self.terms))
 
 
-def _find_spoken_time(record: Record, asked: Sequence[str]) -> float | None:
-    """When the first of the words is said."""
-    return next((word.start for word in record.words if set(split_terms(word.text)) & set(asked)), None)
+def _find_spoken_time(record: Record, terms: Sequence[str]) -> float | None:
+    """Return the second at which the first of the terms is spoken; None where the times of words are not known."""
+    return next((word.start for word in record.words if set(split_terms(word.text)) & set(terms)), None)
 
 
 def _read_rows(
@@ -147,25 +148,25 @@ def _read_rows(
 
 
 def _filter_with_terms(
-    directory: str | Path, model: str, where: RowFilter, asked: Sequence[str], column: str
+    directory: str | Path, model: str, where: RowFilter, terms: Sequence[str], column: str
 ) -> Iterator[pa.RecordBatch]:
-    """Rows that may hold one of the terms, found without leaving Arrow."""
+    """Yield the rows that may contain one of the terms; Arrow finds them, without a loop in Python."""
     for batch in _read_rows(directory, model, where, (*COLUMNS, "words")):
         texts = batch[column]
         texts = pc.binary_join(texts.cast(pa.list_(pa.string())), "\n") if pa.types.is_list(texts.type) else texts
-        held = batch.filter(_hold_terms(texts, asked))
+        held = batch.filter(_hold_terms(texts, terms))
         if held.num_rows:
             yield held
 
 
-def _hold_terms(texts: pa.Array, asked: Sequence[str]) -> pa.Array:
-    """Whether each text may hold one of the terms; those that hold one always may."""
-    return pc.fill_null(pc.match_substring_regex(pc.utf8_lower(texts), "|".join(map(_term_pattern, asked))), False)
+def _hold_terms(texts: pa.Array, terms: Sequence[str]) -> pa.Array:
+    """Return for each text whether it may contain one of the terms. No text that does is left out."""
+    return pc.fill_null(pc.match_substring_regex(pc.utf8_lower(texts), "|".join(map(_term_pattern, terms))), False)
 
 
 def _term_pattern(term: str) -> str:
-    """A term and its plurals as whole words, of letters that Arrow knows the ends of; others anywhere."""
-    if not term.isascii():
+    """Return a regular expression for a term and its plurals: as complete words in ASCII, anywhere in other scripts."""
+    if not term.isascii():  # the expressions of Arrow know word boundaries of ASCII only
         return re.escape(term)
     forms = [term, f"{term}s", *([f"{term[:-1]}ies"] if term.endswith("y") else [])]
     return f"(?:^|[^a-z0-9])(?:{'|'.join(forms)})(?:$|[^a-z0-9])"

@@ -1,7 +1,7 @@
-"""Keep copies of job directories of object stores: what arrives, what is still good, and who may read where.
+"""Keep local copies of job directories in object stores, one for each process that reads.
 
-Every process that reads has a folder of its own, which it keeps until it ends, so no reader removes what another one,
-or a run, is at. The folders are used again by later processes, which find in them what has not changed.
+A process keeps its folder until it ends, so no reader removes files that another reader or a run is using. Later
+processes take over the folders, and download only what has changed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ..support.files import SUFFIX, atomic_file, is_file, remove_file, write_fil
 from .manifest import MANIFEST, PartInfo, is_part_name, read_manifest
 
 UNCHECKED = ".unchecked"
-"""In a copy whose parts may differ from what its manifest says: their digests are looked at before they are used."""
+"""Name of a file in a copy whose parts may differ from its manifest. Their digests are checked before they are used."""
 
 
 class ReplaceConflict(Exception):
-    """A file of a copy would have to be replaced, and somebody may be reading it."""
+    """A file of a copy that must be replaced while somebody may be reading it."""
 
 
-# What a copy holds
+# Files of a copy
 
 
 def find_intact_files(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
-    """Return which of the listed files a copy has already, as they should be."""
+    """Return the names of the listed files that a copy has already, undamaged."""
     old: Mapping[str, PartInfo] = {}
     with suppress(JobError):
         old = {} if (copy / UNCHECKED).exists() else read_manifest(copy).files
@@ -47,7 +47,7 @@ def find_intact_files(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
 
 
 def remove_other_parts(copy: Path, good: Collection[str], *, keep: bool) -> None:
-    """Remove the parts that are not good, or with `keep` none; a file of another name is left alone."""
+    """Remove the parts of a copy that are not in `good`; nothing with `keep`. Other files are left alone."""
     if keep:
         return
     for name in _list_parts(copy) - set(good):
@@ -57,9 +57,9 @@ def remove_other_parts(copy: Path, good: Collection[str], *, keep: bool) -> None
 
 @contextmanager
 def receive_part(copy: Path, name: str) -> Iterator[IO[bytes]]:
-    """Give a file to write a part into, which gets its name if the block succeeds. `Replaced` if there is one."""
+    """Open a file for a part, which gets its name if the block succeeds. ReplaceConflict where one exists."""
     if not is_part_name(name):
-        raise JobDamaged(f"{name!a}: no part has such a name")
+        raise JobDamaged(f"{name!a}: is not the name of a part")
     (copy / name).parent.mkdir(parents=True, exist_ok=True)
     _refuse_linked_folders(copy, name)
     if os.path.lexists(copy / name):
@@ -69,7 +69,7 @@ def receive_part(copy: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def install_manifest(copy: Path, manifest: bytes | None, *, unchecked: bool) -> None:
-    """Put the manifest in its place, now that all it lists is there; or none."""
+    """Write the manifest, after all files that it lists; or remove it where `manifest` is None."""
     if unchecked:
         write_file(copy / UNCHECKED, b"")
     if manifest is None:
@@ -81,9 +81,9 @@ def install_manifest(copy: Path, manifest: bytes | None, *, unchecked: bool) -> 
 
 
 def _list_parts(copy: Path) -> set[str]:
-    """Names of the files in a copy that are parts, or were on their way to be."""
-    found = (path for pattern in ("data/*/part-*", "ledger/part-*") for path in copy.glob(pattern))
-    names = {path.relative_to(copy).as_posix() for path in found if is_file(path)}
+    """Return the names of the files in a copy that are parts, or unfinished parts."""
+    paths = (path for pattern in ("data/*/part-*", "ledger/part-*") for path in copy.glob(pattern))
+    names = {path.relative_to(copy).as_posix() for path in paths if is_file(path)}
     return {name for name in names if is_part_name(name.removesuffix(SUFFIX))}
 
 
@@ -99,12 +99,12 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# Who reads where
+# Folders of processes
 
 
 @dataclass(eq=False)
 class _Slot:
-    """A folder that this process has for itself."""
+    """A folder that only one process uses."""
 
     folder: Path
     lock: FileLock
@@ -117,10 +117,10 @@ _slots_lock = threading.RLock()
 
 
 def copy_for_reading(bring: Callable[..., None], root: Path) -> Path:
-    """Return a copy for reading, brought up to date by `bring`; nothing in one that was returned before is removed.
+    """Return a copy for reading, brought up to date by `bring`. Copies that were returned before lose no file.
 
     Args:
-        bring: called with a folder, and with `keep=True` where somebody may be reading in it.
+        bring: function that updates a folder. It gets `keep=True` where somebody may be reading in the folder.
         root: the folder of all copies of this directory.
     """
     with _slots_lock:
@@ -135,7 +135,7 @@ def copy_for_reading(bring: Callable[..., None], root: Path) -> Path:
 
 @contextmanager
 def borrow_copy(root: Path) -> Iterator[Path]:
-    """Give a folder for a copy that nobody reads once the block has ended."""
+    """Reserve a folder for a copy that nobody reads after the block."""
     with _slots_lock:
         free = [slot for slot in _slots_of_process(root, "verify") if not slot.busy]
         slot = free[0] if free else _lock_free_slot(root, "verify")
@@ -147,7 +147,7 @@ def borrow_copy(root: Path) -> Iterator[Path]:
 
 
 def _slots_of_process(root: Path, use: str) -> list[_Slot]:
-    """Those of this process: a child that was forked leaves its parent's alone."""
+    """Return the slots of this process, without those that a forked child inherited from its parent."""
     return [slot for slot in _slots.get((root, use), ()) if slot.process == os.getpid()]
 
 

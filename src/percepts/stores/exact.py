@@ -1,4 +1,7 @@
-"""Every committed vector against the query, streamed from the parquet parts: slow, right, the oracle of the index."""
+"""Search a job directory exactly: compare the query with every committed vector.
+
+This reads all parquet parts, so it is slow. The tests compare the index with it.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,26 @@ def search_exact(
     metric: Metric = "cosine",
     where: RowFilter | None = None,
 ) -> Hits:
-    """The k nearest rows of a job directory, best first; equal scores by source, then start.
+    """Return the k nearest rows of a job directory, best first; rows of equal score by source, then start.
 
-    Memory is one batch of rows, however many there are. A row without a vector, or with a zero one, is never found.
+    Memory holds one batch of rows. A row without a vector, or with a zero vector, is never returned.
+
+    Args:
+        directory: the job directory.
+        model: name of one of its tables.
+        query: (D,) vector of the same model.
+        k: number of rows.
+        metric: "cosine" or "dot".
+        where: filter of rows.
     """
     batches = read_parts(directory, model, COLUMNS)
     query = check_query(query, read_specs(directory)[model].dim, k)
-    (found,) = find_nearest(filter_batches(batches, where or RowFilter()), query[None], k, metric)
-    return Hits([] if found is None else build_hits(*found, model), model)
+    (best,) = find_nearest(filter_batches(batches, where or RowFilter()), query[None], k, metric)
+    return Hits([] if best is None else build_hits(*best, model), model)
 
 
 def filter_batches(batches: Iterable[pa.RecordBatch], where: RowFilter) -> Iterator[pa.RecordBatch]:
-    """Only the rows that count and have a direction; batches without any are left out."""
+    """Yield the rows that pass a filter and have a direction. Batches without any are left out."""
     for batch in batches:
         mask = where.mask(batch)
         if mask.any():
@@ -47,22 +58,22 @@ Best = tuple[pa.RecordBatch, np.ndarray]
 def find_nearest(
     batches: Iterable[pa.RecordBatch], queries: np.ndarray, k: int, metric: Metric = "cosine"
 ) -> Sequence[Best | None]:
-    """For each of (Q, D) queries, the k best rows of all batches with their scores; None where there are no rows.
+    """Return for each of (Q, D) queries the k best rows of all batches with their scores; None where there are no rows.
 
-    A float32 product picks the candidates of each batch, with slack for its rounding; float64 decides among them.
+    A float32 matrix product selects the candidates of each batch, with slack for its rounding; float64 ranks them.
     """
-    found: list[Best | None] = [None] * len(queries)
+    best: list[Best | None] = [None] * len(queries)
     for batch in batches:
         rough, slack = _score_roughly(batch_vectors(batch), queries, metric)
         for number, query in enumerate(queries):
-            rows = _select_candidates(rough[number], found[number], k, slack[number])
+            rows = _select_candidates(rough[number], best[number], k, slack[number])
             if len(rows):
-                found[number] = _merge_best(found[number], batch.take(pa.array(rows)), query, k, metric)
-    return found
+                best[number] = _merge_best(best[number], batch.take(pa.array(rows)), query, k, metric)
+    return best
 
 
 def _score_roughly(rows: np.ndarray, queries: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, B) float32 scores, and (Q,) how far each may be off."""
+    """Return (Q, B) float32 scores, and the largest error of each query's scores, (Q,)."""
     row_norms, query_norms = np.linalg.norm(rows, axis=1), np.linalg.norm(queries, axis=1)
     if metric == "cosine":
         return (queries / query_norms[:, None]) @ (rows / row_norms[:, None]).T, np.full(len(queries), SLACK)
@@ -70,7 +81,7 @@ def _score_roughly(rows: np.ndarray, queries: np.ndarray, metric: Metric) -> tup
 
 
 def _select_candidates(rough: np.ndarray, so_far: Best | None, k: int, slack: float) -> np.ndarray:
-    """Rows that could be among the k best: no further below the bar than rounding explains."""
+    """Return the rows that could be among the k best: not further below the k-th score than rounding explains."""
     bar = -np.inf
     if so_far is not None and len(so_far[1]) == k:
         bar = so_far[1][-1]

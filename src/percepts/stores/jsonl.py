@@ -1,4 +1,4 @@
-"""Records in, one JSON object a line out; numbers are the shortest that give the same float32 back."""
+"""Write and read records as JSON lines. Numbers have the fewest digits that read back as the same float32."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..types import Record
 
 
 class JsonlStore:
-    """A file of JSON lines, which appears, whole, at `close`.
+    """A file of JSON lines, which appears under its name at `close`.
 
-    Each line has source, start, stop (seconds), model and kind, and whatever else the record holds.
-    As a context manager it is closed at the end of the block, and thrown away if the block raises. FileExistsError
-    where there is a file, unless `overwrite`.
+    Each line has source, start, stop (seconds), model and kind, and whatever else the record has.
+    As a context manager it is closed at the end of the block, and removed if the block raises. FileExistsError where
+    the file exists, unless `overwrite` is True.
 
     >>> with JsonlStore("talk.jsonl") as store:  # doctest: +SKIP
     ...     store.write(percepts.records("talk.flac", "melstats"))
@@ -37,7 +37,7 @@ class JsonlStore:
         return _append_records(records, self._file)
 
     def close(self) -> None:
-        """Put the file in its place."""
+        """Give the file its name."""
         self._stack.close()
 
     def __enter__(self) -> JsonlStore:
@@ -62,10 +62,10 @@ def _append_records(records: Iterable[Record], file: IO[bytes]) -> int:
 
 
 def format_record(record: Record) -> bytes:
-    r"""One record as a line of JSON, its end of line included.
+    r"""Return one record as a line of JSON, with its line break.
 
     >>> from percepts.types import Record
-    >>> line(Record("a.wav", 0.0, 4.0, "m", "audio", np.array([0.1, 1e-7], np.float32)))
+    >>> format_record(Record("a.wav", 0.0, 4.0, "m", "audio", np.array([0.1, 1e-7], np.float32)))
     b'{"source": "a.wav", "start": 0.0, "stop": 4.0, "model": "m", "kind": "audio", "vector": [0.1, 1e-7]}\n'
     """
     keys = ("source", "start", "stop", "model", "kind", "labels", "scores", "text", "score", "speaker", "words", "box")
@@ -77,12 +77,12 @@ def format_record(record: Record) -> bytes:
     text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     if record.vector is not None:
         text = f'{text[:-1]}, "vector": [{", ".join(_format_vector(record.vector))}]}}'
-    # A lone surrogate, from an undecodable file name, is no UTF-8: it is written as the escape that JSON has for it.
+    # A lone surrogate, from a file name that is not UTF-8, cannot be encoded; it becomes the escape of JSON.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_records(path: str | Path) -> Iterator[Record]:
-    """The records of a file of JSON lines."""
+    """Yield the records of a file of JSON lines."""
     with open(path, encoding="utf-8") as file:
         for text in file:
             row = json.loads(text)
@@ -94,8 +94,9 @@ def read_records(path: str | Path) -> Iterator[Record]:
 
 
 def _format_vector(vector: np.ndarray) -> list[str]:
-    """The numbers as Arrow prints float32: the fewest digits that read back as the same, 1.5 times as fast as str."""
+    """Format numbers as Arrow prints float32: with the fewest digits that read back as the same number."""
     if not np.isfinite(vector).all():
-        raise ValueError("expected finite numbers: JSON has no others")
+        raise ValueError("expected finite numbers: JSON has no NaN or infinity")
+    # 1.5 times as fast as str() of each
     numbers: list[str] = pa.array(vector.astype(np.float32)).cast(pa.string()).to_pylist()
     return numbers

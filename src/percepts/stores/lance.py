@@ -1,8 +1,8 @@
-"""The committed parts of a job directory in, nearest rows out: a LanceDB table per model that follows the manifest.
+"""Search the committed parts of a job directory with LanceDB, in a table per model that follows the manifest.
 
-The table is a copy and can always be made again. What is in it is told by a ledger of our own beside it: the parts it
-holds, by name and digest, and the version of the table that holds exactly those. Readers read that version and no
-other, and a writer begins by going back to it, so a sync that was killed never happened.
+The table is a copy and can always be built again. A ledger beside it lists the parts in it, by name and digest, and
+the version of the table that has exactly those. Readers use that version only, and a writer first goes back to it, so a
+sync that was killed has no effect.
 """
 
 from __future__ import annotations
@@ -30,31 +30,32 @@ from .scoring import SLACK, Hits, RowFilter, build_hits, check_query, has_direct
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
-"""Of the ledger and the table; an index of another schema is made again."""
+"""Version of the layout of ledger and table. An index of another version is built again."""
 ANN_ABOVE = 100_000
-"""Rows up to which every vector is looked at: 74 ms for 90 000 of 384 dimensions on two cores (bench/search.py)."""
+"""Rows up to which every vector is compared: 74 ms for 90 000 of 384 dimensions on two cores (bench/search.py)."""
 FRAGMENTS = 16
-"""Pieces a table may be in before they are put together."""
+"""Fragments that a table may gain before they are merged."""
 GROWTH = 1.2
-"""How much a table may grow before its ANN index is made again; the rows since are looked at one by one."""
+"""Growth of a table after which its ANN index is built again. Until then new rows are compared one by one."""
 ROWS_A_PARTITION = 2_048
 SAMPLE = 100
 RECALL = 0.95
-"""What the index must find of the ten nearest, on average over the sample; it looks wider until it does."""
+"""Least share of the ten nearest rows that the index must find, on average over the sample. It searches more partitions
+until it does."""
 SPARE = 16
-"""Candidates beyond the hits wanted, so that one question is enough where distances are close and not equal."""
+"""Candidates beyond k, so that one query is enough where distances are close but not equal."""
 WIDER = 4
-"""Candidates per hit wanted of the ANN index, whose distances are those of 8-bit vectors; ours decide among them."""
+"""Candidates for each hit from the ANN index, whose distances are those of 8-bit vectors. Exact scores rank them."""
 
 _NONE = 0
-"""The version of a table that is to be made again."""
+"""Version in the ledger of a table that must be built again."""
 _DAMAGED = (ValueError, RuntimeError)
-"""What LanceDB raises where its files are absent or are not what they should be."""
+"""Errors that LanceDB raises where its files are absent or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedPart:
-    """A part that is in the table: its rows bear `number`."""
+    """A part that is in the table. Its rows have `number` in the column `part`."""
 
     number: int
     sha256: str
@@ -63,10 +64,10 @@ class IndexedPart:
 
 @dataclass(frozen=True, slots=True)
 class AnnIndex:
-    """An index of approximate neighbours, and what it is worth.
+    """An index for approximate search, and its measured recall.
 
-    `recall` is the share of the ten nearest rows that it found, against exact search, for `queries` queries: half of
-    them stored vectors, half the middle between two, since a text also lies between pictures.
+    `recall` is the share of the ten nearest rows of exact search that it found, for `queries` queries. Half of them are
+    stored vectors, and half the midpoint of two, since the vector of a text also lies between those of images.
     """
 
     kind: str
@@ -91,34 +92,34 @@ class IndexLedger:
 
     @property
     def rows(self) -> int:
-        """Rows that can be found."""
+        """Number of rows that can be found."""
         return sum(part.rows for part in self.parts.values())
 
     def holds(self, wanted: dict[str, str]) -> bool:
-        """Whether these parts, by name and digest, are in the table, and no others."""
+        """Return whether the table has exactly these parts, by name and digest."""
         return {name: part.sha256 for name, part in self.parts.items()} == wanted
 
 
 class VectorIndex:
-    """Nearest neighbours among the committed vectors of one model; the files are in DIR/index.
+    """Index of the committed vectors of one model for nearest neighbours; its files are in DIR/index.
 
-    Up to `ann_above` rows the answer is that of `exact.search`, in the same order. Above, an approximate index answers
-    and `Hits.recall` says how well it did when it was measured; a filter that leaves fewer rows is answered exactly.
+    Up to `ann_above` rows the hits are those of `search_exact`, in the same order. Above, an approximate index is used,
+    and `Hits.recall` is its measured recall. Where a filter leaves fewer rows than that, the search is exact.
 
     Args:
-        directory: of the job.
-        model: the name of one of its tables.
-        ann_above: rows.
-        retention: seconds for which a replaced version of the table is kept, for those who are reading it.
+        directory: the job directory.
+        model: name of one of its tables.
+        ann_above: number of rows above which the approximate index is used.
+        retention: seconds for which a replaced version of the table is kept for other readers.
 
     Raises:
-        JobError: no such directory or table.
+        JobError: the directory or the table does not exist.
     """
 
     def __init__(
         self, directory: str | Path, model: str, *, ann_above: int = ANN_ABOVE, retention: float = 600.0
     ) -> None:
-        # Absolute, since LanceDB takes some relative paths for URLs.
+        # absolute, because LanceDB takes some relative paths for URLs
         self._directory, self._model = Path(directory).absolute(), model
         specs = parquet.read_specs(directory)
         if model not in specs:
@@ -131,7 +132,7 @@ class VectorIndex:
         self._opened: tuple[int, Any] | None = None
 
     def sync(self) -> IndexLedger:
-        """Make the table hold what the manifest lists, whatever was interrupted before; cheap when it does already."""
+        """Bring the table to what the manifest lists, also after an interrupted sync. Fast where it is up to date."""
         refuse_foreign_index(self._folder, self._name)
         ledger = self._read()
         if ledger is not None and self._is_current(ledger, self._listed_parts()):
@@ -141,11 +142,11 @@ class VectorIndex:
             return self._update()
 
     def search(self, vector: np.ndarray, k: int = 10, *, where: RowFilter | None = None) -> Hits:
-        """The k rows nearest by cosine, best first; equal scores by source, then start. Syncs first.
+        """Return the k nearest rows by cosine, best first; rows of equal score by source, then start. Syncs first.
 
         Raises:
-            SearchError: the vector is no direction in this space.
-            JobError: something that percepts did not make lies in the place of the index.
+            SearchError: the vector has a wrong length, is zero or not finite, or k is below 1.
+            JobError: a file that percepts did not make is in the place of the index.
         """
         query, where, ledger = check_query(vector, self._dim, k), where or RowFilter(), self.sync()
         try:
@@ -153,7 +154,7 @@ class VectorIndex:
         except _DAMAGED as error:
             log.warning("%s: the index of %s cannot be read: %s", self._folder, self._model, error)
         with self._lock():
-            if self._read() == ledger:  # nobody else has seen to it since
+            if self._read() == ledger:  # no other process has rebuilt it meanwhile
                 self._save(IndexLedger(self._dim, _NONE, {}))
             self._opened = None
             ledger = self._update()
@@ -161,7 +162,7 @@ class VectorIndex:
             return self._search(ledger, query, k, where)
         except _DAMAGED as error:
             raise JobDamaged(
-                f"{self._folder}: the index of {self._model} was made again and still cannot be read: {error}"
+                f"{self._folder}: the index of {self._model} was built again and still cannot be read: {error}"
             ) from error
 
     def _search(self, ledger: IndexLedger, query: np.ndarray, k: int, where: RowFilter) -> Hits:
@@ -179,7 +180,7 @@ class VectorIndex:
         return {info.name: info.sha256 for info in parquet.list_parts(self._directory)[self._model]}
 
     def _lock(self) -> FileLock:
-        # One the system lets go of when its holder dies.
+        # a lock that the system releases when its holder dies
         return FileLock(self._folder / f"{self._name}.lock")
 
     def _open(self, ledger: IndexLedger) -> Any:
@@ -192,7 +193,7 @@ class VectorIndex:
         return self._opened[1]
 
     def _update(self) -> IndexLedger:
-        """Under the lock: from the last good version to one that holds what is wanted."""
+        """Bring the table from its last good version to what the manifest lists. The caller must hold the lock."""
         while True:
             wanted = self._listed_parts()
             try:
@@ -200,7 +201,7 @@ class VectorIndex:
             except JobDamaged:
                 if self._listed_parts() == wanted:
                     raise
-                # A job replaced a part while we read: once more, with the new manifest.
+                # a job replaced a part while it was read, so read again by the new manifest
 
     def _sync_locked(self, wanted: dict[str, str]) -> IndexLedger:
         ledger = self._read()
@@ -231,7 +232,7 @@ class VectorIndex:
         return ledger.rows > max(self._ann_above, GROWTH * ledger.ann.rows if ledger.ann else 0)
 
     def _apply_changes(self, table: Any, ledger: IndexLedger, wanted: dict[str, str]) -> IndexLedger:
-        """Rows of parts that are gone out, rows of new ones in."""
+        """Delete the rows of parts that are not listed any more, and add those of new parts."""
         if ledger.holds(wanted):
             return ledger
         parts = {name: part for name, part in ledger.parts.items() if wanted.get(name) == part.sha256}
@@ -245,7 +246,7 @@ class VectorIndex:
         return self._write(replace(ledger, parts=parts), table)
 
     def _restore_version(self, ledger: IndexLedger | None) -> Any | None:
-        """The table, as the ledger says it is, ready to be written to; None where that cannot be had."""
+        """Return the table at the version of the ledger, ready for writing; None where that is not available."""
         if ledger is None or ledger.version == _NONE:
             return None
         try:
@@ -261,13 +262,13 @@ class VectorIndex:
         return None
 
     def _create_table(self) -> tuple[Any, IndexLedger]:
-        self._save(IndexLedger(self._dim, _NONE, {}))  # from here on it is told that the table is percepts' own
+        self._save(IndexLedger(self._dim, _NONE, {}))  # from here on the ledger shows that percepts made the table
         erase_table(self._folder, self._name)
         table = lancedb.connect(self._folder).create_table(self._name, schema=_table_schema(self._dim))
         return table, IndexLedger(self._dim, table.version, {})
 
     def _maintain(self, table: Any, ledger: IndexLedger) -> IndexLedger:
-        """Pieces put together and neighbours indexed, where it is time. What the table says does not change."""
+        """Merge fragments and rebuild the ANN index where they are due. The rows do not change."""
         if self._is_fragmented(ledger):
             table.optimize(cleanup_older_than=self._retention)
             ledger = self._write(replace(ledger, compacted_fragments=_count_fragments(table)), table)
@@ -283,7 +284,7 @@ class VectorIndex:
         queries = _sample_queries(table, rows)
         batches = table.search().select(list(exact.COLUMNS)).to_batches(parquet.BATCH)
         truth = exact.find_nearest(batches, queries, 10)
-        bars = [found[1][-1] for found in truth if found is not None]
+        bars = [best[1][-1] for best in truth if best is not None]
         probes = 16
         while True:
             probes = min(probes, partitions)
@@ -293,7 +294,7 @@ class VectorIndex:
             probes *= 2
 
     def _read(self) -> IndexLedger | None:
-        """The ledger, None where there is none or it is of another making."""
+        """Return the ledger; None where there is none, it is damaged, or of another layout."""
         try:
             ledger = _parse_ledger(json.loads(self._file.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -301,7 +302,7 @@ class VectorIndex:
         return ledger if (ledger.schema, ledger.dim) == (SCHEMA, self._dim) else None
 
     def _write(self, ledger: IndexLedger, table: Any) -> IndexLedger:
-        """Put down that the table, as it is now, holds what the ledger says; from here on it counts."""
+        """Save the ledger with the present version of the table. From then on readers use that version."""
         ledger = replace(ledger, version=table.version, pieces=_count_fragments(table))
         self._save(ledger)
         return ledger
@@ -314,7 +315,7 @@ class VectorIndex:
 
 
 def _parse_ledger(row: dict[str, Any]) -> IndexLedger:
-    """Read a ledger from JSON. Whatever is not written as `Ledger` is raises one of Python's errors."""
+    """Parse a ledger from JSON. Raise ValueError, KeyError, TypeError or AttributeError for anything else."""
     numbers = [row[name] for name in ("dim", "version", "pieces", "tidied", "schema")]
     parts = {str(name): IndexedPart(**part) for name, part in row["parts"].items()}
     numbers += [number for part in parts.values() for number in (part.number, part.rows)]
@@ -327,7 +328,7 @@ def _parse_ledger(row: dict[str, Any]) -> IndexLedger:
 
 
 class _PartFeed:
-    """The rows of some parts, numbered, as LanceDB wants them; counts what went through."""
+    """The rows of some parts with their numbers, in the schema of the table, counted as they are read."""
 
     def __init__(self, directory: Path, numbers: dict[str, int], dim: int) -> None:
         self._directory, self._numbers, self._schema = directory, numbers, _table_schema(dim)
@@ -335,13 +336,13 @@ class _PartFeed:
         self._error: JobError | None = None
 
     def add_to(self, table: Any) -> dict[str, int]:
-        """Add them in one transaction; rows by part."""
+        """Add the rows to a table in one transaction; return the number of rows by part."""
         if not self._numbers:
             return self._counts
         try:
             table.add(pa.RecordBatchReader.from_batches(self._schema, self._batches()))
         except _DAMAGED:
-            if self._error is not None:  # LanceDB wraps what its source raises
+            if self._error is not None:  # LanceDB wraps the error of its source in its own
                 raise self._error from None
             raise
         return self._counts
@@ -380,35 +381,35 @@ def _table_schema(dim: int) -> pa.Schema:
 
 
 def _search_exactly(table: Any, query: np.ndarray, k: int, condition: str | None) -> exact.Best | None:
-    """LanceDB's float32 distances propose, ours decide; asked again until no row left out could be among the k."""
-    wanted = k + SPARE
-    while True:
-        found = _query_table(table, query, wanted, condition, bypass=True)
-        if found is None:
+    """Return the k best rows of a table. LanceDB's float32 distances select candidates, and exact scores rank them."""
+    count = k + SPARE
+    while True:  # until no row that was left out can be among the k
+        rows = _query_table(table, query, count, condition, bypass=True)
+        if rows is None:
             return None
-        farthest = 1.0 - found["_distance"][-1].as_py()
-        chosen = select_best(found, query, k)
-        if found.num_rows < wanted or farthest + SLACK < chosen[1][-1]:
-            return chosen
-        wanted *= 4
+        farthest = 1.0 - rows["_distance"][-1].as_py()
+        best = select_best(rows, query, k)
+        if rows.num_rows < count or farthest + SLACK < best[1][-1]:
+            return best
+        count *= 4
 
 
 def _search_approximately(
     table: Any, query: np.ndarray, k: int, condition: str | None, probes: int
 ) -> exact.Best | None:
-    found = _query_table(table, query, WIDER * k, condition, probes=probes)
-    return None if found is None else select_best(found, query, k)
+    rows = _query_table(table, query, WIDER * k, condition, probes=probes)
+    return None if rows is None else select_best(rows, query, k)
 
 
 def _query_table(
     table: Any, query: np.ndarray, k: int, condition: str | None, *, bypass: bool = False, probes: int = 0
 ) -> pa.RecordBatch | None:
-    """The k rows that LanceDB thinks nearest, nearest first, with their vectors and `_distance`."""
-    ask = table.search(query, vector_column_name="vector").distance_type("cosine").limit(k)
-    ask = ask.bypass_vector_index() if bypass else ask.nprobes(probes)
+    """Return the k rows that are nearest by LanceDB, nearest first, with their vectors and `_distance`."""
+    search = table.search(query, vector_column_name="vector").distance_type("cosine").limit(k)
+    search = search.bypass_vector_index() if bypass else search.nprobes(probes)
     if condition:
-        ask = ask.where(condition, prefilter=True)
-    batches = ask.select([*exact.COLUMNS, "_distance"]).to_arrow().combine_chunks().to_batches()
+        search = search.where(condition, prefilter=True)
+    batches = search.select([*exact.COLUMNS, "_distance"]).to_arrow().combine_chunks().to_batches()
     return batches[0] if batches else None
 
 
@@ -417,7 +418,7 @@ def _count_fragments(table: Any) -> int:
 
 
 def _sample_queries(table: Any, rows: int) -> np.ndarray:
-    """(SAMPLE, D) queries: stored vectors, and the middles between two."""
+    """Return (SAMPLE, D) queries: stored vectors, and midpoints of two."""
     rng = np.random.default_rng(0)
     offsets, drawn = np.unique(rng.integers(0, rows, (3, SAMPLE // 2)), return_inverse=True)
     stored = table.take_offsets(offsets.tolist()).select(["vector"]).to_arrow().combine_chunks().to_batches()[0]
@@ -427,9 +428,9 @@ def _sample_queries(table: Any, rows: int) -> np.ndarray:
 
 
 def _measure_recall(table: Any, queries: np.ndarray, bars: list[float], probes: int) -> float:
-    """Mean share of the ten nearest that were found; a row as near as the tenth is as good as it."""
+    """Return the mean share of the ten nearest rows that were found. A row as near as the tenth counts as found."""
     shares = []
     for query, bar in zip(queries, bars, strict=True):
-        found = _search_approximately(table, query, 10, None, probes)
-        shares.append(0.0 if found is None else float((found[1] >= bar).sum()) / 10)
+        best = _search_approximately(table, query, 10, None, probes)
+        shares.append(0.0 if best is None else float((best[1] >= bar).sum()) / 10)
     return float(np.mean(shares))

@@ -1,4 +1,4 @@
-"""The files of the search index of a job, told from the user's by name and content; nothing here loads LanceDB."""
+"""Recognise the files of the search index of a job by name and content, and remove them. LanceDB is not imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..support.files import SUFFIX, file_begins_with, is_file, remove_empty_fold
 
 FOLDER = "index"
 LEDGER_BEGINNING = b'{\n "dim"'
-"""How the ledger of a table begins."""
+"""First bytes of the ledger of a table."""
 _UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
 _TABLE_FILE = re.compile(
     rf"data/[0-9a-f-]+\.lance|_versions/(\d+\.manifest|latest_version_hint\.json)|_transactions/\d+-{_UUID}\.txn"
@@ -21,10 +21,10 @@ _TABLE_FILE = re.compile(
 
 
 def refuse_foreign_index(folder: Path, name: str) -> None:
-    """Refuse an index in whose place something of the user's lies. Change nothing.
+    """Raise JobError where a file of the user is in the place of the index. Change nothing.
 
     Raises:
-        JobError: a link, or a file or folder that percepts did not make; the message says what to do.
+        JobError: there is a link, or a file or folder that percepts did not make; the message says what to do.
     """
     table, ledger = folder / f"{name}.lance", folder / f"{name}.json"
     inside = list(table.iterdir()) if table.is_dir() and not table.is_symlink() else []
@@ -47,7 +47,7 @@ def refuse_foreign_index(folder: Path, name: str) -> None:
 
 
 def erase_table(folder: Path, name: str) -> None:
-    """Remove the files of a table that LanceDB made, and the folders that are empty then; links stay."""
+    """Remove the files that LanceDB made for a table, then empty folders. Links stay."""
     table = folder / f"{name}.lance"
     for above, _, names in os.walk(table, topdown=False):
         if table.is_symlink():
@@ -60,7 +60,7 @@ def erase_table(folder: Path, name: str) -> None:
 
 
 def erase_indexes(directory: Path) -> None:
-    """Remove the tables of the index that percepts made, and nothing else."""
+    """Remove the tables of the search index that percepts made, and no other file."""
     folder = directory / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return

@@ -1,4 +1,4 @@
-"""Read the manifest of a job directory into checked types; nothing that it says is believed before.
+"""Read the manifest of a job directory and check all of it before anything is used.
 
 A manifest may come from a stranger, by an archive or an object store. Every name of a file in it, every number and
 every type is checked here and nowhere else.
@@ -23,9 +23,9 @@ MANIFEST = "manifest.json"
 SCHEMA = 1
 """Version of the layout of a job directory; docs/jobs.md, "Directories of other releases", says when it changes."""
 MAX_BYTES = 256 << 20
-"""Bytes of a manifest: some 400,000 parts."""
+"""Most bytes of a manifest, enough for some 400,000 parts."""
 MAX_DEPTH = 32
-"""Objects and lists within each other in the settings."""
+"""Most levels of objects and lists in the settings."""
 MAX_NUMBER = 2**63
 PART_NAME = re.compile(r"(?:data/(?P<folder>[A-Za-z0-9_.-]+)|ledger)/part-(?P<number>[0-9]{6,18})\.parquet")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:
-    """A file as its manifest knows it. `name` is relative to the job directory, with forward slashes."""
+    """A file that a manifest lists. `name` is relative to the job directory, with forward slashes."""
 
     name: str
     rows: int
@@ -44,7 +44,7 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was committed together: a file of vectors per model, and the ledger of the sources finished by then."""
+    """Files that were committed together: one of vectors per model, and the ledger of the finished sources."""
 
     number: int
     data: Mapping[str, PartInfo]
@@ -52,7 +52,7 @@ class Part:
 
     @property
     def files(self) -> list[PartInfo]:
-        """All of its files."""
+        """All files of this part."""
         return [*self.data.values(), *([self.ledger] if self.ledger else [])]
 
 
@@ -102,7 +102,7 @@ def read_manifest(directory: str | Path) -> ManifestContents:
 
 
 def parse_manifest(data: bytes, directory: str) -> ManifestContents:
-    """Check the bytes of a manifest; `directory` is what messages call the job directory. JobDamaged as above."""
+    """Check the bytes of a manifest, as `read_manifest` does; `directory` names the job directory in messages."""
     where = f"{directory.rstrip('/')}/{MANIFEST}"
     if len(data) > MAX_BYTES:
         raise JobDamaged(
@@ -121,15 +121,15 @@ def parse_manifest(data: bytes, directory: str) -> ManifestContents:
 
 
 def is_part_name(name: str) -> bool:
-    """Return whether a file of this name, relative to a job directory, may be a part: nothing else is ever opened."""
+    """Return whether a name, relative to a job directory, is that of a part. No other file of a manifest is opened."""
     found = PART_NAME.fullmatch(name)
     return found is not None and set(found["folder"] or "x") != {"."}
 
 
 def check_settings(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check `fingerprint` and `models` as a part of the ledger keeps them.
+    """Check `fingerprint` and `models` as a part of the ledger stores them, and return both.
 
-    ValueError where they are not such, JobTooNew where a newer release wrote them.
+    ValueError where something in them is wrong, JobTooNew where a newer release wrote them.
     """
     check_schema(_require_object("", raw).get("schema", 1))  # the first release did not write it
     models = _require_object("models", raw.get("models"))
@@ -139,7 +139,7 @@ def check_settings(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check_schema(number: Any) -> None:
-    """Raise JobTooNew for the layout of a newer release, ValueError for what is no number of one."""
+    """Raise JobTooNew for the layout of a newer release, ValueError for anything but a known number."""
     if type(number) is int and SCHEMA < number < MAX_NUMBER:
         raise JobTooNew(
             f"a newer release of percepts made it (layout {number}; this one knows {SCHEMA}): "
@@ -154,7 +154,7 @@ def _describe_cure(directory: str | Path) -> str:
 
 
 class _FieldError(ValueError):
-    """A field is not what it should be."""
+    """A field of a manifest that has a wrong value."""
 
 
 def _raise_field_error(field: str, expected: str, got: Any) -> NoReturn:
@@ -228,7 +228,7 @@ def _parse_part(field: str, raw: Any, specs: Mapping[str, Spec]) -> Part:
     if ledger:
         _check_folder(f"{field}.ledger.name", ledger.name, "ledger")
     part = Part(_require_count(f"{field}.number", raw["number"]), data, ledger)
-    for info in part.files:  # a part that lost rows has a newer number, while files that lost none keep their names
+    for info in part.files:  # a repaired part gets a newer number, while its files that lost no rows keep their names
         if _part_number(info.name) > part.number:
             raise _FieldError(f"{field}.number: expected at least that of {info.name}, got {part.number}")
     return part
@@ -259,7 +259,7 @@ def _check_folder(field: str, name: str, folder: str) -> None:
 
 
 def _parse_spec(name: str, raw: Any) -> Spec:
-    """Check a row of `models`: a later version may have written more of it."""
+    """Check an entry of `models`. Keys that this version does not know are allowed."""
     field = f"models.{name[:100]}"
     _require_text(field, name)
     model = _require_object(field, raw)
@@ -342,11 +342,11 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "float": _require_number,
     "tuple[str, ...]": lambda field, raw: tuple(_parse_list(field, raw, _require_text)),
 }
-"""Types of the fields of `Spec`, as they are written."""
+"""Checks of the fields of `Spec`, by their annotations."""
 
 
 def _check_depth(field: str, raw: Any) -> None:
-    """Refuse what is nested too deep to be copied and written again, and text that is not Unicode."""
+    """Refuse values that are nested too deeply to be copied and written again, and text that is not Unicode."""
     level = [raw]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []

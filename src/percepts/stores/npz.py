@@ -1,4 +1,4 @@
-"""Records in, one npz per source and model out, as users of OpenL3 expect them; memory is flat for long sources."""
+"""Write records as one npz file per source and model, in the layout of OpenL3, with constant memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..support.outputs import check_output_file
 from ..types import Record
 
 IN_MEMORY = 1 << 20
-"""Bytes of vectors of one source kept in memory; what is more goes to an unnamed file."""
+"""Bytes of vectors of one source that are kept in memory. More go to an unnamed temporary file."""
 Writer = AbstractContextManager[IO[bytes]]
-"""A file that takes its name at the end of the block."""
+"""A context manager that opens a file, which takes its name at the end of the block."""
 CHUNK = 1 << 12
 """Rows copied at a time into the npz."""
 
 
 class NpzStore:
-    """One npz per source and model, in a folder.
+    """A folder with one npz file per source and model.
 
     `np.load` gives
 
@@ -34,10 +34,13 @@ class NpzStore:
         start, stop  (T,) float64, seconds
         model, source  strings
 
-    Rows are in order of time, in whatever order they came. A file appears, whole, when its source is finished; a
-    record without a vector is left out. FileExistsError where a file of the name is there, unless `overwrite`.
+    Rows are sorted by time. A file appears when its source is finished. Records without a vector are left out.
+    FileExistsError where a file exists, unless `overwrite` is True.
 
-    `write` opens the files instead, and sees to those that are there.
+    Args:
+        folder: where the files go. It is made when the first vector comes.
+        overwrite: replace files that exist.
+        write: function that opens a file, in place of `atomic_file`. It decides about files that exist.
 
     >>> store = NpzStore(Path("npz"))  # doctest: +SKIP
     >>> store.write(percepts.records("talk.flac", "melstats"))  # doctest: +SKIP
@@ -52,7 +55,7 @@ class NpzStore:
         self._open: dict[str, dict[str, _SpooledRows]] = {}
 
     def write(self, records: Iterable[Record]) -> int:
-        """Take records, of any number of sources; return how many there were."""
+        """Add records of any sources; return how many there were."""
         count = 0
         for record in records:
             count += 1
@@ -66,7 +69,7 @@ class NpzStore:
         return count
 
     def finish(self, source: str) -> list[Path]:
-        """Write the files of a source, all of whose records have come; none if there were none."""
+        """Write the files of a source that has no more records, and return their paths."""
         paths = []
         for model, spill in self._open.pop(source, {}).items():
             paths.append(self._check_name(source, model))
@@ -81,7 +84,7 @@ class NpzStore:
         return path
 
     def drop(self, source: str) -> None:
-        """Forget what came of a source that is not finished."""
+        """Discard the records of a source that is not finished."""
         for spill in self._open.pop(source, {}).values():
             spill.vectors.close()
 
@@ -92,11 +95,11 @@ class NpzStore:
 
 
 def npz_name(source: str, model: str) -> str:
-    """The file's name: something of the source's for the reader, a digest of all of it, and the model.
+    """Return the name of a file: part of the source's name for the reader, a digest of all of it, and the model.
 
-    Letters, digits and `_ . -` only, 150 bytes at most, another for every source and model.
+    The name has letters, digits and `_ . -` only, and 150 bytes at most. It differs for every source and model.
 
-    >>> name("/photos/a cup.jpg", "conse")
+    >>> npz_name("/photos/a cup.jpg", "conse")
     'a_cup-5bd3a6daec13b26c.conse.npz'
     """
     stem = plain_name(PurePath(source.replace("\\", "/")).stem)[:80] or "source"
@@ -104,13 +107,13 @@ def npz_name(source: str, model: str) -> str:
 
 
 def _open_spool(folder: Path) -> BinaryIO:
-    # In the folder, not in /tmp, which may be memory.
+    # in the folder and not in /tmp, which may be in memory
     return cast(BinaryIO, SpooledTemporaryFile(IN_MEMORY, dir=str(folder)))
 
 
 @dataclass
 class _SpooledRows:
-    """The rows of one source and model so far: times here, vectors in a spool."""
+    """The rows of one source and model so far: times in lists, vectors in a temporary file."""
 
     folder: Path
     start: list[float] = field(default_factory=list)
@@ -145,7 +148,7 @@ class _SpooledRows:
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
     def _copy(self, rows: np.ndarray, member: IO[bytes]) -> None:
-        """Rows by number, those that lie behind each other in one read."""
+        """Copy rows by number into a member; neighbouring rows in one read."""
         width = 4 * self.dim
         for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
             self.vectors.seek(int(run[0]) * width)
@@ -153,5 +156,5 @@ class _SpooledRows:
 
 
 def _zip_entry(key: str) -> zipfile.ZipInfo:
-    """A member without the time of day, so that the same rows give the same bytes."""
+    """Return a member of a zip file with a fixed time, so that the same rows give the same bytes."""
     return zipfile.ZipInfo(f"{key}.npy")

@@ -1,4 +1,4 @@
-"""Rows in, parquet parts out, whole or not at all; and the committed parts of a job directory back in batches."""
+"""Write rows as parquet parts, atomically, and read the committed parts of a job directory in batches."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ..types import Record, Segment, Spec
 from .manifest import PartInfo, read_manifest
 
 OURS = ("data", "ledger")
-"""Folders of a job directory in which every file that no manifest lists is an orphan of a killed run."""
+"""Folders of a job directory. A file in them that the manifest does not list was left by a killed run."""
 ROW_GROUP = 16_384
-"""Rows a row group: 84 MB of vectors at 1280 dimensions, the least a reader must hold."""
+"""Rows of a row group, the least that a reader must hold: 84 MB of vectors at 1280 dimensions."""
 BATCH = 4_096
 """Rows a batch when reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record with the content id of the source it came from."""
+    """A record with the content id of its source."""
 
     id: str
     record: Record
@@ -48,14 +48,14 @@ WORD = pa.struct(
         pa.field("speaker", pa.string()),
     ]
 )
-"""A word of a text; times in seconds of the source."""
+"""Type of a word of a text; times are seconds of the source."""
 
 
 def part_schema(spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Schema:
-    """The columns of a part; its provenance is in the schema's metadata, under keys that begin with `percepts.`.
+    """Return the columns of a part. The metadata has its provenance, under keys that begin with `percepts.`.
 
-    `start` and `stop` are seconds; vectors are float32 of `spec.dim`, null where a record has none; a table whose
-    `dim` is 0 has no such column.
+    `start` and `stop` are seconds. Vectors are float32 of length `spec.dim`, null where a record has none. A table
+    whose `dim` is 0 has no column of vectors.
     """
     columns = [
         pa.field("id", pa.string(), nullable=False),
@@ -89,7 +89,7 @@ _COLUMNS = {
 
 
 def build_table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = None) -> pa.Table:
-    """Rows as a table of `schema`. A vector of another length, or one that is not finite, is a `ValueError`."""
+    """Build a table of `part_schema` from rows. ValueError for a vector of another length or with NaN or infinity."""
     records = [row.record for row in rows]
     columns = {
         "id": [row.id for row in rows],
@@ -113,21 +113,21 @@ def build_table(rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | N
 def write_part(
     path: Path, rows: Sequence[Row], spec: Spec, metadata: Mapping[str, str] | None = None, *, root: Path | None = None
 ) -> PartInfo:
-    """Write rows as one part, atomically; the same rows give the same bytes.
+    """Write rows as one part, atomically. The same rows give the same bytes.
 
     Args:
-        path: where; an old file of that name is replaced at the last moment.
-        rows: all of one model.
-        spec: of the encoder that made them.
+        path: path of the part. An old file of that name is replaced at the end.
+        rows: rows, all of one model.
+        spec: spec of the encoder that made them.
         metadata: further provenance, strings by name.
-        root: the job directory, that `PartInfo.name` is relative to; the folder of `path` unless told.
+        root: the job directory, to which `PartInfo.name` is relative. None: the folder of `path`.
     """
     return write_table(path, build_table(rows, spec, metadata), root=root)
 
 
 def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> PartInfo:
-    """Write any table as a parquet file, atomically, and say what was written (ledgers use this too)."""
-    # In memory first: the digest is then of what was meant, and not of what the disk made of it.
+    """Write a table as a parquet file, atomically, and return its name, size and digest. Ledgers use this too."""
+    # In memory first, so that the digest is that of the data and not of what the disk made of it.
     sink = pa.BufferOutputStream()
     repeated = [name for name in table.column_names if name != "vector"]
     pq.write_table(
@@ -141,44 +141,44 @@ def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> Par
 
 
 def list_parts(directory: str | Path) -> dict[str, list[PartInfo]]:
-    """The data parts that the manifest lists, by model, in order; a file that it does not list does not count."""
+    """Return the data parts that the manifest lists, by model, in order."""
     manifest = read_manifest(directory)
-    found: dict[str, list[PartInfo]] = {name: [] for name in manifest.specs}
+    infos: dict[str, list[PartInfo]] = {name: [] for name in manifest.specs}
     for part in manifest.parts:
         for model, info in part.data.items():
-            found[model].append(info)
-    return found
+            infos[model].append(info)
+    return infos
 
 
 def committed_files(directory: str | Path) -> dict[str, list[Path]]:
-    """The files of `parts`, by model."""
+    """Return the paths of the committed data parts, by model."""
     return {model: [Path(directory) / info.name for info in infos] for model, infos in list_parts(directory).items()}
 
 
 def read_specs(directory: str | Path) -> dict[str, Spec]:
-    """What the manifest says of each model, by name, in the order in which they were asked for."""
+    """Return the specs in the manifest by name, in the order in which the models were named."""
     return read_manifest(directory).specs
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = BATCH) -> Iterator[pa.RecordBatch]:
-    """Read the rows of one part in order, `batch` at a time; the checksum of every page is verified.
+    """Read the rows of one part in order, `batch` at a time, and verify the checksum of every page.
 
     Raises:
-        JobDamaged: the file is absent, is not parquet, or is not what was written.
+        JobDamaged: the file is absent, is not parquet, or has been changed.
     """
-    if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
+    if path.exists() and not path.is_file():  # opening a named pipe would wait forever
         raise JobDamaged(f"{path}: is not a regular file; `percepts verify` says what else is wrong")
     try:
-        # Opened here, since pyarrow takes some paths for URLs.
+        # opened here, because pyarrow takes some paths for URLs
         with pa.OSFile(str(path)) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
             _check_schema(file.schema_arrow, columns or ())
             rows = 0
-            for found in file.iter_batches(batch, columns=None if columns is None else list(columns)):
-                rows += len(found)
-                _check_nulls(found)
-                yield found
+            for each in file.iter_batches(batch, columns=None if columns is None else list(columns)):
+                rows += len(each)
+                _check_nulls(each)
+                yield each
             _check_rows(file.metadata, rows)
-    except (OSError, ValueError, pa.ArrowException) as error:  # Arrow's errors are all three
+    except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises all three for damaged files
         why = " ".join(str(error).split()).rstrip(".")
         raise JobDamaged(
             f"{path}: cannot be read: {why}; `percepts verify {_job_directory(path)} --repair` does again what is "
@@ -187,7 +187,8 @@ def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = 
 
 
 def _check_schema(schema: pa.Schema, wanted: Sequence[str]) -> None:
-    """Raise ValueError where a column that every release wrote is absent or of another type: no checksum covers it."""
+    """Raise ValueError where a column that every release wrote is absent or of another type."""
+    # the checksums of pages do not cover the schema
     if "source" not in schema.names and "uri" in schema.names:
         return  # a ledger
     if "vector" in wanted and "vector" not in schema.names:
@@ -199,21 +200,21 @@ def _check_schema(schema: pa.Schema, wanted: Sequence[str]) -> None:
 
 
 def _check_nulls(batch: pa.RecordBatch) -> None:
-    """Raise ValueError where a cell is empty in a column that has none."""
+    """Raise ValueError where a column that must be full has empty cells."""
     for name in ("id", "source", "kind", "start", "stop"):
         if name in batch.schema.names and batch.column(name).null_count:
             raise ValueError(f"the column {name!r} has empty cells")
 
 
 def _check_rows(metadata: pq.FileMetaData, rows: int) -> None:
-    """Raise ValueError where the footer contradicts itself or what was read."""
+    """Raise ValueError where the numbers of rows in the footer contradict each other or the rows that were read."""
     groups = sum(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
     if not metadata.num_rows == groups == rows:
         raise ValueError(f"its footer lists {metadata.num_rows} rows and {groups} in groups, {rows} were read")
 
 
 def _job_directory(path: Path) -> Path:
-    """Return the job directory that a part lies in, as far as its path tells."""
+    """Return the job directory of a part, judged by its path alone."""
     folder = path.parent
     return next((above.parent for above in (folder, *folder.parents) if above.name in OURS), folder)
 
@@ -221,16 +222,16 @@ def _job_directory(path: Path) -> Path:
 def read_parts(
     directory: str | Path, model: str, columns: Sequence[str] | None = None, *, batch: int = BATCH
 ) -> Iterator[pa.RecordBatch]:
-    """All committed rows of one model in order, in batches that do not cross parts."""
-    found = committed_files(directory)
-    if model not in found:
-        raise JobError(f"{directory}: no vectors of {model!r}; there are: {', '.join(found) or 'none'}")
-    for path in found[model]:
+    """Yield all committed rows of one model in order, in batches that do not cross parts."""
+    files = committed_files(directory)
+    if model not in files:
+        raise JobError(f"{directory}: no vectors of {model!r}; there are: {', '.join(files) or 'none'}")
+    for path in files[model]:
         yield from read_part(path, columns, batch=batch)
 
 
 def batch_vectors(batch: pa.RecordBatch) -> np.ndarray:
-    """(B, D) float32 of a batch, zeros where there is no vector; a view where Arrow allows."""
+    """Return the vectors of a batch, (B, D) float32, zeros where there is none; a view where Arrow allows it."""
     column = batch.column("vector")
     if column.null_count:
         column = column.fill_null(pa.scalar([0.0] * column.type.list_size, column.type))
@@ -238,7 +239,7 @@ def batch_vectors(batch: pa.RecordBatch) -> np.ndarray:
 
 
 def batch_records(batch: pa.RecordBatch, model: str) -> list[Record]:
-    """The rows of a batch as records. A column that was not read leaves the default, an id is dropped."""
+    """Return the rows of a batch as records. Columns that were not read keep their defaults; the id is dropped."""
     names = {field.name for field in fields(Record)} - {"vector"}
     columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name in names}
     for name, each in (("labels", tuple), ("scores", tuple), ("words", _words_column), ("box", tuple)):
@@ -259,9 +260,9 @@ def _words_column(rows: Iterable[Mapping[str, Any]]) -> tuple[Segment, ...]:
 
 
 def _vectors_column(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
-    found = [record.vector for record in records]
-    values = np.zeros((len(found), dim), np.float32)
-    for record, vector, row in zip(records, found, values, strict=True):
+    vectors = [record.vector for record in records]
+    values = np.zeros((len(vectors), dim), np.float32)
+    for record, vector, row in zip(records, vectors, values, strict=True):
         if vector is None:
             continue
         if vector.shape != (dim,) or not np.isfinite(vector).all():
@@ -270,7 +271,7 @@ def _vectors_column(records: Iterable[Record], dim: int) -> pa.FixedSizeListArra
                 f"got {vector.dtype}{list(vector.shape)}, {np.isfinite(vector).sum()} of them finite"
             )
         row[:] = vector
-    absent = pa.array([vector is None for vector in found], pa.bool_())
+    absent = pa.array([vector is None for vector in vectors], pa.bool_())
     shape = pa.list_(_element_type(pa.float32()), dim)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=shape, mask=absent)
 

@@ -1,4 +1,4 @@
-"""Several ranked lists in, one out: what stands high in more than one comes first, and says by what it was found."""
+"""Merge ranked lists of hits by reciprocal rank: what ranks high in several lists comes first."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ..types import Record
 from .scoring import Hit, Match
 
 RANK = 60
-"""Cormack, Clarke and Büttcher 2009: a list gives its n-th hit 1 / (60 + n), whatever its scores mean."""
+"""The n-th hit of a list gets 1 / (60 + n), whatever its scores mean: Cormack, Clarke and Büttcher, SIGIR 2009."""
 
 
 def reciprocal_rank_fusion(lists: Sequence[Iterable[Hit]], k: int) -> list[Hit]:
-    """The k best moments of all lists by reciprocal rank, best first; equal ones by source, then start.
+    """Return the k best moments of all lists by reciprocal rank, best first; of equal score by source, then start.
 
-    Hits of one source whose times overlap are one moment, and so are those of one picture; but two hits of one list
-    never are. `score` is the sum of what the lists give.
+    Hits of one source whose times overlap are one moment, and so are hits of one image. Two hits of one list are never
+    one moment. `score` is the sum over the lists.
     """
     moments: defaultdict[str, list[_Moment]] = defaultdict(list)
-    for number, found in enumerate(lists):
-        for rank, hit in enumerate(found, 1):
+    for number, hits in enumerate(lists):
+        for rank, hit in enumerate(hits, 1):
             beside = moments[hit.record.source]
             same = next((m for m in beside if number not in m.lists and _share_a_moment(m.record, hit.record)), None)
             if same is None:
@@ -49,12 +49,12 @@ class _Moment:
 
 
 def _fill_missing(first: Record, other: Record) -> Record:
-    """The first record with what it lacks and the other has: the text, the labels."""
+    """Return the first record, with the text and the labels of the other where it has none."""
     if other.text is not None and first.text is None:
         first = replace(first, text=other.text, score=other.score, speaker=other.speaker)
     return replace(first, labels=other.labels, scores=other.scores) if other.labels and not first.labels else first
 
 
 def _share_a_moment(one: Record, other: Record) -> bool:
-    """Whether they share a moment: a stretch of time, or the one instant of a picture."""
+    """Return whether the times of two records overlap, or begin at the same instant, as those of one image do."""
     return max(one.start, other.start) < min(one.stop, other.stop) or one.start == other.start

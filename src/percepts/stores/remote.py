@@ -1,9 +1,9 @@
-"""A job directory in an object store, worked on in a copy: parts go up first, the manifest last, nothing is renamed.
+"""Read and write job directories in object stores, by way of a local copy.
 
-A store replaces an object in one instant, so readers see the state before a commit or the state after it. What is in
-the store is the truth: a run begins by bringing its copy to it, under the lock of the copy. Readers have copies of
-their own, see `copies`. Two runs at once are kept apart on one machine only. No name that the store or its manifest
-says is used before it is checked, and no object gets its name here before its size and digest are.
+Parts are uploaded first and the manifest last; nothing is renamed. A store replaces an object at once, so readers see
+the state before a commit or after it. A run first brings its copy to the state of the store, and holds its lock.
+Readers have copies of their own, see `copies`. Two runs at the same time are kept apart on one machine only. Names from
+the store or its manifest are checked before they are used, and so are the size and digest of every object.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from .parquet import OURS
 log = logging.getLogger(__name__)
 
 SCHEMES = ("s3://", "gs://", "gcs://", "az://", "abfs://", "hf://", "memory://")
-"""Object stores, reached through fsspec, with the user's own configuration and credentials."""
+"""Schemes of object stores that fsspec opens, with the configuration and credentials of the user."""
 ATTEMPTS = 3
-"""Times that a directory is read anew because a run has changed it meanwhile."""
+"""How often a directory is read again because a run changed it meanwhile."""
 BLOCK = 1 << 20
 _DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
 
 
 def is_remote(uri: str) -> bool:
-    """Whether fsspec opens it."""
+    """Return whether a URL is one of an object store."""
     return uri.startswith(SCHEMES)
 
 
 def open_filesystem(uri: str) -> tuple[Any, str]:
-    """The store of a URL, and the path in it; MissingExtra where its driver is not installed."""
+    """Return the file system of a URL and the path in it. MissingExtra where its driver is not installed."""
     driver = _DRIVERS.get(uri.partition(":")[0], "fsspec")
     try:
         from fsspec.core import url_to_fs
@@ -51,7 +51,7 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
 
 
 class RemoteDirectory:
-    """One job directory of a store, and the copy in which a run works on it."""
+    """A job directory in a store, with the local copy in which a run works on it."""
 
     def __init__(self, url: str):
         self.url = url.rstrip("/")
@@ -62,22 +62,22 @@ class RemoteDirectory:
         self.is_pulled = False
 
     def pull(self, *, fresh: bool = False) -> None:
-        """Bring the copy of a run to what the store holds; whoever calls holds the lock of the copy."""
+        """Bring the copy of a run to the state of the store. The caller must hold the lock of the copy."""
         self.update_copy(self.copy, fresh=fresh)
         self.is_pulled = True
 
     def update_copy(self, copy: Path, *, fresh: bool = False, keep: bool = False) -> None:
-        """Bring a copy to what the store holds. Its manifest comes last, each file under a temporary name first.
+        """Bring a copy to the state of the store: first the parts, each under a temporary name, then the manifest.
 
         Args:
             copy: a folder that nobody else writes to.
-            fresh: bring every part anew, as it is, those too that no manifest lists; for `percepts verify`. Else only
-                what the manifest lists and the copy lacks is brought, and its size and sha256 are checked.
-            keep: remove nothing, since somebody may be reading.
+            fresh: download every part again without checks, also parts that no manifest lists; for `percepts verify`.
+                Otherwise download what the manifest lists and the copy lacks, and check its size and sha256.
+            keep: remove nothing, because somebody may be reading.
 
         Raises:
-            JobDamaged: the manifest, or a file that it lists, is not as it should be.
-            Replaced: with `keep`, a file would have to be replaced.
+            JobDamaged: the manifest or a file that it lists is damaged.
+            ReplaceConflict: with `keep`, a file would have to be replaced.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -102,7 +102,7 @@ class RemoteDirectory:
         copies.install_manifest(copy, data, unchecked=fresh)
 
     def _read_manifest(self) -> bytes | None:
-        """The bytes of the manifest; None where there is none."""
+        """Return the bytes of the manifest; None where there is none."""
         try:
             with self._system.open(f"{self._path}/{MANIFEST}", "rb") as file:
                 return bytes(file.read(MAX_BYTES + 1))
@@ -118,7 +118,7 @@ class RemoteDirectory:
             return {}
 
     def _download(self, name: str, size: int, sha256: str, file: IO[bytes]) -> None:
-        """Copy an object into a file. JobDamaged where it is not of this size, or of another digest."""
+        """Download an object into a file. JobDamaged where its size or digest differs."""
         digest, got = hashlib.sha256(), 0
         with self._system.open(f"{self._path}/{name}", "rb") as source:
             while got <= size and (data := source.read(BLOCK)):
@@ -132,44 +132,44 @@ class RemoteDirectory:
             raise JobDamaged(f"{self.url}/{name}: its bytes are not those that were written; {self._describe_cure()}")
 
     def _describe_cure(self) -> str:
-        return f"`percepts verify {self.url}` lists all damage, with --repair it is mended"
+        return f"`percepts verify {self.url}` lists all damage, and with --repair it is repaired"
 
     def list_jobs(self, folder: str) -> list[str]:
-        """The URLs of the job directories in a folder of this one."""
-        found = self._system.glob(f"{self._path}/{folder}/*/{MANIFEST}")
-        names = (name.split("/")[-2] for name in sorted(found))
+        """Return the URLs of the job directories in a subfolder."""
+        paths = self._system.glob(f"{self._path}/{folder}/*/{MANIFEST}")
+        names = (path.split("/")[-2] for path in sorted(paths))
         return [f"{self.url}/{folder}/{name}" for name in names if safe_name(name) == name]
 
     def delete_orphans(self, listed: Collection[str]) -> None:
-        """Take away the parts that no manifest lists: orphans of a run that was killed."""
+        """Delete the parts that the manifest does not list: those of a run that was killed."""
         for name in self._list_parts().keys() - set(listed):
             self._delete(name)
 
     def push(self, new: Collection[str], gone: Collection[str]) -> None:
-        """Put up what is new, then the manifest; only then take away what it lists no more."""
+        """Upload new parts, then the manifest; only then delete the parts that it does not list any more."""
         for name in (*sorted(new), MANIFEST):
             self._upload(name)
         for name in gone:
             self._delete(name)
 
     def push_other_files(self) -> None:
-        """Put up what lies beside the tables: other formats, and what the run did."""
+        """Upload the files beside the tables: other formats, and the report of the run."""
         for path in sorted(self.copy.rglob("*")):
             name = path.relative_to(self.copy).as_posix()
             if is_file(path) and not name.startswith(("data/", "ledger/", "index/", ".", MANIFEST)):
                 self._upload(name)
 
     def _list_parts(self) -> dict[str, int]:
-        """Name and size of every object that may be a part; others are not ours and are left alone."""
-        found: dict[str, int] = {}
+        """Return name and size of every object whose name is that of a part. Others are left alone."""
+        sizes: dict[str, int] = {}
         for folder in OURS:
             for key, facts in self._system.find(f"{self._path}/{folder}", detail=True).items():
                 name = key[len(self._path) :].lstrip("/")
                 if key.startswith(self._path) and is_part_name(name):
-                    found[name] = int(facts["size"])
+                    sizes[name] = int(facts["size"])
                 else:
-                    log.warning("%s: %s has no name of a part, and is left alone", self.url, ascii(key))
-        return found
+                    log.warning("%s: %s is not a file of percepts, and is left alone", self.url, ascii(key))
+        return sizes
 
     def _upload(self, name: str) -> None:
         self._system.pipe_file(f"{self._path}/{name}", (self.copy / name).read_bytes())
@@ -180,7 +180,7 @@ class RemoteDirectory:
 
 
 def _copy_from_run(path: Path, info: PartInfo, file: IO[bytes]) -> bool:
-    """Take a part from the copy of a run on this machine; leave `file` empty where it is not there, or is another."""
+    """Copy a part from the copy of a run on this machine; return False, and leave `file` empty, where it differs."""
     if not is_file(path) or path.stat().st_size != info.bytes:
         return False
     digest = hashlib.sha256()
@@ -196,27 +196,28 @@ def _copy_from_run(path: Path, info: PartInfo, file: IO[bytes]) -> bool:
 
 
 def remote_url(directory: str | Path) -> str | None:
-    """The URL of a directory in a store, also where it has been a Path, which takes a slash away; None for others."""
+    """Return the URL of a directory in an object store; None for other directories."""
+    # a Path turns s3:// into s3:/
     scheme, mark, rest = str(directory).partition(":/")
     url = f"{scheme}://{rest.lstrip('/')}"
     return url if mark and is_remote(url) else None
 
 
 def display_name(directory: str | Path) -> str:
-    """A directory as a person names it: by its URL or its path."""
+    """Return the name of a directory for messages: its URL or its path."""
     return remote_url(directory) or str(Path(directory))
 
 
 def locate_directory(directory: str | Path) -> tuple[Path, RemoteDirectory | None]:
-    """Return the folder in which a run works on a directory, and its store; nothing is brought from there yet."""
+    """Return the folder in which a run works on a directory, and its store or None. Nothing is downloaded yet."""
     remote = RemoteDirectory(url) if (url := remote_url(directory)) else None
     return (remote.copy if remote else Path(directory)), remote
 
 
 def make_local_copy(directory: str | Path) -> Path:
-    """Return the directory itself, or a copy for reading of one in a store, brought up to date.
+    """Return a local directory itself, or an updated copy for reading of one in a store.
 
-    The copy is this process's own until it ends. What an earlier call returned stays whole.
+    The copy belongs to this process until it ends. Copies of earlier calls lose no file.
     """
     remote = RemoteDirectory(url) if (url := remote_url(directory)) else None
     return copies.copy_for_reading(remote.update_copy, remote.readers) if remote else Path(directory)
@@ -224,9 +225,9 @@ def make_local_copy(directory: str | Path) -> Path:
 
 @contextmanager
 def open_stored_copy(directory: str | Path) -> Iterator[Path]:
-    """Give the directory itself, or a copy of one in a store as it lies there, byte by byte, for `percepts verify`.
+    """Return a local directory itself, or an unchecked copy of one in a store, for `percepts verify`.
 
-    The copy is left as it is until the next that this process asks for.
+    The copy stays until this process asks for the next one.
     """
     remote = RemoteDirectory(url) if (url := remote_url(directory)) else None
     if remote is None:

@@ -1,6 +1,6 @@
-"""What every search here agrees on: how a vector scores, which rows a filter leaves, in which order hits come.
+"""Score vectors, filter rows and order hits, in the same way for every kind of search.
 
-Scores are computed row by row in float64, so that no batch size, no index and no BLAS can change an order.
+Scores are computed row by row in float64, so that batch sizes, indexes and BLAS libraries cannot change the order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .parquet import batch_records, batch_vectors
 Metric = Literal["cosine", "dot"]
 
 SLACK = 1e-4
-"""How far a float32 cosine may be from ours: 1280 products of unit vectors, 6e-8 each, and all of them the same way."""
+"""Largest error of a float32 cosine: 1280 products of unit vectors, each rounded by 6e-8 in the same direction."""
 
 
 By = Literal["vector", "label", "text"]
@@ -31,12 +31,14 @@ By = Literal["vector", "label", "text"]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One reason for which a record was found.
+    """One reason why a record was found.
 
-    by     its vector, one of its labels, or its text
-    score  a cosine; the label's score times the share of the words that it has; BM25
-    words  those of the text that were asked for, or the label
-    at     seconds at which the first of them is said, where the times of words are known
+    Attributes:
+        by: "vector", "label" or "text": what of the record matched.
+        score: cosine of a vector, BM25 of a text, or score of a label times the share of the query's words in it.
+        model: name of the model whose table was searched.
+        words: the words of the text that the query has, or the label.
+        at: seconds at which the first of the words is spoken, where the times of words are known.
     """
 
     by: By
@@ -48,10 +50,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A record that was found, how well it fits, and by what it was found.
+    """A record that was found, with its score and the reasons.
 
-    `score` is what the one table that was asked says, for vectors a cosine: 1.0 is the same direction as the query, 0.0
-    unrelated. Where several were, it is the sum of 1 / (60 + rank) over them: good for an order, and for no more.
+    Where one table was searched, `score` is that of the table; for vectors a cosine: 1.0 is the same direction as the
+    query, 0.0 unrelated. Where several were searched, it is the sum of 1 / (60 + rank) over them, which orders hits but
+    has no other meaning.
     """
 
     record: Record
@@ -60,7 +63,7 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """Hits, best first. `recall` is None where the answer is exact, else the recall@10 measured for the index."""
+    """A list of hits, best first. `recall` is None for an exact search, else the recall@10 measured for the index."""
 
     def __init__(self, found: Iterable[Hit], model: str, recall: float | None = None) -> None:
         super().__init__(found)
@@ -70,12 +73,13 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Which rows count.
+    """Conditions on the rows that a search returns. A condition that is None lets every row pass.
 
-    kind     of the medium the row came from
-    folder   sources in it, at any depth, or that one file; as it was given to `embed`, or absolute
-    after    rows that begin at this second of their source or later; a picture begins at 0
-    before   rows that begin before this second
+    Attributes:
+        kind: "image", "audio" or "video", the kind of the source.
+        folder: folder with the source at any depth, or path of the source; as it was given to `embed`, or absolute.
+        after: rows that begin at this second of their source or later. An image begins at 0.
+        before: rows that begin before this second.
     """
 
     kind: Kind | None = None
@@ -85,21 +89,21 @@ class RowFilter:
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
-            raise SearchError(f"no kind called {self.kind!r}; there are: {', '.join(KINDS)}")
+            raise SearchError(f"unknown kind {self.kind!r}; the kinds are: {', '.join(KINDS)}")
         for name, seconds in (("after", self.after), ("before", self.before)):
             if seconds is not None and not math.isfinite(seconds):
                 raise SearchError(f"expected {name} in seconds, got {seconds}")
 
     def __bool__(self) -> bool:
-        """Whether it can leave anything out."""
+        """Return whether any condition is set."""
         return self != RowFilter()
 
     def mask(self, batch: pa.RecordBatch) -> np.ndarray:
-        """(B,) bool: the rows of a batch that count, among those that have a direction."""
+        """Return (B,) bool: the rows of a batch that pass and have a direction."""
         return np.asarray(has_direction(batch) & self.selects(batch))
 
     def selects(self, batch: pa.RecordBatch) -> np.ndarray:
-        """(B,) bool: the rows of a batch that count, with a vector or without."""
+        """Return (B,) bool: the rows of a batch that pass, with a vector or without."""
         keep = np.ones(batch.num_rows, bool)
         if self.kind is not None:
             keep &= _to_bools(pc.equal(batch["kind"], self.kind))
@@ -112,12 +116,12 @@ class RowFilter:
         return keep
 
     def to_sql(self) -> str | None:
-        """The same as a condition in SQL, None where everything counts."""
+        """Return the conditions as SQL; None where there are none."""
         terms: list[str] = []
         if self.kind is not None:
             terms.append(f"kind = {quote_sql(self.kind)}")
         if self.folder is not None:
-            # No LIKE: a folder's name may hold its wildcards, and starts_with has none.
+            # not LIKE, because the name of a folder may contain its wildcards
             either = [f"source = {quote_sql(place)}" for place in self._folder_forms()]
             either += [f"starts_with(source, {quote_sql(prefix)})" for prefix in self._path_prefixes()]
             terms.append(f"({' OR '.join(either)})")
@@ -134,7 +138,7 @@ class RowFilter:
         return inside
 
     def _folder_forms(self) -> list[str]:
-        """The folder as it was given and, unless it is a URL, as an absolute path; no slash at the end."""
+        """Return the folder as given and, unless it is a URL, as an absolute path, without a slash at the end."""
         given = os.fspath(self.folder or ".")
         both = [given] if "://" in given else [given, os.path.abspath(given)]
         return sorted({place.rstrip(_SEPARATORS) or "/" for place in both})
@@ -147,22 +151,22 @@ _SEPARATORS = "/" if os.sep == "/" else "/" + os.sep
 
 
 def quote_sql(text: str) -> str:
-    """A string literal of SQL."""
+    """Return a text as a string literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def has_direction(batch: pa.RecordBatch) -> np.ndarray:
-    """(B,) bool: rows that have a vector, and not a zero one, which has no direction and is near nothing."""
+    """Return (B,) bool: the rows that have a vector other than zero. A zero vector has no cosine."""
     return np.asarray(batch_vectors(batch).any(axis=1))
 
 
 def dot(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Inner products of (N, D) with (D,): (N,) float64. A row's value does not depend on the other rows."""
+    """Return the inner products of (N, D) with (D,), as (N,) float64. A row's value does not depend on other rows."""
     return np.asarray((_as_float64(vectors) * _as_float64(query)).sum(axis=1))
 
 
 def cosine(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Cosines of (N, D) with (D,), none of them zero: (N,) float64."""
+    """Return the cosines of (N, D) with (D,), as (N,) float64. No vector may be zero."""
     rows, query = _as_float64(vectors), _as_float64(query)
     norms = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((query * query).sum())
     return np.asarray((rows * query).sum(axis=1) / norms)
@@ -172,19 +176,19 @@ SCORES: dict[Metric, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"cosine"
 
 
 def check_query(query: np.ndarray, dim: int, k: int) -> np.ndarray:
-    """The query as (D,) float32. `SearchError` where it is no direction in this space, or k is no number of hits."""
+    """Return the query as (D,) float32. SearchError for a wrong length, NaN, a zero vector, or k below 1."""
     query = np.asarray(query, np.float32)
     if query.shape != (dim,):
         raise SearchError(f"expected a query of {dim} numbers, got {list(query.shape)}: another model made it")
     if not np.isfinite(query).all() or not query.any():
-        raise SearchError("expected a query of finite numbers that are not all zero: this one has no direction")
+        raise SearchError("expected a query of finite numbers that are not all zero: others have no direction")
     if k < 1:
         raise SearchError(f"expected k of at least 1, got {k}")
     return query
 
 
 def rank_rows(batch: pa.RecordBatch, scores: np.ndarray) -> list[int]:
-    """Rows of a batch, best first; equal scores by source, then start, stop, id."""
+    """Return the row numbers of a batch, best first; rows of equal score by source, then start, stop, id."""
     columns = [batch[name].to_pylist() for name in ("source", "start", "stop", "id")]
     keys = list(zip((-scores).tolist(), *columns, strict=True))
     return sorted(range(len(keys)), key=keys.__getitem__)
@@ -193,20 +197,21 @@ def rank_rows(batch: pa.RecordBatch, scores: np.ndarray) -> list[int]:
 def select_best(
     batch: pa.RecordBatch, query: np.ndarray, k: int, metric: Metric = "cosine"
 ) -> tuple[pa.RecordBatch, np.ndarray]:
-    """The k best rows of a batch, best first, and their (k,) scores."""
+    """Return the k best rows of a batch, best first, and their (k,) scores."""
     scores = SCORES[metric](batch_vectors(batch), query)
     order = rank_rows(batch, scores)[:k]
     return batch.take(pa.array(order, pa.int64())), scores[order]
 
 
 def build_hits(batch: pa.RecordBatch, scores: np.ndarray, model: str) -> list[Hit]:
-    """Rows with their scores, as records."""
+    """Return rows and their scores as hits."""
     pairs = zip(batch_records(batch, model), map(float, scores), strict=True)
     return [Hit(record, score, (Match("vector", score, model),)) for record, score in pairs]
 
 
 def _as_float64(array: np.ndarray) -> np.ndarray:
-    """As float64, rows contiguous: numpy adds up a row in the same order then, however many there are."""
+    """Convert to float64 with contiguous rows."""
+    # numpy then adds up each row in the same order, however many rows there are
     return array.astype(np.float64, order="C")
 
 

@@ -1,4 +1,4 @@
-"""Where percepts keeps what it fetched or made: one folder per user, every file written whole or not at all."""
+"""Find the cache folder of percepts and write files in it atomically. There is one cache for each user."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ ENVIRONMENT = "PERCEPTS_CACHE"
 
 
 def cache_root() -> Path:
-    """The folder named by PERCEPTS_CACHE, else the platform's cache folder for this user. May not exist yet."""
+    """Return the folder named by PERCEPTS_CACHE, else the user's cache folder of the platform. It may not exist."""
     named = os.environ.get(ENVIRONMENT)
     return Path(named).expanduser() if named else platformdirs.user_cache_path("percepts", appauthor=False)
 
 
 @cache
 def processor_id() -> str:
-    """Eight digits for the processor and its instructions: what was measured on another may not hold here.
+    """Return eight hexadecimal digits for the processor and its instructions, as a key of what was measured on it.
 
-    Clusters share the folder between machines, and the name alone says little: one "AMD EPYC" multiplies 8-bit integers
+    Machines of a cluster share the folder, and the name alone is not enough: one "AMD EPYC" multiplies 8-bit integers
     four times as fast as floats, another no faster.
     """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        said = [
+        facts = [
             next((line for line in lines if line.startswith(key)), "") for key in ("model name", "flags", "Features")
         ]
     except OSError:
-        said = [platform.processor()]
-    return hashlib.sha256("|".join([platform.machine(), *said]).encode()).hexdigest()[:8]
+        facts = [platform.processor()]
+    return hashlib.sha256("|".join([platform.machine(), *facts]).encode()).hexdigest()[:8]
 
 
 @contextmanager
 def atomic_cache_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the name `path` if the body succeeds, else it is removed."""
+    """Make a temporary path beside `path`; it is renamed to `path` if the block succeeds, and removed if it raises."""
     make_folder(path.parent)
     with atomic_path(path, permissions=0o640 if is_shared(path.parent) else 0o600) as part:
         yield part
 
 
 def lock_path(path: Path) -> filelock.BaseFileLock:
-    """A lock that processes making the same `path` take in turn; the system frees it when its holder dies."""
+    """Return a lock for processes that make the same `path`. The system releases it when its holder dies."""
     make_folder(path.parent)
     return filelock.FileLock(path.with_name(path.name + ".lock"), mode=0o660 if is_shared(path.parent) else 0o600)
 
@@ -61,7 +61,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder of the cache, for this user alone; in a group's shared cache, for the group.
 
     Raises:
-        WeightsError: the folder cannot be made or written to, or others can write to it; the message holds the cure.
+        WeightsError: the folder cannot be made or written to, or others can write to it; the message says what to do.
     """
     try:
         _make_levels(Path(os.path.abspath(folder)))
@@ -81,7 +81,7 @@ def _is_in_cache(folder: Path) -> bool:
 
 
 def _make_levels(folder: Path) -> None:
-    """Make the missing folders of a path. Those above the cache get the permissions that folders usually get."""
+    """Make the missing folders of a path. Folders above the cache get the usual permissions."""
     if folder.is_dir():
         return
     if not _is_in_cache(folder):
@@ -95,4 +95,4 @@ def _make_levels(folder: Path) -> None:
     shared = not is_root and is_shared(folder.parent)
     folder.mkdir(mode=0o770 if shared else 0o700, exist_ok=True)
     if shared:
-        folder.chmod(0o2770)  # whatever the umask says: the others of the group are to write here
+        folder.chmod(0o2770)  # the umask may have removed the right to write, which the others of the group need

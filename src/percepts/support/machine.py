@@ -46,9 +46,9 @@ _OUT_OF_MEMORY_TEXTS = (
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, the system or a library of models says that memory ran out.
 
-    >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"))
+    >>> is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
     True
-    >>> out_of_memory(ValueError("out of memory cards"))  # no allocator raises a ValueError
+    >>> is_out_of_memory(ValueError("out of memory cards"))  # no allocator raises a ValueError
     False
     """
     for each in _iterate_causes(error):
@@ -70,7 +70,7 @@ def describe_machine_fault(error: BaseException) -> str:
 
     Running out of memory does not count: one huge file can cause it in a worker, whose memory is limited.
 
-    >>> machine_fault(OSError(errno.EMFILE, "Too many open files", "a.jpg"))
+    >>> describe_machine_fault(OSError(errno.EMFILE, "Too many open files", "a.jpg"))
     'a.jpg: Too many open files: raise the limit of open files (`ulimit -n`), or take fewer --workers'
     """
     for each in _iterate_causes(error):

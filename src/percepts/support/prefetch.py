@@ -1,4 +1,4 @@
-"""An iterator that works in a thread, a few items ahead of who iterates: decoding need not wait for what follows."""
+"""Run an iterator in a thread, a few items ahead of its consumer, so that decoding overlaps with what follows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _POLL_S = 0.1
-"""Seconds between two looks at whether anybody still wants what is ready."""
+"""Seconds between two checks whether the consumer has stopped."""
 
 
 def prefetch(items: Iterable[T], count: int = 2) -> Iterator[T]:
-    """The same items in the same order, made in a thread that keeps up to `count` of them ready.
+    """Yield the same items in the same order, made in a thread that keeps up to `count` of them ready.
 
-    What `items` raises is raised here, in its turn. When the iteration is given up, `items` is closed and its thread
-    has ended by the time this generator is closed.
+    An error of `items` is raised here, after the items before it. Closing this generator early closes `items` and ends
+    the thread.
     """
     ready: Queue[tuple[bool, Any]] = Queue(count)
     given_up = threading.Event()
@@ -37,20 +37,20 @@ def prefetch(items: Iterable[T], count: int = 2) -> Iterator[T]:
             raise value
     finally:
         given_up.set()
-        while thread.is_alive():  # it may wait for room that nobody will make
+        while thread.is_alive():  # it may be waiting for room in the queue
             _empty_queue(ready)
             thread.join(_POLL_S)
 
 
 def fill_queue(items: Iterable[T], ready: Queue[tuple[bool, Any]], given_up: threading.Event) -> None:
-    """The body of the thread: (True, item) for each item, at last (False, what was raised or None)."""
+    """Put (True, item) into the queue for each item, and at last (False, error or None). The thread runs this."""
     error: BaseException | None = None
     stream = iter(items)
     try:
         for item in stream:
             if not _put_item(ready, (True, item), given_up):
                 break
-    except BaseException as raised:  # whatever it is belongs to the one who iterates
+    except BaseException as raised:  # raised again in the thread of the consumer
         error = raised
     if hasattr(stream, "close"):
         stream.close()

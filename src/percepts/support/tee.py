@@ -1,4 +1,4 @@
-"""One stream read once, two that need it: the second works in a thread on the same items."""
+"""Pass a stream on to a second consumer, which works in a thread on the same items."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _POLL_S = 0.1
-"""Seconds between two looks at whether the other still takes what there is."""
+"""Seconds between two checks whether the consumer still takes items."""
 _END = object()
 
 
 class StreamTee(Generic[T, R]):
-    """Give every item that goes `through` to `consume` as well, and have its `result`.
+    """A tee: every item that goes through `tee` is also given to `consume`, whose value is `result`.
 
-    Neither runs more than `room` items ahead of the other, so memory is that. Leaving the context ends the thread.
+    Neither side runs more than `room` items ahead of the other, which bounds memory. The thread ends with the context.
 
-    >>> with Alongside(sum) as total:
-    ...     print(max(total.through([3, 5, 4])), total.result())
+    >>> with StreamTee(sum) as total:
+    ...     print(max(total.tee([3, 5, 4])), total.result())
     5 12
     """
 
@@ -46,13 +46,13 @@ class StreamTee(Generic[T, R]):
         self._thread.join()
 
     def tee(self, items: Iterable[T]) -> Iterator[T]:
-        """The same items."""
+        """Yield the same items, and give each to the consumer."""
         for item in items:
             self._put_item(item)
             yield item
 
     def result(self) -> R:
-        """What came of the items so far, no more of which follow; raises what `consume` raised."""
+        """End the stream, and return what `consume` returned; raise what it raised."""
         self._put_item(_END)
         self._thread.join()
         if self._error is not None:
@@ -73,5 +73,5 @@ class StreamTee(Generic[T, R]):
     def _run_consumer(self) -> None:
         try:
             self._results.append(self._consume(self._take_items()))
-        except BaseException as error:  # whatever it is belongs to the one who asks for the result
+        except BaseException as error:  # raised again by `result`
             self._error = error

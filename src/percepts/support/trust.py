@@ -17,13 +17,13 @@ _CURE = "or set PERCEPTS_CACHE to a folder of your own"
 
 
 def check_folder(folder: Path, root: Path) -> None:
-    """Raise WeightsError where users other than this one and root can change a folder, or put another in its place.
+    """Raise WeightsError where users other than this one and root can change a folder or replace it.
 
-    A group that this user is in may write to it: that is a shared cache, and a warning says so once. `root` is the
-    cache that the folder lies in; every folder from there on is judged as strictly.
+    A group of this user may write to it: that is a shared cache, and a warning says so once. `root` is the cache that
+    the folder is in; every folder on the way from there is checked as strictly.
     """
     if not hasattr(os, "getuid"):
-        return  # Windows: who may write is in lists of another kind
+        return  # Windows keeps permissions in access control lists, which are not read here
     for resolved in (os.path.abspath, os.path.realpath):
         place, top = Path(resolved(folder)), Path(resolved(root))
         _check_itself(place)
@@ -61,7 +61,8 @@ def _check_itself(folder: Path) -> None:
 
 
 def _check_parent(parent: Path, child: Path) -> None:
-    """Whoever can write to the folder above can rename what is in it, but for what others own in a sticky one."""
+    """Raise WeightsError where other users can rename a folder, because they can write to its parent."""
+    # in a parent with the sticky bit, such as /tmp, only owners can rename
     found = parent.stat()
     if found.st_mode & stat.S_ISVTX and (_is_trusted(child.lstat().st_uid) or is_shared(child)):
         return
@@ -79,7 +80,7 @@ def _make_refusal(folder: Path, why: str, can_chmod: bool) -> WeightsError:
 
 
 def _warn_shared(folder: Path, gid: int) -> None:
-    """Say once in a process that a group shares a cache."""
+    """Log once in a process that a group shares a cache."""
     if gid not in _warned:
         _warned.add(gid)
         log.warning(
@@ -88,13 +89,13 @@ def _warn_shared(folder: Path, gid: int) -> None:
 
 
 def _is_trusted(uid: int) -> bool:
-    """This user, root, or nobody in a container in which root has no number."""
+    """Return whether a user id is this user, root, or "nobody" in a container that does not map root."""
     return uid in (os.geteuid(), 0) or (uid == _overflow_uid() and os.geteuid() != uid)
 
 
 @cache
 def _overflow_uid() -> int:
-    """Return the number that stands for users whom a container does not map; -1 where every user is mapped."""
+    """Return the id that stands for users whom a container does not map; -1 where it maps all users."""
     try:
         mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
         return int(Path("/proc/sys/kernel/overflowuid").read_text()) if mapped < 2**32 - 1 else -1
@@ -107,7 +108,7 @@ def _in_group(gid: int) -> bool:
 
 
 def _has_others(gid: int) -> bool:
-    """Return whether a group may have other members than this user and root; many systems give each user a group."""
+    """Return whether a group may have members beside this user and root. Many systems give each user its own group."""
     if gid == 0:
         return False
     try:
