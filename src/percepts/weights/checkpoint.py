@@ -1,4 +1,4 @@
-"""A checkpoint as the hub lays it out, a folder of config.json and safetensors, read without torch or transformers.
+"""Read a Hugging Face checkpoint, a folder of config.json and safetensors, without torch or transformers.
 
 A checkpoint is named by a folder's absolute path or by "owner/name@revision". What it holds is data: weights are
 safetensors and nothing in it is run, so there is no switch for remote code.
@@ -21,33 +21,33 @@ import numpy as np
 
 from ..errors import WeightsError
 from ..support.checkpoint_settings import Settings, check_cost, parse_json, read_settings
-from .files import hash_file
+from .files import hash_file, is_offline
 
 FETCH_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "README.md")
-"""What is fetched of a repository: settings, weights, vocabularies, and the licence in the front matter."""
+"""Files of a repository that are fetched: settings, weights, vocabularies, and the licence in the front matter."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _TRANSFORMERS_FILES = ("preprocessor_config.json", "processor_config.json", "generation_config.json")
-"""Settings that transformers reads, too: checked before it does."""
+"""Settings that transformers reads, too, and that are checked before it does."""
 _MAX_HEADER_BYTES = 100_000_000
-"""Of a safetensors file, as its own library has it."""
+"""Largest header of a safetensors file; the limit of its own library."""
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
 
 
 def is_checkpoint(name: str) -> bool:
-    """Whether this names a folder or a repository, and not weights of our own table."""
+    """Return whether this names a folder or a repository, and not weights of our own table."""
     return os.path.isabs(name) or _HUB_ID.fullmatch(name) is not None
 
 
 def resolve_name(name: str) -> str | None:
-    """What the user typed, as the name of a checkpoint: an absolute path or owner/name@revision; None if it is neither.
+    """Return the full name of a checkpoint that a user typed: an absolute path or owner/name@revision, else None.
 
-    A folder that is there wins over a repository of the same name. A revision that is not said becomes that of the
-    newest copy here, else of the hub, so that it is pinned from then on.
+    A folder that is there wins over a repository of the same name. Without a revision, that of the newest copy here is
+    taken, else that of the hub, so that it is pinned from then on.
     """
     if os.path.isfile(os.path.join(name, "config.json")):
         return str(Path(name).resolve())
     if os.path.isdir(name):
-        raise WeightsError(f"{name}: a folder without config.json is no checkpoint; it holds {_names(Path(name))}")
+        raise WeightsError(f"{name}: a folder without config.json is no checkpoint; it holds {_list_files(Path(name))}")
     if name.startswith((".", "/", "~")):
         raise WeightsError(f"{name}: there is no such folder; expected one with config.json and *.safetensors")
     if _HUB_ID.fullmatch(name) is None:
@@ -57,7 +57,7 @@ def resolve_name(name: str) -> str | None:
 
 
 def local_path(name: str) -> Path:
-    """Where the checkpoint lies, fetched from the hub if it is not here. WeightsError where it is not to be had."""
+    """Return the folder of a checkpoint, fetched if it is not here. WeightsError where it cannot be had."""
     if os.path.isabs(name):
         if not (Path(name) / "config.json").is_file():
             raise WeightsError(f"the checkpoint {name} is not here any more: expected a folder with config.json")
@@ -67,13 +67,13 @@ def local_path(name: str) -> Path:
 
 
 def is_present(name: str) -> bool:
-    """Whether the checkpoint is here; nothing is fetched."""
+    """Return whether the checkpoint is here; nothing is fetched."""
     repository, _, revision = name.partition("@")
     return _is_complete(Path(name)) if os.path.isabs(name) else _find_snapshot(repository, revision) is not None
 
 
 def hash_checkpoint(name: str) -> str:
-    """sha256 over the names and contents of everything in it that can change a number."""
+    """Return the sha256 over the names and contents of all files of a checkpoint that can change a number."""
     root = local_path(name)
     files = sorted(path for pattern in FETCH_PATTERNS[:-1] for path in root.glob(pattern) if path.is_file())
     sums = [f"{path.relative_to(root).as_posix()}={_hash_file(path, *_stat_key(path))}" for path in files]
@@ -82,18 +82,18 @@ def hash_checkpoint(name: str) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The settings of a checkpoint, and single tensors of it."""
+    """Settings of a checkpoint, and single tensors of it."""
 
     folder: Path
 
     @classmethod
     def open(cls, name: str) -> Checkpoint:
-        """The checkpoint of that name, checked to hold weights that can be read."""
+        """Return the checkpoint of a name, after a check that it holds weights that can be read."""
         found = cls(local_path(name))
         if not any(found.folder.glob("*.safetensors")):
             raise WeightsError(
-                f"{found.folder}: expected weights as *.safetensors, found {_names(found.folder)}; pickled weights are "
-                "not read: save them again with save_pretrained, or take a revision that has safetensors"
+                f"{found.folder}: expected weights as *.safetensors, found {_list_files(found.folder)}; pickled ones "
+                "are not read: save them again with save_pretrained, or take a revision that has safetensors"
             )
         for name in _TRANSFORMERS_FILES:
             found.json(name)
@@ -101,12 +101,12 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> Settings:
-        """config.json."""
+        """Contents of config.json."""
         return self._read_settings("config.json")
 
     @cached_property
     def processor(self) -> Settings:
-        """The settings of preprocessing: preprocessor_config.json, or the media's part of processor_config.json."""
+        """Settings of preprocessing: preprocessor_config.json, or the part for media of processor_config.json."""
         if found := self.json("preprocessor_config.json"):
             return found
         whole = self._read_settings("processor_config.json")
@@ -115,7 +115,7 @@ class Checkpoint:
 
     @cached_property
     def license(self) -> str:
-        """As the front matter of its README says, in lower case there; "unknown" where it does not."""
+        """Licence in the front matter of its README, in lower case there; "unknown" where there is none."""
         readme = self.folder / "README.md"
         text = readme.read_text("utf-8", "replace") if readme.is_file() else ""
         found = re.search(r"\A---\n.*?^license: *\"?([^\s\"]+)", text, re.DOTALL | re.MULTILINE)
@@ -123,16 +123,16 @@ class Checkpoint:
 
     @property
     def model_type(self) -> str:
-        """What family it says it is of; "" where it does not say."""
+        """Family that config.json names; "" where it names none."""
         return str(self.config.get("model_type", ""))
 
     def section(self, name: str) -> Settings:
-        """A nested configuration, such as "vision_config"; empty where there is none."""
+        """Return a nested configuration, such as "vision_config"; empty where there is none."""
         found = self.config.get(name)
         return Settings(found if isinstance(found, dict) else {}, f"{self.config.path}: {name}")
 
     def read_scalar(self, name: str) -> float | None:
-        """One number of the weights by its parameter's name, read without the others; None where it is absent."""
+        """Read one number of the weights by the name of its parameter, without the others; None where it is absent."""
         for path in sorted(self.folder.glob("*.safetensors")):
             found = _read_scalar(path, name)
             if found is not None:
@@ -140,7 +140,7 @@ class Checkpoint:
         return None
 
     def count_parameters(self) -> int:
-        """How many numbers the weights hold, from the headers of the files."""
+        """Count the numbers that the weights hold, from the headers of the files."""
         return sum(math.prod(row["shape"]) for row in self.tensors.values())
 
     def check_size(self) -> None:
@@ -148,7 +148,7 @@ class Checkpoint:
         check_cost(self.config, self.count_parameters(), self.folder / "config.json")
 
     def has_parameter(self, begins: str) -> bool:
-        """Whether the weights have a parameter whose name begins so."""
+        """Return whether the weights have a parameter whose name begins so."""
         return any(name.startswith(begins) for name in self.tensors)
 
     @cached_property
@@ -168,7 +168,7 @@ class Checkpoint:
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The table of a safetensors file, and where its data begins."""
+    """Read the table of a safetensors file; return it with the offset where the data begins."""
     with path.open("rb") as file:
         head = file.read(8)
         size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
@@ -182,7 +182,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _check_header(table: Any, path: Path) -> None:
-    """Hold a table of tensors to what one may hold; WeightsError names the first row that is none."""
+    """Check the rows of a table of tensors; WeightsError names the first that is wrong."""
     rows = table.items() if isinstance(table, dict) else [("its header", table)]
     for name, row in rows:
         if name != "__metadata__" and not _is_tensor_row(row):
@@ -227,19 +227,19 @@ def _read_scalar(path: Path, name: str) -> float | None:
 
 
 def _cache_folder(repository: str) -> Path:
-    """Where the hub's own cache keeps a repository: its layout is public, and asking costs no import."""
+    """Return where the cache of huggingface_hub keeps a repository: its layout is public, and this needs no import."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
     cache = os.environ.get("HF_HUB_CACHE") or Path(home) / "hub"
     return Path(cache).expanduser() / f"models--{repository.replace('/', '--')}"
 
 
 def _resolve_revision(repository: str, revision: str) -> str:
-    """The commit that a branch, tag or short hash means here, else on the hub."""
+    """Return the commit that a branch, tag or short hash means here, else on the hub."""
     return (_find_snapshot(repository, revision) or _fetch_snapshot(repository, revision)).name
 
 
 def _find_snapshot(repository: str, revision: str) -> Path | None:
-    """The copy in the hub's cache of a commit, of the beginning of one, or of what a branch or tag meant last."""
+    """Return the cached copy of a commit, of the beginning of one, or of what a branch or tag meant last."""
     root = _cache_folder(repository)
     mark = root / "refs" / revision
     commit = mark.read_text().strip() if mark.is_file() else revision
@@ -254,6 +254,11 @@ def _is_complete(snapshot: Path) -> bool:
 
 
 def _fetch_snapshot(repository: str, revision: str) -> Path:
+    if is_offline():
+        raise WeightsError(
+            f"PERCEPTS_OFFLINE forbids fetching {repository} ({revision}), and it is not in the cache. Unset it, or "
+            "copy the folder, with config.json and *.safetensors, and give its path"
+        )
     import huggingface_hub
 
     try:
@@ -261,14 +266,15 @@ def _fetch_snapshot(repository: str, revision: str) -> Path:
             huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=list(FETCH_PATTERNS))
         )
     except Exception as error:  # of the network, of the account, of the disk: the cure is the same
+        reason = str(error).splitlines()[0] if str(error) else "no message"
         raise WeightsError(
-            f"{repository} at {revision} is not here and did not come from the hub ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no message'}). Where the hub can be reached run "
-            f"`percepts models --fetch {repository}`, or give the path of a folder with config.json and *.safetensors"
+            f"Cannot fetch {repository} ({revision}) from the Hugging Face hub, and it is not in the cache: "
+            f"{type(error).__name__}: {reason}. Online: percepts models --fetch {repository}. Offline: copy the "
+            "folder, with config.json and *.safetensors, and give its path"
         ) from error
 
 
-def _names(root: Path) -> str:
+def _list_files(root: Path) -> str:
     found = sorted(path.name for path in root.iterdir())
     return ", ".join(found[:8]) + (" …" if len(found) > 8 else "") if found else "nothing"
 
@@ -280,5 +286,5 @@ def _stat_key(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
-    """Once per file as it is: size and time of change are part of the key."""
+    """Return the sha256 of a file, computed once while its size and time of change stay the same."""
     return hash_file(path)

@@ -1,4 +1,4 @@
-"""Fetch one file by its URL: resumed where it broke off, checked, bounded, with one retry policy for all weights."""
+"""Fetch one file by its URL, with resuming, checks and limits; all weights share this retry policy."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ..support.files import open_file, remove_file
 from .files import hash_file
 
 MAX_TRIES = 3
-"""Connections in a row that may bring nothing before a source is given up; one that hangs counts twice."""
+"""Connections in a row without a byte before a source is given up; one that hangs counts twice."""
 MAX_CONNECTIONS = 20
-"""Connections for one file, however much each brings."""
+"""Connections for one file in all."""
 PAUSE_S = 0.5
 """Seconds before the second try; twice as many before each further one."""
 TIMEOUT_S = 60.0
 """Seconds without a byte after which a connection counts as dead."""
 BLOCK_BYTES = 1 << 20
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses that may be gone at the next try."""
+"""HTTP statuses that may be different at the next try."""
 
 
 class Unavailable(Exception):
@@ -68,7 +68,7 @@ def fetch_file(
     access: Access | None = None,
     on_progress: Callable[[int, int], Any] | None = None,
 ) -> None:
-    """Write the file at `url` to `partial`, going on from what is there already.
+    """Write the file at `url` to `partial`, which is resumed where it is there already.
 
     Args:
         url: https, or http where the user named an index by http.
@@ -138,7 +138,7 @@ def _fetch_all(
 def _fetch_more(
     url: str, partial: Path, size: int | None, limit: int, access: Access, on_progress: Callable[[int, int], Any]
 ) -> None:
-    """Append what one connection brings. A server that cannot go on in the middle sends it all anew."""
+    """Append what one connection brings. A server that cannot resume sends the whole file again."""
     here = _file_size(partial)
     if size is not None and here > size:
         remove_file(partial)

@@ -1,4 +1,4 @@
-"""A pinned wheel → where it lies: the links of a package index (PEP 503, PEP 691), or of a folder or page of links."""
+"""Find a pinned wheel among the links of a package index (PEP 503, PEP 691), or of a folder or page of links."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _read_local_links(path: Path) -> Iterator[Link]:
 
 
 def _parse_json_links(body: bytes, base: str) -> Iterator[Link]:
-    """PEP 691."""
+    """Parse the JSON page of an index (PEP 691)."""
     try:
         files: list[dict[str, Any]] = json.loads(body)["files"]
         found = [Link(urljoin(base, str(file["url"])), _get_digest(file.get("hashes"))) for file in files]
@@ -114,7 +114,7 @@ def _get_digest(hashes: Any) -> str:
 
 
 def _parse_html_links(body: bytes, base: str) -> Iterator[Link]:
-    """PEP 503; digests stand in the fragments of links."""
+    """Parse the HTML page of an index (PEP 503), where digests are in the fragments of links."""
     parser = _AnchorParser(base)
     parser.feed(body.decode("utf-8", "replace"))
     for href in parser.hrefs:
@@ -127,7 +127,7 @@ def _parse_html_links(body: bytes, base: str) -> Iterator[Link]:
 
 
 class _AnchorParser(HTMLParser):
-    """The targets of all links of a page, and what they are relative to."""
+    """Parser that collects the targets of all links of a page, and their base."""
 
     def __init__(self, base: str):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The package indexes that pip and uv are set to, read from their environment variables and configuration files."""
+"""Read the package indexes that pip and uv use from their environment variables and configuration files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_indexes() -> Indexes:
 
 
 def _is_remote(place: str) -> bool:
-    """Local indexes come first: they cost nothing to ask."""
+    """Return whether an index is not on this machine; local ones come first, since they cost nothing to ask."""
     return urlsplit(place).scheme in ("http", "https")
 
 
@@ -75,7 +75,7 @@ def _parse_seconds(value: str | None) -> float:
 
 
 def _read_pip_options() -> dict[str, str]:
-    """The options of `pip download`: files from the most general to the most special, then the environment."""
+    """Read the options of `pip download`: files from the most general to the most special, then the environment."""
     found: dict[str, str] = {}
     for path in _list_pip_files():
         parser = configparser.RawConfigParser()
@@ -94,7 +94,7 @@ def _read_pip_options() -> dict[str, str]:
 
 
 def _list_pip_files() -> Iterator[Path]:
-    """https://pip.pypa.io/en/stable/topics/configuration/#location ."""
+    """Yield pip's files, as https://pip.pypa.io/en/stable/topics/configuration/#location lists them."""
     special = os.environ.get("PIP_CONFIG_FILE")
     if special == os.devnull:
         return
@@ -125,7 +125,7 @@ def _list_system_folders() -> list[Path]:
 
 
 def _read_uv_options() -> dict[str, Any]:
-    """{"default", "extra", "links", "no-index"} of uv's environment, else of its configuration for this user."""
+    """Read {"default", "extra", "links", "no-index"} of uv's environment, else of its configuration for this user."""
     environment, files = _read_uv_environment(), _read_uv_file()
     return {key: environment.get(key) or files.get(key) or [] for key in ("default", "extra", "links", "no-index")}
 
@@ -143,7 +143,7 @@ def _read_uv_environment() -> dict[str, Any]:
 
 
 def _read_uv_file() -> dict[str, Any]:
-    """https://docs.astral.sh/uv/concepts/configuration-files/ ."""
+    """Read uv's file, as https://docs.astral.sh/uv/concepts/configuration-files/ describes it."""
     if _is_true(os.environ.get("UV_NO_CONFIG")):
         return {}
     for path in _list_uv_files():
@@ -187,13 +187,13 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _parse_named_index(text: str) -> str:
-    """An index as UV_INDEX names it: URL, or NAME=URL."""
+    """Parse an index as UV_INDEX names it: URL, or NAME=URL."""
     name, equals, url = text.partition("=")
     return _add_credentials(name, url) if equals and name.replace("-", "").replace("_", "").isalnum() else text
 
 
 def _add_credentials(name: str, url: str) -> str:
-    """The URL with the user and password that uv takes for an index of this name from the environment."""
+    """Add the user and password that uv takes for an index of this name from the environment."""
     key = "".join(letter if letter.isalnum() else "_" for letter in name.upper())
     user = os.environ.get(f"UV_INDEX_{key}_USERNAME", "")
     password = os.environ.get(f"UV_INDEX_{key}_PASSWORD", "")

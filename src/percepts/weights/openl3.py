@@ -1,6 +1,7 @@
-"""OpenL3's weight files → the 48 arrays of a network. Found in a folder, in the cache, or fetched from upstream.
+"""Find, fetch and read OpenL3's weight files, as the 48 arrays of a network.
 
-Read are Keras' h5 (of openl3 0.2 to 0.4, gzipped or not) by the order of its layers, and safetensors with our names.
+Formats are Keras' h5 (of openl3 0.2 to 0.4, gzipped or not), read by the order of its layers, and safetensors with our
+names.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def read_weights(path: Path, modality: Modality) -> OpenL3Weights:
-    """The network in `path`, whatever its ending says: the first bytes tell h5, gzip and safetensors apart.
+    """Read the network in `path`, whatever its ending: the first bytes tell h5, gzip and safetensors apart.
 
     Raises WeightsError, naming the file, for anything that is not an OpenL3 network of this modality.
     """
@@ -77,7 +78,7 @@ def _unpack(data: bytes) -> bytes:
 
 
 def _read_h5(data: bytes) -> list[np.ndarray]:
-    """Arrays of the weighted layers, in the order of `layer_names`. Names differ from file to file and tell nothing."""
+    """Return the arrays of the layers in the order of `layer_names`; their names differ from file to file."""
     try:
         import h5py  # type: ignore[import-untyped]
     except ImportError as error:
@@ -113,12 +114,12 @@ def _get_dataset(h5py: Any, group: Any, name: str) -> Any:
 
 
 def _is_spectrogram(names: Sequence[str]) -> bool:
-    """openl3 0.2 and 0.3 kept their frontend's kernels and mel matrix among the weights."""
+    """Return whether these are of a frontend: openl3 0.2 and 0.3 kept its kernels and mel matrix among the weights."""
     return any("real_kernels" in name or "freq2mel" in name for name in names)
 
 
 def _check_names(layer: str, names: Sequence[str]) -> Sequence[str]:
-    """The names as they are, once they are those of a normalisation or a convolution."""
+    """Return the names, after a check that they are those of a normalisation or a convolution."""
     short = tuple(name.rsplit("/", 1)[-1].partition(":")[0] for name in names)
     if short not in _LAYER_ARRAYS.values():
         raise ValueError(f"layer {layer!r} holds {', '.join(short)}, which no layer of OpenL3 does")
@@ -155,7 +156,7 @@ def write_safetensors(weights: OpenL3Weights, path: Path) -> None:
 
 
 def find_modality(path: Path) -> Modality:
-    """Which of the two networks a file holds. Raises WeightsError where it is neither."""
+    """Return which of the two networks a file holds. WeightsError where it is neither."""
     errors = []
     for modality in CHANNELS:
         try:
@@ -166,17 +167,17 @@ def find_modality(path: Path) -> Modality:
 
 
 def hash_published(name: str) -> str:
-    """The digest of published weights: upstream tells none, so they must be here, and are fetched if they are not."""
+    """Return the digest of published weights, which are fetched if they are not here: upstream publishes none."""
     return digest(read_weights(local_path(MODELS_BY_NAME[name]), MODELS_BY_NAME[name].modality))
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept."""
+    """Return the folder of fetched files."""
     return cache_root() / "weights" / "openl3"
 
 
 def find_file(model: PublishedModel, where: Path | None = None) -> Path | None:
-    """The file of a published network: in `where`, in PERCEPTS_OPENL3_WEIGHTS or in the cache. None: nowhere."""
+    """Return the file of a published network, in `where`, PERCEPTS_OPENL3_WEIGHTS or the cache; None if nowhere."""
     named = os.environ.get(FOLDER_VARIABLE)
     for place in (where, Path(named) if named else None, cache_folder()):
         for ending in SUFFIXES if place else ():
@@ -187,9 +188,9 @@ def find_file(model: PublishedModel, where: Path | None = None) -> Path | None:
 
 
 def local_path(model: PublishedModel, where: Path | None = None, on_progress: Progress | None = None) -> Path:
-    """The file of a published network, fetched into the cache at first use.
+    """Return the file of a published network, which is fetched into the cache at first use.
 
-    Raises WeightsError saying which file to put where when it is neither here nor to be had.
+    Raises WeightsError where it cannot be had; it says which file to put where.
     """
     found = find_file(model, where)
     if found and found.parent != cache_folder():
@@ -204,7 +205,7 @@ def local_path(model: PublishedModel, where: Path | None = None, on_progress: Pr
 
 
 def _fetch_file(model: PublishedModel, kept: Path, on_progress: Progress | None) -> Path:
-    """Download beside the final name, going on where an earlier try broke off; then check, record and rename."""
+    """Download beside the final name, or resume an earlier try; then check, record and rename."""
     from .download import Unavailable, fetch_file  # 30 ms that only a download is worth
     from .index_settings import read_indexes
 
@@ -225,7 +226,7 @@ def _fetch_file(model: PublishedModel, kept: Path, on_progress: Progress | None)
     try:
         read_weights(partial, model.modality)
     except WeightsError as error:
-        remove_file(partial)  # whole, and not what was asked for: another try must not go on from it
+        remove_file(partial)  # complete, and not what was wanted: another try must not resume it
         raise WeightsError(f"{address} gave no weights of {model.name}: {error}") from error
     _write_record(kept, partial)
     replace_file(partial, kept)
@@ -233,13 +234,13 @@ def _fetch_file(model: PublishedModel, kept: Path, on_progress: Progress | None)
 
 
 def _write_record(kept: Path, partial: Path) -> None:
-    """Upstream publishes no digests: the one of the first whole file is written down, and later reads must meet it."""
+    """Write down the digest of the first complete file, since upstream publishes none; later reads must match it."""
     with atomic_cache_path(_record_path(kept)) as part:
         part.write_text(json.dumps({"bytes": partial.stat().st_size, "sha256": hash_file(partial)}))
 
 
 def _is_recorded(kept: Path) -> bool:
-    """Whether the file in the cache is still the one that was fetched; one without a record was put there by hand."""
+    """Return whether the cached file is the one that was fetched; one without a record was put there by hand."""
     record = _record_path(kept)
     if not record.exists():
         return True
@@ -263,5 +264,5 @@ def _explain_missing(model: PublishedModel, kept: Path, why: str) -> str:
 
 
 def list_missing(models: Iterable[PublishedModel], where: Path | None = None) -> list[PublishedModel]:
-    """Those of `models` of which no file is here; nothing is fetched."""
+    """Return those of `models` of which no file is here; nothing is fetched."""
     return [model for model in models if find_file(model, where) is None]

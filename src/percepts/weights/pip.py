@@ -1,4 +1,4 @@
-"""Have pip download a wheel: the last resort, since the user's pip may know of keyrings and client certificates."""
+"""Download a wheel with pip: the last resort, since the user's pip may know keyrings and client certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""transformers' models, loaded from a folder of safetensors and wrapped as networks of plain arrays. Needs torch."""
+"""Load models of transformers from a folder of safetensors, and wrap them as networks of arrays. Needs torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNUSED_PARAMETERS = (
     "logit_bias",
     "lm_head",
 )
-"""Parameters that no output here depends on: a checkpoint may lack them."""
+"""Parameters that no output here depends on, so that a checkpoint may lack them."""
 
 
 def load_pretrained(
@@ -38,10 +38,11 @@ def load_pretrained(
     precision: str = "float32",
     **settings: Any,
 ) -> Any:
-    """The model of that class with the checkpoint's weights, eval. WeightsError where weights are missing.
+    """Return the model of a class of transformers with the weights of a checkpoint, in eval mode.
 
     A parameter that is not in the checkpoint would be random, and another one at each load: transformers says so in a
-    warning and goes on. Here it is an error, except where nothing depends on it: SPARE and `spare`, less `needed`.
+    warning and goes on. Here it is a WeightsError, except where nothing depends on it: UNUSED_PARAMETERS and `spare`,
+    less `needed`.
     """
     Checkpoint(folder).check_size()
     settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
@@ -59,7 +60,7 @@ def load_pretrained(
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of the checkpoint."""
+    """Return the tokenizer of the checkpoint."""
     with silence_transformers(), raise_weights_error(folder, "the tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
@@ -86,7 +87,7 @@ def raise_weights_error(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """No progress bars and nothing below an error from transformers while this lasts; what it was set to comes back."""
+    """Silence progress bars and warnings of transformers inside the block; its settings are restored after it."""
     logs: Any = transformers.utils.logging
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity_error()
@@ -102,7 +103,7 @@ def silence_transformers() -> Iterator[None]:
 
 
 class NormalisePixels(nn.Module):
-    """(B, ..., H, W, 3) uint8 to (B, ..., 3, H, W) float32, (x * scale - mean) / std."""
+    """Module from (B, ..., H, W, 3) uint8 to (B, ..., 3, H, W) float32, (x * scale - mean) / std."""
 
     def __init__(self, pixels: ImageProcessor) -> None:
         super().__init__()
@@ -111,28 +112,28 @@ class NormalisePixels(nn.Module):
         self.register_buffer("shift", (mean / std).float())
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Channels last in, channels first out."""
+        """Normalise pixels, and move the channels first."""
         return (pixels.float() * self.factor - self.shift).movedim(-1, -3)  # type: ignore[operator]
 
 
 class WrappedModel(nn.Module):
-    """A model called as its family says: `call(model, *inputs)` gives a tensor or a tuple of them."""
+    """Module that calls a model as its family says: `call(model, *inputs)` gives a tensor or a tuple of them."""
 
     def __init__(self, model: nn.Module, call: Callable[..., Any], first: nn.Module | None = None) -> None:
         super().__init__()
         self.model, self.first, self._call = model, first, call
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        """The first input goes through `first`, if there is one."""
+        """Call the model; the first input goes through `first`, if there is one."""
         if self.first is not None:
             inputs = (self.first(inputs[0]), *inputs[1:])
         return self._call(self.model, *inputs)
 
 
 class FirstSteps(nn.Module):
-    """The last layer of a tower of which only the first steps are asked: (B, T, D) to (B, count, D).
+    """Last layer of a tower that computes its first steps only: (B, T, D) to (B, count, D).
 
-    They look at all the others; five sixths of a layer's work are what the others would do with what they see. For the
+    They attend to all others; five sixths of a layer's work are what the others would do afterwards. It is for the
     layers of CLIP, ViT, DeiT, DINOv2 and AST: a norm, attention without positions or mask, a norm, two linear layers,
     each half perhaps scaled.
     """
@@ -148,7 +149,7 @@ class FirstSteps(nn.Module):
         self.scale1, self.scale2 = (getattr(layer, f"layer_scale{n}", nn.Identity()) for n in (1, 2))
 
     def forward(self, states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """In place of the layer's own forward, which takes a mask and settings that these towers do not have."""
+        """Run the layer; masks and settings, which these towers do not have, are ignored."""
         attention = self.attention
 
         def heads(x: torch.Tensor) -> torch.Tensor:
@@ -162,5 +163,5 @@ class FirstSteps(nn.Module):
 
 
 def _find_part(module: nn.Module, *names: str) -> Any:
-    """The part that goes by one of these names."""
+    """Return the part that has one of these names."""
     return getattr(module, next(name for name in names if hasattr(module, name)))

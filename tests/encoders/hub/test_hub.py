@@ -93,6 +93,16 @@ def test_a_hub_id_that_cannot_be_had_says_how_to_get_it(monkeypatch: pytest.Monk
         model_spec("nobody/nothing")
 
 
+def test_percepts_offline_forbids_fetching_a_hub_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("PERCEPTS_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(WeightsError, match=r"PERCEPTS_OFFLINE forbids fetching owner/name \(main\)"):
+        model_spec("owner/name")
+
+
 def test_a_hub_id_is_found_in_the_hubs_own_cache_and_pinned(
     tiny_checkpoint: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
