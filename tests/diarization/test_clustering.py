@@ -1,4 +1,4 @@
-"""Voices told apart: the right number of clearly different ones, within the limits that are set."""
+"""Clustering of voices: the right number of clearly different ones, within the limits that are set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANY = SpeakerCount()
 
 
 def voices(sizes: list[int], seed: int = 0, spread: float = 0.5, dim: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """(n, dim) unit vectors around as many directions as there are sizes, shuffled, and which each belongs to."""
+    """Return shuffled (n, dim) unit vectors around as many directions as there are sizes, and the direction of each."""
     rng = np.random.default_rng(seed)
     truth = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     centres = np.linalg.qr(rng.normal(size=(dim, dim)))[0][: len(sizes)]

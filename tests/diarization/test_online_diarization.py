@@ -1,4 +1,4 @@
-"""Who speaks, told while it goes on: near to what is found with hindsight, and never taken back."""
+"""Live diarization: near to what is found with hindsight, and earlier answers do not change."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_three_voices_are_told_apart_as_they_speak(conversation):
 
 
 class Voice:
-    """An encoder to which the first sample of a window says whose voice it is."""
+    """An encoder that takes the first sample of a window for the number of the speaker."""
 
     class spec:
         dim = 8

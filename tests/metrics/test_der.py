@@ -1,4 +1,4 @@
-"""The diarization error rate: equal to pyannote.metrics', and the laws any such rate must keep."""
+"""The diarization error rate: equal to pyannote.metrics', and the laws that any such rate must keep."""
 
 from __future__ import annotations
 

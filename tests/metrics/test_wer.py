@@ -1,4 +1,4 @@
-"""The word error rate: as jiwer counts it, of texts that were made alike first."""
+"""The word error rate of normalised texts, as jiwer counts it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_it_gives_resampys_numbers(shared: Path) -> None:
 
 
 def written_out(samples: np.ndarray, old: float, new: float) -> np.ndarray:
-    """Smith's algorithm, one output and one wing at a time, with an exact clock."""
+    """Run Smith's algorithm, one output and one wing at a time, with an exact clock."""
     crossings, precision, rolloff = 64, 512, 0.9475937167399596
     points = crossings * precision
     table = rolloff * np.sinc(rolloff * np.linspace(0, crossings, points + 1))

@@ -17,12 +17,12 @@ RATE = 16_000
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:
-    """Noise that swells, so that loud and quiet frames are both there."""
+    """Return noise that swells, so that there are loud and quiet frames."""
     return (np.random.default_rng(seed).standard_normal(n) * np.linspace(0.001, 0.3, n)).astype(np.float32)
 
 
 def plain(samples: np.ndarray, rate: int, n_fft: int, hop: int, n_mels: int) -> np.ndarray:
-    """The definition in float64, frame by frame: librosa.feature.melspectrogram's with its defaults."""
+    """Compute the definition in float64, frame by frame: that of librosa.feature.melspectrogram with its defaults."""
     padded = np.pad(samples.astype(np.float64), n_fft // 2)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     starts = range(0, len(padded) - n_fft + 1, hop)

@@ -18,7 +18,7 @@ STILL = ("silence", "one_sample", "clicks")
 
 
 def first_window(folder: Path, name: str) -> np.ndarray:
-    """What openl3 put into its frontend for the first window of that input: (1, 48000) float64."""
+    """Return the input of openl3's frontend for the first window of that case: (1, 48000) float64."""
     meta = json.loads((folder / "inputs_audio.json").read_text())[name]
     resampled = loaded(folder / "resampled_0.2.2.npz")
     audio = resampled[name] if name in resampled else loaded(folder / "inputs_audio.npz")[name].astype(np.float64)
@@ -60,7 +60,7 @@ def test_kapres_spectrogram_is_openl3s_as_far_as_float32_goes(shared: Path, inpu
 
 
 def plainly(window: np.ndarray, input_repr: str, frontend: str) -> np.ndarray:
-    """The definition, a frame at a time, in float64."""
+    """Compute the definition, a frame at a time, in float64."""
     n_fft = 512 if input_repr == "linear" else 2048
     left = {"kapre": 0, "librosa": 1024, "trained": 982}[frontend] if n_fft == 2048 else 0
     padded = np.concatenate([np.zeros(left), window, np.zeros(4096)])

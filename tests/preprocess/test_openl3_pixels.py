@@ -1,4 +1,4 @@
-"""Pictures as openl3 0.4.2 scales them, quirks included, and as its network was trained."""
+"""Images as openl3 0.4.2 scales them, quirks included, and as its network was trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_pixels_are_openl3s(shared: Path) -> None:
 
 
 def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """scikit-image's rescale without smoothing, pixel by pixel."""
+    """Rescale as scikit-image does without smoothing, pixel by pixel."""
     out = np.empty((height, width, 3))
     for y in range(height):
         v = (y + 0.5) * image.shape[0] / height - 0.5

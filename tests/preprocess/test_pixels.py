@@ -12,12 +12,12 @@ settings.load_profile("ci")  # no deadlines: a loaded machine is no failure
 
 
 def noise(height: int, width: int) -> np.ndarray:
-    """The hardest picture: each pixel unlike its neighbours."""
+    """Return the hardest image: each pixel is unlike its neighbours."""
     return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def in_two_steps(image: np.ndarray, size: int, crop: int, resample: Image.Resampling) -> np.ndarray:
-    """All of it across, then down, then the middle."""
+    """Resize the image across, then down, and cut the middle."""
     height, width = scale_shorter_side(*image.shape[:2], size)
     across = Image.fromarray(image).resize((width, image.shape[0]), resample)
     return center_crop(np.asarray(across.resize((width, height), resample)), crop, crop)

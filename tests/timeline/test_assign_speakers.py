@@ -1,4 +1,4 @@
-"""Who said which word: every word has one, none is lost, and segments are cut where the speaker changes."""
+"""Speakers of words: every word has one, none is lost, and segments are cut where the speaker changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels of windows become intervals: joined where they touch, weighted by how long each lasts."""
+"""Intervals of labels: windows are joined where they touch, and weighted by their duration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns on one line: what is laid out adds up to what went in, overlaps included."""
+"""Turns and their spans: the durations add up to those of the turns, overlaps included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of speech, of its timeline and of its decoders are run."""
+"""Run the examples in the docstrings of speech, its timeline and its decoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subtitle files: what is written is read again, what others write is read, and no line is longer than asked."""
+"""Subtitle files: what is written can be read, other tools' files can be read, and no line is too long."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_cut_falls_where_the_next_word_begins_behind_a_name():
 
 
 def timed(segment: Segment) -> Segment:
-    """With a word for each word, one after the other with a gap of a third between."""
+    """Give a segment one Segment per word, one after the other with gaps of a third of a word."""
     parts = segment.text.split()
     step = (segment.stop - segment.start) / len(parts)
     at = [segment.start + i * step for i in range(len(parts))]

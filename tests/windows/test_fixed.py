@@ -18,7 +18,7 @@ RATE = 100  # small enough to reason about, and 1 / 100 is no float: rounding sh
 
 
 def sound(n: int, channels: int = 1, start: float = 0.0) -> Clip:
-    """Samples that say where they stand."""
+    """Return samples whose values are their positions."""
     data = np.arange(n, dtype=np.float32) + 1000 * np.arange(channels, dtype=np.float32)[:, None]
     return Clip(data, "audio", RATE, start, "s")
 
@@ -29,7 +29,7 @@ def film(n: int, start: float = 0.0) -> Clip:
 
 
 def cut(clip: Clip, places: list[int]) -> list[Clip]:
-    """The same stream in blocks; places may repeat, which makes empty ones."""
+    """Cut the stream into blocks; places may repeat, which makes empty ones."""
     edges = [0, *sorted(p % (clip.length + 1) for p in places), clip.length]
     parts = np.split(clip.data, edges[1:-1], axis=1 if clip.kind == "audio" else 0)
     return [
@@ -121,7 +121,7 @@ def test_padding_inside_a_block_is_no_media():
 
 
 def three_hours(rate: int) -> Iterator[Clip]:
-    """Silence that takes no memory, then ten seconds of samples that say where they stand, in two channels."""
+    """Yield silence that takes no memory, then ten seconds of samples whose values are their positions, in stereo."""
     block = 10 * rate
     silence = np.broadcast_to(np.float32(0), (2, block))
     for i in range(3 * 360):

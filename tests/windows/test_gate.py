@@ -1,4 +1,4 @@
-"""Beginnings and ends of speech, told as they happen."""
+"""Speech edges: beginnings and ends of speech, reported as they happen."""
 
 from __future__ import annotations
 

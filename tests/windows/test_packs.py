@@ -13,7 +13,7 @@ RATE = 16_000
 
 
 class Loud:
-    """What sounds is speech."""
+    """A detector for which everything but silence is speech."""
 
     frame = 512
 

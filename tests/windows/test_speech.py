@@ -1,4 +1,4 @@
-"""Stretches of speech: Silero's rules on any probabilities, exact times, and no dependence on how the stream came."""
+"""Stretches of speech: Silero's rules on any probabilities, exact times, independent of the blocks of the stream."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RATE, FRAME = 1000, 10
 
 
 class Said:
-    """A detector to which the first sample of each frame says how likely it is."""
+    """A detector that takes the first sample of each frame for the probability of speech."""
 
     frame = FRAME
 
@@ -64,7 +64,7 @@ rules = st.builds(
 
 
 def rules_of(settings: dict[str, float]) -> SpeechRules:
-    """Silero's names and milliseconds to ours."""
+    """Convert Silero's names and milliseconds to ours."""
     given = {
         "enter": settings.get("threshold", 0.5),
         "leave": settings.get("neg_threshold"),

@@ -1,4 +1,4 @@
-"""A tiny random Whisper, made once, whose three sounds are as unlike as its weights can tell."""
+"""Fixtures: a tiny random Whisper, made once, and three inputs that are as different as its weights can tell."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SECONDS = 2.0
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Windows of two seconds."""
+    """Return the path of a checkpoint with windows of two seconds."""
     return whisper_speaker(tmp_path_factory.mktemp("whisper") / "tiny", seconds=SECONDS)
 
 
 @pytest.fixture(scope="session")
 def mel() -> np.ndarray:
-    """(3, 80, 200) of noise, of a tone, of chirps."""
+    """Return (3, 80, 200): noise, a tone, chirps."""
     return whisper_log_mel(sounds(SECONDS), seconds=SECONDS)

@@ -1,4 +1,4 @@
-"""Windows cut in pauses and decoded together: each by itself, and only those that fail again."""
+"""Windows cut at pauses and decoded together: each by itself, and only those that fail are decoded again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_batches_need_a_detector() -> None:
 
 
 class FirstLoops(Looping):
-    """Loops in the window of the first word only."""
+    """An engine that loops in the window of the first word only."""
 
     def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         mine = bool(heard) and self.words[heard[0].token] == SAID[0]
@@ -79,7 +79,7 @@ def test_the_language_may_change_inside_a_batch() -> None:
 
 
 class Everywhere(FakeWhisper):
-    """Says what it hears, and more in the last second of its window, where nobody speaks."""
+    """An engine that adds words in the last second of its window, where nobody speaks."""
 
     def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         more = [self.time(29.0), 3, 4, self.time(29.9)]

@@ -9,7 +9,7 @@ from percepts.speech.whisper.dtw import align_tokens, find_cheapest_path, median
 
 
 def cheapest(cost: np.ndarray) -> float:
-    """Of all paths, by trying them."""
+    """Return the cost of the cheapest of all paths."""
     n, m = cost.shape
     best = np.full((n, m), np.inf)
     for i, j in product(range(n), range(m)):

@@ -1,4 +1,4 @@
-"""Long recordings through engines that misbehave on purpose: the words come once, in order, at their times."""
+"""Long audio through engines that misbehave on purpose: the words come once, in order, at their times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Script = list[tuple[str, float, float]]
 
 
 def talk(seconds: float, seed: int = 0, words: Sequence[str] = WORDS, start: float = 0.3) -> Script:
-    """Sentences of three to eight words, pauses of 0.6 to 2 s between."""
+    """Return sentences of three to eight words, with pauses of 0.6 to 2 s between."""
     rng, at, out = np.random.default_rng(seed), start, []
     while at < start + seconds - 6:
         for _ in range(rng.integers(3, 9)):
@@ -120,7 +120,7 @@ def test_sound_that_is_not_mono_at_16_khz_is_refused() -> None:
 
 
 class Hallucinating(FakeWhisper):
-    """Says four words where nobody speaks, sure of itself and late in the window."""
+    """An engine that says four words where nobody speaks, with high probability and late in the window."""
 
     def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         if heard:
@@ -144,7 +144,7 @@ def test_what_is_made_up_in_silence_is_dropped_where_that_is_asked_for() -> None
 
 
 class Looping(FakeWhisper):
-    """At temperatures below 0.4 it says its first word forty times, as sure as ever."""
+    """An engine that repeats its first word forty times below temperature 0.4, with high probability."""
 
     def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         if not heard or search.temperature >= 0.4:
@@ -167,7 +167,7 @@ def test_a_loop_that_no_temperature_ends_is_dropped() -> None:
 
 
 class Unpaired(FakeWhisper):
-    """Gives no time but the first, and none at all in a window that begins with w-odd."""
+    """An engine that gives only the first timestamp, and none in a window that begins with w-odd."""
 
     def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         tokens = [token for token in super().say(heard, search).tokens if token < self.vocabulary.eot]
@@ -182,7 +182,7 @@ def test_a_window_without_pairs_is_one_segment_and_the_next_one_follows() -> Non
 
 
 class Stuck(FakeWhisper):
-    """Says that everything happens at 0.00."""
+    """An engine that puts everything at 0.00."""
 
     def say(self, heard: Sequence[HeardWord], search: DecodingOptions) -> DecodedWindow:
         words = [heard[0].token] if heard else [0]
@@ -197,7 +197,7 @@ def test_a_window_that_does_not_advance_is_passed_over(options: TranscribeOption
 
 
 class Dawdling(FakeWhisper):
-    """Is done with three tenths of a second of each window, and says something of the rest."""
+    """An engine that advances three tenths of a second per window, and says something about the rest."""
 
     windows = 0
 
@@ -215,7 +215,7 @@ def test_a_model_that_hardly_advances_decodes_a_window_a_second_at_most_and_lose
 
 
 class Doubting(FakeWhisper):
-    """Hears everything and believes that nobody speaks; below -1 its text goes, above it stays."""
+    """An engine that hears everything and reports silence; text below -1 is dropped, above it stays."""
 
     def __init__(self, likely: float) -> None:
         super().__init__({"en": WORDS})

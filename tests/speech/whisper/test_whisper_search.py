@@ -1,4 +1,4 @@
-"""The search against trying everything, on a language model of a table."""
+"""The search against an exhaustive one, on a language model that is a table."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from percepts.speech.whisper.word_timestamps import add_words, decode_segments
 
 
 class Bytes:
-    """A token is some bytes."""
+    """A tokenizer whose tokens are some bytes each."""
 
     def __init__(self, *parts: bytes) -> None:
         self.parts = parts

@@ -76,8 +76,8 @@ class VideoMae(WithClassifier, ImageTransformer):
         if clip.kind != "video" or not 0 < count <= self.frames or abs(clip.rate - self.spec.rate) > 1e-6:
             raise ValueError(
                 f"{self.spec.name}: expected video of 1 to {self.frames} frames at {self.spec.rate:g} a second, "
-                f"got {clip}: sample it with windows.every({self.spec.rate:g}) "
-                f"and cut it with windows.fixed({self.spec.window:g})"
+                f"got {clip}: sample it with percepts.windows.sample_frames({self.spec.rate:g}) "
+                f"and cut it with cut_fixed_windows({self.spec.window:g})"
             )
         pixels = [self.pixels(frame) for frame in clip.data[:count]]
         return np.stack(pixels + pixels[-1:] * (self.frames - count))
