@@ -230,8 +230,8 @@ from percepts.types import Clip
 for name in {MEDIA}:
     row = model_spec(name)
     picture = Clip(np.zeros((1, 8, 8, 3), np.uint8), "image", 0.0)
-    noise = Clip(np.zeros((1, 99), np.float32), "audio", row.rate)
-    load_encoder(name).prepare([picture if row.kind == "image" else noise])
+    clip = picture if row.kind == "image" else Clip(np.zeros((1, 99), np.float32), "audio", row.rate)
+    load_encoder(name).prepare([clip])
 heavy = ("torch", "transformers", "tokenizers", "onnxruntime", "onnx", "openvino", "scipy")
 print(*[module for module in heavy if module in sys.modules])
 """
