@@ -49,7 +49,7 @@ def test_one_bad_file_of_several_costs_no_other(percepts, tmp_path):
         == 3
     )
     again = percepts("diarize", "talk.flac", "silence.wav", "-o", "out", "-f", "rttm", "--progress", "none")
-    assert "0 sources diarized, 2 already there" in again.stdout and again.returncode == 0
+    assert "0 files diarized, 2 already done" in again.stdout and again.returncode == 0
     other = percepts("diarize", "talk.flac", "-o", "out", "--speakers", "2")
     assert other.returncode == 2 and "speakers.least" in other.stderr
     assert percepts("verify", "out").returncode == 0

@@ -14,11 +14,11 @@ FAKES = ("-m", "fake-image", "-m", "fake-audio")
 def test_a_folder_becomes_vectors_and_a_second_run_does_nothing_twice(percepts, photos):
     first = percepts("embed", photos, "-o", "vectors", *FAKES)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.startswith("4 sources embedded: 5 vectors in vectors (")
+    assert first.stdout.startswith("4 files embedded: 5 new vectors in vectors (")
     assert percepts("verify", "vectors").returncode == 0
     second = percepts("embed", photos, "-o", "vectors", *FAKES)
     assert second.returncode == 0
-    assert second.stdout.startswith("0 sources embedded, 4 already there: 0 vectors")
+    assert second.stdout.startswith("0 files embedded, 4 already done: 0 new vectors")
 
 
 def test_progress_goes_to_stderr_and_the_report_to_stdout(percepts, photos):
@@ -52,7 +52,7 @@ def test_what_failed_before_is_not_forgotten(percepts, photos):
     percepts("embed", "photos", "-o", "vectors", *FAKES)
     again = percepts("embed", "photos", "-o", "vectors", *FAKES)
     assert again.returncode == 3
-    assert "1 failed in an earlier run and was left alone." in again.stdout
+    assert "Not retried: 1 file that failed in an earlier run." in again.stdout
 
 
 def test_names_that_a_terminal_would_obey_are_escaped(percepts, photos):

@@ -68,7 +68,7 @@ def test_a_name_that_is_too_long_or_a_file_in_the_way_says_so(photos: Path, tmp_
     for output, words in (
         (tmp_path / ("x" * 300), "the name is longer than this file system takes"),
         (tmp_path / "file" / "out", "a part of that path is a file"),
-        (tmp_path / "file", "something of that name is there"),
+        (tmp_path / "file", "something with that name exists already"),
     ):
         found = embed(photos, output)
         assert found.returncode in (1, 2)

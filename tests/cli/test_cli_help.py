@@ -59,7 +59,7 @@ def test_the_version_is_the_installed_one(percepts):
         (("embed", "photos", "-o", "vectors", "--format", "pickle"), "parquet"),
         (("search", "vectors"), "give one of: words, --image FILE, --sound FILE"),
         (("search", "vectors", "red", "--image", "red.png"), "give one of: words, --image FILE, --sound FILE"),
-        (("diarize", "a.wav", "-f", "doc"), "expected some of rttm"),
+        (("diarize", "a.wav", "-f", "doc"), "expected one of rttm"),
         (("diarize", "a.wav", "b.wav"), "give -o DIR"),
         (("diarize", "a.wav", "--min-speakers", "3", "--max-speakers", "2"), "at least 3"),
         (("diarize", "a.wav", "--voice", "Ann"), "NAME=FILE"),

@@ -24,7 +24,7 @@ def test_a_folder_is_a_job_that_search_reads(library):
     done = percepts(*arguments)
     assert done.returncode == 0, done.stderr
     assert "labelled" in done.stdout and "sets of labels in labels" in done.stdout
-    assert "already there" in percepts(*arguments).stdout
+    assert "already done" in percepts(*arguments).stdout
     best = percepts("search", "labels", "roses", "-k", "1").stdout.splitlines()[1]
     assert "red.png" in best and "label (a red rose)" in best
     both = json.loads(percepts("search", "vectors", "labels", "red rose", "-k", "1", "--json").stdout)["hits"][0]

@@ -24,8 +24,8 @@ def test_the_table_says_which_weights_are_missing(percepts, tmp_path):
     done = percepts("models", "conse", "melstats", PERCEPTS_CACHE=str(tmp_path / "cache"), PERCEPTS_WEIGHTS="")
     head, conse, melstats, *more = done.stdout.splitlines()
     assert head.split()[:3] == ["name", "kind", "dim"]
-    assert "not here" in conse and "MB" in conse
-    assert "needs none" in melstats
+    assert "not downloaded" in conse and "MB" in conse
+    assert "none needed" in melstats
     assert "27.4 M parameters" in more[0] and "vectors, text, probabilities" in more[0]
 
 

@@ -32,14 +32,14 @@ def test_a_line_says_how_far_how_fast_how_long_and_what_takes_the_time(stderr):
     with show_job_progress("plain") as show:
         show(STATE)
     assert stderr() == (
-        "412 of 1,000 sources, 3 failed, 51.5 a second, 11.3 s left; decode 71%, encode 20% of the time\n"
+        "412 of 1,000 files, 3 failed, 51.5 per second, 11.3 s left; decode 71%, encode 20% of the time\n"
     )
 
 
 def test_a_line_without_a_total_says_what_is_known(stderr):
     with show_job_progress("plain") as show:
         show(replace(STATE, total=None, eta=None, failed=0, rate=0.25))
-    assert stderr() == "409 sources, 4.0 seconds each; decode 71%, encode 20% of the time\n"
+    assert stderr() == "409 files, 4.0 seconds each; decode 71%, encode 20% of the time\n"
 
 
 def test_lines_come_now_and_then_and_the_last_state_always(stderr):
@@ -75,7 +75,7 @@ def test_none_is_no_callback_at_all(stderr):
 def test_auto_is_lines_where_there_is_no_terminal(stderr):
     with show_job_progress("auto") as show:
         show(STATE)
-    assert "412 of 1,000 sources" in stderr()
+    assert "412 of 1,000 files" in stderr()
 
 
 def test_auto_is_a_bar_on_a_terminal(stderr, monkeypatch):
@@ -84,7 +84,7 @@ def test_auto_is_a_bar_on_a_terminal(stderr, monkeypatch):
         show(STATE)
     drawn = stderr()
     assert "\x1b[" in drawn
-    for word in ("412/1,000", "51.5 a second", "11.3 s left", "decode 71%", "encode 20%", "3 failed"):
+    for word in ("412/1,000", "51.5 per second", "11.3 s left", "decode 71%", "encode 20%", "3 failed"):
         assert word in drawn
 
 

@@ -51,7 +51,7 @@ def test_filters_that_let_nothing_through_say_so(library):
     _, percepts = library
     done = percepts("search", "vectors", "red", "--kind", "video")
     assert done.returncode == 0
-    assert done.stdout == "" and "nothing found" in done.stderr
+    assert done.stdout == "" and "No results" in done.stderr
 
 
 def test_a_directory_without_vectors_is_one_line(library):

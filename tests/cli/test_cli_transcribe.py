@@ -58,7 +58,7 @@ def test_a_folder_is_a_job_and_a_bad_file_costs_no_other(percepts, talks, tmp_pa
     assert {path.name for path in (tmp_path / "out/txt").iterdir()} == {"talk.txt", "film.txt", "silence.txt"}
     assert (tmp_path / "out/srt/silence.srt").read_text() == ""  # listened to, and nobody spoke
     again = percepts("transcribe", "talks", "-o", "out", "--word-timestamps", *FAKE)
-    assert "0 sources transcribed, 5 already there" in again.stdout
+    assert "0 files transcribed, 5 already done" in again.stdout
     assert percepts("verify", "out").returncode == 0
     wrong = percepts("transcribe", "talks", "-o", "other", "--task", "translate", *FAKE)  # before it is a job
     assert wrong.returncode == 2 and "does not translate" in wrong.stderr and not (tmp_path / "other").exists()

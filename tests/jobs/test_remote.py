@@ -119,7 +119,7 @@ def test_shares_damage_and_search_in_a_store(
         embed(folder, out, models=[MODEL], workers=0, shard=(number, 2))
     shutil.rmtree(tmp_path / "cache")
     told = CliRunner().invoke(app, ["merge", out]).stdout + CliRunner().invoke(app, ["verify", out]).stdout
-    assert told.startswith(f"{out}: 12 sources") and f"\n{out}: whole (12 ok" in told
+    assert told.startswith(f"{out}: 12 files") and f"\n{out}: intact (12 ok" in told
     assert percepts.search(out, "red")[0].record.source == str(folder / "0003.png")
 
     system, path = remote_module.open_filesystem(out)

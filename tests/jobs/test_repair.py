@@ -125,7 +125,7 @@ def test_the_command_mends_and_says_what(whole: Path) -> None:
     assert found.exit_code == 1 and part.name in json.loads(found.stdout)["problems"][0]
     done = CliRunner().invoke(app, ["verify", str(whole), "--repair", "--workers", "0"])
     assert done.exit_code == 0, done.output
-    assert "done again" in done.stderr and "whole" in done.stdout
+    assert "processed again" in done.stderr and "intact" in done.stdout
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_a_share_from_the_command_line(folder: Path, tmp_path: Path) -> None:
         words = ["embed", str(folder), "-o", "v", "-m", MODEL, "--workers", "0", "--shard", share]
         assert subprocess.run([*command, *words], cwd=tmp_path, capture_output=True).returncode in (0, 3)
     done = subprocess.run([*command, "merge", "v"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout == "v: 30 sources, 1 failed, 29 rows\n"
+    assert done.stdout == "v: 30 files, 1 failed, 29 rows\n"
     wrong = subprocess.run([*command, *words[:-1], "3/2"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 2 and "from 1/N to N/N" in wrong.stderr
 

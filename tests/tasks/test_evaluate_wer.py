@@ -52,7 +52,7 @@ def test_lateness_is_counted_from_when_words_were_said(tmp_path):
     ("name", "text", "said"),
     [
         ("a.rttm", "", "holds no words"),
-        ("a.doc", "", "expected a file"),
+        ("a.doc", "", "expected a transcript"),
         ("a.jsonl", "{}", "line 1"),
         ("a.jsonl", '{"type": "final", "time": 1, "words": []}', "got 'final'"),
         ("a.jsonl", "words", "line 1"),

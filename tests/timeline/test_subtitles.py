@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from percepts.support.formats import READABLE_FORMATS
 from percepts.timeline.segments import SubtitleLayout, from_row, shift_segments, sort_segments, split_cues, to_row
 from percepts.timeline.subtitles import FORMATS, read_rttm, read_segments, write_segments
 from percepts.types import Segment
@@ -156,7 +157,7 @@ def test_every_format_says_who_spoke():
 @pytest.mark.parametrize("format", FORMATS)
 def test_no_segments_make_a_file_that_reads_as_none(format):
     text = write_segments([], format)
-    assert format == "txt" or read_segments(text, format) == []
+    assert format not in READABLE_FORMATS or read_segments(text, format) == []
 
 
 def test_what_other_tools_write_is_read():

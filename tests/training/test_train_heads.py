@@ -116,7 +116,7 @@ def test_the_command_prints_the_figures_and_the_mean(digits: Path, tmp_path: Pat
     words = ["train", "head", str(digits / "vectors"), "--labels", str(digits / "labels.csv"), "--groups", "speaker"]
     done = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "head")])
     assert done.exit_code == 0, done.output
-    assert "held out" in done.stdout and "mean over 3 folds" in done.stdout and "60 sources" in done.stdout
+    assert "held out" in done.stdout and "mean over 3 folds" in done.stdout and "60 files" in done.stdout
     assert "ann: " in done.stderr
     done = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "head"), "--overwrite", "--json"])
     assert json.loads(done.stdout)["held_out"]["sources"] == 60

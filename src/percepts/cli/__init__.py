@@ -1,7 +1,7 @@
-"""The command line: read the arguments, call a job or a task, print what it says. No computation.
+"""Define the command `percepts`: parse arguments, call a job or a task, and print its result.
 
-Exit codes: 0 all is well; 1 it could not be done, or what was checked is not well; 2 the command was typed wrongly;
-3 the job finished and some sources failed; 130 interrupted. Results go to stdout, progress and errors to stderr.
+Exit codes: 0 success; 1 the command failed, or a check found problems; 2 wrong usage; 3 the job finished and some
+files failed; 130 interrupted. Results go to stdout, progress and errors to stderr.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ MISTYPED: tuple[type[Exception], ...] = (
     IsADirectoryError,
     NotADirectoryError,
 )
-"""Errors that another command line cures: exit code 2."""
+"""Errors that another command line avoids: exit code 2."""
 
-# Plain help: the rich one costs 0.1 s more, and `--help` is to answer at once.
+# Plain help: the rich one costs 0.1 s more, and `--help` should answer at once.
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -96,7 +96,7 @@ DECODING = {
     align.align,
     tokens.tokens,
 }
-"""Commands that decode media, which may be cut short by `--max-seconds`."""
+"""Commands that decode media files, and so have the option `--max-seconds`."""
 for command in COMMANDS:
     app.command()(with_max_seconds(command) if command in DECODING else command)
 app.add_typer(eval.app, name="eval")
@@ -106,9 +106,9 @@ app.add_typer(train.app, name="train")
 
 @app.callback(invoke_without_command=True)
 def root(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
-    """Images, audio and video to vectors that know their times, and found again by text.
+    """Turn images, audio and video into searchable vectors, labels, captions and transcripts with times.
 
     percepts embed photos/ talk.flac film.mp4 -o vectors/
 
@@ -122,10 +122,10 @@ def root(
 
 
 class _Stderr(logging.Handler):
-    """Log lines to whatever stderr is now: a progress bar puts itself in its place."""
+    """Print log lines to the current stderr, which a progress bar replaces while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
+        """Print one log line."""
         print(escape_text(record.getMessage()), file=sys.stderr)
 
 
@@ -138,7 +138,7 @@ def _log_to_stderr() -> None:
 
 
 def _explain_error(error: Exception) -> int:
-    """The error in one readable line; its exit code."""
+    """Print an error in one line and return its exit code."""
     if os.environ.get("PERCEPTS_TRACEBACK") == "1":
         raise error
     typer.secho(f"percepts: {escape_text(describe_error(error))}", err=True, fg=typer.colors.RED)
@@ -146,12 +146,12 @@ def _explain_error(error: Exception) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code.
+    """Run the command line and exit with its code.
 
     Set PERCEPTS_TRACEBACK=1 to see where an error was raised.
     """
     for pipe in (sys.stdout, sys.stderr):
-        # A file name may hold bytes that are no text: print them escaped rather than fail at the very end.
+        # A file name may hold bytes that are not text: escape them rather than fail when the result is printed.
         pipe.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     _log_to_stderr()
     try:

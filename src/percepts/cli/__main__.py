@@ -1,4 +1,4 @@
-"""`python -m percepts.cli` is `percepts`, for when the script is not on the path."""
+"""Run `percepts` as `python -m percepts.cli`, for when the script is not on the path."""
 
 from . import main
 

@@ -1,4 +1,4 @@
-"""`percepts align`: a recording and its text in, when each word was said out."""
+"""Define `percepts align`, which finds when each word of a known text was said."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..support.formats import FORMATS, SPOKEN_FORMATS
 from ..support.text import read_text
 from .output import escape_text, print_table
 
 if TYPE_CHECKING:
     from ..types import Segment
 
-SHAPES = ("words", "json", "srt", "vtt", "tsv", "txt")
+OUTPUTS = ("words", *SPOKEN_FORMATS)
+"""`words` is a table with a line per word; the others are files of segments."""
 
 
 def align(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, or a film with sound.")],
-    text: Annotated[str | None, typer.Option(metavar="TEXT", help="What is said in it.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Audio file, or video with audio.")],
+    text: Annotated[str | None, typer.Option(metavar="TEXT", help="Text that is spoken in the file.")] = None,
     text_file: Annotated[
-        Path | None, typer.Option("--text-file", metavar="FILE", help="The same, in a file: a line is a segment.")
+        Path | None, typer.Option("--text-file", metavar="FILE", help="Text file with one segment per line.")
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", metavar="NAME", help="A CTC checkpoint by hub id or folder; sphinx needs no hub."
+            "--model", "-m", metavar="NAME", help="CTC model, by Hugging Face id or folder; sphinx works offline."
         ),
     ] = "sphinx",
     format: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {', '.join(SHAPES)}.")
+        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"Output format: {', '.join(OUTPUTS)}.")
     ] = "words",
     highlight: Annotated[
-        bool, typer.Option("--highlight-words", help="In srt and vtt, underline the word being said.")
+        bool, typer.Option("--highlight-words", help="Underline each word while it is spoken, in srt and vtt.")
     ] = False,
 ) -> None:
     """Find when each word of a known text was said.
@@ -41,19 +43,20 @@ def align(
     """
     if (text is None) == (text_file is None):
         raise typer.BadParameter("give one of --text and --text-file", param_hint="--text")
-    if format not in SHAPES:
-        raise typer.BadParameter(f"expected one of {', '.join(SHAPES)}, got {format!r}", param_hint="--format")
-    said = _read_text(text_file) if text_file is not None else text or ""
-    from ..tasks.align import align as laid
+    if format not in OUTPUTS:
+        raise typer.BadParameter(f"expected one of {', '.join(OUTPUTS)}, got {format!r}", param_hint="--format")
+    transcript = _read_text(text_file) if text_file is not None else text or ""
+    from ..tasks.align import align as run
 
-    found = laid(file, said, model)
+    segments = run(file, transcript, model)
     if format == "words":
-        _print_words(found)
+        _print_words(segments)
         return
     from ..timeline.segments import SubtitleLayout
     from ..timeline.subtitles import write_segments
 
-    typer.echo(write_segments(found, format, lines=SubtitleLayout(highlight=highlight), source=file.name), nl=False)  # type: ignore[arg-type]
+    name = next(name for name in FORMATS if name == format)
+    typer.echo(write_segments(segments, name, lines=SubtitleLayout(highlight=highlight), source=file.name), nl=False)
 
 
 def _read_text(path: Path) -> str:
@@ -63,12 +66,12 @@ def _read_text(path: Path) -> str:
         raise typer.BadParameter(f"{path}: expected text in UTF-8: {error}", param_hint="--text-file") from error
 
 
-def _print_words(found: list[Segment]) -> None:
-    """A line a word; a file of many words is read by programs, as is a table."""
+def _print_words(segments: list[Segment]) -> None:
+    """Print a table with one line per word."""
     rows = [
         (f"{word.start:.2f}", f"{word.stop:.2f}", "" if word.score is None else f"{word.score:.2f}",
          escape_text(word.text.strip()))
-        for segment in found
+        for segment in segments
         for word in segment.words
     ]  # fmt: skip
     print_table(("start", "stop", "score", "word"), rows, right=("start", "stop", "score"))

@@ -1,4 +1,4 @@
-"""`percepts ask`: a picture, a page, a film or a table and questions in, answers out."""
+"""Define `percepts ask`, which answers questions about an image, a page, a video or a table."""
 
 from __future__ import annotations
 
@@ -22,30 +22,38 @@ def ask(
     *,
     source: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="A picture, page, film, .csv, .tsv or .parquet; with -o also a folder."),
+        typer.Argument(
+            metavar="FILE", help="Image, scanned page, video, or table (.csv, .tsv, .parquet); with -o also a folder."
+        ),
     ],
-    questions: Annotated[list[str], typer.Argument(metavar="QUESTIONS", help="One or several.")],
+    questions: Annotated[list[str], typer.Argument(metavar="QUESTIONS", help="One or more questions.")],
     output: Output = None,
     model: Model,
     words: Annotated[
         Path | None,
-        typer.Option(metavar="JSON", help='Words of a page: [{"text": …, "box": [left, top, right, bottom]}, …].'),
+        typer.Option(
+            metavar="JSON", help='Words on a page, as JSON: [{"text": …, "box": [left, top, right, bottom]}, …].'
+        ),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(min=0.001, metavar="N", help="An answer for each frame of a film, so many a second.")
+        float | None,
+        typer.Option(min=0.001, metavar="N", help="Answer for each video frame, at this many frames per second."),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="One answer of so many frames of a film; chat models. [8]")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Answer once for this many frames of a video (chat models). [default: 8]"
+        ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Names for a table without a header, between commas.")
+        str | None, typer.Option(metavar="NAMES", help="Column names of a table without a header, separated by commas.")
     ] = None,
     rows: Annotated[
-        str | None, typer.Option(metavar="FROM:TO", help="Rows of a table to read, from 0, TO not among them.")
+        str | None, typer.Option(metavar="FROM:TO", help="Rows of a table to read, counted from 0, TO excluded.")
     ] = None,
     precision: Precision = "float32",
     max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Tokens of an answer at most.")
+        int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Longest answer, in tokens.")
     ] = 128,
     num_beams: Beams = None,
     length_penalty: LengthPenalty = None,
@@ -53,7 +61,7 @@ def ask(
     no_repeat_ngram_size: NoRepeat = None,
     job: JobOptions,
 ) -> None:
-    """Ask about a picture, a page, a film or a table.
+    """Answer questions about an image, a page, a video or a table.
 
     percepts ask photo.jpg "how many cups?" --model Salesforce/blip-vqa-base
 
@@ -65,22 +73,23 @@ def ask(
 
     if is_table(source):
         _refuse_ignored(
-            {"-o": output, "--words": words, "--fps": fps, "--frames": frames}, "tables are answered one at a time"
+            {"-o": output, "--words": words, "--fps": fps, "--frames": frames},
+            "not for a table, which is answered alone",
         )
-        found: Any = _ask_table(source, questions, model, columns, rows)
+        answers: Any = _ask_table(source, questions, model, columns, rows)
     else:
-        _refuse_ignored({"--columns": columns, "--rows": rows}, "these are for tables")
+        _refuse_ignored({"--columns": columns, "--rows": rows}, "only for tables")
         options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
         task = AskTask.create(questions, model, options, fps=fps, frames=frames, precision=precision)
         if output is not None:
-            _refuse_ignored({"--words": words}, "they are of one page")
+            _refuse_ignored({"--words": words}, "only for one page, without -o")
             run_job(task, [source], output, job, done="asked", row="answer")
             return
-        found = task.run_one(source) if words is None else task.answer_page(source, _read_words(words))
+        answers = task.run_one(source) if words is None else task.answer_page(source, _read_words(words))
     if job.as_json:
-        print_json([asdict(answer) for answer in found])
+        print_json([asdict(answer) for answer in answers])
         return
-    for answer in found:
+    for answer in answers:
         typer.echo(_answer_line(answer, several=len(questions) > 1))
 
 
@@ -100,16 +109,16 @@ def _parse_range(text: str) -> range:
 
 def _read_words(path: Path) -> list[Any]:
     try:
-        found = parse_json(read_text(path))
+        words = parse_json(read_text(path))
     except ValueError as error:
         raise typer.BadParameter(f"expected JSON in {path}: {error}", param_hint="--words") from error
-    if not isinstance(found, list):
+    if not isinstance(words, list):
         raise typer.BadParameter(f"expected a list in {path}", param_hint="--words")
-    return found
+    return words
 
 
 def _refuse_ignored(options: dict[str, Any], why: str) -> None:
-    """Say so for an option that would be ignored."""
+    """Raise an error of usage for each given option that this command line would ignore."""
     for name, value in options.items():
         if value is not None:
             raise typer.BadParameter(why, param_hint=name)

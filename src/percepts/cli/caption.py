@@ -1,4 +1,4 @@
-"""`percepts caption`: pictures and films in, what they show out; one file is printed, any number go to a directory."""
+"""Define `percepts caption`, which describes images and video frames in words."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ from typing import Annotated, Literal
 import typer
 
 from .job_options import Inputs, JobOptions, Output, run_or_print, with_job_options
+from .media import Fps
 
-Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A hub id or a checkpoint's folder.")]
+Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="Hugging Face id, or a model's folder.")]
 Precision = Annotated[
-    Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the weights and the arithmetic.")
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the weights and the arithmetic.")
 ]
 Beams = Annotated[
     int | None,
-    typer.Option("--num-beams", min=1, metavar="N", help="Beams kept side by side. [default: the checkpoint's]"),
+    typer.Option("--num-beams", min=1, metavar="N", help="Beams in the search. [default: the model's]"),
 ]
 LengthPenalty = Annotated[
-    float | None, typer.Option("--length-penalty", metavar="X", help="With beams: above 0 favours long texts.")
+    float | None,
+    typer.Option("--length-penalty", metavar="X", help="With beams: above 0 favours long texts, below 0 short ones."),
 ]
 RepetitionPenalty = Annotated[
-    float | None, typer.Option("--repetition-penalty", metavar="X", help="Above 1 makes repetition less likely.")
+    float | None,
+    typer.Option("--repetition-penalty", metavar="X", help="Above 1 makes repetition less likely, 1 changes nothing."),
 ]
 NoRepeat = Annotated[
     int | None,
-    typer.Option("--no-repeat-ngram-size", min=0, metavar="N", help="No run of so many tokens comes twice."),
+    typer.Option(
+        "--no-repeat-ngram-size",
+        min=0,
+        metavar="N",
+        help="Length in tokens from which a phrase may not repeat; 0 allows any.",
+    ),
 ]
 
 
@@ -34,14 +42,14 @@ def caption(
     inputs: Inputs = None,
     output: Output = None,
     model: Model,
-    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Every caption begins with it: 'a photo of'.")] = "",
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What a chat model is asked.")] = "",
-    fps: Annotated[
-        float, typer.Option(min=0.001, metavar="N", help="Frames looked at in each second of a film.")
-    ] = 1.0,
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Words that every caption starts with, such as 'a photo of'.")
+    ] = "",
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Instruction for a chat model.")] = "",
+    fps: Fps = 1.0,
     precision: Precision = "float32",
     max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Tokens written at most.")
+        int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Longest caption, in tokens.")
     ] = 50,
     num_beams: Beams = None,
     length_penalty: LengthPenalty = None,
@@ -49,9 +57,9 @@ def caption(
     no_repeat_ngram_size: NoRepeat = None,
     job: JobOptions,
 ) -> None:
-    """Say what pictures and the frames of films show.
+    """Describe images and video frames in words.
 
-    One file is captioned on the terminal; with -o any number go into a directory, as `percepts embed` does it.
+    The captions of one file are printed; with -o DIR any number of files go to a directory, as with `percepts embed`.
 
     percepts caption photo.jpg --model Salesforce/blip-image-captioning-base --prefix "a photo of"
     """

@@ -1,4 +1,4 @@
-"""`percepts classify`: pictures, recordings and films in; the labels of a classifier out, with scores and times."""
+"""Define `percepts classify`, which labels media with the labels a classifier was trained on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from .errors import usage_errors
 from .job_options import Inputs, JobOptions, Output, with_job_options
-from .label_options import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
+from .label_options import Judged, Threshold, run_labels
+from .media import Exact, Fps, Hop, Precision, Tail
 
 
 @with_job_options
@@ -21,22 +23,27 @@ def classify(
             "--model",
             "-m",
             metavar="NAME",
-            help="A classifier: effnet-lite0 (1000 labels for pictures and films, no hub), or the hub id or folder of "
-            "a checkpoint with a classifier for pictures, sound or films.",
+            help="Classifier: effnet-lite0 (1000 labels for images and video, works offline), or the Hugging Face id "
+            "or folder of a model that classifies images, audio or video.",
         ),
     ] = "effnet-lite0",
     task: Judged = None,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Labels kept of each moment.")] = 5,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Labels to keep for each moment.")
+    ] = 5,
     fps: Fps = 1.0,
     hop: Hop = None,
     window: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Of checkpoints that can have another. [default: its own]")
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Window length, for models that can change it. [default: the model's]"
+        ),
     ] = 0.0,
     tail: Tail = "pad",
     frames: Annotated[
         Literal["windows", "uniform"],
         typer.Option(
-            help="For classifiers of films: windows as they were trained on, or as many frames spread over the whole."
+            help="For video classifiers: windows as in training, or as many frames spread over the whole video."
         ),
     ] = "windows",
     threshold: Threshold = None,
@@ -44,9 +51,9 @@ def classify(
     precision: Precision = "float32",
     job: JobOptions,
 ) -> None:
-    """Name what is in pictures, recordings and films.
+    """Label images, audio and video with a classifier.
 
-    The labels are those that a classifier was trained on.
+    The labels are those that the classifier was trained on.
 
     percepts classify cat.jpg
 

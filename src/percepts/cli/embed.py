@@ -1,4 +1,4 @@
-"""`percepts embed`: files and folders in, a job directory of vectors out."""
+"""Define `percepts embed`, which turns media files into a job directory of vectors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from .job_options import Inputs, JobOptions, Output, run_job, with_job_options
+from .media import Exact, Fps, Hop, Precision, Tail
 
 
 @with_job_options
@@ -20,40 +21,27 @@ def embed(
             "--model",
             "-m",
             metavar="NAME",
-            help="An encoder, may be given several times; `percepts models` lists them, and a hub id or a checkpoint's "
-            "folder is one too. "
-            "[default: conse for pictures and films, melstats for sound]",
+            help="Encoder; repeatable. A name that `percepts models` lists, a Hugging Face id or a model's folder. "
+            "[default: conse for images and video, melstats for audio]",
         ),
     ] = None,
-    fps: Annotated[
-        float, typer.Option(min=0.001, metavar="N", help="Frames looked at in each second of a film.")
-    ] = 1.0,
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001, metavar="SECONDS", help="Seconds from one window of sound to the next. [default: one window]"
-        ),
-    ] = None,
-    tail: Annotated[
-        Literal["pad", "keep", "drop"], typer.Option(help="What becomes of the last, shorter window of sound.")
-    ] = "pad",
-    precision: Annotated[
-        Literal["float32", "int8", "int8-unchecked", "bfloat16"],
-        typer.Option(help="Of checkpoints of the hub. int8: on a CPU, once it was found near float32."),
-    ] = "float32",
+    fps: Fps = 1.0,
+    hop: Hop = None,
+    tail: Tail = "pad",
+    precision: Precision = "float32",
     runtime: Annotated[
         Literal["auto", "torch", "compile", "onnx", "openvino"],
-        typer.Option(help="What computes. auto: what is faster here, measured once."),
+        typer.Option(help="Library that runs the encoder. auto: the fastest on this machine, measured once."),
     ] = "auto",
-    exact: Annotated[bool, typer.Option("--exact", help="Decode large JPEGs at full size, which is slower.")] = False,
+    exact: Exact = False,
     whole: Annotated[
         bool, typer.Option("--whole", help="One row a source: the mean of its windows, weighted by their duration.")
     ] = False,
     job: JobOptions,
 ) -> None:
-    """Embed pictures, recordings and films into vectors.
+    """Embed images, audio and video into vectors.
 
-    Run it again to go on after an interruption or to add sources: what is done is not done twice.
+    Run it again to resume after an interruption or to add files; finished files are skipped.
 
     percepts embed photos/ talk.flac film.mp4 -o vectors/
     """

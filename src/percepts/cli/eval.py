@@ -1,4 +1,4 @@
-"""`percepts eval`: a reference and a result in, how far they differ out."""
+"""Define `percepts eval`, which compares a result with a reference."""
 
 from __future__ import annotations
 
@@ -9,86 +9,88 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..support.formats import READABLE_FORMATS, WORD_FORMATS
+from .errors import usage_errors
 from .output import escape_text, print_json, print_table
 
 if TYPE_CHECKING:
     from ..metrics.der import DiarizationErrors
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure a result against what is true.")
-SHOWN = 20  # different changes of words
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare results with a reference.")
+TURNS = ", ".join(f".{name}" for name in READABLE_FORMATS)
+WORDS = ", ".join(f".{name}" for name in WORD_FORMATS)
+SHOWN = 20  # most frequent word errors to print
 HEAD = ("recording", "DER", "missed", "false alarm", "confusion", "of")
 
 
 @app.callback()
 def root() -> None:
-    """Measure a result against what is true."""
+    """Compare results with a reference."""
 
 
 @app.command()
 def der(
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Who spoke when: .rttm, .json, .srt, .vtt.")],
-    hypothesis: Annotated[Path, typer.Argument(metavar="HYPOTHESIS", help="Who was found to speak when.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help=f"True turns of the speakers: {TURNS}.")],
+    hypothesis: Annotated[
+        Path, typer.Argument(metavar="HYPOTHESIS", help="Turns that were found, in the same formats.")
+    ],
     collar: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Forgive so much on each side of every boundary.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Time around each true boundary that is not scored, on each side."),
     ] = 0.0,
     skip_overlap: Annotated[
-        bool, typer.Option("--skip-overlap", help="Leave out where several speak at once.")
+        bool, typer.Option("--skip-overlap", help="Do not score speech where several people speak at once.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print seconds and names as JSON.")] = False,
 ) -> None:
-    """Diarization error rate: the share of speech that is missed, made up, or given to somebody else.
+    """Compute the diarization error rate: missed speech, false alarms and confused speakers.
 
     percepts eval der meeting.rttm found.rttm
     """
     from ..tasks.evaluate_der import evaluate_der
 
-    try:
-        found = evaluate_der(reference, hypothesis, collar=collar, skip_overlap=skip_overlap)
-    except ValueError as error:
-        raise typer.BadParameter(escape_text(str(error))) from error
-    total = _total_errors(found)
+    with usage_errors():
+        recordings = evaluate_der(reference, hypothesis, collar=collar, skip_overlap=skip_overlap)
+    total = _total_errors(recordings)
     if as_json:
-        rows = {name: _errors_row(errors) for name, errors in found.items()}
+        rows = {name: _errors_row(errors) for name, errors in recordings.items()}
         print_json({"der": _finite_or_none(total.rate), "total": _errors_row(total), "recordings": rows})
         return
-    lines = [_errors_cells(name, errors) for name, errors in found.items()]
-    if len(found) > 1:
+    lines = [_errors_cells(name, errors) for name, errors in recordings.items()]
+    if len(recordings) > 1:
         lines.append(_errors_cells("all", total))
     print_table(HEAD, lines, right=HEAD[1:])
 
 
 @app.command()
 def wer(
-    reference: Annotated[
-        Path, typer.Argument(metavar="REFERENCE", help="What was said: .txt, .json, .srt, .vtt, .tsv.")
-    ],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help=f"True transcript: {WORDS}.")],
     hypothesis: Annotated[
-        Path, typer.Argument(metavar="HYPOTHESIS", help="What was written down; .jsonl of a stream too.")
+        Path,
+        typer.Argument(metavar="HYPOTHESIS", help="Transcript to check, in the same formats or .jsonl of a stream."),
     ],
-    exact: Annotated[bool, typer.Option("--exact", help="Case and punctuation count.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare case and punctuation too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print counts and all changed words as JSON.")] = False,
 ) -> None:
-    """Word error rate: the share of words that are others, missing, or made up.
+    """Compute the word error rate: substitutions, deletions and insertions.
 
     percepts eval wer said.txt talk.srt
     """
     from ..tasks.evaluate_wer import evaluate_wer
 
-    try:
-        found = evaluate_wer(reference, hypothesis, exact=exact)
-    except ValueError as error:
-        raise typer.BadParameter(escape_text(str(error))) from error
+    with usage_errors():
+        errors = evaluate_wer(reference, hypothesis, exact=exact)
     if as_json:
-        counts = {name: getattr(found, name) for name in ("words", "substitutions", "deletions", "insertions")}
-        print_json({"wer": _finite_or_none(found.rate), **counts, "changes": found.changes})
+        counts = {name: getattr(errors, name) for name in ("words", "substitutions", "deletions", "insertions")}
+        print_json({"wer": _finite_or_none(errors.rate), **counts, "changes": errors.changes})
         return
-    rate = f"{found.rate:.2%}" if found.rate < float("inf") else "nothing said"
-    cells = (rate, *map(str, (found.substitutions, found.deletions, found.insertions, found.words)))
+    rate = f"{errors.rate:.2%}" if errors.rate < float("inf") else "nothing said"
+    cells = (rate, *map(str, (errors.substitutions, errors.deletions, errors.insertions, errors.words)))
     print_table(
         ("WER", "substitutions", "deletions", "insertions", "of"), [cells], right=("substitutions", "deletions")
     )
-    for (said, written), count in Counter(found.changes).most_common(SHOWN):
-        typer.echo(f"{count:4} x  {escape_text(said) or '(nothing)'} -> {escape_text(written) or '(nothing)'}")
+    for (spoken, written), count in Counter(errors.changes).most_common(SHOWN):
+        typer.echo(f"{count:4} x  {escape_text(spoken) or '(nothing)'} -> {escape_text(written) or '(nothing)'}")
 
 
 @app.command()
@@ -96,30 +98,28 @@ def latency(
     events: Annotated[Path, typer.Argument(metavar="EVENTS", help="JSON lines of `percepts stream` or `replay`.")],
     reference: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="When the words were really said: .json of `percepts align`."),
+        typer.Option(metavar="FILE", help="True times of the words: .json of `percepts align`."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print seconds as JSON.")] = False,
 ) -> None:
-    """How late the words of a stream were committed, and how often partial ones were taken back.
+    """Compute how late a stream committed its words, and how often partial words changed.
 
     percepts eval latency talk.jsonl
     """
     from ..tasks.evaluate_wer import evaluate_latency
 
-    try:
-        found = evaluate_latency(events, reference)
-    except ValueError as error:
-        raise typer.BadParameter(escape_text(str(error))) from error
+    with usage_errors():
+        result = evaluate_latency(events, reference)
     if as_json:
-        print_json({name: value for name, value in asdict(found).items() if name != "rtf"})
+        print_json({name: value for name, value in asdict(result).items() if name != "rtf"})
         return
     rows = [
         (name, *(f"{seconds:.2f} s" for seconds in late.values()))
-        for name, late in (("with computing", found.aware), ("without", found.unaware))
+        for name, late in (("with computing", result.aware), ("without", result.unaware))
     ]
-    print_table(("late by", *found.aware), rows, right=tuple(found.aware))
+    print_table(("late by", *result.aware), rows, right=tuple(result.aware))
     typer.echo(
-        f"{found.words} words; {found.revision:.1%} of partial ones taken back; longest stall {found.stall:.2f} s"
+        f"{result.words} words; {result.revision:.1%} of partial words changed; longest stall {result.stall:.2f} s"
     )
 
 
@@ -134,7 +134,7 @@ def _errors_row(errors: DiarizationErrors) -> dict[str, Any]:
 
 
 def _finite_or_none(rate: float) -> float | None:
-    """JSON has no infinity."""
+    """Return the rate, or None for an infinite one, since JSON has no infinity."""
     return rate if rate < float("inf") else None
 
 

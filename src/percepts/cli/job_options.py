@@ -1,4 +1,4 @@
-"""What every command that runs a job shares: its options, how it runs, what it says, how it ends."""
+"""Define the options of commands that run a job, run it, and print its report."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ..support.formats import FORMATS, VECTOR_FORMATS, Format
 from .output import escape_text, format_clock, format_count, format_duration, print_json, shorten_path
 from .progress import Mode, show_job_progress
 
@@ -32,20 +33,22 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILES",
-        help="Pictures, recordings, films, folders of them, patterns, s3:// and such, URLs of a --host; lists of names "
-        "(.csv, .jsonl, .parquet, - for standard input); what holds many (.tar, .parquet, a saved dataset). None with "
-        "--retry-failed.",
+        help="Images, audio and video files, folders of them, glob patterns, s3:// and similar addresses, URLs of a "
+        "--host; lists of file names (.csv, .jsonl, .parquet, or - for standard input); archives and tables of files "
+        "(.tar, .parquet, a saved dataset). Optional with --retry-failed.",
     ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="DIR", help="The job directory, or its s3:// and such; made if not there."),
+    typer.Option(
+        "--output", "-o", metavar="DIR", help="Job directory, or its s3:// or similar address; created if missing."
+    ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """The options of every job, in the order of `--help`; `with_job_options` gives them to a command."""
+    """The options of every job, in the order of `--help`; `with_job_options` adds them to a command."""
 
     formats: Annotated[
         list[str] | None,
@@ -53,52 +56,58 @@ class JobOptions:
             "--format",
             "-f",
             metavar="FORMATS",
-            help="Written beside parquet, between commas: jsonl; of vectors npz, clip-retrieval, webdataset, lance; of "
-            "labels and text txt, srt, vtt, tsv, json, rttm, a file for each source.",
+            help="Formats to write beside parquet, separated by commas: jsonl; for vectors "
+            f"{', '.join(VECTOR_FORMATS)}; for labels and text {', '.join(FORMATS)} (one file per input file).",
         ),
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Processes at work on files; 0: none but this one."),
+        typer.Option(min=0, metavar="N", help="Number of worker processes; 0 decodes in this process."),
     ] = None
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Items through the model at a time.")] = 32
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try those again that failed before.")] = False
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Items per model call.")] = 32
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also retry files that failed before.")] = False
     shard: Annotated[
         str | None,
         typer.Option(
-            "--shard", metavar="I/N", help="Do the I-th of N shares; then `percepts merge` puts them together."
+            "--shard", metavar="I/N", help="Process shard I of N; `percepts merge` combines the shards afterwards."
         ),
     ] = None
     cluster: Annotated[
         str | None,
-        typer.Option("--cluster", metavar="ADDRESS", help="Work on Ray: local, auto, HOST:6379, or ray://HOST:10001."),
+        typer.Option(
+            "--cluster", metavar="ADDRESS", help="Ray cluster to run on: local, auto, HOST:6379 or ray://HOST:10001."
+        ),
     ] = None
     actors: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="With --cluster. [default: one for each GPU, or for each CPU]"),
+        typer.Option(
+            min=1, metavar="N", help="Number of Ray actors, with --cluster. [default: one per GPU, or one per CPU]"
+        ),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away what the directory holds.")] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Delete the results that the directory holds, and start again.")
+    ] = False
     hosts: Annotated[
         list[str] | None,
         typer.Option(
             "--host",
             metavar="NAME",
-            help="A host whose URLs may be fetched, or s3://BUCKET/FOLDER that lists may name; may be repeated.",
+            help="Host whose URLs may be fetched, or an s3://BUCKET/FOLDER that lists may name; repeatable.",
         ),
     ] = None
     show: Annotated[
-        Mode, typer.Option("--progress", help="On stderr: a bar on a terminal and lines elsewhere, or as said.")
+        Mode, typer.Option("--progress", help="How progress is shown on stderr; auto: a bar on a terminal, else lines.")
     ] = "auto"
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report, or the result, as JSON.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report or the result as JSON.")] = False
 
     @property
     def chosen_formats(self) -> tuple[str, ...]:
-        """The formats asked for; parquet where none is."""
+        """Names of the requested formats; parquet where none is given."""
         return tuple(name.strip() for text in self.formats or ["parquet"] for name in text.split(",") if name.strip())
 
 
 def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter of a command that is a dataclass of options by the options it holds, for Typer to see.
+    """Replace each parameter of a command that is an option dataclass by the options in it, so that Typer sees them.
 
     A parameter of the command itself takes the place of an option of the same name.
     """
@@ -122,9 +131,28 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option_parameters(of: Callable[..., Any], names: Sequence[str]) -> list[inspect.Parameter]:
-    """By name only, with their annotations as objects."""
+    """Return the named parameters as keyword-only ones, with their annotations resolved."""
     hints, found = get_type_hints(of, include_extras=True), inspect.signature(of).parameters
     return [found[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]) for name in names]
+
+
+def single_file(inputs: Sequence[str] | None, job: JobOptions, allowed: Sequence[Format]) -> tuple[str, Format]:
+    """Return the one file and the one format that a command without `-o` writes to stdout.
+
+    Args:
+        inputs: the files given.
+        job: the job options, for the formats given.
+        allowed: the formats that the command can write; the first is the default.
+    """
+    if not inputs:
+        raise typer.BadParameter("expected a file", param_hint="FILES")
+    formats = job.chosen_formats if job.formats else allowed[:1]
+    unknown = [name for name in formats if name not in allowed]
+    if unknown:
+        raise typer.BadParameter(f"expected one of {', '.join(allowed)}, got {unknown[0]!r}", param_hint="--format")
+    if len(inputs) > 1 or len(formats) > 1 or Path(inputs[0]).is_dir():
+        raise typer.BadParameter("more than one file to write: give -o DIR", param_hint="--output")
+    return inputs[0], next(name for name in allowed if name == formats[0])
 
 
 def run_job(
@@ -137,15 +165,15 @@ def run_job(
     row: str,
     lines: SubtitleLayout | None = None,
 ) -> None:
-    """Run a task as a job, say what came of it, and leave with its exit code.
+    """Run a task as a job, print its report, and exit with its code.
 
     Args:
-        task: what to do.
-        inputs: files, folders, URLs.
+        task: the task.
+        inputs: files, folders and URLs.
         output: the job directory.
-        job: the options shared by all.
-        done: what was done to a source, for the sentence at the end: "embedded".
-        row: what the tables hold, in the singular: "vector".
+        job: the options that all jobs share.
+        done: what was done to a file, for the sentence at the end: "embedded".
+        row: what a row of the tables is, in the singular: "vector".
         lines: how subtitles stand on the screen.
     """
     if output is None:
@@ -159,7 +187,7 @@ def run_job(
         check_formats(job.chosen_formats, task.specs)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--format") from error
-    # what Ray tells of actors and nodes that die it prints to stdout, whatever it is told about logs
+    # Ray prints messages about dead actors and nodes to stdout, whatever its logging options say.
     with show_job_progress(job.show) as on_progress, redirect_stdout(sys.stderr):
         report = run(
             task,
@@ -237,48 +265,46 @@ def _make_cluster(job: JobOptions) -> Cluster | None:
 
 
 def _read_inputs(inputs: Sequence[str]) -> list[str]:
-    """The inputs, `-` replaced by the names on standard input, one a line."""
+    """Return the inputs, with `-` replaced by the lines of standard input."""
     return [name for item in inputs for name in (sys.stdin.read().splitlines() if item == "-" else [item]) if name]
 
 
 def exit_code(report: Report) -> int:
-    """0 all is well, 3 some failed now or before, 130 it was interrupted."""
+    """Return 130 for an interrupted run, 3 where files failed in this run or before, else 0."""
     return INTERRUPTED if report.interrupted else FAILED if report.failed or report.failed_before else 0
 
 
 def print_failures(report: Report) -> None:
-    """Which sources failed, at which stage, why: the first few, and where the others are."""
+    """Print the first failed files with stage and reason, and where to find the others."""
     if report.failures:
         typer.secho(f"{report.failed:,} failed:", fg=typer.colors.RED)
     for entry in report.failures:
         typer.echo(f"  {shorten_path(entry.uri)}  [{entry.stage}] {entry.error}: {escape_text(entry.message)}")
     if report.failed > len(report.failures):
-        typer.echo(f"  … and {report.failed - len(report.failures):,} more, in {report.place}/ledger")
+        typer.echo(f"  … and {report.failed - len(report.failures):,} more, listed in {report.place}/ledger")
 
 
 def _print_report(report: Report, done: str, row: str) -> None:
     typer.echo(_report_sentence(report, done, row))
     print_failures(report)
     if report.failed_before:
-        left = "was" if report.failed_before == 1 else "were"
-        typer.echo(f"{report.failed_before:,} failed in an earlier run and {left} left alone.")
+        typer.echo(f"Not retried: {format_count(report.failed_before, 'file')} that failed in an earlier run.")
     if report.failed or report.failed_before:
-        typer.echo(f"To try what failed again: {_resume_command('--retry-failed')}")
+        typer.echo(f"To retry the failed files: {_resume_command('--retry-failed')}")
     if report.interrupted:
-        typer.echo(f"Interrupted; what is finished is kept. To go on: {_resume_command()}")
+        typer.echo(f"Interrupted; finished files are kept. To resume: {_resume_command()}")
 
 
 def _report_sentence(report: Report, done: str, row: str) -> str:
-    counts = [f"{format_count(report.done, 'source')} {done}"]
-    for count, word in ((report.unchanged, "already there"), (report.skipped, "skipped"), (report.failed, "failed")):
+    counts = [f"{format_count(report.done, 'file')} {done}"]
+    for count, word in ((report.unchanged, "already done"), (report.skipped, "skipped"), (report.failed, "failed")):
         if count:
             counts.append(f"{count:,} {word}")
-    return (
-        f"{', '.join(counts)}: {format_count(report.rows, row)} in {report.place} ({format_duration(report.seconds)})"
-    )
+    rows = format_count(report.rows, f"new {row}")  # of this run: the directory may hold more
+    return f"{', '.join(counts)}: {rows} in {report.place} ({format_duration(report.seconds)})"
 
 
 def _resume_command(*extra: str) -> str:
-    """This very command line, `--overwrite` left out: it would throw away what was done."""
-    kept = [word for word in sys.argv[1:] if word not in {"--overwrite", "--retry-failed"}]
-    return shlex.join(["percepts", *kept, *extra])
+    """Return this command line without `--overwrite`, which would delete the results so far."""
+    arguments = [word for word in sys.argv[1:] if word not in {"--overwrite", "--retry-failed"}]
+    return shlex.join(["percepts", *arguments, *extra])

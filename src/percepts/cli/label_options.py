@@ -1,15 +1,14 @@
-"""What `percepts classify` and `percepts zero-shot` share: one file is answered on stdout, many are a job."""
+"""Define the options of commands that label media, and print the labels of one file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import PerceptsError
+from ..support.formats import FORMATS
 from .job_options import JobOptions, run_or_print
 from .output import format_clock, print_json, print_table
 
@@ -21,35 +20,13 @@ Judged = Annotated[
     Literal["single", "multi"] | None,
     typer.Option("--task", help="One label is right, or each is judged by itself. [default: as the model was trained]"),
 ]
-Fps = Annotated[float, typer.Option(min=0.001, metavar="N", help="Frames looked at in each second of a film.")]
-Hop = Annotated[
-    float | None,
-    typer.Option(min=0.001, metavar="SECONDS", help="Seconds from one window to the next. [default: one window]"),
-]
-Tail = Annotated[Literal["pad", "keep", "drop"], typer.Option(help="What becomes of the last, shorter window.")]
-Exact = Annotated[bool, typer.Option("--exact", help="Decode large JPEGs at full size, which is slower.")]
-Precision = Annotated[
-    Literal["float32", "int8", "int8-unchecked", "bfloat16"],
-    typer.Option(help="Of checkpoints of the hub. int8: on a CPU, once it was found near float32."),
-]
 Threshold = Annotated[
     float | None,
     typer.Option(
         min=0, max=1, metavar="SCORE",
-        help="Of one file: show each label for as long as it scores so much. [default: the best label of each moment]",
+        help="For one file: show each label while its score is at least this. [default: the best label of each moment]",
     ),
 ]  # fmt: skip
-
-
-@contextmanager
-def usage_errors() -> Iterator[None]:
-    """An option that the model does not have is told as such."""
-    try:
-        yield
-    except PerceptsError:
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def run_labels(
@@ -61,51 +38,61 @@ def run_labels(
     done: str,
     threshold: float | None,
 ) -> None:
-    """Print the labels of one file where no directory is given, else run a job."""
+    """Print the labels of one file where no directory is given, else run a job.
+
+    Args:
+        task: the classifier.
+        inputs: files, folders and URLs.
+        output: the job directory; None prints the labels of one file.
+        job: the options that all jobs share.
+        done: what was done to a file, for the sentence at the end: "classified".
+        threshold: the score at which a label of one file is shown; None shows the best label of each moment.
+    """
     run_or_print(
         task, inputs, output, job, done=done, row="set of labels",
         print_one=lambda labels: _print_labels(labels, threshold, job),
     )  # fmt: skip
 
 
-def _print_labels(found: LabelResult, threshold: float | None, job: JobOptions) -> None:
-    for note in found.notes:
+def _print_labels(result: LabelResult, threshold: float | None, job: JobOptions) -> None:
+    for note in result.notes:
         typer.secho(f"percepts: {note}", err=True, fg=typer.colors.YELLOW)
     if job.as_json:
-        print_json(as_json(found, threshold))
+        print_json(as_json(result, threshold))
     elif job.formats:
-        _as_subtitles(found, threshold, job.chosen_formats)
+        _print_subtitles(result, threshold, job.chosen_formats)
     else:
-        print_table(("score", "label"), _label_pairs(found.overall), right=("score",))
-        if found.kind != "image":
+        print_table(("score", "label"), _label_pairs(result.overall), right=("score",))
+        if result.kind != "image":
             typer.echo()
             head = ("start", "stop", "score", "label")
-            print_table(head, _label_rows(found, threshold), right=("start", "stop", "score"))
+            print_table(head, _label_rows(result, threshold), right=("start", "stop", "score"))
 
 
-def as_json(found: LabelResult, threshold: float | None) -> dict[str, Any]:
-    """The labels of one source as JSON has them."""
+def as_json(result: LabelResult, threshold: float | None) -> dict[str, Any]:
+    """Return the labels of one file as `--json` prints them."""
     from ..timeline.segments import to_row
 
-    whole = found.overall
+    overall = result.overall
     return {
-        "source": whole.source,
-        "kind": whole.kind,
-        "model": whole.model,
-        "labels": _score_pairs(whole),
-        "records": [{"start": r.start, "stop": r.stop, "labels": _score_pairs(r)} for r in found.records],
-        "intervals": [] if found.kind == "image" else [to_row(segment) for segment in found.intervals(threshold)],
+        "source": overall.source,
+        "kind": overall.kind,
+        "model": overall.model,
+        "labels": _score_pairs(overall),
+        "records": [{"start": r.start, "stop": r.stop, "labels": _score_pairs(r)} for r in result.records],
+        "intervals": [] if result.kind == "image" else [to_row(segment) for segment in result.intervals(threshold)],
     }
 
 
-def _as_subtitles(found: LabelResult, threshold: float | None, formats: Sequence[str]) -> None:
-    from ..timeline.subtitles import FORMATS, write_segments
+def _print_subtitles(result: LabelResult, threshold: float | None, formats: Sequence[str]) -> None:
+    from ..timeline.subtitles import write_segments
 
     if len(formats) != 1 or formats[0] not in FORMATS:
         raise typer.BadParameter(
-            f"of one file, expected one of {', '.join(FORMATS)}; give -o DIR for more", param_hint="--format"
+            f"expected one of {', '.join(FORMATS)} for one file; give -o DIR to write several", param_hint="--format"
         )
-    typer.echo(write_segments(found.intervals(threshold), formats[0], source=Path(found.overall.source).stem), nl=False)
+    name = Path(result.overall.source).stem
+    typer.echo(write_segments(result.intervals(threshold), formats[0], source=name), nl=False)
 
 
 def _score_pairs(record: Record) -> list[dict[str, Any]]:
@@ -116,8 +103,8 @@ def _label_pairs(record: Record) -> list[tuple[str, str]]:
     return [(f"{score:.3f}", label) for label, score in zip(record.labels, record.scores, strict=True)]
 
 
-def _label_rows(found: LabelResult, threshold: float | None) -> list[tuple[str, ...]]:
+def _label_rows(result: LabelResult, threshold: float | None) -> list[tuple[str, ...]]:
     return [
         (format_clock(segment.start), format_clock(segment.stop), f"{segment.score or 0:.3f}", segment.text)
-        for segment in found.intervals(threshold)
+        for segment in result.intervals(threshold)
     ]

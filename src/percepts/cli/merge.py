@@ -1,4 +1,4 @@
-"""`percepts merge`: the shares of `--shard I/N` in, one job directory out."""
+"""Define `percepts merge`, which combines the shards of a job into one directory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from .output import format_count
+
 
 def merge(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What the runs with --shard had for --output.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory that the runs with --shard wrote to.")],
 ) -> None:
-    """Put the shares of --shard into one job directory.
+    """Combine the shards of --shard into one job directory.
 
-    The rows are those of a single run. Run it again when the shares have grown.
+    The rows are the same as those of a single run. Run it again when the shards have grown.
 
     percepts merge vectors/
     """
@@ -21,5 +23,5 @@ def merge(
     from ..stores.remote import display_name
 
     counts = run(directory)
-    told = ", ".join(f"{counts[name]:,} {name}" for name in ("sources", "error", "rows"))
-    typer.echo(f"{display_name(directory)}: {told.replace('error', 'failed')}")
+    files, rows = format_count(counts["sources"], "file"), format_count(counts["rows"], "row")
+    typer.echo(f"{display_name(directory)}: {files}, {counts['error']:,} failed, {rows}")

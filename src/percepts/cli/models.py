@@ -1,4 +1,4 @@
-"""`percepts models`: which encoders there are and what they take; which weights are here; how fast they are here."""
+"""Define `percepts models`, which lists encoders, fetches their weights and measures their speed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ HEAD = ("name", "kind", "dim", "rate", "window", "licence", "download", "weights
 
 
 def models(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAMES", help="Only these. [default: all]")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAMES", help="Encoders to list. [default: all]")] = None,
     fetch: Annotated[
-        bool, typer.Option("--fetch", help="Get their weights now, so that later runs need no network.")
+        bool, typer.Option("--fetch", help="Download their weights now, so that later runs need no network.")
     ] = False,
     hub: Annotated[
-        bool, typer.Option("--hub", help="List the families of checkpoints that are read, and those with a short name.")
+        bool,
+        typer.Option(
+            "--hub",
+            help="List the families of Hugging Face models that percepts reads, and the models with short names.",
+        ),
     ] = False,
     bench: Annotated[
-        bool, typer.Option("--bench", help="Measure items per second here; unnamed, those whose weights are here.")
+        bool,
+        typer.Option(
+            "--bench", help="Measure their speed on this machine. [default: those whose weights are downloaded]"
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the encoders, or get their weights.
+    """List the encoders, or download their weights.
 
     percepts models --fetch conse ge2e
 
@@ -44,16 +51,16 @@ def models(
         try:
             rows += [encoders.model_spec(name)] if name not in bare else []
         except UnknownModel:
-            others.append(describe_model(name))  # a checkpoint that is no encoder, or the error again
+            others.append(describe_model(name))  # a model that is no encoder; an unknown name raises again
     if fetch:
         _fetch_weights(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
     described = [describe_model(row) if names else collect_facts(row) for row in rows]
     if bench:
         from ..tasks.benchmark import measure_speed
 
-        for one, row in zip(described, rows, strict=True):
-            if names or one["present"]:  # none is fetched that was not asked for
-                one |= measure_speed(row)
+        for facts, row in zip(described, rows, strict=True):
+            if names or facts["present"]:  # download only what the user named
+                facts |= measure_speed(row)
     if as_json:
         print_json([*described, *others])
         return
@@ -68,7 +75,7 @@ def models(
 
 
 def _standalone_weights() -> set[str]:
-    """Weights that no encoder goes by the name of, such as the speech detector's."""
+    """Return the names of weights that are not an encoder's, such as the speech detector's."""
     from .. import encoders
     from ..weights.wheel_table import WHEELS
 
@@ -90,8 +97,8 @@ def _model_details(row: dict[str, Any]) -> str:
         labels = f" ({row['labels']:,})" if row["labels"] else ""
         parts.append(f"gives {', '.join(row['outputs']).replace('labels', f'labels{labels}')}")
     if "encode_per_second" in row:
-        speeds = f"{row['prepare_per_second']:.1f} prepared and {row['encode_per_second']:.1f} encoded a second"
-        parts.append(f"{speeds} by {row['runtime']}")
+        speeds = f"{row['prepare_per_second']:.1f} prepared and {row['encode_per_second']:.1f} encoded per second"
+        parts.append(f"{speeds} with {row['runtime']}")
     return "; ".join(parts)
 
 
@@ -104,7 +111,7 @@ def _model_cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['window']:.4g} s" if row["window"] else "",
         row["license"],
         format_size(row["download"]) if row["download"] else "",
-        ("here" if row["present"] else "not here") if row["weights"] else "needs none",
+        ("downloaded" if row["present"] else "not downloaded") if row["weights"] else "none needed",
         row["summary"],
     )
 
@@ -118,7 +125,7 @@ def _fetch_weights(names: dict[str, None]) -> None:
 
 @contextmanager
 def _show_downloads() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar a download on a terminal; elsewhere nothing, the log says what is fetched."""
+    """Yield a callback that draws a bar per download on a terminal; elsewhere None, and the log names the downloads."""
     if not sys.stderr.isatty():
         yield None
         return

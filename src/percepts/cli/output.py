@@ -1,4 +1,4 @@
-"""Values to text for people and programs: tables, times, sizes, JSON; safe whatever a file is called."""
+"""Format tables, times, sizes and JSON for the terminal, safe for file names with control characters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import typer
 
 
 def escape_text(text: str) -> str:
-    r"""The text with everything a terminal would obey, and bytes that are no text, as escapes.
+    r"""Return the text with control characters, and bytes that are not text, as escapes.
 
-    >>> printable("a\x1b[2Jb\n")
+    >>> escape_text("a\x1b[2Jb\n")
     'a\\x1b[2Jb\\n'
     """
     if text.isprintable():
@@ -23,9 +23,9 @@ def escape_text(text: str) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """Seconds as h:mm:ss.s.
+    """Return seconds as h:mm:ss.s.
 
-    >>> clock(3725.25)
+    >>> format_clock(3725.25)
     '1:02:05.2'
     """
     tenths = int(seconds * 10 + 1e-6)  # never later than the moment it names; 1e-6 for 0.3 * 10 = 2.9999…
@@ -34,9 +34,9 @@ def format_clock(seconds: float) -> str:
 
 
 def format_size(count: int) -> str:
-    """Bytes as people say them.
+    """Return a number of bytes with its unit.
 
-    >>> size(18_600_000)
+    >>> format_size(18_600_000)
     '18.6 MB'
     """
     value, units = float(count), ("B", "kB", "MB", "GB")
@@ -48,9 +48,9 @@ def format_size(count: int) -> str:
 
 
 def format_count(count: int, one: str) -> str:
-    """So many of them, of the word for one.
+    """Return a count with its noun, in the plural where it needs one.
 
-    >>> number(1, "vector"), number(2000, "vector"), number(2, "set of labels")
+    >>> format_count(1, "vector"), format_count(2000, "vector"), format_count(2, "set of labels")
     ('1 vector', '2,000 vectors', '2 sets of labels')
     """
     noun, of, rest = one.partition(" of ")
@@ -58,9 +58,9 @@ def format_count(count: int, one: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """How long something takes, as people say it.
+    """Return a duration in seconds, minutes or hours.
 
-    >>> span(4.21), span(75), span(7320)
+    >>> format_duration(4.21), format_duration(75), format_duration(7320)
     ('4.2 s', '1 min 15 s', '2 h 2 min')
     """
     if seconds < 60:
@@ -70,13 +70,13 @@ def format_duration(seconds: float) -> str:
 
 
 def shorten_path(uri: str) -> str:
-    """The path as seen from here when it lies below here, the whole of it otherwise."""
+    """Return the path, relative to the current folder if it is below it, with control characters escaped."""
     here = os.getcwd() + os.sep
     return escape_text(uri.removeprefix("file://").removeprefix(here))
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> list[str]:
-    """Aligned lines, the head first; columns named in `right` lean right, the last one is not padded."""
+    """Return a table as aligned lines, the head first; the columns named in `right` are right-aligned."""
     from rich.cells import cell_len
 
     cells = [list(head), *([escape_text(cell) for cell in row] for row in rows)]
@@ -92,7 +92,7 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: S
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """A table on stdout, its head bold on a terminal."""
+    """Print a table to stdout, with a bold head on a terminal."""
     first, *rest = format_table(head, rows, right=right)
     typer.secho(first, bold=True)
     for line in rest:
@@ -100,6 +100,6 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Se
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    json.dump(value, sys.stdout, indent=2)  # ASCII: a name that is no text still makes valid JSON
+    """Print one JSON document to stdout."""
+    json.dump(value, sys.stdout, indent=2)  # ASCII, so that a file name that is not valid text still makes valid JSON
     sys.stdout.write("\n")

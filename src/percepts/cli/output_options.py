@@ -1,4 +1,4 @@
-"""The option that lets a command replace files."""
+"""Define the option that lets a command replace files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,4 @@ from typing import Annotated
 
 import typer
 
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that are there already; an input is never replaced.")
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files. An input is never replaced.")]

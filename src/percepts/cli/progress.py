@@ -23,7 +23,12 @@ Callback = Callable[["Progress"], None]
 
 
 def show_job_progress(mode: Mode, *, every: float = 5.0) -> AbstractContextManager[Callback | None]:
-    """The callback for `embed(on_progress=…)`, drawn while the context lasts. `every`: seconds between lines."""
+    """Yield the callback for `embed(on_progress=…)`; the display lasts as long as the context.
+
+    Args:
+        mode: auto is a bar on a terminal and lines elsewhere.
+        every: seconds between lines; JSON lines come five times as often.
+    """
     if mode == "auto":
         return _make_bar() if sys.stderr.isatty() else _print_lines(_describe_progress, sys.stderr, every)
     if mode == "none":
@@ -38,7 +43,10 @@ def show_job_progress(mode: Mode, *, every: float = 5.0) -> AbstractContextManag
 def show_transcribe_progress(
     mode: Mode, *, every: float = 5.0
 ) -> AbstractContextManager[Callable[[TranscribeProgress], None] | None]:
-    """The callback for `transcribe(on_progress=…)`: one recording, whose length nobody knows before its end."""
+    """Yield the callback for `transcribe(on_progress=…)`, which shows how far one file has been read.
+
+    It cannot show how much is left: the length of a stream is unknown before its end.
+    """
     if mode == "none" or (mode == "auto" and not sys.stderr.isatty()):
         return nullcontext()
     return _print_lines(
@@ -59,9 +67,9 @@ def _progress_json(now: Progress) -> str:
 
 
 def _describe_progress(now: Progress) -> str:
-    """`412 of 1,000 sources, 3 failed, 52.1 a second, 11.3 s left; decoding 71 %, encoding 20 % of the time`."""
+    """Return `412 of 1,000 files, 3 failed, 52.1 per second, 11.3 s left; decode 71%, encode 20% of the time`."""
     handled = _count_handled(now)
-    parts = [f"{handled:,} of {now.total:,} sources" if now.total is not None else f"{handled:,} sources"]
+    parts = [f"{handled:,} of {now.total:,} files" if now.total is not None else f"{handled:,} files"]
     if now.failed:
         parts.append(f"{now.failed:,} failed")
     parts.append(_format_rate(now.rate))
@@ -75,7 +83,7 @@ def _count_handled(now: Progress) -> int:
 
 
 def _format_rate(rate: float) -> str:
-    return f"{rate:.1f} a second" if rate >= 1 or rate == 0 else f"{1 / rate:.1f} seconds each"
+    return f"{rate:.1f} per second" if rate >= 1 or rate == 0 else f"{1 / rate:.1f} seconds each"
 
 
 def _format_shares(now: Progress) -> str:
@@ -84,7 +92,7 @@ def _format_shares(now: Progress) -> str:
 
 @contextmanager
 def _print_lines(line: Callable[[T], str], stream: TextIO, every: float) -> Iterator[Callable[[T], None]]:
-    """One line every `every` seconds, and the last state when the job ends."""
+    """Yield a callback that prints a line every `every` seconds, and the last state when the context ends."""
     latest: T | None = None
     printed: T | None = None
     due = time.monotonic() + every
@@ -147,7 +155,7 @@ StepCallback = Callable[["FitProgress"], None]
 
 @contextmanager
 def show_training_progress(mode: Mode, *, every: float = 5.0) -> Iterator[StepCallback | None]:
-    """The callback for `on_step`, drawn while the context lasts."""
+    """Yield the callback for `on_step`; the display lasts as long as the context."""
     if mode == "none":
         yield None
     elif mode == "auto" and sys.stderr.isatty():
@@ -158,7 +166,7 @@ def show_training_progress(mode: Mode, *, every: float = 5.0) -> Iterator[StepCa
 
 
 def _describe_step(now: FitProgress) -> str:
-    """`step 40 of 150, epoch 3, loss 0.412, held out 0.875, lr 0.0008, 12.1 s left`."""
+    """Return `step 40 of 150, epoch 3, loss 0.412, held out 0.875, lr 0.0008, 12.1 s left`."""
     parts = [f"step {now.step:,} of {now.steps:,}", f"epoch {now.epoch + 1}", f"loss {now.loss:.4g}"]
     if now.score is not None:
         parts.append(f"held out {now.score:.3f}")

@@ -1,4 +1,4 @@
-"""`percepts search`: a text, a picture or a sound in; the nearest sources and their moments out."""
+"""Define `percepts search`, which finds files and moments by a text, an image or audio."""
 
 from __future__ import annotations
 
@@ -20,36 +20,39 @@ def search(
         list[str],
         typer.Argument(
             metavar="DIR... [WORDS]",
-            help="Job directories, of `percepts embed`, `classify`, `transcribe` and others; then what to look for.",
+            help="Job directories made by `percepts embed`, `classify`, `transcribe` or others, then the search words.",
         ),
     ],
-    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Look for what is like this picture.")] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Find what is like this image.")] = None,
     sound: Annotated[Path | None, typer.Option(metavar="FILE", help="Look for what is like this sound.")] = None,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, metavar="N", help="How many to show.")] = 10,
-    kind: Annotated[Literal["image", "audio", "video"] | None, typer.Option(help="Only in these media.")] = None,
-    folder: Annotated[str | None, typer.Option(metavar="DIR", help="Only in sources below this folder.")] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, metavar="N", help="Number of results.")] = 10,
+    kind: Annotated[
+        Literal["image", "audio", "video"] | None, typer.Option(help="Search this kind of file only.")
+    ] = None,
+    folder: Annotated[str | None, typer.Option(metavar="DIR", help="Search files below this folder only.")] = None,
     after: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="Only what begins at this second of its source or later."),
+        typer.Option(min=0, metavar="SECONDS", help="Search moments that start at this second of their file or later."),
     ] = None,
     before: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Only what begins before this second of its source.")
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Search moments that start before this second of their file."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only in this encoder's vectors.")
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Search this encoder's vectors only.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Find pictures and moments by words, a picture or a sound.
+    """Find files and moments by words, an image or audio.
 
-    Words are looked for among vectors, labels, captions and transcripts; what matched is told.
+    Words are searched in vectors, labels, captions and transcripts; the column `matched` says where they were found.
 
     percepts search vectors/ "a cup of coffee"
 
     percepts search vectors/ captions/ "a cup of coffee"
     """
     directories, query = _split_arguments(arguments, image is not None or sound is not None)
-    if sum(asked is not None for asked in (query, image, sound)) != 1:
+    if sum(given is not None for given in (query, image, sound)) != 1:
         raise typer.BadParameter("give one of: words, --image FILE, --sound FILE", param_hint="WORDS")
     from ..tasks.search import search as run
 
@@ -68,18 +71,24 @@ def search(
     if as_json:
         print_json({"model": hits.model, "recall": hits.recall, "hits": [as_row(hit) for hit in hits]})
     elif hits:
-        told = any(match.by != "vector" for hit in hits for match in hit.matches)
-        head = ("score", "source", "time", *(("matched",) if told else ()))
-        rows = [(f"{hit.score:.3f}", *_describe_place(hit), *((_describe_match(hit),) if told else ())) for hit in hits]
+        # Results by vector alone all match in the same way: a column would repeat it.
+        explained = any(match.by != "vector" for hit in hits for match in hit.matches)
+        head = ("score", "source", "time", *(("matched",) if explained else ()))
+        rows = [
+            (f"{hit.score:.3f}", *_describe_place(hit), *((_describe_match(hit),) if explained else ())) for hit in hits
+        ]
         print_table(head, rows, right=("score",))
     else:
-        typer.echo(f"nothing found: nothing of {hits.model} fits, or passes the filters", err=True)
+        filters = {"--kind": kind, "--folder": folder, "--after": after, "--before": before}
+        given = " ".join(f"{name} {value}" for name, value in filters.items() if value is not None)
+        advice = f"; the search was limited by {given}" if given else ""
+        typer.echo(f"No results in {hits.model}{advice}.", err=True)
     if hits.recall is not None and not as_json:
-        typer.echo(f"from an index that finds {hits.recall:.1%} of the ten nearest of such a query", err=True)
+        typer.echo(f"The index is approximate: it finds {hits.recall:.1%} of the ten nearest vectors.", err=True)
 
 
 def as_row(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON has it."""
+    """Return a result as `--json` prints it."""
     record = hit.record
     return {
         "score": round(float(hit.score), 6),
@@ -95,14 +104,14 @@ def as_row(hit: Hit) -> dict[str, Any]:
 
 
 def _split_arguments(arguments: list[str], media: bool) -> tuple[list[str], str | None]:
-    """The directories, and the words after them unless a picture or a sound is asked with and they are a directory."""
+    """Return the directories and the words after them; with a query file, a last directory is not words."""
     if len(arguments) == 1 or (media and os.path.isdir(arguments[-1])):
         return arguments, None
     return arguments[:-1], arguments[-1]
 
 
 def _describe_match(hit: Hit) -> str:
-    """By what it was found, the words asked for, and what is said there."""
+    """Return how a result was found, with the words that matched, and the text of that moment."""
     reasons = [match.by if match.by == "vector" else f"{match.by} ({', '.join(match.words)})" for match in hit.matches]
     text = " ".join((hit.record.text or "").split())
     return "; ".join([*reasons, *([text if len(text) <= 80 else f"{text[:79]}…"] if text else [])])

@@ -1,4 +1,4 @@
-"""`percepts stream` and `percepts replay`: sound as it comes in, words out as they are said."""
+"""Define `percepts stream` and `percepts replay`, which transcribe audio while it is spoken."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .errors import usage_errors
 from .job_options import INTERRUPTED, with_job_options
 from .output import escape_text
-from .speech_options import SpeechOptions, as_usage
+from .speech_options import SpeechOptions
 
 if TYPE_CHECKING:
     from ..speech.streaming.events import Event
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     from ..types import Clip
 
 Chunk = Annotated[
-    float, typer.Option("--min-chunk-size", min=0.05, metavar="SECONDS", help="New sound before it is heard again.")
+    float, typer.Option("--min-chunk-size", min=0.05, metavar="SECONDS", help="New audio to wait for before each pass.")
 ]
 By = Annotated[
     Literal["segment", "sentence"],
-    typer.Option("--buffer-trimming", help="What the sound is cut after, once its words are committed."),
+    typer.Option(
+        "--buffer-trimming", help="Where audio is dropped once its words are committed: after segments or sentences."
+    ),
 ]
-Passes = Annotated[int, typer.Option(min=2, metavar="N", help="Passes that must agree on a word before it stays.")]
+Passes = Annotated[
+    int, typer.Option(min=2, metavar="N", help="Passes that must agree on a word before it is committed.")
+]
 
 
 @with_job_options
@@ -35,25 +40,25 @@ def stream(
     *,
     source: Annotated[
         str,
-        typer.Argument(metavar="FILE|-|microphone", help="A recording or film; - for a pipe of WAV or raw samples."),
+        typer.Argument(
+            metavar="FILE|-|microphone", help="Audio or video file; - reads WAV or raw samples from a pipe."
+        ),
     ],
     speech: SpeechOptions,
     chunk: Chunk = 1.0,
     by: By = "segment",
     passes: Passes = 2,
     rate: Annotated[
-        int, typer.Option(min=100, metavar="HZ", help="Of raw samples, 16-bit little-endian, one channel.")
+        int, typer.Option(min=100, metavar="HZ", help="Sample rate of raw samples (16-bit little-endian, one channel).")
     ] = 16_000,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which microphone; `python -m sounddevice` lists them.")
+        str | None, typer.Option(metavar="NAME", help="Microphone to use; `python -m sounddevice` lists them.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines on a terminal too; elsewhere they are printed anyway.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal, as anywhere else.")] = False,
 ) -> None:
-    """Print words as they are said, never to be taken back.
+    """Transcribe live audio; words once printed never change.
 
-    On a terminal words that may still change follow in grey. Ctrl-C ends the stream and keeps what was said.
+    On a terminal, words that may still change follow in grey. Ctrl-C ends the stream; words already printed stay.
 
     percepts stream talk.flac
 
@@ -65,8 +70,8 @@ def stream(
     from ..tasks.stream import stream as task
 
     live = source in ("-", "microphone")
-    show = _event_lines if as_json or not sys.stdout.isatty() else _LiveScreen().show
-    with as_usage(), stop_on_signals() as stop:
+    show = _print_event if as_json or not sys.stdout.isatty() else _LiveScreen().show
+    with usage_errors(), stop_on_signals() as stop:
         events = task(
             _open_live(source, rate, device) if live else source,
             speech.model,
@@ -79,37 +84,37 @@ def stream(
         )
         for event in events:
             show(event)
-        if show is not _event_lines:
+        if show is not _print_event:
             typer.echo()
-    if stop.is_set() and not live:  # of what is live, this is the usual end
+    if stop.is_set() and not live:  # Ctrl-C is the usual end of a live stream, and no interruption
         raise typer.Exit(INTERRUPTED)
 
 
 @with_job_options
 def replay(
     *,
-    source: Annotated[str, typer.Argument(metavar="FILE", help="A recording or film.")],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="Audio or video file.")],
     speech: SpeechOptions,
     chunk: Chunk = 1.0,
     by: By = "segment",
     passes: Passes = 2,
     clock: Annotated[
         Literal["real", "still"],
-        typer.Option(help="still: computing takes no time, so that the result is the same on every machine."),
+        typer.Option(help="still leaves out the time of computing, for the same result on every machine."),
     ] = "real",
 ) -> None:
-    """Measure how late the words of a stream would come.
+    """Measure how late a live transcription prints its words.
 
-    A recording is streamed as if it were said now. The events are printed as JSON lines, the figures on stderr. Nothing
-    is waited for: the time that words would come at is computed. `percepts eval latency` judges the lines against a
-    transcript with times.
+    The file is streamed as if it were spoken now, without waiting: the times at which words would appear are computed.
+    Events are printed as JSON lines, the figures on stderr. `percepts eval latency` compares the lines with a
+    transcript that has times.
 
     percepts replay talk.flac > events.jsonl
     """
     from ..tasks.stream import replay as task
 
-    with as_usage():
-        found = task(
+    with usage_errors():
+        result = task(
             source,
             speech.model,
             engine=speech.engine,
@@ -118,14 +123,15 @@ def replay(
             vad=speech.detector,
             clock=clock,
         )
-    for event in found.events:
-        _event_lines(event)
-    figures = asdict(found.latency)
+    for event in result.events:
+        _print_event(event)
+    figures = asdict(result.latency)
+    # The two kinds of latency in the literature: with the time of computing, and without it.
     for name in ("aware", "unaware"):
         late = ", ".join(f"{point} {seconds:.2f} s" for point, seconds in figures[name].items())
         typer.echo(f"latency, computation {name}: {late}", err=True)
-    told = f"{figures['words']} words, {figures['revision']:.1%} of partial words revised"
-    typer.echo(f"{told}, longest stall {figures['stall']:.2f} s, RTF {figures['rtf']:.3f}", err=True)
+    words = f"{figures['words']} words, {figures['revision']:.1%} of partial words revised"
+    typer.echo(f"{words}, longest stall {figures['stall']:.2f} s, real-time factor {figures['rtf']:.3f}", err=True)
 
 
 def _streaming_config(chunk: float, passes: int, by: Literal["segment", "sentence"]) -> StreamingConfig:
@@ -138,24 +144,24 @@ def _open_live(source: str, rate: int, device: str | None) -> Iterator[Clip]:
     from ..media.capture import stream_microphone, stream_pipe
 
     if source == "-":
-        # Without a buffer: a thread that waits in one would hold its lock when the program wants to end.
+        # Unbuffered: a thread that waits in a buffer holds its lock, and the program could not end.
         return stream_pipe(open(sys.stdin.fileno(), "rb", buffering=0, closefd=False), rate=rate)
     return stream_microphone(int(device) if device and device.isdigit() else device)
 
 
-def _event_lines(event: Event) -> None:
+def _print_event(event: Event) -> None:
     print(json.dumps(event.row()), flush=True)
 
 
 class _LiveScreen:
-    """A terminal: rows of committed words, and after them, in grey and redrawn, those that may change."""
+    """A terminal with rows of committed words, and after them, in grey and redrawn, words that may change."""
 
     def __init__(self, columns: int | None = None) -> None:
         self._width = (columns or shutil.get_terminal_size().columns) - 1
         self._row = ""
 
     def show(self, event: Event) -> None:
-        """Put an event on the screen."""
+        """Show an event on the screen."""
         words = [escape_text(word.text.strip()) for word in event.words]
         grey = ""
         if event.type == "committed":

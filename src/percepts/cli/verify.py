@@ -1,4 +1,4 @@
-"""`percepts verify`: a job directory in, whether it holds what its manifest says out."""
+"""Define `percepts verify`, which checks a job directory and repairs it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ if TYPE_CHECKING:
     from ..jobs.verify import VerifyReport
 
 SHOWN = 20
-"""Sources that are told of by name."""
+"""Most files to name."""
 
 
 def verify(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A job directory.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Job directory.")],
     mend: Annotated[
-        bool, typer.Option("--repair", help="Take out what is damaged, and do exactly those sources again.")
+        bool, typer.Option("--repair", help="Remove what is damaged, and process exactly those files again.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=0, metavar="N", help="With --repair: processes at work.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Number of worker processes, with --repair.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Prove that a job directory is whole, or say what is wrong.
+    """Check that a job directory is intact, and repair it if asked.
 
-    Looks at digests, counts, ids, times and dimensions, and for vectors that are not finite and files that the
+    Checks digests, counts, ids, times and dimensions, and looks for vectors that are not finite and for files that the
     manifest does not list.
 
     percepts verify vectors/
@@ -35,22 +37,22 @@ def verify(
     """
     from ..stores.remote import display_name
 
-    verdict = _repair_directory(directory, workers) if mend else _print_verdict(directory)
-    counts = dict(verdict.counts)
+    report = _repair_directory(directory, workers) if mend else _verify_directory(directory)
+    counts = dict(report.counts)
     if as_json:
-        print_json({"ok": verdict.ok, "problems": list(verdict.problems), "counts": counts})
+        print_json({"ok": report.ok, "problems": list(report.problems), "counts": counts})
     else:
-        for problem in verdict.problems:
+        for problem in report.problems:
             typer.secho(escape_text(problem), fg=typer.colors.RED)
-        held = ", ".join(f"{count:,} {name}" for name, count in counts.items() if isinstance(count, int))
-        state = "whole" if verdict.ok else format_count(len(verdict.problems), "problem")
-        typer.echo(f"{display_name(directory)}: {state} ({held})")
-        typer.echo("not looked at: index/ and other formats, which are copies that can be made again")
-    if not verdict.ok:
+        contents = ", ".join(f"{count:,} {name}" for name, count in counts.items() if isinstance(count, int))
+        state = "intact" if report.ok else format_count(len(report.problems), "problem")
+        typer.echo(f"{display_name(directory)}: {state} ({contents})")
+        typer.echo("Not checked: index/ and the folders of other formats, which are copies and can be made again.")
+    if not report.ok:
         raise typer.Exit(1)
 
 
-def _print_verdict(directory: Path) -> VerifyReport:
+def _verify_directory(directory: Path) -> VerifyReport:
     from ..jobs.verify import verify as run
 
     return run(directory)
@@ -59,11 +61,12 @@ def _print_verdict(directory: Path) -> VerifyReport:
 def _repair_directory(directory: Path, workers: int | None) -> VerifyReport:
     from ..jobs.repair import repair
 
-    done = repair(directory, workers=workers)
-    for file in done.files:
-        typer.echo(f"taken out: {escape_text(file)}", err=True)
-    for source in done.sources[:SHOWN]:
-        typer.echo(f"{'done again' if done.report else 'to be done again'}: {escape_text(source)}", err=True)
-    if len(done.sources) > SHOWN:
-        typer.echo(f"… and {len(done.sources) - SHOWN:,} more sources", err=True)
-    return done.verdict
+    repaired = repair(directory, workers=workers)
+    for file in repaired.files:
+        typer.echo(f"removed: {escape_text(file)}", err=True)
+    for source in repaired.sources[:SHOWN]:
+        state = "processed again" if repaired.report else "to be processed again"
+        typer.echo(f"{state}: {escape_text(source)}", err=True)
+    if len(repaired.sources) > SHOWN:
+        typer.echo(f"… and {len(repaired.sources) - SHOWN:,} more files", err=True)
+    return repaired.verdict

@@ -1,4 +1,4 @@
-"""`percepts zero-shot`: pictures, recordings and films in, and labels of one's own; how likely each is out."""
+"""Define `percepts zero-shot`, which scores media against labels of the user's own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from ..support.text import read_text
+from .errors import usage_errors
 from .job_options import Inputs, JobOptions, Output, with_job_options
-from .label_options import Exact, Fps, Hop, Judged, Precision, Tail, Threshold, run_labels, usage_errors
+from .label_options import Judged, Threshold, run_labels
+from .media import Exact, Fps, Hop, Precision, Tail
 
 Texts = Annotated[
-    Path | None, typer.Option("--texts", metavar="FILE", help="A text file with one on each line.", exists=True)
+    Path | None, typer.Option("--texts", metavar="FILE", help="Text file with one text per line.", exists=True)
 ]
 
 
@@ -23,7 +25,7 @@ def zero_shot(
     output: Output = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option("--label", "-l", metavar="TEXT", help="One to choose from; give it for each of them."),
+        typer.Option("--label", "-l", metavar="TEXT", help="Label to choose from; repeatable."),
     ] = None,
     texts: Texts = None,
     model: Annotated[
@@ -32,7 +34,7 @@ def zero_shot(
             "--model",
             "-m",
             metavar="NAME",
-            help="A model of media and text: conse (pictures and films, no hub); CLIP, SigLIP; CLAP for sound.",
+            help="Model of media and text: conse (images and video, works offline), CLIP or SigLIP; CLAP for audio.",
         ),
     ] = "conse",
     templates: Annotated[
@@ -40,12 +42,14 @@ def zero_shot(
         typer.Option(
             "--template",
             metavar="TEXT",
-            help="Words around the label, {} for the label; of several the mean counts. [default: the model's own]",
+            help="Sentence around each label, with {} for the label; repeatable, and then averaged. "
+            "[default: the model's]",
         ),
     ] = None,
     task: Judged = None,
     top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", min=1, metavar="N", help="Labels kept of each moment. [default: all]")
+        int | None,
+        typer.Option("--top-k", "-k", min=1, metavar="N", help="Labels to keep for each moment. [default: all]"),
     ] = None,
     fps: Fps = 1.0,
     hop: Hop = None,
@@ -55,7 +59,7 @@ def zero_shot(
     precision: Precision = "float32",
     job: JobOptions,
 ) -> None:
-    """Choose between labels of your own for any media.
+    """Label images, audio and video with labels of your own.
 
     percepts zero-shot cat.jpg -l "a cat" -l "a dog"
 
@@ -73,5 +77,5 @@ def zero_shot(
 
 
 def read_lines(path: Path | None) -> list[str]:
-    """The lines of a text file that hold something."""
+    """Return the lines of a text file that are not empty."""
     return [] if path is None else [line for line in read_text(path).splitlines() if line.strip()]

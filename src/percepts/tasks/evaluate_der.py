@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..metrics.der import DiarizationErrors, diarization_errors
+from ..support.formats import READABLE_FORMATS, list_suffixes
 from ..support.text import read_text
-from ..timeline.subtitles import FORMATS, read_rttm, read_segments
+from ..timeline.subtitles import read_rttm, read_segments
 from ..types import Segment
 
 Turns = dict[str, list[Segment]]
@@ -44,9 +45,9 @@ def evaluate_der(
 def read_turns(path: str | Path) -> Turns:
     """The turns in a file by recording; see `der_of_files`."""
     path = Path(path)
-    format = next((name for name in FORMATS if path.suffix.lower() == f".{name}" and name != "txt"), None)
+    format = next((name for name in READABLE_FORMATS if path.suffix.lower() == f".{name}"), None)
     if format is None:
-        raise ValueError(f"{path}: expected a file of turns that ends in .rttm, .json, .srt, .vtt or .tsv")
+        raise ValueError(f"{path}: expected a file of turns that ends in {list_suffixes(READABLE_FORMATS)}")
     try:
         text = read_text(path)
         return read_rttm(text) if format == "rttm" else {path.stem: read_segments(text, format)}

@@ -8,13 +8,14 @@ from typing import Any
 
 from ..metrics.wer import WordErrors, count_word_errors, normalise_text
 from ..speech.streaming.events import Event, LatencyStats, measure_latency
+from ..support.formats import WORD_FORMATS, list_suffixes
 from ..support.text import parse_json
 from ..support.text import read_text as read_file
 from ..timeline.segments import from_row
 from ..types import Segment
 from .evaluate_der import read_turns
 
-TRANSCRIPT_FORMATS = ".txt, .json, .srt, .vtt or .tsv"
+TRANSCRIPT_FORMATS = list_suffixes(WORD_FORMATS)
 
 
 def evaluate_wer(reference: str | Path, hypothesis: str | Path, *, exact: bool = False) -> WordErrors:
@@ -68,6 +69,8 @@ def read_text(path: str | Path) -> str:
         return " ".join(word.text.strip() for event in committed for word in event.words)
     if path.suffix.lower() == ".rttm":
         raise ValueError(f"{path}: an RTTM holds no words: expected {TRANSCRIPT_FORMATS}")
+    if path.suffix.lower() not in {f".{name}" for name in WORD_FORMATS}:
+        raise ValueError(f"{path}: expected a transcript that ends in {TRANSCRIPT_FORMATS}")
     return " ".join(segment.text for segments in read_turns(path).values() for segment in segments)
 
 

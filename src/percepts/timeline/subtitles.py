@@ -7,14 +7,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
+from ..support.formats import FORMATS as FORMATS
+from ..support.formats import READABLE_FORMATS
+from ..support.formats import Format as Format
 from ..support.text import parse_json
 from ..types import Segment
 from .segments import SubtitleLayout, from_row, sort_segments, split_cues, to_row, words_if_matching
 
-Format = Literal["txt", "srt", "vtt", "tsv", "json", "rttm"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 ANY = SubtitleLayout()
 
 
@@ -35,7 +36,7 @@ def write_segments(
 
     Args:
         segments: in any order.
-        format: one of FORMATS.
+        format: one of FORMATS (`support.formats` says what each can hold).
         lines: how much fits on the screen, and whether the word being said is underlined; for srt and vtt.
         source: the name of the source, which json and rttm hold.
 
@@ -62,8 +63,7 @@ def read_segments(text: str, format: Format) -> list[Segment]:
     """
     reader = _find_format(format).read
     if reader is None:
-        readable = ", ".join(name for name in FORMATS if _ROWS[name].read)
-        raise ValueError(f"{format} has no times, so it cannot be read: expected one of {readable}")
+        raise ValueError(f"{format} has no times, so it cannot be read: expected one of {', '.join(READABLE_FORMATS)}")
     # Windows editors begin UTF-8 files with a byte order mark.
     return sort_segments(reader(text.removeprefix("\ufeff")))
 

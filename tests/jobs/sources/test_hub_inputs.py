@@ -32,8 +32,8 @@ def test_pictures_of_a_dataset_of_the_hub(photos: Photos, tmp_path: Path) -> Non
             return subprocess.run(command, env=environment, capture_output=True, text=True)
 
         first = run(f"{REPO}/")
-        assert first.returncode == 3 and "5 sources embedded, 1 failed" in first.stdout, first.stderr
-        assert "0 sources embedded, 5 already there" in run(f"{REPO}/*.png").stdout
+        assert first.returncode == 3 and "5 files embedded, 1 failed" in first.stdout, first.stderr
+        assert "0 files embedded, 5 already done" in run(f"{REPO}/*.png").stdout
         gone = run(f"{REPO}/gone.png")
         assert gone.returncode == 3 and "FileNotFoundError" in gone.stdout, gone.stderr
         none = run("you/none/")
