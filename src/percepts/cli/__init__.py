@@ -13,7 +13,17 @@ from collections.abc import Sequence
 
 import typer
 
-from ..errors import LabelsError, OptionsError, PerceptsError, QuestionError, SearchError, SettingsDiffer, UnknownModel
+from ..errors import (
+    LabelsError,
+    MachineError,
+    OptionsError,
+    PerceptsError,
+    QuestionError,
+    SearchError,
+    SettingsDiffer,
+    UnknownModel,
+)
+from ..support.machine import is_out_of_memory
 from . import (
     align,
     ask,
@@ -38,6 +48,7 @@ from . import (
 )
 from .errors import describe_error
 from .media import with_max_seconds
+from .memory import VARIABLE, with_memory_limit
 from .output import escape_text
 
 MISTYPED: tuple[type[Exception], ...] = (
@@ -53,6 +64,10 @@ MISTYPED: tuple[type[Exception], ...] = (
     NotADirectoryError,
 )
 """Errors that another command line avoids: exit code 2."""
+NO_MEMORY = (
+    f"close other programs, use a smaller model or file, or set another limit with {VARIABLE}, such as {VARIABLE}=16G"
+)
+"""What to do where memory runs out."""
 
 # Plain help: the rich one costs 0.1 s more, and `--help` should answer at once.
 app = typer.Typer(
@@ -98,7 +113,8 @@ DECODING = {
 }
 """Commands that decode media files, and so have the option `--max-seconds`."""
 for command in COMMANDS:
-    app.command()(with_max_seconds(command) if command in DECODING else command)
+    decodes = with_max_seconds(command) if command in DECODING else command
+    app.command()(with_memory_limit(decodes) if command in DECODING or command is stream.stream else command)
 app.add_typer(eval.app, name="eval")
 app.add_typer(openl3.app, name="openl3")
 app.add_typer(train.app, name="train")
@@ -158,3 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments), prog_name="percepts")
     except (PerceptsError, OSError) as error:
         sys.exit(_explain_error(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(_explain_error(MachineError(f"memory ran out ({describe_error(error)}): {NO_MEMORY}")))

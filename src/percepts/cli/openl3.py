@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..support.outputs import check_output_file, check_output_files, output_file
+from .memory import with_memory_limit
 from .output import escape_text, print_json, print_table
 from .output_options import Overwrite as Replace
 
@@ -102,7 +103,7 @@ for _name, _summary in {
     "image": "Pictures to NAME.npz: embedding.",
     "video": "Films to NAME_audio.npz and NAME_image.npz.",
 }.items():
-    app.command(_name)(_make_command(_name, _summary))
+    app.command(_name)(with_memory_limit(_make_command(_name, _summary)))
 
 
 def _run_modality(modality: str, given: dict[str, Any]) -> None:

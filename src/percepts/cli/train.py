@@ -13,6 +13,7 @@ import typer
 from .errors import usage_errors
 from .job_options import INTERRUPTED
 from .media import Fps, Hop
+from .memory import with_memory_limit
 from .output import escape_text, format_count, format_duration, print_table
 from .output_options import Overwrite
 from .progress import Mode, show_job_progress, show_training_progress
@@ -100,6 +101,7 @@ def _fold_row(name: str, metrics: Metrics) -> tuple[str, ...]:
 
 
 @app.command()
+@with_memory_limit
 def adapter(
     table: Annotated[
         Path, typer.Argument(metavar="CSV", help="Table with columns source and text, and transcript for --loss kl.")
