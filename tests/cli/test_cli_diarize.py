@@ -25,7 +25,7 @@ def weights():
 
 def test_turns_are_written_and_judged(percepts, tmp_path):
     done = percepts("diarize", DATA / "conversation.flac", "-f", "rttm,json,vtt", "-o", "turns")
-    assert done.returncode == 0 and "1 source diarized" in done.stdout, done.stderr
+    assert done.returncode == 0 and "1 file diarized" in done.stdout, done.stderr
     found = {path.suffix: path for form in ("rttm", "json", "vtt") for path in (tmp_path / "turns" / form).iterdir()}
     assert {path.name for path in found.values()} == {f"conversation.{form}" for form in ("rttm", "json", "vtt")}
     judged = percepts("eval", "der", DATA / "conversation.rttm", "turns/rttm/conversation.rttm", "--json")

@@ -44,7 +44,7 @@ def test_a_bad_file_ends_with_3_says_which_and_how_to_try_again(percepts, photos
     (photos / "red.png").replace(bad)
     again = percepts("embed", "photos", "-o", "vectors", *FAKES, "--retry-failed")
     assert again.returncode == 0, again.stdout
-    assert again.stdout.startswith("1 source embedded")
+    assert again.stdout.startswith("1 file embedded")
 
 
 def test_what_failed_before_is_not_forgotten(percepts, photos):
@@ -110,5 +110,5 @@ def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(tmp_path, photos
         job.send_signal(signal.SIGINT)
         said, _ = job.communicate(timeout=240)
     assert job.returncode == 130, said
-    assert "To go on: percepts embed photos -o vectors" in said
+    assert "To resume: percepts embed photos -o vectors" in said
     assert "Traceback" not in said

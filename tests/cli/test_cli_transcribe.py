@@ -48,7 +48,7 @@ def test_a_folder_is_a_job_and_a_bad_file_costs_no_other(percepts, talks, tmp_pa
     write_film(talks / "mute.mp4")
     done = percepts("transcribe", "talks", "-o", "out", "-f", "srt,json,txt", "--word-timestamps", *FAKE)
     assert done.returncode == 3, done.stderr
-    assert "3 sources transcribed, 1 skipped, 1 failed: 4 segments" in done.stdout
+    assert "3 files transcribed, 1 skipped, 1 failed: 4 new segments" in done.stdout
     assert "broken.wav" in done.stdout and "Traceback" not in done.stderr
     for name in ("talk", "film"):
         assert [s.text for s in read_segments((tmp_path / f"out/srt/{name}.srt").read_text(), "srt")] == SAID
@@ -70,7 +70,7 @@ def test_no_speech_is_an_empty_transcript_and_all_is_well(percepts, tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
     done = percepts("transcribe", "silence.wav", *FAKE, "-f", "json")
     assert done.returncode == 0 and json.loads(done.stdout)["segments"] == []
-    assert "nobody speaks" in done.stderr
+    assert "no speech found" in done.stderr
 
 
 def test_what_cannot_be_done_is_said_in_one_line(percepts, talks, tmp_path):

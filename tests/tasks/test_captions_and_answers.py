@@ -187,6 +187,6 @@ def test_the_command_line_prints_one_file_and_writes_many(
     assert [line.split()[0] for line in film] == ["0:00:00.0", "0:00:01.0", "0:00:02.0"]
     (told,) = json.loads(command("ask", media / "0.png", "how many cat", *few, "--json"))
     assert told["question"] == "how many cat" and told["box"] is None
-    assert "1 source asked: 2 answers" in command(
+    assert "1 file asked: 2 new answers" in command(
         "ask", media / "0.png", "how many", "what", *few, "-o", tmp_path / "o"
     )
