@@ -36,7 +36,7 @@ def talks(tmp_path):
 def test_one_file_is_written_to_stdout(percepts, talks):
     done = percepts("transcribe", "talks/talk.wav", *FAKE)
     assert (done.returncode, done.stdout.splitlines()) == (0, SAID), done.stderr
-    assert "talks/talk.wav: 2 segments, 6.0 s heard" in done.stderr
+    assert "talks/talk.wav: 2 segments, 6.0 s of audio" in done.stderr
     done = percepts("transcribe", "talks/talk.wav", *FAKE, "-f", "srt", "--max-line-width", "8", "--highlight-words")
     assert "<u>NOT</u>" in done.stdout and "WHAT" in done.stdout.splitlines(), done.stderr
 
