@@ -12,7 +12,8 @@ import pytest
 
 from percepts import runtimes
 from percepts.runtimes import Network, start_runner
-from percepts.runtimes.kept import file_digest, make_once, read_record, verified_digest, write_record
+from percepts.runtimes.kept import make_once, read_record, verified_digest, write_record
+from percepts.support.files import file_digest
 
 
 def flip(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..support.cache import atomic_cache_path, lock_path, make_folder
+from ..support.files import hash_file
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def make_once(path: Path, make: Callable[[Path], None]) -> Path:
         with atomic_cache_path(path) as part:
             make(part)
         with atomic_cache_path(_digest_path(path)) as part:
-            part.write_text(file_digest(path))
+            part.write_text(hash_file(path))
     return path
 
 
@@ -60,14 +61,8 @@ def _hash_once(path: Path) -> str:
     # the time of change (ctime) cannot be set back, while that of modification can
     state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if path not in _digests or _digests[path][0] != state:
-        _digests[path] = state, file_digest(path)
+        _digests[path] = state, hash_file(path)
     return _digests[path][1]
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file: 1.5 GB a second."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_record(path: Path, facts: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ processes take over the folders, and download only what has changed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from ..errors import JobDamaged, JobError
-from ..support.files import SUFFIX, atomic_file, is_file, remove_file, write_file
+from ..support.files import SUFFIX, atomic_file, hash_file, is_file, remove_file, write_file
 from .manifest import MANIFEST, PartInfo, is_part_name, read_manifest
 
 UNCHECKED = ".unchecked"
@@ -41,7 +40,7 @@ def find_intact_files(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
     for name, info in listed.items():
         path = copy / name
         same = is_file(path) and path.stat().st_size == info.bytes
-        if same and (old.get(name) == info or _digest(path) == info.sha256):
+        if same and (old.get(name) == info or hash_file(path) == info.sha256):
             good.add(name)
     return good
 
@@ -92,11 +91,6 @@ def _refuse_linked_folders(copy: Path, name: str) -> None:
     while (folder := folder.parent) != copy:
         if folder.is_symlink():
             raise JobError(f"{folder}: is a symbolic link in a copy that percepts keeps; remove it")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # Folders of processes

@@ -6,7 +6,6 @@ such as /dev/stdout, is written to directly.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -18,7 +17,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, BinaryIO, cast
 
-from .files import atomic_path, open_file, remove_tree, replace_file, write_file
+from .files import atomic_path, hash_file, open_file, remove_tree, replace_file, write_file
 
 STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 IN_MEMORY = 1 << 26
@@ -195,12 +194,12 @@ class OutputFolder:
         known = record.files.get(name, ()) if record else ()
         if not known or path.is_symlink() or not path.is_file():
             return None
-        digest = _digest(path)
+        digest = hash_file(path)
         return digest if digest in known else None
 
     def _record_file(self, name: str, part: Path) -> None:
         """Record a file before it takes its name, beside the one it replaces, so that a kill leaves a recorded one."""
-        record, new, old = self._read_record() or _Record({}, frozenset()), _digest(part), self._own_digest(name)
+        record, new, old = self._read_record() or _Record({}, frozenset()), hash_file(part), self._own_digest(name)
         record.files[name] = (new,) if old in (None, new) else (str(old), new)
         self._write_record(record)
 
@@ -307,8 +306,3 @@ def _write_to_descriptor(data: IO[bytes], descriptor: int) -> None:
                 block = block[os.write(descriptor, block) :]
     finally:
         os.close(descriptor)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..errors import JobError, NotMedia
 from ..media import Source
 from ..runtimes import defer_choice
 from ..speech.audio_source import RATE, AudioSource, make_noise
+from ..support.files import hash_file
 from ..support.hungarian import max_weight_matching
 from ..timeline.speakers import merge_turns
 from ..types import Clip, Encoder, Segment, Spec
@@ -72,8 +74,7 @@ def _digest_voice(voice: Source | np.ndarray) -> str:
         return hashlib.sha256(np.ascontiguousarray(voice, np.float32).tobytes()).hexdigest()
     if isinstance(voice, bytes):
         return hashlib.sha256(voice).hexdigest()
-    with open(voice, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(Path(voice))
 
 
 def _restore_voices(stored: Mapping[str, str], specs: Sequence[Spec]) -> Mapping[str, Source | np.ndarray]:
