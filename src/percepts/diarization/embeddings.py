@@ -77,7 +77,7 @@ def cut_voice_windows(region: Clip) -> Iterator[tuple[int, int, np.ndarray]]:
     """
     at, samples = round(region.start * RATE), region.data[0]
     length = len(samples)
-    if length < WINDOW:
+    if length < WINDOW:  # repeated, since the network forgets a voice over the silence of padding
         yield at, at + length, np.resize(samples, WINDOW)
         return
     for start in (*range(0, length - WINDOW, HOP), length - WINDOW):

@@ -22,7 +22,7 @@ MAX_PAST_WINDOWS = 128
 """Windows of the past that are kept, at most twice as many; the time of a step grows with the cube of them."""
 
 LabelledRegion = tuple[SpeechRegion, np.ndarray]
-"""A stretch of speech and the number of the speaker of each of its windows."""
+"""A stretch of speech and the speaker's number for each of its windows."""
 
 
 class OnlineDiarizer:

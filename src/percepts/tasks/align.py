@@ -1,4 +1,4 @@
-"""A recording and what is said in it in, when each word of it was said out."""
+"""Align a known text with audio: find when each of its words is said."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ log = logging.getLogger(__name__)
 
 
 def align(source: Source, text: str, model: str | Engine = SPHINX) -> list[Segment]:
-    """When each word of a text that is known was said: forced alignment.
+    """Find when each word of a known text is said: forced alignment.
 
     Args:
-        source: path or bytes of a recording or film.
-        text: all that is said in it, in order; each line becomes a segment.
-        model: a hub id or folder of wav2vec 2.0, HuBERT or WavLM with a CTC head, for any language that it was trained
-            on and recordings of hours: 25 MB an hour, and 100 MB while it looks for a long text. Or "sphinx", for ten
-            minutes of English, which needs no hub.
+        source: path or bytes of audio or a video.
+        text: everything that is said, in order; each line becomes a segment.
+        model: a Hugging Face model or the folder of one: wav2vec 2.0, HuBERT or WavLM with a CTC head, for any language
+            that it was trained on and recordings of hours: 25 MB an hour, and 100 MB while it looks for a long text.
+            Or "sphinx", for ten minutes of English, which needs no download.
 
     Returns:
-        A segment a line, with its words. The score of a word is how probable its letters were: low where something else
-        was said. sphinx gives none.
+        A segment for each line, with its words. The score of a word is how probable its letters were: low where
+        something else was said. sphinx gives none.
 
     Raises:
-        FileNotFoundError, MediaError: it cannot be opened, or has no sound.
-        UnknownModel, WeightsError, MissingExtra: no such model, or it is not here.
-        AlignError: a text without words, longer than the sound can hold, or with words that sphinx does not know.
+        FileNotFoundError, MediaError: the source cannot be opened, or has no audio.
+        UnknownModel, WeightsError, MissingExtra: there is no such model, or it is not here.
+        AlignError: a text without words, longer than the audio can hold, or with words that sphinx does not know.
 
     >>> percepts.align("talk.wav", "Ask not what your country can do for you")[0].words[0].start  # doctest: +SKIP
     3.25
@@ -69,5 +69,5 @@ def _align_ctc(engine: CTCEngine, recording: AudioSource, text: str) -> list[Seg
 
     frames = list(compute_emissions(engine, note_start(recording.blocks())))
     if not frames:
-        raise NotMedia(f"{recording.name}: holds no sound to lay a text over")
+        raise NotMedia(f"{recording.name}: holds no audio to align a text with")
     return align_text(np.concatenate(frames), text, engine, start=start)

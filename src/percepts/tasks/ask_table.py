@@ -1,4 +1,4 @@
-"""A table and questions in, answers out: the model picks the cells, the arithmetic is done here and is exact."""
+"""Answer questions about tables: the model picks the cells, and the exact arithmetic is done here."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableAnswer(Answer):
-    """An answer out of a table; `text` is what was computed, written as the cells are.
+    """An answer from a table; `text` is what was computed, written as the cells are.
 
-    aggregation  what was done to the cells: SUM, AVERAGE, COUNT, or NONE
-    value, unit  the number in it; None where it is none
-    cells        those it was taken from, with row (from 0) and column in the table, and a score each
+    aggregation  what was done with the cells: SUM, AVERAGE, COUNT, or NONE
+    value, unit  the number in the answer and its unit; value is None where the answer is no number
+    cells        the cells that it was computed from, with row (from 0) and column in the table, and a score each
     rows         numbers of the rows that the model saw
-    note         what of the table it did not see, or why nothing could be computed; "" where all is well
+    note         what the model did not see of the table, or why nothing could be computed; "" otherwise
     """
 
     aggregation: Aggregation
@@ -66,7 +66,7 @@ def ask_table(
     columns: Sequence[str] | None = None,
     rows: Sequence[int] | None = None,
 ) -> TableAnswer | list[TableAnswer]:
-    """Answer questions on a table with TAPAS: which cells, what is done with them, and the result, computed.
+    """Answer questions about a table with TAPAS: pick the cells and what is done with them, and compute the result.
 
     Cells may be of any type, and missing. Numbers are read with their units, thousands separators, percent signs and
     negative parentheses; results are exact and written the same way. The mean over one cell is the cell.
@@ -74,7 +74,7 @@ def ask_table(
     Args:
         table: a DataFrame, a mapping of columns, a sequence of mappings, or the path of a .csv, .tsv or .parquet.
         question: one, or several: then a list comes back.
-        model: a hub id or the folder of a TAPAS checkpoint.
+        model: a Hugging Face model or the folder of one: TAPAS.
         columns: names for the columns of a table that has no header.
         rows: numbers of the rows to read, from 0, where the table is longer than the model reads (some 60 of five
             columns). None: the first that fit; `rows` of the answer says which, `note` says how many were left out,

@@ -1,4 +1,4 @@
-"""An encoder in, items per second on this machine out: how fast it prepares, and how fast it makes vectors."""
+"""Measure how many items a second an encoder prepares and encodes on this machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..encoders.pooling import encode_vectors
 from ..types import Clip, Kind, Spec, TextEncoder
 
 BATCH_SIZE = 8
-MIN_SECONDS = 2.0  # of measuring, at least, after one call to warm up
+MIN_SECONDS = 2.0  # of measuring, at least, after one call to warm up: caches and compiled kernels are then in place
 
 
 def measure_speed(spec: Spec) -> dict[str, Any]:
-    """{"prepare_per_second", "encode_per_second", "runtime"} of windows of noise, or of short sentences for text."""
+    """Return {"prepare_per_second", "encode_per_second", "runtime"} for windows of noise, or sentences for text."""
     encoder = load_encoder(spec)
     if spec.kind == "text":
         assert isinstance(encoder, TextEncoder)
@@ -36,7 +36,7 @@ def measure_speed(spec: Spec) -> dict[str, Any]:
 
 
 def _measure_rate(call: Callable[[int], object]) -> float:
-    """Items a second, BATCH at a time; of a single one, where that alone takes as long as is to be measured."""
+    """Return items a second, BATCH_SIZE at a time; one at a time where one takes as long as the measurement."""
     call(1)
     begun = time.perf_counter()
     call(1)

@@ -1,4 +1,4 @@
-"""Files of what was and of what was found in, how far they differ out."""
+"""Evaluate diarization: compare files of who spoke when with a reference."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Turns = dict[str, list[Segment]]
 def evaluate_der(
     reference: str | Path, hypothesis: str | Path, *, collar: float = 0.0, skip_overlap: bool = False
 ) -> dict[str, DiarizationErrors]:
-    """The diarization errors of each recording in two files, by its name in the reference.
+    """Return the diarization errors of each recording in two files, by its name in the reference.
 
     An RTTM may hold several recordings, which are matched by name; one on each side match whatever they are called.
     Subtitle files and JSON count as one recording each, named like the file. A recording that only one side has is all
     missed, or all false alarm.
 
     Args:
-        reference: who spoke when; rttm, json, srt, vtt or tsv, told by the end of its name.
-        hypothesis: the same, as found.
+        reference: who spoke when; rttm, json, srt, vtt or tsv, by the end of its name.
+        hypothesis: the same, as a diarizer found it.
         collar: seconds on each side of every boundary in the reference that are not judged.
         skip_overlap: leave out where several speak in the reference.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: there is no such file.
         ValueError: not one of these formats, or damaged; the message says where.
     """
     truth, found = read_turns(reference), read_turns(hypothesis)
@@ -43,7 +43,7 @@ def evaluate_der(
 
 
 def read_turns(path: str | Path) -> Turns:
-    """The turns in a file by recording; see `der_of_files`."""
+    """Return the turns in a file by recording; see `evaluate_der`."""
     path = Path(path)
     format = next((name for name in READABLE_FORMATS if path.suffix.lower() == f".{name}"), None)
     if format is None:
@@ -51,5 +51,5 @@ def read_turns(path: str | Path) -> Turns:
     try:
         text = read_text(path)
         return read_rttm(text) if format == "rttm" else {path.stem: read_segments(text, format)}
-    except ValueError as error:  # what is no UTF-8 is one as well
+    except ValueError as error:  # bytes that are not UTF-8 raise one, too
         raise ValueError(f"{path}: {error}") from error

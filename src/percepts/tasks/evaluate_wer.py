@@ -1,4 +1,4 @@
-"""Files of what was said and of what was written down, or of how it was streamed, in; errors and lateness out."""
+"""Evaluate transcripts and streams: count word errors, and measure how late words were committed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ TRANSCRIPT_FORMATS = list_suffixes(WORD_FORMATS)
 
 
 def evaluate_wer(reference: str | Path, hypothesis: str | Path, *, exact: bool = False) -> WordErrors:
-    """The word errors between two transcripts.
+    """Return the word errors between two transcripts.
 
     Args:
         reference: what was said: plain text, a transcript (.json, .srt, .vtt, .tsv), or the committed words of a
             stream (.jsonl).
-        hypothesis: the same, as it was written down.
+        hypothesis: the same, as a model wrote it.
         exact: compare words as they are spelled, with case and punctuation; else see
         `percepts.metrics.wer.normalise_text`.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: there is no such file.
         ValueError: not one of these formats, or damaged; the message says where.
         MissingExtra: jiwer is not installed.
     """
@@ -40,11 +40,11 @@ def evaluate_wer(reference: str | Path, hypothesis: str | Path, *, exact: bool =
 
 
 def evaluate_latency(events: str | Path, reference: str | Path | None = None) -> LatencyStats:
-    """How late the words of a stream were committed, of what `percepts stream --json` or `percepts replay` wrote.
+    """Return how late the words of a stream were committed; `percepts stream --json` or `replay` wrote its events.
 
     Args:
         events: a JSON object a line: {"time": …, "received": …, "type": "committed" or "partial", "words": [{"start":
-            …, "stop": …, "text": …}, …]}; `received` is the seconds of sound that had come by then.
+            …, "stop": …, "text": …}, …]}; `received` is the seconds of audio that had come by then.
         reference: a transcript with words, as `percepts align -f json` writes it: lateness is then counted from when a
             word really ended, over the words that were written down right. None: from when the model heard it end.
 
@@ -57,7 +57,7 @@ def evaluate_latency(events: str | Path, reference: str | Path | None = None) ->
 
 
 def read_text(path: str | Path) -> str:
-    """Everything that is said in a file."""
+    """Return everything that is said in a file, as one text."""
     path = Path(path)
     if path.suffix.lower() == ".txt":
         try:
@@ -75,7 +75,7 @@ def read_text(path: str | Path) -> str:
 
 
 def read_events(path: str | Path) -> list[Event]:
-    """The events of a stream, a line each."""
+    """Return the events of a stream, one for each line."""
     path, found = Path(path), []
     for number, line in enumerate(read_file(path).splitlines(), 1):
         if line.strip():
@@ -105,7 +105,7 @@ def _read_words(path: str | Path) -> list[Segment]:
 
 
 def _time_words(events: Sequence[Event], truth: Sequence[Segment]) -> Iterator[Event]:
-    """The events with the true times of their committed words; words that were not said are left out."""
+    """Yield the events with the true times of their committed words, without the words that were not said."""
     said = [(word, part) for word in truth for part in normalise_text(word.text).split()]
     heard = [
         ((e, w), part)

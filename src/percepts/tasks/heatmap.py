@@ -1,4 +1,4 @@
-"""A matrix of similarities in, a picture of it out: numbers in the cells, thumbnails at the rows. Needs matplotlib."""
+"""Draw a matrix of similarities with matplotlib: numbers in the cells, thumbnails at the rows and columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 THUMBNAIL_PIXELS = 72
-"""Pixels along the longer side; drawn at half an inch."""
+"""Pixels along the longer side of a thumbnail, which is drawn at half an inch."""
 WRAP_CHARACTERS = 22
 """Characters of a text on one line."""
 MAX_NUMBERED_CELLS = 400
@@ -26,14 +26,17 @@ MAX_NUMBERED_CELLS = 400
 CELL_INCHES = 0.85
 """Inches along a cell."""
 MAX_INCHES = 60
-"""Inches that the cells take together, at most: many rows are drawn small, and without thumbnails."""
+"""Inches of all cells together, at most: many rows are drawn small, and without thumbnails."""
 
 
 def check_heatmap_file(to: str | Path, inputs: Iterable[Source], overwrite: bool) -> tuple[Path, str]:
-    """Check where a heatmap is to go, before anything is compared; return the file, and its format by its ending.
+    """Check the output file of a heatmap before anything is compared; return it, and its format by its ending.
 
-    A name without an ending gets .png. ValueError for another ending, MissingExtra without matplotlib, and what
-    `check_output_file` raises.
+    A name without an ending gets .png.
+
+    Raises:
+        ValueError: another ending, or what `check_output_file` raises.
+        MissingExtra: matplotlib is not installed.
     """
     path = Path(to)
     known = sorted(_make_figure((1, 1)).canvas.get_supported_filetypes())
@@ -56,17 +59,19 @@ class Labels:
     others: Sequence[Source] | None
 
 
-def heatmap(labels: Labels, to: str | Path | Axes, values: np.ndarray, title: str, *, overwrite: bool = False) -> None:
+def draw_heatmap(
+    labels: Labels, to: str | Path | Axes, values: np.ndarray, title: str, *, overwrite: bool = False
+) -> None:
     """Draw `values` on the axes, or into a file by way of a figure that fits."""
     if not isinstance(to, str | Path):
-        _draw(labels, to, values, title)
+        _draw_matrix(labels, to, values, title)
         return
     inputs = (*labels.sources, *(labels.others or ()))
     path, format = check_heatmap_file(to, inputs, overwrite)
     rows, columns = values.shape
     cell = min(CELL_INCHES, MAX_INCHES / max(rows, columns))
     figure = _make_figure((3.4 + cell * columns, 2.4 + cell * rows))
-    _draw(labels, figure.add_subplot(), values, title)
+    _draw_matrix(labels, figure.add_subplot(), values, title)
     with output_file(path, inputs=inputs, overwrite=overwrite) as file:
         figure.savefig(file, dpi=144, format=format)
 
@@ -79,7 +84,7 @@ def _make_figure(size: tuple[float, float]) -> Any:
     return Figure(figsize=size, layout="constrained")
 
 
-def _draw(labels: Labels, axes: Any, values: np.ndarray, title: str) -> None:
+def _draw_matrix(labels: Labels, axes: Any, values: np.ndarray, title: str) -> None:
     shown = axes.imshow(values, cmap="viridis", aspect="auto")
     axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
     axes.set_title(title, fontsize=10)
@@ -95,11 +100,10 @@ def _draw(labels: Labels, axes: Any, values: np.ndarray, title: str) -> None:
 
 
 def _wrap_names(names: Sequence[str], sources: Sequence[Source] | None) -> list[str]:
-    """Texts as they are, files by their own names, on several lines."""
+    """Return texts as they are and files by their own names, each on several lines."""
+    # "$" is escaped, or matplotlib sets what follows as mathematics.
     plain = names if sources is None else [Path(name).name or f"{i}" for i, name in enumerate(names)]
-    return [
-        textwrap.fill(name.replace("$", r"\$"), WRAP_CHARACTERS) for name in plain
-    ]  # else matplotlib sets it as mathematics
+    return [textwrap.fill(name.replace("$", r"\$"), WRAP_CHARACTERS) for name in plain]
 
 
 def _draw_numbers(axes: Any, values: np.ndarray, shown: Any) -> None:
@@ -110,27 +114,27 @@ def _draw_numbers(axes: Any, values: np.ndarray, shown: Any) -> None:
 
 
 def _draw_thumbnails(axes: Any, sources: Sequence[Source], axis: Literal["x", "y"]) -> None:
-    """Beside each row, or below each column, its picture or the first frame of its film; the names make room for it."""
+    """Draw the image, or the first frame of the video, beside each row or below each column."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     drawn = False
     for n, source in enumerate(sources):
-        picture = _make_thumbnail(source)
-        if picture is None:
+        thumbnail = _make_thumbnail(source)
+        if thumbnail is None:
             continue
         at, beside = ((0, n), (-24, 0)) if axis == "y" else ((n, 0), (0, -24))
         box = AnnotationBbox(
-            OffsetImage(picture, zoom=0.5), at, xybox=beside, boxcoords="offset points", frameon=False, pad=0,
+            OffsetImage(thumbnail, zoom=0.5), at, xybox=beside, boxcoords="offset points", frameon=False, pad=0,
             xycoords=axes.get_yaxis_transform() if axis == "y" else axes.get_xaxis_transform(), annotation_clip=False,
         )  # fmt: skip
         axes.add_artist(box)
         drawn = True
-    if drawn:
+    if drawn:  # the names make room for the thumbnails
         axes.tick_params(axis=axis, pad=46)
 
 
 def _make_thumbnail(source: Source) -> np.ndarray | None:
-    """(h, w, 3) uint8; None for what cannot be seen."""
+    """Return (h, w, 3) uint8; None for a source that cannot be shown, such as audio."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""Many windows of a source in, one record of the whole out: their mean, each weighted by its duration."""
+"""Pool the windows of a source into one record: their mean, each weighted by its duration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..types import Record
 
 @dataclass(slots=True)
 class WindowMean:
-    """The mean of windows as they come, of one source by one model: memory is two vectors, however many there are.
+    """The running mean of the windows of one source by one model; memory is two vectors, however many windows.
 
-    Vectors of length one give one of length one. Windows without a duration, as pictures are, count alike.
+    Unit vectors give a unit vector. Windows without a duration, such as images, count alike.
     """
 
     _first: Record | None = None
@@ -24,7 +24,7 @@ class WindowMean:
     _unit: bool = True
 
     def add(self, window: Record) -> None:
-        """Take a window. ValueError for one without a vector, or of another source or model than those before."""
+        """Add a window; ValueError for one without a vector, or of another source or model than those before."""
         if self._first is None:
             self._first = replace(window, vector=None)
         first = self._first
@@ -34,11 +34,12 @@ class WindowMean:
         sums = self._sums or [np.zeros_like(vector), np.zeros_like(vector)]
         self._sums = [sums[0] + seconds * vector, sums[1] + vector]
         self._seconds, self._count = self._seconds + seconds, self._count + window.windows
+        # 1e-4 lets rounding of float32 pass: such windows were meant to have length one.
         self._unit = self._unit and abs(float(np.linalg.norm(vector)) - 1) < 1e-4
         self._first = replace(first, start=min(first.start, window.start), stop=max(first.stop, window.stop))
 
     def record(self) -> Record:
-        """The whole: from the first start to the last stop, with the number of windows. ValueError for none."""
+        """Return the pooled record, from the first start to the last stop; ValueError without any window."""
         if self._first is None:
             raise ValueError("expected at least one window, got none")
         mean = self._sums[0] / self._seconds if self._seconds else self._sums[1] / self._count
@@ -48,7 +49,7 @@ class WindowMean:
 
 
 def pool_windows(windows: Iterable[Record]) -> Record:
-    """The record of a whole source from those of its windows. ValueError for none, or for several sources or models.
+    """Return the record of a source from those of its windows; ValueError for none, or for several sources or models.
 
     >>> a = Record("a.wav", 0.0, 10.0, "m", "audio", np.float32([1, 0]))
     >>> b = Record("a.wav", 10.0, 15.0, "m", "audio", np.float32([0, 2]))

@@ -1,4 +1,4 @@
-"""A text, a picture or a sound in; the moments of job directories that fit it out, by vectors, labels and words."""
+"""Search job directories for the moments that fit a text, an image or audio, by vectors, labels and words."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 MERGE_DEPTH = 50
-"""How far down each table is looked where several answer: tenth in two may be better than first in one."""
+"""Hits taken from each table where several answer: a hit that is tenth in two may beat one that is first in one."""
 
 
 def search(
@@ -48,21 +48,21 @@ def search(
     before: float | None = None,
     model: str | None = None,
 ) -> Hits:
-    """The k moments that fit a text, a picture or a sound best: exactly one of the three.
+    """Return the k moments that fit a text, an image or audio best; give exactly one of the three.
 
-    A text is looked for everywhere: among vectors, in the labels, captions, answers and transcripts of every directory.
-    `matched` of each hit says by which of these it was found, and with which words. A picture or a sound is looked for
+    A text is searched everywhere: among vectors, and in labels, captions, answers and transcripts of all directories.
+    `matched` of each hit says by which of these it was found, and with which words. An image or audio is searched
     among vectors alone.
 
     Every model has its own table. In each directory the first one of vectors whose encoder can read the query answers,
-    and every one of labels or text; where several tables answer, their ranks are put together. A long sound is the mean
-    of its windows. The index of vectors is brought up to date first, which after a job takes seconds.
+    and every one of labels or text; where several tables answer, their ranks are fused. Long audio is the mean of its
+    windows. The index of vectors is brought up to date first, which after a job takes seconds.
 
     Args:
         directory: of a job, such as `embed` or `transcribe` wrote, here or in an object store; or several.
         query: a text.
-        image: path or bytes of a picture.
-        sound: path or bytes of a recording, or of a film with sound.
+        image: path or bytes of an image.
+        sound: path or bytes of audio, or of a video with audio.
         k: how many hits, at most.
         kind: only from pictures ("image"), recordings ("audio") or films ("video").
         folder: only sources in this folder, at any depth; or that one file.
@@ -77,8 +77,8 @@ def search(
 
     Raises:
         SearchError: not one query, or no table that can answer it; the message says what there is.
-        JobError: no such directory, or damaged.
-        FileNotFoundError, MediaError: the picture or sound cannot be opened.
+        JobError: there is no such directory, or it is damaged.
+        FileNotFoundError, MediaError: the image or audio cannot be opened.
 
     >>> import percepts
     >>> percepts.search("vectors/", "a cup of coffee", k=3, kind="image")  # doctest: +SKIP
@@ -116,7 +116,7 @@ def _search_vectors(place: Path, encoder: Encoder, name: str, content: Any, k: i
 
 
 def _merge_by_model(found: Iterable[Hits]) -> list[Hits]:
-    """Tables of one model as one: their cosines can be compared."""
+    """Merge the hits of tables of one model, since their cosines can be compared."""
     merged: dict[str, Hits] = {}
     for hits in found:
         if hits.model in merged:
@@ -130,7 +130,7 @@ def _merge_by_model(found: Iterable[Hits]) -> list[Hits]:
 def _merge_hits(
     vectors: list[Hits], tables: list[tuple[Path, str]], query: str, k: int, depth: int, where: RowFilter
 ) -> Hits:
-    """One list of all; as it is where only one table was asked."""
+    """Return one list of all hits; as it is where only one table answered."""
     said = [ask(place, model, query, depth, where) for place, model in tables for ask in (search_text, search_labels)]
     recall = next((hits.recall for hits in vectors if hits.recall is not None), None)
     models = " + ".join(dict.fromkeys([*(hits.model for hits in vectors), *(model for _, model in tables)]))
@@ -140,13 +140,13 @@ def _merge_hits(
 
 
 def _list_text_tables(place: Path, model: str | None) -> list[tuple[Path, str]]:
-    """The tables of labels or text of a directory."""
+    """Return the tables of labels or text of a directory."""
     return [(place, name) for name, spec in read_specs(place).items() if not spec.dim and model in (None, name)]
 
 
 @dataclass(frozen=True, slots=True)
 class _QueryKind:
-    """A way of asking: what it is called, which encoders can read it, how it becomes a (D,) vector."""
+    """A kind of query: its description, which encoders can read it, and how it becomes a (D,) vector."""
 
     description: str
     can_read: Callable[[Encoder], bool]
@@ -159,17 +159,17 @@ def _embed_text(task: EmbedTask, encoder: Encoder, text: str) -> np.ndarray:
 
 
 def _embed_image(task: EmbedTask, encoder: Encoder, source: Source) -> np.ndarray:
-    return _embed_media(task, encoder, source, lambda medium: medium.kind == "image", "a picture")
+    return _embed_media(task, encoder, source, lambda medium: medium.kind == "image", "an image")
 
 
 def _embed_audio(task: EmbedTask, encoder: Encoder, source: Source) -> np.ndarray:
-    return _embed_media(task, encoder, source, lambda medium: medium.audio, "a recording or a film with sound")
+    return _embed_media(task, encoder, source, lambda medium: medium.audio, "audio or a video with audio")
 
 
 def _embed_media(
     task: EmbedTask, encoder: Encoder, source: Source, fits: Callable[[Probe], bool], expected: str
 ) -> np.ndarray:
-    """The mean of the directions of all windows, by the same code as the vectors of a job."""
+    """Return the sum of the directions of all windows, by the same code as the vectors of a job."""
     medium, notes = probe(source), list[str]()
     named = name_of(source)
     if not fits(medium):
@@ -185,11 +185,11 @@ _QUERY_KINDS = {
     "image": _QueryKind("an image", lambda encoder: encoder.spec.kind == "image", _embed_image),
     "sound": _QueryKind("a sound", lambda encoder: encoder.spec.kind == "audio", _embed_audio),
 }
-"""A new way of asking is a row here."""
+"""A new kind of query is a row here."""
 
 
 def _find_encoder(directory: Path, name: str, model: str | None, why_not: list[str]) -> Encoder | None:
-    """Of the first table, in the order in which the models were given to the job, whose encoder can read the query."""
+    """Return the encoder of the first table that can read the query, in the order of the models of the job."""
     tables = read_specs(directory)
     if model is not None and model not in tables:
         why_not.append(f"{directory}: no table of {model!r}; there are: {', '.join(tables) or 'none'}")
@@ -206,7 +206,7 @@ def _find_encoder(directory: Path, name: str, model: str | None, why_not: list[s
 
 
 def _load_matching(directory: Path, spec: Spec, why_not: list[str]) -> Encoder | None:
-    """The encoder of a table, if it is at hand and still makes the same vectors as those in the table."""
+    """Return the encoder of a table, if it is here and still makes the same vectors as those in the table."""
     try:
         encoder = _load_cached(spec)
         now = identify_model(encoder.spec)
@@ -217,13 +217,13 @@ def _load_matching(directory: Path, spec: Spec, why_not: list[str]) -> Encoder |
     if made is None or made == now:
         return encoder
     changed = ", ".join(f"{key} {made.get(key)!r} → {now.get(key)!r}" for key in now if made.get(key) != now.get(key))
-    why_not.append(f"{spec.name} gives other vectors by now ({changed}): embed again")
+    why_not.append(f"{spec.name} gives other vectors than when this was embedded ({changed}): embed again")
     return None
 
 
 @cache
 def _load_cached(spec: Spec) -> Encoder:
-    """One encoder of a table per process: its weights load once, however many queries are asked."""
+    """Return the encoder of a table, one for each process: its weights load once, however many queries come."""
     return reload_encoder(spec)
 
 

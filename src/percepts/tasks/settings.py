@@ -13,22 +13,22 @@ from ..types import Spec
 from ..weights import hash_weights
 
 IDENTITY_FIELDS = ("kind", "rate", "window", "dim", "pool", "size", "revision", "precision")
-"""Fields of a Spec that change a number, beside the digest of its weights. What is not named here does not count: where
-its class lives, its licence, its summary."""
+"""Fields of a Spec that change a number, beside the digest of its weights. The others do not count: where its class
+lives, its licence, its summary."""
 _LATER_FIELDS = {"size": 0, "revision": "1", "precision": "float32"}
 """IDENTITY_FIELDS that came after the first release, and what settings without them meant."""
 
 OLDER_DEFAULTS: Mapping[str, Any] = {"fps": 1.0, "hop": None, "tail": "pad", "exact": False, "whole": False}
-"""Settings of how media is cut, and the value that stands for one that an older release did not know yet."""
+"""Settings of how media is cut that an older release did not know yet, and the values that it meant."""
 MEDIA_TASKS = frozenset({"embed", "classify", "zero-shot", "caption", "ask"})
-"""Tasks that cut media so. Their models are described by FACTS."""
+"""Tasks that cut media so. Their models are described by IDENTITY_FIELDS."""
 
 _SETTING = "percepts.setting"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a field of a task stands in its settings.
+    """How a field of a task is written into its settings and read back.
 
     key    its name there; "": its own fields stand there, each by its name
     write  value → JSON
@@ -55,7 +55,7 @@ def inline(kind: type) -> dict[str, Any]:
 
 
 SPEAKERS_SETTING = setting("speakers", asdict, lambda stored, specs: SpeakerCount(**stored))
-"""Metadata of how many speakers there may be."""
+"""Metadata of the field that holds how many speakers there may be."""
 NO_SETTING: Mapping[str, Any] = {_SETTING: None}
 """Metadata of a field that changes no result."""
 
@@ -100,7 +100,7 @@ def upgrade_identity(stored: Any) -> Any:
 
 
 def identify_model(spec: Spec) -> dict[str, Any]:
-    """Return what changes the numbers of a model: FACTS and the digest of its weights."""
+    """Return what changes the numbers of a model: IDENTITY_FIELDS and the digest of its weights."""
     return {name: getattr(spec, name) for name in IDENTITY_FIELDS} | {"weights": hash_weights(spec.weights)}
 
 
@@ -124,7 +124,7 @@ def restore_specs(stored: Mapping[str, Any], specs: Sequence[Spec]) -> tuple[Spe
 
 
 def get_only(values: Sequence[Any], what: str) -> Any:
-    """Return the one of them. JobError where a task that has one finds none, or several."""
+    """Return the only value; JobError where there is none, or there are several."""
     if len(values) != 1:
         raise JobError(f"expected one {what} in the settings, got {len(values)}")
     return values[0]

@@ -1,4 +1,4 @@
-"""Pictures or sounds and texts in, a matrix of cosines out, its rows and columns named as what they are."""
+"""Compare images, audio and video with texts, with others, or with each other: a matrix of cosines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..encoders import load_encoder
-from ..encoders import model_spec as find
+from ..encoders import load_encoder, model_spec
 from ..encoders.pooling import normalise
 from ..encoders.scores import LogitScale, ScoresText, softmax
 from ..errors import LabelsError, NotMedia, TruncatedMedia, WrongMedium
@@ -30,13 +29,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Similarity:
-    """Cosines between what stands at the rows and what stands at the columns.
+    """Cosines between the sources at the rows and the texts or sources at the columns.
 
     matrix       (rows, columns) float32, in -1..1
     rows         the sources; "" for bytes
     columns      the texts, or the sources
     temperature  what the model multiplies cosines by; None where its training gave it none, and for media with media
-    sources      the pictures at the rows, to be shown beside them
+    sources      the media at the rows, to be shown beside them
     others       those at the columns, None where these are texts
     """
 
@@ -52,20 +51,25 @@ class Similarity:
         return f"Similarity({len(self.rows)} x {len(self.columns)} by {self.model})"
 
     def softmax(self, axis: int = 1, *, scale: float | None = None) -> np.ndarray:
-        """(rows, columns) probabilities that add up to one along `axis`: 1, over the columns of each row; 0, over rows.
+        """Return (rows, columns) probabilities that add up to one along an axis.
 
-        scale   cosines are multiplied by it first; None: by the model's temperature. ValueError where it has none.
+        Args:
+            axis: 1, over the columns of each row; 0, over the rows.
+            scale: what cosines are multiplied by first; None: the model's logit scale.
+
+        Raises:
+            ValueError: another axis, or no scale given and none in the model.
         """
         if axis not in (0, 1, -1, -2):
             raise ValueError(f"expected axis 1, over the columns of each row, or 0, over the rows; got {axis}")
-        return softmax(self.matrix.astype(np.float64) * (self._heat.scale if scale is None else scale), axis)
+        return softmax(self.matrix.astype(np.float64) * (self._trained_scale.scale if scale is None else scale), axis)
 
     def probabilities(self) -> np.ndarray:
-        """(rows, columns) as the model was trained to judge: SigLIP each pair by itself, others among the columns."""
-        return self._heat.probabilities(self.matrix, 1)
+        """Return (rows, columns) as the model was trained to judge: SigLIP each pair, others among the columns."""
+        return self._trained_scale.probabilities(self.matrix, 1)
 
     @property
-    def _heat(self) -> LogitScale:
+    def _trained_scale(self) -> LogitScale:
         if self.logit_scale is None:
             raise ValueError(f"{self.model} has no temperature for this: say a scale, softmax(scale=20)")
         return self.logit_scale
@@ -73,21 +77,25 @@ class Similarity:
     def heatmap(
         self, to: str | Path | Axes, *, values: np.ndarray | None = None, title: str = "", overwrite: bool = False
     ) -> None:
-        """Draw the matrix: numbers in the cells, pictures small beside their rows, texts wrapped below.
+        """Draw the matrix: numbers in the cells, images small beside their rows, texts wrapped below.
 
-        to         a file to write, by its ending png, svg or pdf; or the axes of a figure of yours
-        values     what to draw in its place, of the same shape, such as `softmax()`
-        overwrite  replace a file of that name; one of the pictures is never replaced
+        Args:
+            to: a file to write, its format by its ending png, svg or pdf; or the axes of a figure of yours.
+            values: what to draw in its place, of the same shape, such as `softmax()`.
+            title: above the matrix; "": "cosine" and the model.
+            overwrite: replace a file of that name; an image that was compared is never replaced.
 
-        FileExistsError where there is a file, MissingExtra where matplotlib is not installed.
+        Raises:
+            FileExistsError: there is a file of that name.
+            MissingExtra: matplotlib is not installed.
         """
-        from .heatmap import Labels, heatmap
+        from .heatmap import Labels, draw_heatmap
 
         drawn = self.matrix if values is None else values
         if drawn.shape != self.matrix.shape:
             raise ValueError(f"expected values of shape {self.matrix.shape}, got {drawn.shape}")
         labels = Labels(self.rows, self.columns, self.sources, self.others)
-        heatmap(labels, to, drawn, title or f"cosine, {self.model}", overwrite=overwrite)
+        draw_heatmap(labels, to, drawn, title or f"cosine, {self.model}", overwrite=overwrite)
 
 
 def similarity(
@@ -100,21 +108,21 @@ def similarity(
     fps: float = 1.0,
     precision: str = "float32",
 ) -> Similarity:
-    """How near pictures, films or sounds are to texts, to others, or to each other, in a space that they share.
+    """Compare images, audio or video with texts, with others, or with each other, in a space that they share.
 
     Args:
-        media: the rows: paths or bytes. A film or a long recording is the mean direction of its frames or windows.
+        media: the rows: paths or bytes. A video or long audio is the mean direction of its frames or windows.
         texts: the columns.
         to: the columns, where they are media too. Neither: the rows again.
-        model: an encoder whose space both are in: conse for pictures and texts with no hub; CLIP, SigLIP, CLAP; any
-            encoder for media with media.
+        model: an encoder whose space both are in: conse for images and texts without a download; CLIP, SigLIP, CLAP;
+            any encoder for media with media.
         templates: words around each text, {} for the text; of several, the mean counts. None given: the text alone.
-        fps: frames a second taken from films.
-        precision: of checkpoints.
+        fps: frames a second taken from videos.
+        precision: of Hugging Face models.
 
     Raises:
-        LabelsError: no texts, a blank one, one twice; both texts and media to compare with; a model that knows no text.
-        WrongMedium: a source that the model does not take: no one space for both then.
+        LabelsError: no texts, a blank one, one twice; both texts and media to compare with; a model that reads no text.
+        WrongMedium: a source that the model does not take, so that there is no space for both.
         FileNotFoundError, MediaError: a source cannot be used.
 
     >>> import percepts
@@ -124,13 +132,13 @@ def similarity(
     """
     if texts is not None and to is not None:
         raise LabelsError("expected texts or media at the columns, got both")
-    row = find(model, precision=precision)
+    row = model_spec(model, precision=precision)
     task, rows = EmbedTask((row,), fps=fps), _as_tuple(media)
     vectors = np.stack([compute_direction(task, source) for source in rows])
     if texts is not None:
         encoder = load_encoder(row)
         if not isinstance(encoder, TextEncoder):
-            raise LabelsError(f"{row.name} knows no text: take conse, or a CLIP, SigLIP or CLAP checkpoint")
+            raise LabelsError(f"{row.name} reads no text: take conse, or a CLIP, SigLIP or CLAP model")
         names = check_labels(texts, "text")
         columns = embed_labels(encoder, names, check_templates(templates or ("{}",)))
         heat = encoder.logit_scale if isinstance(encoder, ScoresText) else None
@@ -143,8 +151,8 @@ def similarity(
 
 
 def filter_supported(sources: Iterable[str], model: str) -> Iterator[str]:
-    """Of the files of a folder, those that are media that the model takes."""
-    task = EmbedTask((find(model),))
+    """Yield those of the files that are media and that the model takes."""
+    task = EmbedTask((model_spec(model),))
     for source in sources:
         try:
             taken = task.accepts(probe(source))
@@ -155,7 +163,7 @@ def filter_supported(sources: Iterable[str], model: str) -> Iterator[str]:
 
 
 def compute_direction(task: EmbedTask, source: Source) -> np.ndarray:
-    """(D,) of length one: the mean of the directions of all windows, by the same code as the vectors of a job.
+    """Return the mean of the directions of all windows, (D,) of length one, by the same code as the vectors of a job.
 
     WrongMedium where the one encoder of the task does not take what the source is.
     """
@@ -175,7 +183,7 @@ def _compute_cosines(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 def _as_tuple(media: Sequence[Source] | Source) -> tuple[Source, ...]:
     found = (media,) if isinstance(media, str | Path | bytes) else tuple(media)
     if not found:
-        raise LabelsError("expected at least one picture, film or recording, got none")
+        raise LabelsError("expected at least one image, video or audio file, got none")
     return found
 
 

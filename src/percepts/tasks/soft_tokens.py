@@ -1,4 +1,4 @@
-"""A source in, the soft tokens of a language model out: an encoder's frames of every window, through an adapter."""
+"""Turn a source into soft tokens of a language model: the features of every window, through an adapter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def soft_tokens(
     hop: float | None = None,
     tail: Tail = "pad",
 ) -> SoftTokens:
-    """One picture, recording or film as a language model reads it: (W, T', D), a row for every window of it.
+    """Return an image, audio or a video as a language model reads it: (W, T', D), a row for every window.
 
     `adapter` is one of `percepts.adapters`, or a folder that `percepts train adapter` made; cutting is as in `embed`.
     `percepts.adapters.Splicer` puts the tokens in the place of `<image>`, `<audio>` and `<video>` in a prompt.
@@ -56,7 +56,7 @@ def soft_tokens(
 
 
 def _pad_and_join(parts: list[SoftTokens]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Groups of windows one after the other, zeros after the shorter ones."""
+    """Return the windows of all batches, (W, T, D) and (W, T), with zeros after the shorter ones."""
     longest = max(part.mask.shape[1] for part in parts)
     missing = [longest - part.mask.shape[1] for part in parts]
     pad = torch.nn.functional.pad

@@ -1,4 +1,4 @@
-"""A stream of sound in, words as they are said out: some may still change, the others stay."""
+"""Transcribe a stream while it goes on: committed words stay, partial words may still change."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from .diarizer import Vad, make_detector
 from .transcribe import choose_model
 
 BLOCK_S = 1.0
-"""Seconds that are decoded of a file at once."""
+"""Seconds of a file that are decoded at a time."""
 MAX_NO_SPEECH_PROB = 0.9
-"""From this probability on that nobody spoke, words are not believed; as whisper_streaming has it."""
+"""Words are dropped above this probability that nobody spoke; whisper_streaming's value."""
 
 
 def stream(
@@ -53,23 +53,22 @@ def stream(
     live: bool = False,
     stop: threading.Event | None = None,
 ) -> Iterator[Event]:
-    """Words as they are said: "committed" ones stay, "partial" ones may change with what follows (LocalAgreement).
+    """Yield words as they are said: "committed" ones stay, "partial" ones may change (LocalAgreement).
 
-    Every second of new sound the sound since the last cut is transcribed again; what two passes agree on is committed.
-    Where somebody stops speaking everything is. Memory and the time of a pass do not grow with the stream.
+    With every second of new audio, the audio since the last cut is transcribed again; what two passes agree on is
+    committed. Where somebody stops speaking, everything is. Memory and the time of a pass do not grow with the stream.
 
     Args:
-        source: path or bytes of a recording or film, or blocks of one stream at any rate. How it is cut into blocks
+        source: path or bytes of audio or a video, or blocks of one stream at any rate. How it is cut into blocks
             changes nothing, unless it is `live`.
         model: as for `percepts.transcribe`.
         engine: as for `percepts.transcribe`.
-        options: what is asked of the model.
-        patience: how much is waited for, and how many passes must agree.
-        vad: what tells when somebody speaks: "silero", or "energy", which needs no weights. None: nothing does, and
-            everything is transcribed.
-        live: the blocks come in their own time; what came while the model was busy is heard at once, so that it does
-            not fall further and further behind.
-        stop: once it is set the stream ends as if no more sound came, and what was heard is committed.
+        options: the options of the model.
+        patience: how much audio is collected before a pass, and how many passes must agree.
+        vad: the detector of speech: "silero", or "energy", which needs no weights. None: everything is transcribed.
+        live: the blocks come in real time; those that came while the model was busy are taken together, so that it
+            does not fall further and further behind.
+        stop: once it is set, the stream ends as if no more audio came, and what was heard is committed.
 
     Raises:
         FileNotFoundError, MediaError: the source cannot be used.
@@ -78,16 +77,16 @@ def stream(
     >>> for event in percepts.stream("talk.mp4", "openai/whisper-base"):  # doctest: +SKIP
     ...     print(event.type, *(word.text for word in event.words))
     """
-    hearing = _build_transcriber(model, engine, options, patience, vad)
+    transcriber = _build_transcriber(model, engine, options, patience, vad)
     blocks = _read_blocks(source)
     if live:
-        return stream_events(drain_live(resample(blocks, RATE), stop), TimedTranscriber(hearing, perf_counter))
-    return stream_events(_split_frames(_read_until(stop, blocks)), TimedTranscriber(hearing, frozen_clock))
+        return stream_events(drain_live(resample(blocks, RATE), stop), TimedTranscriber(transcriber, perf_counter))
+    return stream_events(_split_frames(_read_until(stop, blocks)), TimedTranscriber(transcriber, frozen_clock))
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A recording as if it were said now: the events, and how late they were."""
+    """The events of a file that was streamed as if it were said now, and how late they were."""
 
     events: tuple[Event, ...]
     latency: LatencyStats
@@ -103,17 +102,17 @@ def replay(
     vad: Vad | None = "silero",
     clock: Literal["real", "still"] | Clock = "real",
 ) -> Replay:
-    """How late words would come, were a recording said now on this machine. Nothing sleeps; see `stream`.
+    """Measure how late words would come if a file were said now on this machine; nothing sleeps. See `stream`.
 
     Args:
-        source: path or bytes of a recording or film.
+        source: path or bytes of audio or a video.
         model: as for `percepts.transcribe`.
         engine: as for `percepts.transcribe`.
-        options: what is asked of the model.
-        patience: how much is waited for, and how many passes must agree.
-        vad: what tells when somebody speaks.
-        clock: "real": computing takes the time it takes; "still": it takes none, and the events are the same on every
-            machine; or a function that says how many seconds it is.
+        options: the options of the model.
+        patience: how much audio is collected before a pass, and how many passes must agree.
+        vad: the detector of speech.
+        clock: "real": computing takes its time; "still": it takes none, and the events are the same on every machine;
+            or a function that returns the time in seconds.
 
     >>> percepts.replay("talk.wav", "openai/whisper-tiny").latency.aware["p95"]  # doctest: +SKIP
     2.31
@@ -140,15 +139,16 @@ def _build_transcriber(
 
 
 def make_transcriber(engine: Engine, options: TranscribeOptions) -> Transcriber:
-    """An engine as `Online` asks it: a stretch of sound and the text before it, to segments with words."""
-    asked = replace(options, word_timestamps=True, batch_size=1)
+    """Return a function that transcribes a clip, given the text before it, into segments with words."""
+    # Passes are compared word by word, so words need their times; a pass is one window, so there is nothing to batch.
+    with_words = replace(options, word_timestamps=True, batch_size=1)
 
-    def hear(clip: Clip, before: str) -> Sequence[Segment]:
+    def transcribe_clip(clip: Clip, before: str) -> Sequence[Segment]:
         prompt = f"{options.initial_prompt} {before}".strip() if engine.kind == "whisper" else ""
-        found = transcribe_stream(engine, [clip], replace(asked, initial_prompt=prompt or options.initial_prompt))
+        found = transcribe_stream(engine, [clip], replace(with_words, initial_prompt=prompt or options.initial_prompt))
         return [segment for segment in found if getattr(segment, "no_speech_prob", 0.0) <= MAX_NO_SPEECH_PROB]
 
-    return hear
+    return transcribe_clip
 
 
 def _read_blocks(source: Source | Iterable[Clip]) -> Iterator[Clip]:
@@ -158,7 +158,7 @@ def _read_blocks(source: Source | Iterable[Clip]) -> Iterator[Clip]:
 
 
 def _split_frames(blocks: Iterable[Clip]) -> Iterator[Clip]:
-    """One by one what the detector hears at once: where a pass begins does not depend on the blocks."""
+    """Yield frames of the detector's size one by one, so that where a pass begins does not depend on the blocks."""
     return cut_fixed_windows(FRAME, tail="keep")(resample(blocks, RATE))
 
 

@@ -1,4 +1,4 @@
-"""A source in, the tokens of every window of it out: patches, frames or colours, with their grid and their times."""
+"""Compute the tokens of every window of a source: patches, frames or colours, with their grid and times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .embed import EmbedTask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """All windows of one source.
+    """The tokens of all windows of one source.
 
     data    (W, T, D) float32, the states of the model's last layer; or (W, T) int64 of a discrete vocabulary
     mask    (W, T) bool, False where a token stands for no place in the source (class token, padding)
@@ -44,9 +44,11 @@ class Tokens:
     source: str = ""
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write .npz or .safetensors, as the name ends, the grid beside the arrays; ValueError for another ending.
+        """Write .npz or .safetensors, by the end of the name, with the grid beside the arrays.
 
-        FileExistsError where there is a file, unless `overwrite`; the file that the tokens are of is never replaced.
+        Raises:
+            ValueError: another ending.
+            FileExistsError: there is a file, and not `overwrite`; the source of the tokens is never replaced.
         """
         path = Path(path)
         if path.suffix not in _WRITERS:
@@ -59,7 +61,7 @@ class Tokens:
 
 
 def tokens(source: Source, model: str, *, fps: float = 1.0, hop: float | None = None, tail: Tail = "pad") -> Tokens:
-    """The tokens of one picture, recording or film. Cutting is as in `embed`; discrete where the model's input is.
+    """Return the tokens of an image, audio or a video, cut as in `embed`; discrete where the model's input is.
 
     Raises MediaError where the source cannot be used, TruncatedMedia where it is damaged later on.
 
@@ -97,14 +99,14 @@ def _read_tokens(encoder: Encoder, inputs: Inputs) -> tuple[np.ndarray, np.ndarr
 
 
 def _pad_and_join(parts: list[np.ndarray]) -> np.ndarray:
-    """Batches one after the other, zeros after the shorter ones."""
+    """Return the batches one after the other, with zeros after the shorter ones."""
     longest = max(part.shape[1] for part in parts)
     padded = [np.pad(p, [(0, 0), (0, longest - p.shape[1])] + [(0, 0)] * (p.ndim - 2)) for p in parts]
     return np.concatenate(padded)
 
 
 def _token_offsets(count: int, axes: tuple[str, ...], shape: tuple[int, ...], step: float) -> np.ndarray:
-    """(T,) seconds from the start of the window; 0 for the tokens before the grid."""
+    """Return the seconds from the start of the window, (T,); 0 for the tokens before the grid."""
     if "time" not in axes:
         return np.zeros(count)
     along = np.indices(shape)[axes.index("time")].ravel() * step
