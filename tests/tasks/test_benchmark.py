@@ -50,7 +50,7 @@ def test_encoding_is_measured_by_the_vectors_that_jobs_store(clock: Clock, monke
         clock.now += 0.5
         return pooling.encode_vectors(encoder, inputs)
 
-    monkeypatch.setattr(benchmark, "vectors", vectors)
+    monkeypatch.setattr(benchmark, "encode_vectors", vectors)
     monkeypatch.setattr(benchmark, "MIN_SECONDS", 1.0)
 
     def prepared(self: object, clips: list[object]) -> object:
