@@ -37,6 +37,7 @@ def describe_model(model: str | Spec) -> dict[str, Any]:
         if (where := resolve_name(str(model))) is None:
             raise
         return {"name": str(model), **_describe_checkpoint(where)}
+    # Making an encoder loads no weights.
     encoder = load_encoder(row)
     labels = encoder.labels if isinstance(encoder, Classifier) else ()
     gives = {

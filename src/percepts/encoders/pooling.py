@@ -24,6 +24,7 @@ def l2mean(frames: Features) -> np.ndarray:
 
 def first(frames: Features) -> np.ndarray:
     """Return the first step, which is the class token of models that have one."""
+    # A copy: a view would keep all T steps in memory.
     return np.ascontiguousarray(frames.data[:, 0])
 
 
@@ -39,6 +40,7 @@ def concat(frames: Features) -> np.ndarray:
 
 def maximum(frames: Features) -> np.ndarray:
     """Return the largest number of the steps that count in each dimension; zeros where none does."""
+    # Masked steps become -inf, which loses against any number.
     held = np.where(frames.mask[..., None], frames.data, np.float32(-np.inf)).max(axis=1)
     return np.where(np.isneginf(held), np.float32(0), held)
 

@@ -46,12 +46,12 @@ _BUILTIN = (
     Spec(
         name="conse", target=".builtin.conse:Conse", kind="image", dim=384, pool="mean", size=256,
         weights=("effnet-lite0", "minilm"), license="Apache-2.0",
-        summary="pictures in the text space of minilm: text finds pictures",
+        summary="images in the text space of minilm: text finds images",
     ),
     Spec(
         name="effnet-lite0", target=".builtin.effnet:EffNet", kind="image", dim=1280, pool="mean", size=256,
         weights=("effnet-lite0",), license="Apache-2.0",
-        summary="EfficientNet-Lite0, ImageNet-1k: picture vectors and 1000 labels",
+        summary="EfficientNet-Lite0, ImageNet-1k: image vectors and 1000 labels",
     ),
     Spec(
         name="minilm", target=".builtin.minilm:MiniLM", kind="text", dim=384, pool="l2mean", weights=("minilm",),
@@ -60,7 +60,7 @@ _BUILTIN = (
     Spec(
         name="melstats", target=".builtin.melstats:MelStats", kind="audio", rate=16_000.0, window=4.0, dim=512,
         pool="concat", license="Apache-2.0",
-        summary="log-mel mean and deviation in 8 time segments: how a sound goes; no weights",
+        summary="log-mel mean and deviation in 8 time segments of audio; no weights",
     ),
     Spec(
         name="ge2e", target=".builtin.ge2e:Ge2e", kind="audio", rate=16_000.0, window=1.6, dim=256, pool="l2mean",
@@ -68,7 +68,7 @@ _BUILTIN = (
     ),
     Spec(
         name="fake-image", target=".builtin.fake:FakeImage", kind="image", dim=8, pool="mean", size=16,
-        license="Apache-2.0", summary="for tests: how near a picture is to eight colours, which text can name",
+        license="Apache-2.0", summary="for tests: how near an image is to eight colours, which text can name",
     ),
     Spec(
         name="fake-audio", target=".builtin.fake:FakeAudio", kind="audio", rate=8000.0, window=1.0, dim=8,
@@ -144,12 +144,14 @@ def load_encoder(name: str | Spec, *, runtime: str = "auto", threads: int | None
     Raises UnknownModel, and MissingExtra where what it needs is not installed.
     """
     row = name if isinstance(name, Spec) else model_spec(name)
+    # A Spec of an older release may name a module that has moved since.
     from .moved import current_target
 
     module, _, attribute = current_target(row.target).partition(":")
     try:
         loaded = import_module(module, __package__)
     except ModuleNotFoundError as error:
+        # Without an extra to install it is a fault in the encoder's own imports.
         if not row.extra:
             raise
         raise MissingExtra(f"{row.name} needs {error.name}: pip install 'percepts[{row.extra}]'") from error
@@ -178,6 +180,7 @@ def update_spec(row: Spec) -> Spec:
     known = {**_list_all(), **CATALOG}
     if row.name in known:
         return replace(row, target=known[row.name].target)
+    # Registered by the training process alone, so that no other process has its class.
     if row.name.endswith(FRAMES_SUFFIX) and row.name not in row.weights[0]:
         raise UnknownModel(f"{row.name} is known only while `percepts train` keeps the frames of an encoder")
     return refresh_target(row, find_target)
@@ -218,6 +221,7 @@ def _list_all() -> dict[str, Spec]:
 @cache
 def _list_installed() -> dict[str, Spec]:
     table = dict(_BUILTIN_BY_NAME)
+    # Sorted, because the order of installed packages differs between machines.
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         for row in _load_entry_point(point):
             _check_spec(row, table, f"entry point {point.name} = {point.value}")

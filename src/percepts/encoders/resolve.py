@@ -66,6 +66,7 @@ def resolve_model(
     name = f"{Path(where).name}@{hash_checkpoint(where)[:8]}" if Path(where).is_absolute() else model
     summary = f"{checkpoint.model_type} checkpoint {model}"
     known = {"name": name, "kind": "image", "target": target, "weights": (where,), "license": checkpoint.license}
+    # Facts last: a head says the weights and the licence of its encoder, too.
     return Spec(**{**known, "summary": summary, **facts})
 
 
@@ -88,6 +89,7 @@ def locate_checkpoint(name: str, kind: ModelKind) -> str:
         UnknownModel: the name means no checkpoint, or a short name means one that the verb cannot use.
         WeightsError: a folder holds no checkpoint, or the repository cannot be reached.
     """
+    # The full name has the pinned commit, so every verb uses the same bytes.
     if name in CATALOG and name in kind.names:
         name = CATALOG[name].weights[0]
     where = None if name in CATALOG else resolve_name(name)
@@ -99,6 +101,7 @@ def locate_checkpoint(name: str, kind: ModelKind) -> str:
 def pin_revision(spec: Spec) -> Spec:
     """Return a Spec of a branch with the commit of the branch that is in the cache; nothing is fetched for it."""
     repository, _, revision = spec.weights[0].partition("@") if spec.weights else ("", "", "")
+    # A branch moves: a table that names it would not say which weights made its vectors.
     if revision != "main" or not is_present(spec.weights[0]):
         return spec
     return replace(spec, weights=(resolve_name(repository) or spec.weights[0],))
@@ -140,6 +143,7 @@ def find_similar(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     ['clip-b32', 'clip-l14', 'clap-fused']
     """
     word = name.lower()
+    # A part of a name is spelled unlike the whole, so difflib alone misses it.
     inside = [known for known in names if word and word in known]
     others = [known for known in names if known not in inside]
     return [*inside, *difflib.get_close_matches(word, others, most, cutoff=0.5)][:most]

@@ -13,12 +13,14 @@ from ..weights.checkpoint import Checkpoint
 
 def softmax(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return probabilities of which one is right; computed in float64."""
+    # The largest score is taken off first, or exp would overflow.
     wide = np.exp(scores.astype(np.float64) - scores.max(axis=axis, keepdims=True))
     return np.asarray(wide / wide.sum(axis=axis, keepdims=True), dtype=np.float32)
 
 
 def sigmoid(scores: np.ndarray) -> np.ndarray:
     """Return a probability of each score by itself; computed in float64."""
+    # By tanh, which does not overflow where exp(-x) does.
     return np.asarray(0.5 * (1 + np.tanh(scores.astype(np.float64) / 2)), dtype=np.float32)
 
 

@@ -41,6 +41,7 @@ class Embeddings(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return (B, T, D) states of (B, T) ids."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
+        # One text at a time: all its tokens are of the first sentence type.
         x: torch.Tensor = self.LayerNorm(self.word_embeddings(ids) + positions + self.token_type_embeddings.weight[0])
         return x
 
@@ -96,6 +97,7 @@ PARAMETER_NAMES = {
     "output.LayerNorm": "last_norm",
 }
 """Names of parameters inside a layer: those of a checkpoint, and ours."""
+# The pooler is not used here; position_ids is a buffer that old checkpoints saved.
 UNUSED = ("pooler.", "embeddings.position_ids")
 
 

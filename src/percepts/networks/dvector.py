@@ -25,6 +25,7 @@ class DVector(nn.Module):
         """Return the d-vectors."""
         states, _ = self.lstm(mel)
         raw: torch.Tensor = torch.relu(self.linear(states[:, -1]))
+        # Where the ReLU lets nothing through there is no direction: zeros stay zeros.
         length: torch.Tensor = raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return raw / length
 

@@ -39,6 +39,7 @@ class ImageProcessor:
     def from_settings(cls, settings: Mapping[str, Any], usual: str) -> ImageProcessor:
         """Read preprocessor_config.json; missing keys have the defaults of its class, or else of the class `usual`."""
         named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "")
+        # Older and fast classes have the defaults of the class of today.
         named = named.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
         row = {**_COMMON, **_DEFAULTS.get(named, _DEFAULTS[usual])}
         row |= {key: value for key, value in settings.items() if value is not None}
@@ -85,6 +86,7 @@ def _resize_target(height: int, width: int, size: tuple[int, ...]) -> tuple[int,
     if len(size) == 2:
         return size[0], size[1]
     short, long = min(height, width), max(height, width)
+    # Rounded down, as in transformers.
     new = (size[0], int(size[0] * long / short))
     return new if height <= width else (new[1], new[0])
 

@@ -95,6 +95,7 @@ class Checkpoint:
                 f"{found.folder}: expected weights as *.safetensors, found {_list_files(found.folder)}; pickled ones "
                 "are not read: save them again with save_pretrained, or take a revision that has safetensors"
             )
+        # Read for the checks alone: transformers parses them again without any.
         for name in _TRANSFORMERS_FILES:
             found.json(name)
         return found
@@ -172,6 +173,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         head = file.read(8)
         size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        # A stranger wrote this length: no more is read than the file holds.
         if not 0 < size <= min(path.stat().st_size - 8, _MAX_HEADER_BYTES):
             raise WeightsError(
                 f"{path}: expected a safetensors file, got {path.stat().st_size} bytes of something else"
@@ -246,10 +248,12 @@ def _find_snapshot(repository: str, revision: str) -> Path | None:
     found = (
         [path for path in (root / "snapshots").glob(f"{commit}*") if _is_complete(path)] if "/" not in commit else []
     )
+    # Several commits may begin with these digits: the hub says which one is meant.
     return found[0] if len(found) == 1 else None
 
 
 def _is_complete(snapshot: Path) -> bool:
+    # A download that broke off may have the settings without the weights.
     return (snapshot / "config.json").is_file() and any(snapshot.glob("*.safetensors"))
 
 

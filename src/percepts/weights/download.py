@@ -166,6 +166,7 @@ def _fetch_more(
             ):
                 here += len(block)
                 if here > (limit if size is None else size):
+                    # Emptied, or the next run would resume the wrong file.
                     file.truncate(0)
                     raise Unavailable(f"more than {limit if size is None else size} bytes")
                 file.write(block)
@@ -190,9 +191,11 @@ def _open_url(url: str, headers: Mapping[str, str], access: Access) -> Any:
     host = parts.netloc.rpartition("@")[2]
     request = urllib.request.Request(
         parts._replace(netloc=host, fragment="").geturl(),
+        # Plain bytes: sizes and ranges are those of the file itself.
         headers={"User-Agent": "percepts", "Accept-Encoding": "identity", **headers},
     )
     if credentials := _find_credentials(parts.netloc.rpartition("@")[0], parts.hostname or ""):
+        # Unredirected: credentials must not go on to another host.
         request.add_unredirected_header("Authorization", credentials)
     try:
         answer = _build_opener(parts.hostname or "", access).open(request, timeout=min(access.timeout, TIMEOUT_S))
@@ -207,6 +210,7 @@ def _open_url(url: str, headers: Mapping[str, str], access: Access) -> Any:
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise Unavailable(f"its certificate cannot be verified: {reason.verify_message}") from None
+        # A name server that does not answer may do so soon; an unknown host stays unknown.
         if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
             raise Unavailable(f"no such host: {parts.hostname}") from None
         raise (reason if isinstance(reason, OSError) else _Interrupted(str(reason))) from None
@@ -236,6 +240,7 @@ def _build_opener(host: str, access: Access) -> urllib.request.OpenerDirector:
     proxies = {"http": access.proxy, "https": access.proxy} if access.proxy else None
     context = _build_ssl_context(access)
     if host in access.trusted:
+        # Only for hosts that the user's own pip settings call trusted.
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return urllib.request.build_opener(
         urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _RedirectHandler()

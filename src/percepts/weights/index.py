@@ -61,6 +61,7 @@ def _choose_link(links: Iterator[Link], package: str, version: str, sha256: str)
     for link in links:
         if link.sha256 == sha256:
             return link
+        # A wheel is called NAME-VERSION-PYTHON-ABI-PLATFORM.whl.
         parts = link.name.removesuffix(".whl").split("-")
         if not link.name.endswith(".whl") or len(parts) < 5 or _normalise_name(parts[0]) != _normalise_name(package):
             continue
@@ -80,6 +81,7 @@ def _read_links(place: str, access: Access) -> Iterator[Link]:
     if parts.scheme in ("http", "https"):
         url, kind, body = read_page(place, {"Accept": ACCEPT}, MAX_PAGE_BYTES, access)
         found = _parse_json_links(body, url) if kind.endswith("json") else _parse_html_links(body, url)
+        # A page by https must not lead to files by http.
         yield from (link for link in found if urlsplit(link.url).scheme in ("https", parts.scheme))
     else:
         path = Path(url2pathname(parts.path)) if parts.scheme == "file" else Path(place).expanduser()

@@ -96,6 +96,7 @@ def _read_pip_options() -> dict[str, str]:
 def _list_pip_files() -> Iterator[Path]:
     """Yield pip's files, as https://pip.pypa.io/en/stable/topics/configuration/#location lists them."""
     special = os.environ.get("PIP_CONFIG_FILE")
+    # This is how pip itself is told to read no file.
     if special == os.devnull:
         return
     name = "pip.ini" if os.name == "nt" else "pip.conf"

@@ -69,6 +69,7 @@ def _unpack(data: bytes) -> bytes:
         return data
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
         try:
+            # A file that unpacks to gigabytes must not fill the memory.
             unpacked = stream.read(MAX_BYTES + 1)
         except EOFError as error:
             raise ValueError(f"the gzip file ends too early, after {len(data)} bytes") from error
@@ -100,6 +101,7 @@ def _decode_name(name: Any) -> str:
 
 
 def _get_group(h5py: Any, file: Any, name: str) -> Any:
+    # Soft and external links could lead to other files of the machine.
     found = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
     if not isinstance(found, h5py.Group):
         raise ValueError(f"its layer_names name {name!r}, which is no group in it")
@@ -196,6 +198,7 @@ def local_path(model: PublishedModel, where: Path | None = None, on_progress: Pr
     if found and found.parent != cache_folder():
         return found
     kept = cache_folder() / f"{model.stem}-v0_4_0.h5.gz"
+    # Several processes of a job may want the file at the same time.
     with lock_path(kept):
         if found and (found != kept or _is_recorded(kept)):
             return found

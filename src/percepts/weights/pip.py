@@ -38,6 +38,7 @@ def _run_pip(folder: Path, requirement: str) -> Iterator[int]:
     """
     wheels, scratch = folder / "wheels", folder / "scratch"
     scratch.mkdir(parents=True, mode=0o700)
+    # Wheels only, and no dependencies: no code of a package is built or run.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(wheels)]
     command += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries=1", requirement]
     with open_file(folder / "log", "w+b") as output:

@@ -44,7 +44,9 @@ def load_pretrained(
     warning and goes on. Here it is a WeightsError, except where nothing depends on it: UNUSED_PARAMETERS and `spare`,
     less `needed`.
     """
+    # Before transformers allocates what config.json describes.
     Checkpoint(folder).check_size()
+    # Neither the network nor pickles are used, whatever the folder says.
     settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     with silence_transformers(), raise_weights_error(folder, kind):
         model, found = getattr(transformers, kind).from_pretrained(folder, dtype=getattr(torch, precision), **settings)

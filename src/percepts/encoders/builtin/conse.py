@@ -73,6 +73,7 @@ def _blend_labels(scores: np.ndarray) -> np.ndarray:
     """Return the (384,) float64 sum of the TOP labels' vectors, weighted by their probabilities."""
     top = np.argsort(-scores, kind="stable")[:TOP]
     wide = scores[top].astype(np.float64) * SHARPNESS
+    # The first is the largest, so exp does not overflow.
     weights = np.exp(wide - wide[0])
     blended: np.ndarray = weights @ _load_label_space()[1][top]
     return blended

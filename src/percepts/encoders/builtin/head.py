@@ -32,6 +32,7 @@ class Head:
     @classmethod
     def describe(cls, checkpoint: Checkpoint) -> dict[str, Any]:
         """Return the fields of a Spec: those of its encoder, with the weights of both."""
+        # The folder may come from anybody.
         check_values(checkpoint.config, checkpoint.config.path, rules=_RULES)
         inner = _find_encoder_spec(checkpoint)
         kept = {name: getattr(inner, name) for name in ("kind", "rate", "window", "dim", "pool", "size", "extra")}
@@ -139,6 +140,7 @@ def _find_encoder_spec(checkpoint: Checkpoint) -> Spec:
         found = model_spec(_read_encoder_name(checkpoint), **asked)
     except ValueError as error:
         raise WeightsError(f"{checkpoint.config.path}: {error}") from error
+    # A head of a head would have no vectors of its own.
     if found.target.endswith(".builtin.head:Head"):
         raise WeightsError(f"{checkpoint.config.path}: expected an encoder, {found.name} is a head itself")
     return found

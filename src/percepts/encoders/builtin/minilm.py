@@ -67,11 +67,13 @@ class MiniLM:
         return pool(self.encode(self.tokenize(texts)), "l2mean")
 
     def _load_tokenizer(self) -> tokenizers.Tokenizer:
+        # Threads may ask for the tokenizer at the same time.
         with self._lock:
             if self._tokenizer is None:
                 import tokenizers
 
                 loaded = tokenizers.Tokenizer.from_file(str(weight_files.local_path(self._weights, "tokenizer.json")))
+                # Each text runs at its own length.
                 loaded.no_padding()
                 loaded.enable_truncation(TOKENS)
                 self._tokenizer = loaded

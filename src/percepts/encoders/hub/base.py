@@ -53,6 +53,7 @@ class Transformer(ABC):
             raise ValueError(f"{spec.name}: expected precision to be {', '.join(PRECISIONS)}, got {spec.precision!r}")
         self.spec = spec
         self.requested_runtime, self.threads = runtime, threads
+        # Deferred: processes that only prepare clips make encoders, too, and must not load weights.
         self._run = self._defer_network("media", self.build, self.example, self.outputs)
 
     @property
@@ -114,6 +115,7 @@ class Transformer(ABC):
     ) -> DeferredRunner:  # fmt: skip
         def network() -> Network:
             spec = self.spec
+            # The graph is exported again when any of these changes.
             facts = (
                 weights.hash_weights(spec.weights),
                 type(self).__name__,
@@ -210,6 +212,7 @@ class TextTower:
     def __init__(self, encoder: Transformer, build: Callable[[], Any], length: int, *, pad: bool = False) -> None:
         self._encoder, self._length, self._pad = encoder, length, pad
         example = {"ids": np.arange(1, (length if pad else 6) + 1, dtype=np.int64)[None]}
+        # With padding all texts have one length, so that no axis is dynamic.
         free = None if pad else {"ids": {1: "tokens"}}
         self._run = encoder._defer_network("text", build, lambda: example, ("vectors",), free)
 

@@ -111,6 +111,7 @@ class Clap(Transformer):
         from ...weights import pretrained
 
         model = pretrained.load_pretrained("ClapModel", self.checkpoint.folder)
+        # Each tower is loaded when it is first needed; together they would take twice the memory.
         model.text_model = None
         return pretrained.WrappedModel(model, _encode_audio)
 
@@ -133,5 +134,6 @@ class Clap(Transformer):
 
 
 def _encode_audio(model: Any, mel: Any) -> tuple[Any, Any]:
+    # is_longer is False for every clip, or transformers would choose one at random.
     found = model.get_audio_features(input_features=mel, is_longer=mel.new_zeros(len(mel), 1, dtype=bool))
     return found.pooler_output, found.last_hidden_state.flatten(2).transpose(1, 2)

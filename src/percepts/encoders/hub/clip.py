@@ -109,6 +109,7 @@ class Clip(ImageTransformer):
         from ...weights import pretrained
 
         model = pretrained.load_pretrained(self.model, self.checkpoint.folder)
+        # Each tower is loaded when it is first needed; together they would take twice the memory.
         model.text_model = None
         return model
 

@@ -75,6 +75,7 @@ class ImageGpt(WithClassifier):
     def _find_nearest(self, picture: np.ndarray) -> np.ndarray:
         """Return the (H * W,) ids of the nearest colours of (H, W, 3) uint8 pixels."""
         colours = picture.reshape(-1, 3) / 127.5 - 1
+        # Squared distances less the square of the colour, which is the same for all clusters.
         distances = (self.clusters**2).sum(axis=1) - 2 * colours @ self.clusters.T
         ids: np.ndarray = distances.argmin(axis=1)
         return ids

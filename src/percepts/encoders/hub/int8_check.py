@@ -97,6 +97,7 @@ def compare_vectors(exact: np.ndarray, rough: np.ndarray) -> Int8Report:
     >>> compare_vectors(np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)).is_good
     True
     """
+    # The mean of float32 for both, or a shift of all int8 vectors would go unseen.
     mean = exact.mean(axis=0)
     first, second = normalise(exact - mean), normalise(rough - mean)
     kept = [
@@ -126,6 +127,7 @@ def _encode_samples(encoder: Checkable, precision: str) -> tuple[np.ndarray, str
 def _report_key(encoder: Checkable) -> str:
     spec = encoder.spec
     facts = [weights.hash_weights(spec.weights), spec.size, spec.window, spec.pool, processor_id()]
+    # Last the revision of this check: raise it when its samples or its comparison change.
     facts += [version("torch"), version("onnxruntime"), encoder.requested_runtime, SAMPLE_COUNT, "4"]
     return hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()[:32]
 

@@ -109,6 +109,7 @@ class Sentence(Transformer):
         from ...weights import pretrained
 
         kind = MODELS[self.checkpoint.model_type]
+        # DistilBERT has no pooler, and no argument to leave it out.
         settings: dict[str, Any] = {} if kind == "DistilBertModel" else {"add_pooling_layer": False}
         model = pretrained.load_pretrained(kind, self.checkpoint.folder, **settings)
         return pretrained.WrappedModel(model, lambda m, ids: m(input_ids=ids).last_hidden_state)
@@ -125,6 +126,7 @@ def _read_modules(checkpoint: Checkpoint) -> list[dict[str, Any]]:
 def _read_pool(checkpoint: Checkpoint) -> str:
     rows = [row for row in _read_modules(checkpoint) if str(row.get("type", "")).endswith("Pooling")]
     folder = str(rows[0].get("path", "")) if rows else ""
+    # modules.json comes from a stranger, and must not lead out of the folder.
     if rows and not re.fullmatch(r"[\w-]+", folder):
         raise WeightsError(f"{checkpoint.folder}: modules.json: expected path to be a folder beside it, got {folder!r}")
     settings = (checkpoint.json(f"{folder}/config.json") or {}) if folder else {"pooling_mode_mean_tokens": True}

@@ -138,6 +138,7 @@ def _make_call(pixels: Any, wanted: str) -> Any:
     def call(model: Any, patches: torch.Tensor, shape: torch.Tensor) -> Any:
         times = patches.shape[-1] // 3
         mask = (torch.arange(patches.shape[1], device=patches.device) < shape.prod(dim=1)[:, None]).long()
+        # Padding is zero after scaling, as the model's own processor leaves it.
         values = (patches.float() * pixels.scale - mean.repeat(times)) / std.repeat(times) * mask[..., None]
         found = model.get_image_features(pixel_values=values, pixel_attention_mask=mask, spatial_shapes=shape)
         return getattr(found, wanted)

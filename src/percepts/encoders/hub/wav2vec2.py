@@ -76,6 +76,7 @@ class Wav2Vec2(WithClassifier):
         if self.checkpoint.processor.get("do_normalize", True):
             for row, length in zip(samples, lengths, strict=True):
                 sound = row[:length]
+                # The constant is that of transformers' Wav2Vec2FeatureExtractor.
                 row[:length] = (sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)
         return {"samples": samples, "lengths": lengths}
 

@@ -75,6 +75,7 @@ class Whisper(WithClassifier):
     def fit_window(self, model: Any) -> None:
         """Keep the first of the positions, as many as the window has."""
         encoder = model.encoder
+        # The model refuses spectrograms of another length than this.
         encoder.config.max_source_positions = self._step_count
         encoder.embed_positions.weight.data = encoder.embed_positions.weight.data[: self._step_count].clone()
         encoder.embed_positions.num_embeddings = self._step_count
