@@ -31,7 +31,19 @@ SOUNDS = ["inputs/sounds"]
 VIT, GIT = "checkpoints/vit", "checkpoints/git"
 JOBS: dict[str, Sequence[str]] = {
     "embed": ["embed", *PICTURES, *SOUNDS, "-m", "fake-image", "-m", "fake-audio", "-m", "melstats"],
-    "embed-whole": ["embed", *PICTURES, *SOUNDS, "-m", "fake-image", "-m", "fake-audio", "--whole", "--hop", "0.5"],
+    "embed-whole": [
+        "embed",
+        *PICTURES,
+        *SOUNDS,
+        "-m",
+        "fake-image",
+        "-m",
+        "fake-audio",
+        "--rows",
+        "source",
+        "--hop",
+        "0.5",
+    ],
     "embed-formats": ["embed", *PICTURES, "-m", "fake-image", "-f", "jsonl,npz"],
     "embed-vit": ["embed", *PICTURES, "-m", VIT, "--exact"],
     "embed-vit-bfloat16": ["embed", *PICTURES, "-m", VIT, "--precision", "bfloat16", "--runtime", "torch"],

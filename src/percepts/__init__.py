@@ -1,26 +1,26 @@
-"""Images, audio and video to what language models and search engines read: vectors with their times, labels, text.
+"""Turn images, audio and video into what search engines and language models read: vectors, labels and text with times.
 
-The way of the data, and the name for each step of it::
+The steps that media goes through, and the name of each::
 
-    path or bytes                                   percepts.probe
+    path, bytes or URL                              percepts.probe
       │  decode    open_image open_audio            → Clip      samples or pixels, rate, start, source
       │            stream_audio stream_frames
-      │  cut       percepts.windows                 → Clip      a window is a Clip: it still knows when
-      │  prepare   load("…").prepare                → Inputs    log-mel, pixels, patches
-      │  encode    load("…").encode                 → Frames    (B, T, D), mask, seconds per step
+      │  cut       percepts.windows                 → Clip      a window is a Clip, so it knows its time
+      │  prepare   load_encoder("…").prepare        → Inputs    log-mel, pixels, patches
+      │  encode    load_encoder("…").encode         → Features  (B, T, D), mask, seconds per step
       │  pool      percepts.encoders.pooling        → Record    source, start, stop, model, vector
-      ├─ records   all of that for one source, lazily
-      ├─ soft_tokens   Frames through an adapter: what a language model reads in place of words
-      ├─ embed     … for any number of sources, restartably, into a directory
-      ├─ transcribe, segments   a recording or film in, what is said out → Segment   start, stop, text, words, speaker
-      ├─ stream    sound as it comes in, words that stay and words that may change out
-      ├─ diarize   a recording in, who spoke when out → Segment   start, stop, speaker
-      ├─ caption   a picture or a film in, what it shows out → Record   text, score, start, stop
-      ├─ ask       a picture, page, film or table and a question in → Answer
-      ├─ align     a recording and its text in, when each word was said out
-      ├─ classify  a classifier's labels, zero_shot labels of one's own, similarity a matrix of media and texts
-      ├─ verify    proof that nothing in it is lost
-      └─ search    text, a picture or a sound in, the moments that fit best out, by vector, label or text
+      ├─ embed_iter    all of these steps for one source, lazily
+      ├─ embed         … for any number of sources, into a directory; resumes after a crash
+      ├─ search        find moments by text, image or audio: by vector, label or text
+      ├─ classify      label media with a classifier; zero_shot: with labels of your own; similarity: compare
+      ├─ transcribe, transcribe_iter   → Segment: start, stop, text, words, speaker
+      ├─ stream        transcribe live audio: words that are final, and words that may still change
+      ├─ diarize       find out who speaks when
+      ├─ align         find the time of each word of a given text
+      ├─ caption       describe images and video
+      ├─ ask           answer a question about an image, page, video or table
+      ├─ soft_tokens   convert Features to what a language model reads in place of words
+      └─ verify        check that a job directory is complete and undamaged
 
 >>> import percepts
 >>> report = percepts.embed(["photos/", "talk.flac", "film.mp4"], "vectors/")  # doctest: +SKIP
@@ -45,7 +45,6 @@ _HOME = {
     "Features": "types",
     "Hit": "tasks.search",
     "LabelResult": "tasks.labelling",
-    "StreamingConfig": "speech.streaming.online",
     "PerceptsError": "errors",
     "Progress": "jobs.progress",
     "Record": "types",
@@ -54,6 +53,7 @@ _HOME = {
     "Segment": "types",
     "Similarity": "tasks.similarity",
     "Spec": "types",
+    "StreamingConfig": "speech.streaming.online",
     "TableAnswer": "tasks.ask_table",
     "TextEncoder": "types",
     "TranscribeOptions": "speech.options",
@@ -64,39 +64,63 @@ _HOME = {
     "ask_table": "tasks.ask_table",
     "caption": "tasks.caption",
     "classify": "tasks.classify",
+    "datasets_transform": "interop.datasets",
     "describe_model": "encoders.describe",
     "diarize": "tasks.diarize",
     "diarize_online": "tasks.diarize",
     "embed": "jobs.run",
-    "load_encoder": "encoders",
+    "embed_iter": "tasks.embed",
     "list_models": "encoders",
+    "load_encoder": "encoders",
+    "model_spec": "encoders",
     "open_audio": "media",
     "open_image": "media",
     "openl3": "interop",
     "probe": "media",
-    "embed_iter": "tasks.embed",
     "register_encoder": "encoders",
     "replay": "tasks.stream",
     "search": "tasks.search",
-    "transcribe_iter": "tasks.transcribe",
     "similarity": "tasks.similarity",
     "soft_tokens": "tasks.soft_tokens",
-    "model_spec": "encoders",
     "stream": "tasks.stream",
     "stream_audio": "media",
     "stream_frames": "media",
     "transcribe": "tasks.transcribe",
-    "datasets_transform": "interop.datasets",
+    "transcribe_iter": "tasks.transcribe",
     "verify": "jobs.verify",
     "zero_shot": "tasks.zero_shot",
 }
-"""Public names and the modules they live in; `__init__.pyi` says the same to type checkers."""
+"""Public names and the modules they live in; `__init__.pyi` lists the same for type checkers."""
+
+_RENAMED = {
+    "Frames": "Features",
+    "Labelled": "LabelResult",
+    "Patience": "StreamingConfig",
+    "Verdict": "VerifyReport",
+    "describe": "describe_model",
+    "load": "load_encoder",
+    "names": "list_models",
+    "records": "embed_iter",
+    "register": "register_encoder",
+    "segments": "transcribe_iter",
+    "spec": "model_spec",
+    "transform": "datasets_transform",
+}
+"""Names of 0.1 and 0.2 and what they are called today. They are removed in 0.3.0."""
 
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("percepts")
+    if name in _RENAMED:
+        from .support.deprecated import get_renamed
+
+        return get_renamed(__name__, name, _RENAMED)
     if name not in _HOME:
         raise AttributeError(f"module 'percepts' has no attribute {name!r}; public names: {', '.join(__all__)}")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
@@ -105,4 +129,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), *__all__, "__version__"]

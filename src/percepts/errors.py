@@ -1,127 +1,127 @@
-"""One tree of exceptions; each message says what came, what was expected, what to do.
+"""Define every exception that percepts raises on purpose. A message says what happened, why, and what to do.
 
     PerceptsError
     ├── MediaError            this file, URL or array cannot be used (also a ValueError)
-    │   ├── NotMedia          its bytes are no picture, sound or film
-    │   ├── DecodeError       it is one, and it is damaged
-    │   │   └── TruncatedMedia   what came before the damage was delivered and is good
-    │   ├── WrongMedium       it is sound media, of a kind that this model or task does not take
-    │   ├── MediaTooLarge     over a cap of pixels, bytes or seconds
-    │   ├── TableError        rows and columns that are no table, or more of them than a model reads
-    │   └── FetchError        a URL that is not allowed or does not answer
-    ├── UnknownModel          no encoder of that name (also a LookupError)
+    │   ├── NotMedia          its bytes are not an image, audio or video
+    │   ├── DecodeError       it is media, but damaged
+    │   │   └── TruncatedMedia   everything before the damage was decoded and delivered
+    │   ├── WrongMedium       it is media of a kind that this model or task does not take
+    │   ├── MediaTooLarge     it exceeds a limit of pixels, bytes or seconds
+    │   ├── TableError        these rows and columns are not a table, or are more than the model reads
+    │   └── FetchError        the URL is not allowed, or its server does not answer
+    ├── UnknownModel          no model has this name (also a LookupError)
     ├── MissingExtra          an optional dependency is not installed (also an ImportError)
-    ├── WeightsError          weights absent and not to be had, or not the bytes they should be
-    ├── MachineError          this machine cannot go on: no memory, disk, open files or CPU time, or workers that die
-    ├── EncodeError           the model failed on these inputs, or gave something that is no vector
-    ├── LabelsError           these labels, texts or templates cannot be asked about (also a ValueError)
-    ├── AlignError            this text cannot be laid over this sound (also a ValueError)
-    ├── JobError              a job directory cannot be used as asked
+    ├── WeightsError          weights cannot be found or downloaded, or have a wrong digest
+    ├── MachineError          this machine is out of memory, disk, open files or CPU time, or its workers die
+    ├── EncodeError           the model failed on these inputs, or returned something that is not a vector
+    ├── LabelsError           these labels, texts or templates cannot be used (also a ValueError)
+    ├── AlignError            this text cannot be aligned with this audio (also a ValueError)
+    ├── JobError              this job directory cannot be used in this way
     │   ├── SettingsDiffer    it was made with other settings; the message names them
-    │   ├── JobLocked         another run holds it
-    │   ├── JobDamaged        its files are not what its manifest says
-    │   └── JobTooNew         a newer release of percepts made it
-    ├── QuestionError         this question cannot be put to this model (also a ValueError)
-    ├── OptionsError          this model cannot do what is asked of it (also a ValueError)
-    └── SearchError           this query cannot be put to this directory
+    │   ├── JobLocked         another run is using it
+    │   ├── JobDamaged        its files differ from what its manifest says
+    │   └── JobTooNew         it was made by a newer release of percepts
+    ├── QuestionError         this model cannot answer this question (also a ValueError)
+    ├── OptionsError          this model does not support this option (also a ValueError)
+    └── SearchError           this query cannot be run on this directory
 
-A missing file is Python's own FileNotFoundError, an unreadable one its PermissionError.
+A file that does not exist raises Python's own FileNotFoundError, one that may not be read its PermissionError.
 """
 
 from __future__ import annotations
 
 
 class PerceptsError(Exception):
-    """The root: `except PerceptsError` catches everything this library raises on purpose."""
+    """Base class: `except PerceptsError` catches every error that percepts raises on purpose."""
 
 
 class MediaError(PerceptsError, ValueError):
-    """This file, URL or array cannot be used."""
+    """A file, URL or array that cannot be used."""
 
 
 class NotMedia(MediaError):
-    """Its bytes are no picture, sound or film."""
+    """Bytes that are not an image, audio or video."""
 
 
 class DecodeError(MediaError):
-    """It is media, and it is damaged."""
+    """Media that is damaged."""
 
 
 class TruncatedMedia(DecodeError):
-    """The rest cannot be decoded; everything delivered before this was raised is good."""
+    """Media whose rest cannot be decoded. Everything that was delivered before this error is good."""
 
 
 class WrongMedium(MediaError):
-    """It is sound media, of a kind that this model or task does not take."""
+    """Intact media of a kind that the model or task does not take, such as audio for an image encoder."""
 
 
 class MediaTooLarge(MediaError):
-    """Over a cap of pixels, bytes or seconds."""
+    """Media that exceeds a limit of pixels, bytes or seconds."""
 
 
 class TableError(MediaError):
-    """Rows and columns that are no table, or more of them than a model reads."""
+    """Rows and columns that are not a table, or are more than the model reads."""
 
 
 class FetchError(MediaError):
-    """A URL that is not allowed or does not answer."""
+    """A URL that is not allowed, or whose server does not answer."""
 
 
 class UnknownModel(PerceptsError, LookupError):
-    """No encoder of that name."""
+    """A name that no model has. The message names the nearest ones."""
 
 
 class MissingExtra(PerceptsError, ImportError):
-    """An optional dependency is not installed; the message holds the command that cures it."""
+    """An optional dependency that is not installed. The message holds the command that installs it."""
 
 
 class WeightsError(PerceptsError):
-    """Weights are absent and not to be had, or are not the bytes they should be."""
+    """Weights that cannot be found or downloaded, or whose digest is wrong."""
 
 
 class MachineError(PerceptsError):
-    """This machine cannot go on: it has no memory, disk, open files or CPU time left, or workers die at their start."""
+    """A machine that is out of memory, disk space, open files or CPU time, or whose workers die when they start."""
 
 
 class EncodeError(PerceptsError):
-    """The model failed on these inputs, or gave something that is no vector."""
+    """A model that failed on its inputs, or returned something that is not a vector."""
 
 
 class LabelsError(PerceptsError, ValueError):
-    """These labels, texts or templates cannot be asked about."""
+    """Labels, texts or templates that cannot be used: none, a blank one, or one given twice."""
 
 
 class AlignError(PerceptsError, ValueError):
-    """This text cannot be laid over this sound."""
+    """A text that cannot be aligned with the audio."""
 
 
 class JobError(PerceptsError):
-    """A job directory cannot be used as asked."""
+    """A job directory that cannot be used in this way."""
 
 
 class SettingsDiffer(JobError):
-    """The directory was made with other settings."""
+    """A job directory that was made with other settings. The message names the settings that differ."""
 
 
 class JobLocked(JobError):
-    """Another run holds the directory."""
+    """A job directory that another run is using."""
 
 
 class JobDamaged(JobError):
-    """The files of the directory are not what its manifest says."""
+    """A job directory whose files differ from what its manifest says."""
 
 
 class JobTooNew(JobError):
-    """A newer release made the directory, and lays it out in a way that this one does not know."""
+    """A job directory that a newer release of percepts made, in a layout that this release does not know."""
 
 
 class QuestionError(PerceptsError, ValueError):
-    """This question, prompt or prefix cannot be put to this model."""
+    """A question, prompt or prefix that the model cannot answer."""
 
 
 class OptionsError(PerceptsError, ValueError):
-    """This model does not know the language or task, or has no such option."""
+    """A language, task or option that the model does not support."""
 
 
 class SearchError(PerceptsError):
-    """This query cannot be put to this directory."""
+    """A query that cannot be run on the directory."""

@@ -1,45 +1,49 @@
-"""The nouns: clips go in, frames come out, records and segments leave; each knows its time. Numpy only."""
+"""Define the central data types: clips, features, records, segments, and the protocols of encoders. Numpy only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
+
+from .support.short_repr import ShortRepr, shorten
 
 Kind = Literal["image", "audio", "video", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Inputs = Mapping[str, np.ndarray]
+
+Floats = NDArray[np.float32]
+"""Numbers of any meaning; the docstring says their shape."""
+Samples = NDArray[np.float32]
+"""Audio samples in [-1, 1], (channels, samples)."""
+Pixels = NDArray[np.uint8]
+"""RGB images or video frames, (frames, height, width, 3)."""
+Vectors = NDArray[np.float32]
+"""Embeddings, (batch, dim)."""
+Vector = NDArray[np.float32]
+"""One embedding, (dim,)."""
+Scores = NDArray[np.float32]
+"""Scores or probabilities of labels, (batch, labels)."""
+Mask = NDArray[np.bool_]
+"""True where an element counts, False where it is padding."""
+Inputs = Mapping[str, NDArray[Any]]
 """Model inputs by name; the first axis of every array is the batch."""
 
 
-def _show(value: Any) -> str:
-    """Arrays as dtype and shape, everything else as usual: a repr is for reading."""
-    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
-
-
-class ShapeRepr:
-    """A repr that prints shapes, not numbers."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        pairs = ((f.name, getattr(self, f.name)) for f in fields(self))  # type: ignore[arg-type]
-        return f"{type(self).__name__}({', '.join(f'{name}={_show(value)}' for name, value in pairs)})"
-
-
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Clip(ShapeRepr):
-    """A stretch of media with its clock. A window is a clip, and so is a whole file.
+class Clip(ShortRepr):
+    """A stretch of media that knows its time. A window is a clip, and so is a whole file.
 
-    data    audio (C, N) float32 in [-1, 1]; image and video (N, H, W, 3) uint8, an image with N = 1
-    rate    samples or frames per second; 0.0 for an image, which has no clock
+    data    audio: (C, N) float32 in [-1, 1]; image and video: (N, H, W, 3) uint8, N = 1 for an image
+    rate    samples or frames per second; 0.0 for an image, which has no time
     start   seconds from the beginning of the source to the first sample
-    valid   how many of the N samples or frames are media; those after are padding. None: all
+    source  the path or URL it came from; "" for bytes and arrays
+    valid   number of the N samples or frames that are media; those after it are padding. None: all of them
     """
 
-    data: np.ndarray
+    data: NDArray[Any]
     kind: Kind
     rate: float
     start: float = 0.0
@@ -54,7 +58,7 @@ class Clip(ShapeRepr):
             ok = self.data.ndim == 4 and self.data.shape[-1] == 3 and self.data.dtype == np.uint8
             expected = "(N, H, W, 3) uint8"
         if not ok:
-            raise ValueError(f"expected {expected} for {self.kind}, got {_show(self.data)}")
+            raise ValueError(f"expected {expected} for {self.kind}, got {shorten(self.data)}")
         if self.rate <= 0 and self.kind != "image":
             raise ValueError(f"expected a rate above 0 for {self.kind}, got {self.rate}")
         if self.valid is not None and not 0 <= self.valid <= self.length:
@@ -66,13 +70,13 @@ class Clip(ShapeRepr):
         return int(self.data.shape[1] if self.kind == "audio" else self.data.shape[0])
 
     @property
-    def mask(self) -> np.ndarray:
-        """(N,) bool, False where the sample or frame is padding."""
+    def mask(self) -> Mask:
+        """(N,) bool: False where the sample or frame is padding."""
         return np.arange(self.length) < (self.length if self.valid is None else self.valid)
 
     @property
     def duration(self) -> float:
-        """Seconds of media, padding not counted; 0.0 for an image."""
+        """Seconds of media without the padding; 0.0 for an image."""
         count = self.length if self.valid is None else self.valid
         return count / self.rate if self.rate else 0.0
 
@@ -83,33 +87,40 @@ class Clip(ShapeRepr):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Features(ShapeRepr):
-    """What an encoder says: data (B, T, D) float32, mask (B, T) bool, step = seconds between steps.
+class Features(ShortRepr):
+    """The hidden states that an encoder returns for a batch.
 
-    step is 0.0 where T is not time (the patches of a picture, a single vector).
+    data  (B, T, D) float32
+    mask  (B, T) bool: False where a step is padding
+    step  seconds from one step to the next; 0.0 where T is not time (patches of an image, a single vector)
     """
 
-    data: np.ndarray
-    mask: np.ndarray
+    data: Floats
+    mask: Mask
     step: float
 
     def __post_init__(self) -> None:
         data, mask = self.data, self.mask
         if data.ndim != 3 or mask.shape != data.shape[:2] or mask.dtype != bool or data.dtype != np.float32:
-            raise ValueError(f"expected (B, T, D) float32 and (B, T) bool, got {_show(data)} and {_show(mask)}")
+            raise ValueError(f"expected (B, T, D) float32 and (B, T) bool, got {shorten(data)} and {shorten(mask)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Record(ShapeRepr):
-    """What one model says of one stretch of one source: a vector, labels, a text. `start` and `stop` are seconds.
+class Record(ShortRepr):
+    """The result of one model for one stretch of a source: a vector, labels, or text.
 
-    vector   (D,) float32
-    labels   best first; `scores` has one number for each of them, or is empty
-    text     a caption, an answer, what is said; `score` says how sure the model is of it
-    speaker  who says it
-    words    its words with their times, where they are known
-    windows  how many windows of the source the vector is the mean of, each weighted by its duration
-    box      left, top, right, bottom in pixels of what the text is about, on a picture or a page
+    start, stop   seconds from the beginning of the source; both 0.0 for an image
+    model         name of the model that made it
+    kind          kind of the media that it was made from
+    vector        (D,) float32
+    labels        likeliest first
+    text          a caption, an answer or a transcript
+    scores        one number for each label, or empty
+    score         how sure the model is of the text
+    speaker       who says the text
+    words         words of the text with their times, where they are known
+    windows       number of windows whose mean the vector is, each weighted by its duration
+    box           left, top, right, bottom, in pixels, of the part of an image or page that the text is about
     """
 
     source: str
@@ -117,7 +128,7 @@ class Record(ShapeRepr):
     stop: float
     model: str
     kind: Kind
-    vector: np.ndarray | None = None
+    vector: Vector | None = None
     labels: tuple[str, ...] = ()
     text: str | None = None
     scores: tuple[float, ...] = ()
@@ -129,14 +140,22 @@ class Record(ShapeRepr):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its vector and its texts, about."""
-        said = len(self.text or "") + sum(map(len, self.labels)) + 64 * len(self.words)
-        return said + (0 if self.vector is None else self.vector.nbytes)
+        """Approximate bytes of its vector and texts, used to bound buffers."""
+        # 64 bytes a word: about what its two times and its text take in memory.
+        text_bytes = len(self.text or "") + sum(map(len, self.labels)) + 64 * len(self.words)
+        return text_bytes + (0 if self.vector is None else self.vector.nbytes)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Segment(ShapeRepr):
-    """A stretch of a source with its text: a caption, a sentence, a turn. `start` and `stop` are seconds."""
+class Segment(ShortRepr):
+    """A stretch of a source with its text: a word, a sentence, a caption, a speaker's turn.
+
+    start, stop   seconds from the beginning of the source
+    words         words of the text with their times, where they are known
+    speaker       who says it
+    score         how sure the model is of it
+    kind          "speech", or what else the text is
+    """
 
     start: float
     stop: float
@@ -149,22 +168,22 @@ class Segment(ShapeRepr):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What is known of an encoder without loading anything.
+    """What is known of an encoder without loading it.
 
-    name      as in `load(name)`
-    target    "package.module:Class", or ".module:Class" for one of `percepts.encoders`
-    kind      the media it takes; a film gives its frames to "image" encoders and its sound to "audio" ones
-    rate      Hz of the sound it takes, or frames per second of the video; 0.0 for pictures and text
-    window    seconds it looks at; 0.0 for pictures and text
-    dim       length of its vectors; 0 where its table holds labels or text and no vectors
-    pool      how its frames become one vector: a name in `percepts.encoders.pooling.POOLERS`
-    weights   names of the weight files it needs, as `percepts.weights` knows them
-    license   SPDX name
-    extra     the extra that must be installed, "" for none
-    size      shortest side in pixels that it resizes pictures to, 0 where it takes none
-    revision  changes whenever its numbers change with the weights unchanged
-    summary   one line for people
-    precision of the arithmetic inside: "float32", "int8" (CPU), "bfloat16" (GPU); all leave as float32
+    name       as in `load_encoder(name)`
+    target     "package.module:Class", or ".module:Class" for a module of `percepts.encoders`
+    kind       the media it takes; of a video, "image" encoders get frames and "audio" encoders the audio track
+    rate       Hz of the audio, or frames per second of the video, that it takes; 0.0 for images and text
+    window     seconds of one input; 0.0 for images and text
+    dim        length of its vectors; 0 where its table holds labels or text and no vectors
+    pool       how features become one vector: a name in `percepts.encoders.pooling.POOLERS`
+    weights    names of the weights it needs, as `percepts models` lists them
+    license    SPDX name
+    extra      the extra that must be installed; "" for none
+    size       shortest side, in pixels, of the images it takes; 0 where it takes none
+    revision   changes whenever its results change although its weights do not
+    summary    one line for people
+    precision  of the arithmetic: "float32", "int8" (CPU), "bfloat16" (GPU); vectors are float32 in any case
     """
 
     name: str
@@ -185,58 +204,65 @@ class Spec:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Clips to frames in two steps, so that the first can run in another process than the model."""
+    """A model that turns clips into features, in two steps that may run in different processes."""
 
     @property
     def spec(self) -> Spec:
-        """What is known of it without loading its weights."""
+        """What is known of the encoder without loading its weights."""
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """Clips to model inputs: CPU, numpy, no weights."""
+        """Convert clips to model inputs, on the CPU and without weights."""
 
     def encode(self, inputs: Inputs) -> Features:
-        """The whole batch through the model, on its device. Loads the weights at the first call."""
+        """Run the model on a batch, on its device. The first call loads the weights."""
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """An encoder of text, into the same space as `encode` where it also takes media."""
+    """A model that turns texts into vectors; if it also takes media, into the same space."""
 
-    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """(B,) texts to (B, D) float32."""
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        """Return a vector for each text: (B, D) float32."""
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """An encoder that also names what it sees."""
+    """An encoder that also has labels."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """One name per class; none where its weights hold no classifier."""
+        """One name per class; empty where the weights hold no classifier."""
 
     @property
     def multi_label(self) -> bool:
-        """Whether each label is judged by itself and several may be right (sigmoid); else one is (softmax)."""
+        """True where several labels may be right at once (sigmoid), False where exactly one is (softmax)."""
 
-    def logits(self, inputs: Inputs) -> np.ndarray:
-        """(B, len(labels)) float32 scores before the softmax or sigmoid."""
+    def logits(self, inputs: Inputs) -> Scores:
+        """Return (B, len(labels)) float32 scores, before the softmax or sigmoid."""
 
-    def classify(self, inputs: Inputs) -> np.ndarray:
-        """(B, len(labels)) float32 probabilities, as it was trained to give them."""
+    def classify(self, inputs: Inputs) -> Scores:
+        """Return (B, len(labels)) float32 probabilities: softmax or sigmoid, as the model was trained."""
 
 
-class Store(Protocol):
-    """Where records go."""
+@runtime_checkable
+class LabelEncoder(Encoder, Classifier, Protocol):
+    """An encoder of media with labels, such as effnet-lite0."""
 
-    def write(self, records: Iterable[Record]) -> int:
-        """Write them; return how many."""
 
-    def close(self) -> None:
-        """Everything written is complete on disk when this returns."""
+@runtime_checkable
+class MediaTextEncoder(Encoder, TextEncoder, Protocol):
+    """An encoder of media and of text into one space, such as conse."""
 
 
 Windower = Callable[[Iterable[Clip]], Iterator[Clip]]
-"""Blocks in, windows out: file, microphone, websocket alike."""
+"""Cuts blocks of a stream into windows: of a file, a microphone or a websocket alike."""
 
-Pooler = Callable[[Features], np.ndarray]
-"""(B, T, D) → (B, D) float32, steps outside the mask not counted."""
+Pooler = Callable[[Features], Vectors]
+"""Makes one vector of each row of features: (B, T, D) to (B, D) float32; masked steps do not count."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return `Features` for `Frames`, its name in older releases."""
+    from .support.deprecated import get_renamed
+
+    return get_renamed(__name__, name, {"Frames": "Features"})

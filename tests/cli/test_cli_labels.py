@@ -53,7 +53,7 @@ def test_the_matrix_is_printed_and_drawn(library):
         (("classify", "photos/red.png", "-m", "fake-image"), 1, "no labels"),
         (("classify", "photos/red.png", "--banana"), 2, "No such option"),
         (("similarity", "photos/red.png", "-m", "fake-image", "-t", ""), 2, "none of them blank"),
-        (("similarity", "photos/red.png", "-m", "fake-image", "--softmax", "rows"), 2, "no temperature"),
+        (("similarity", "photos/red.png", "-m", "fake-image", "--softmax", "rows"), 2, "no scale of its own"),
     ],
 )
 def test_mistakes_are_told_in_words(library, arguments, code, message):

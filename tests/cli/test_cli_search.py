@@ -43,7 +43,7 @@ def test_a_picture_finds_itself(library):
 
 def test_a_sound_finds_its_moment_with_the_time_as_people_say_it(library):
     _, percepts = library
-    done = percepts("search", "vectors", "--sound", "query.wav", "-k", "1")
+    done = percepts("search", "vectors", "--audio", "query.wav", "-k", "1")
     assert done.stdout.splitlines()[1].split() == ["1.000", "photos/late.wav", "0:00:01.0"]
 
 

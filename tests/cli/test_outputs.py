@@ -78,7 +78,7 @@ AST = train("ast", "--base", "none/none")
 CASES = {
     "similarity": Case(lambda a, out: ["similarity", a, "-t", "red", "-o", out], "map.png", picture),
     "similarity --to": Case(
-        lambda a, out: ["similarity", "other.png", "--to", a, "-m", "effnet-lite0", "-o", out], "map.png", picture
+        lambda a, out: ["similarity", "other.png", "--against", a, "-m", "effnet-lite0", "-o", out], "map.png", picture
     ),
     "similarity --texts": Case(
         lambda a, out: ["similarity", "other.png", "--texts", a, "-o", out], "map.png", lambda p: p.write_text("red")

@@ -94,8 +94,8 @@ def test_single_or_multi_is_asked_each_time_and_never_sticks(made: Make, media: 
     model, source = made("classifier", "vit"), media / "smooth.png"
     encoder = load_encoder(model)
     (scores,) = encoder.logits(encoder.prepare([percepts.open_image(source)]))
-    for task, expected in (("multi", sigmoid(scores)), (None, softmax(scores)), ("multi", sigmoid(scores))):
-        found = percepts.classify(source, model=model, task=task, top_k=None).overall  # type: ignore[arg-type]
+    for multi_label, expected in ((True, sigmoid(scores)), (None, softmax(scores)), (True, sigmoid(scores))):
+        found = percepts.classify(source, model=model, multi_label=multi_label, top_k=None).overall
         np.testing.assert_allclose(found.scores, -np.sort(-expected), atol=CLOSE)
 
 
@@ -133,8 +133,8 @@ def test_what_cannot_be_classified_is_an_error_with_a_name(made: Make, media: Pa
         percepts.classify(media / "bad.jpg", model=made("classifier", "vit"))
     with pytest.raises(TypeError, match="banana"):  # trap 21: transformers ignores what it does not know
         percepts.classify(media / "red.png", banana=1)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="single or multi"):
-        percepts.classify(media / "red.png", model=made("classifier", "vit"), task="both")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="multi_label to be True, False or None"):
+        percepts.classify(media / "red.png", model=made("classifier", "vit"), multi_label="both")  # type: ignore[arg-type]
 
 
 def test_a_job_labels_all_that_is_good_as_one_by_one_and_its_ledger_says_the_rest(
@@ -213,7 +213,7 @@ def test_labels_that_cannot_be_asked_about_are_an_error_with_a_name(made: Make, 
     with pytest.raises(LabelsError, match="does not compare image with text"):
         percepts.zero_shot(media / "red.png", ["cat"], model=made("vit"))
     with pytest.raises(LabelsError, match="cannot judge each"):
-        percepts.zero_shot(media / "red.png", ["cat"], model=made("clip"), task="multi")
+        percepts.zero_shot(media / "red.png", ["cat"], model=made("clip"), multi_label=True)
     with pytest.raises(WrongMedium, match="is audio"):
         percepts.zero_shot(media / "noise.wav", ["cat"], model="fake-image")
 
@@ -257,22 +257,22 @@ def test_pictures_with_pictures_and_sounds_with_sounds(media: Path) -> None:
     found = percepts.similarity([media / "red.png", media / "blue.png"], model="fake-image")
     np.testing.assert_allclose(found.matrix, [[1, 0], [0, 1]], atol=CLOSE)
     assert found.columns == found.rows
-    one = percepts.similarity(media / "red.png", to=[media / "blue.png", media / "red.png"], model="fake-image")
+    one = percepts.similarity(media / "red.png", against=[media / "blue.png", media / "red.png"], model="fake-image")
     np.testing.assert_allclose(one.matrix, [[0, 1]], atol=CLOSE)
     sounds = percepts.similarity([media / "noise.wav"], model="fake-audio")
     np.testing.assert_allclose(sounds.matrix, [[1]], atol=CLOSE)
-    with pytest.raises(ValueError, match="no temperature"):
+    with pytest.raises(ValueError, match="no scale of its own"):
         found.softmax()
     np.testing.assert_allclose(found.softmax(scale=0.0), 0.5)
 
 
 def test_what_shares_no_space_is_an_error_with_a_name(made: Make, media: Path) -> None:
     with pytest.raises(WrongMedium, match="is audio"):
-        percepts.similarity(media / "red.png", to=media / "noise.wav", model="fake-image")
+        percepts.similarity(media / "red.png", against=media / "noise.wav", model="fake-image")
     with pytest.raises(LabelsError, match="knows no text"):
         percepts.similarity(media / "red.png", ["cat"], model=made("vit"))
     with pytest.raises(LabelsError, match="got both"):
-        percepts.similarity(media / "red.png", ["cat"], to=media / "red.png", model="fake-image")
+        percepts.similarity(media / "red.png", ["cat"], against=media / "red.png", model="fake-image")
     with pytest.raises(LabelsError, match="got none"):
         percepts.similarity([], ["cat"], model="fake-image")
 

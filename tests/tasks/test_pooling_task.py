@@ -56,7 +56,7 @@ def test_a_job_has_one_row_a_source_and_model(tmp_path: Path) -> None:
         soundfile.write(sounds / name, rng.uniform(-0.5, 0.5, round(seconds * 8000)), 8000)
     write_film(sounds / "film.mp4", 60)
     (sounds / "bad.wav").write_bytes(b"RIFF....")
-    report = embed(sounds, tmp_path / "out", models=["fake-audio", "fake-image"], whole=True, workers=1)
+    report = embed(sounds, tmp_path / "out", models=["fake-audio", "fake-image"], rows="source", workers=1)
     assert (report.failed, report.done) == (1, 3)
     found = {
         (Path(row.source).name, model): row
@@ -71,8 +71,8 @@ def test_a_job_has_one_row_a_source_and_model(tmp_path: Path) -> None:
     lengths = np.array([w.stop - w.start for w in windows])
     expected = np.average([w.vector for w in windows], axis=0, weights=lengths)
     np.testing.assert_allclose(row.vector, expected, atol=1e-6)
-    (alone,) = embed_iter(sounds / "long.wav", "fake-audio", whole=True)
+    (alone,) = embed_iter(sounds / "long.wav", "fake-audio", rows="source")
     np.testing.assert_allclose(alone.vector, expected, atol=1e-6)
     assert found["film.mp4", "fake-image"].windows > 1
-    again = embed(sounds, tmp_path / "out", models=["fake-audio", "fake-image"], whole=True, workers=1)
+    again = embed(sounds, tmp_path / "out", models=["fake-audio", "fake-image"], rows="source", workers=1)
     assert (again.done, again.rows) == (0, 0)

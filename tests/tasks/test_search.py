@@ -35,7 +35,9 @@ def commit(folder, rows_by_model):
         data[model] = asdict(info)
     settings = EmbedTask(tuple(specs)).settings()
     models = {s.name: {"spec": asdict(s), "weights": settings["models"][s.name]["weights"]} for s in specs}
-    manifest = {"schema": 1, "fingerprint": settings, "models": models, "parts": [{"number": 0, "data": data}]}
+    parts = [{"number": 0, "data": data, "ledger": None}]
+    manifest = {"schema": 1, "fingerprint": settings, "models": models, "parts": parts,
+                "unfinished": [], "counts": {}, "versions": {}, "next_part": 1}  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -85,15 +87,15 @@ def test_a_picture_finds_itself(vectors, media, as_bytes):
 def test_a_sound_finds_the_moment_that_sounds_like_it(vectors, media, tmp_path):
     samples, rate = soundfile.read(media / "loud-at-4.wav", dtype="float32")
     soundfile.write(tmp_path / "query.wav", samples[4 * rate : 5 * rate], rate)
-    hits = percepts.search(vectors, sound=tmp_path / "query.wav", k=4)
+    hits = percepts.search(vectors, audio=tmp_path / "query.wav", k=4)
     assert hits.model == "fake-audio" and {(stem(h), h.record.start) for h in hits} == {
         (f"loud-at-{t}", float(t)) for t in (0, 2, 4, 6)
     }
-    assert percepts.search(vectors, sound=tmp_path / "query.wav", k=1, after=3, before=5)[0].record.start == 4.0
+    assert percepts.search(vectors, audio=tmp_path / "query.wav", k=1, after=3, before=5)[0].record.start == 4.0
 
 
 def test_a_long_sound_is_the_mean_of_its_windows(vectors, media):
-    found = percepts.search(vectors, sound=str(media / "loud-at-4.wav"), k=3)
+    found = percepts.search(vectors, audio=str(media / "loud-at-4.wav"), k=3)
     own = np.stack([r.vector for r in embed_iter(media / "loud-at-4.wav", "fake-audio")])
     mean = (own / np.linalg.norm(own, axis=1, keepdims=True)).sum(axis=0)
     expected = exact.search_exact(vectors, "fake-audio", mean, 3)
@@ -102,10 +104,10 @@ def test_a_long_sound_is_the_mean_of_its_windows(vectors, media):
 
 def test_filters_by_folder_and_kind(vectors, media, monkeypatch):
     warm = {name for n, name in enumerate(COLOURS) if n % 2}
-    assert {stem(h) for h in percepts.search(vectors, "red", k=20, folder=media / "it's warm")} == warm
+    assert {stem(h) for h in percepts.search(vectors, "red", k=20, under=media / "it's warm")} == warm
     monkeypatch.chdir(media)
-    assert {stem(h) for h in percepts.search(vectors, "red", k=20, folder="it's warm/")} == warm
-    assert percepts.search(vectors, "red", folder=media / "it's") == []
+    assert {stem(h) for h in percepts.search(vectors, "red", k=20, under="it's warm/")} == warm
+    assert percepts.search(vectors, "red", under=media / "it's") == []
     assert len(percepts.search(vectors, "red", kind="image", k=20)) == 8
     assert percepts.search(vectors, "red", kind="video") == []
 
@@ -153,11 +155,11 @@ def test_a_moment_of_a_film_is_found_by_its_text_and_its_time(media, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "expected one query, a text or an image or a sound; got none"),
+        ({}, "expected one query, a text, an image or an audio file; got none"),
         ({"query": " "}, "got none"),
         ({"query": "a", "image": "b.png"}, "got text and image"),
         ({"query": "a", "model": "conse"}, "no table of 'conse'; there are: fake-image, fake-audio"),
-        ({"query": "a", "model": "fake-audio"}, r"asked with a text \(fake-audio takes sound\)"),
+        ({"query": "a", "model": "fake-audio"}, r"asked with a text \(fake-audio takes audio\)"),
         ({"query": "a", "kind": "film"}, "unknown kind 'film'"),
         ({"query": "a", "k": 0}, "k of at least 1"),
     ],
@@ -169,7 +171,7 @@ def test_what_cannot_be_asked_is_answered_with_what_can(vectors, asked, message)
 
 def test_a_query_of_the_wrong_kind_or_none_at_all_is_an_error(vectors, media, tmp_path):
     with pytest.raises(SearchError, match=r"red\.png: expected a recording or a film with sound, got image \(png\)"):
-        percepts.search(vectors, sound=next(media.rglob("red.png")))
+        percepts.search(vectors, audio=next(media.rglob("red.png")))
     with pytest.raises(SearchError, match=r"loud-at-0\.wav: expected a picture, got audio"):
         percepts.search(vectors, image=media / "loud-at-0.wav")
     with pytest.raises(FileNotFoundError):
@@ -190,9 +192,9 @@ def test_which_table_answers_is_asked_of_its_encoder(media, tmp_path):
     folder = commit(tmp_path / "v", {"fake-audio": sounds, "fake-twin": twins, "fake-image": pictures})
     assert percepts.search(folder, "red").model == "fake-twin"  # the first that can, in the order of the job
     assert percepts.search(folder, "red", model="fake-image").model == "fake-image"
-    assert percepts.search(folder, sound=media / "loud-at-0.wav").model == "fake-audio"
+    assert percepts.search(folder, audio=media / "loud-at-0.wav").model == "fake-audio"
     only = commit(tmp_path / "w", {"fake-audio": sounds})
-    with pytest.raises(SearchError, match=r"no table here can be asked with an image \(fake-audio takes sound\)"):
+    with pytest.raises(SearchError, match=r"no table here can be asked with an image \(fake-audio takes audio\)"):
         percepts.search(only, image=media / "cold/black.png")
 
 

@@ -37,10 +37,10 @@ OPTIONS = TranscribeOptions(
 TASKS: dict[str, Callable[[], Any]] = {
     "embed": lambda: EmbedTask.create(),
     "embed, nothing as it is by default": lambda: EmbedTask.create(
-        ["fake-image", "fake-audio"], fps=2.5, hop=0.25, tail="keep", exact=True, whole=True
+        ["fake-image", "fake-audio"], fps=2.5, hop=0.25, tail="keep", exact=True, rows="source"
     ),
     "embed, a checkpoint": lambda: EmbedTask.create([VIT], precision="bfloat16"),
-    "classify": lambda: ClassifyTask.create(VIT, task="multi", top_k=None, fps=3.0, frames="uniform", tail="drop"),
+    "classify": lambda: ClassifyTask.create(VIT, multi_label=True, top_k=None, fps=3.0, frames="uniform", tail="drop"),
     "zero-shot": lambda: ZeroShotTask.create(["red", "blue"], model="fake-image", templates=["{}", "a {}"], top_k=1),
     "caption": lambda: CaptionTask.create(GIT, GenerationOptions(7, 2, 0.5, 1.5, 3), prefix="a", fps=2.0),
     "ask": lambda: AskTask.create(["what", "who"], GIT, GenerationOptions(9), fps=4.0),

@@ -159,13 +159,13 @@ def test_a_replay_on_a_clock_that_stands_still_is_the_stream():
 
 
 def test_a_replay_on_a_real_clock_counts_computing():
-    found = replay(wav(), FakeCTC(), vad=None, patience=StreamingConfig(chunk_s=2.0))
+    found = replay(wav(), FakeCTC(), vad=None, config=StreamingConfig(chunk_s=2.0))
     assert words(found.events) == WORDS
     assert found.latency.aware["mean"] > found.latency.unaware["mean"]
     assert found.latency.rtf > 0
 
 
 def test_sentences_may_be_what_is_cut_after():
-    assert words(stream(wav(), FakeCTC(), vad=None, patience=StreamingConfig(trim_on="sentence"))) == WORDS
+    assert words(stream(wav(), FakeCTC(), vad=None, config=StreamingConfig(trim_on="sentence"))) == WORDS
     with pytest.raises(ValueError, match="segment or sentence"):
         StreamingConfig(trim_on="word")

@@ -1,4 +1,11 @@
-"""Features → soft tokens of a language model: six kinds of adapter, and text with media in it. Needs torch."""
+"""Turn features into soft tokens of a language model: six kinds of adapter, and the splicing of tokens into text.
+
+Needs torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 from .base import Adapter, SoftTokens, token_rms
 from .files import (
@@ -31,3 +38,19 @@ __all__ = [
     "save_adapter",
     "token_rms",
 ]
+
+_RENAMED = {
+    "check": "check_adapter_settings",
+    "kind_of": "adapter_kind",
+    "load": "load_adapter",
+    "make": "make_adapter",
+    "save": "save_adapter",
+}
+"""Names of older releases."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return what a name of an older release stands for, with a warning."""
+    from ..support.deprecated import get_renamed
+
+    return get_renamed(__name__, name, _RENAMED)

@@ -1,4 +1,4 @@
-"""(B, T, in) features and their mask in, (B, T', out) soft tokens and theirs out: what every adapter promises."""
+"""Define what every adapter promises, from features (B, T, D) to soft tokens (B, T', D')."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftTokens:
-    """What a language model reads in place of words.
+    """Vectors that a language model reads in place of words.
 
-    embeds  (B, T', D), as wide as the model's token embeddings
-    mask    (B, T') bool, False where a token stands for nothing
-    spans   (start, stop) seconds of each of the B windows; empty where they are not known
+    embeds  (B, T', D), as wide as the token embeddings of the model
+    mask    (B, T') bool: False where a token stands for nothing
+    spans   (start, stop) in seconds of each of the B windows; empty where they are not known
     """
 
     embeds: torch.Tensor
@@ -42,10 +42,11 @@ class SoftTokens:
 
 
 class Adapter(nn.Module):
-    """The contract: `Kind(in_dim, out_dim, *, …)`, `forward`, an exact `out_len`, a last linear layer.
+    """The base class of adapters: `Kind(in_dim, out_dim, *, …)` with an exact `out_len` and a last linear layer.
 
-    Features where the mask is False change nothing: a clip in a padded batch gives the tokens it gives alone.
-    `settings` are the keyword arguments it was made with, `about` what it was trained between (encoder, lm, input).
+    Features where the mask is False change nothing: a clip in a padded batch gives the same tokens as alone.
+    `settings` holds the keyword arguments that the adapter was made with, `about` what it was trained between: encoder,
+    lm and prompt.
     """
 
     def __init__(self, in_dim: int, out_dim: int, **settings: Any) -> None:
@@ -58,19 +59,22 @@ class Adapter(nn.Module):
 
     @abstractmethod
     def out_len(self, length: int) -> int:
-        """How many tokens come of `length` steps: exactly what `forward` gives, so that placeholders can be counted."""
+        """Return how many tokens `length` steps give: exactly as `forward`, so that placeholders can be counted."""
 
     @abstractmethod
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features with zeros where the mask is False to tokens and their mask."""
+        """Convert features, zero where the mask is False, to tokens and their mask."""
 
     @property
     @abstractmethod
     def last(self) -> nn.Linear:
-        """The layer that gives the tokens; its scale is theirs."""
+        """The layer that gives the tokens, and so sets their scale."""
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> SoftTokens:
-        """(B, T, in_dim), T at least 1, and (B, T) bool to SoftTokens; no mask: every step counts."""
+        """Convert features to soft tokens.
+
+        x (B, T, in_dim) with T of at least 1, mask (B, T) bool; without a mask every step counts.
+        """
         if x.ndim != 3 or x.shape[2] != self.in_dim or not x.shape[1]:
             raise ValueError(f"expected features (B, T, {self.in_dim}) with T of at least 1, got {list(x.shape)}")
         if mask is None:
@@ -83,9 +87,9 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def match_scale(self, rms: float, x: torch.Tensor, mask: torch.Tensor | None = None) -> float:
-        """Scale the last layer so that the tokens of these features have that root mean square; the factor used.
+        """Scale the last layer so that the tokens of these features have the root mean square `rms`. Return the factor.
 
-        A frozen language model was never shown an embedding ten times as long as its own: `rms` is `token_rms(lm)`.
+        Pass `rms=token_rms(lm)`: a frozen language model has never seen an embedding ten times as long as its own.
         """
         found = float(self(x, mask).flat.square().mean().sqrt())
         if not found > 0:
@@ -98,7 +102,7 @@ class Adapter(nn.Module):
 
 @torch.no_grad()
 def token_rms(lm: Any) -> float:
-    """Root mean square of a language model's token embeddings, as its own embedding layer gives them."""
+    """Return the root mean square of a language model's token embeddings, as its own embedding layer gives them."""
     embed = lm.get_input_embeddings()
     ids = torch.arange(embed.num_embeddings, device=embed.weight.device)
     parts = torch.split(ids, 4096)
@@ -107,7 +111,10 @@ def token_rms(lm: Any) -> float:
 
 
 def group_steps(x: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, T, D) to (B, ceil(T / size), size * D), zeros after the end; a group counts where one of its steps does."""
+    """Put `size` steps side by side: (B, T, D) to (B, ceil(T / size), size * D), with zeros after the end.
+
+    A group counts if one of its steps does.
+    """
     missing = -x.shape[1] % size
     x = nn.functional.pad(x, (0, 0, 0, missing))
     mask = nn.functional.pad(mask, (0, missing))
@@ -115,7 +122,7 @@ def group_steps(x: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.T
 
 
 def check_settings(kind: type[Adapter], settings: Mapping[str, Any]) -> None:
-    """ValueError for a setting that this kind of adapter does not have, naming those it has."""
+    """Raise ValueError for a setting that this kind of adapter does not have; the message lists those it has."""
     known = [name for name, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY]
     if unknown := sorted(set(settings) - set(known)):
         raise ValueError(f"{kind.__name__} has no setting {', '.join(unknown)}; it has {', '.join(known) or 'none'}")

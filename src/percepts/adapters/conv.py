@@ -1,4 +1,4 @@
-"""`conv`: a convolution over time with a stride, then two layers: SLAM-LLM's other projector."""
+"""Define the adapter `conv`: a convolution over time with a stride, then two linear layers (SLAM-LLM)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .base import Adapter, group_steps
 
 
 class Conv(Adapter):
-    """Conv1d (kernel = stride) → ReLU → Linear → ReLU → Linear; zeros after the end, so that no step is lost.
+    """Conv1d (kernel = stride) → ReLU → Linear → ReLU → Linear, with zeros after the end, so that no step is lost.
 
-    stride  steps to one token
-    hidden  numbers between the two layers
+    stride  steps per token
+    hidden  width between the two linear layers
     """
 
     def __init__(self, in_dim: int, out_dim: int, *, stride: int = 5, hidden: int = 2048) -> None:
@@ -22,11 +22,11 @@ class Conv(Adapter):
         self.linear_2 = nn.Linear(hidden, out_dim)
 
     def out_len(self, length: int) -> int:
-        """One token for each stride, and one for what is left over."""
+        """Return one token for each stride, and one for the rest."""
         return -(-length // int(self.settings["stride"]))
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Over time, then each step by itself."""
+        """Convolve over time, then project each step by itself."""
         stride, dim = self.settings["stride"], self.in_dim
         groups, mask = group_steps(x, mask, stride)
         steps = groups.reshape(len(x), -1, dim).transpose(1, 2)  # (B, D, T)
@@ -35,5 +35,5 @@ class Conv(Adapter):
 
     @property
     def last(self) -> nn.Linear:
-        """The second linear one."""
+        """The second linear layer."""
         return self.linear_2

@@ -1,4 +1,4 @@
-"""Adapters by name, and as a folder of adapter.safetensors and adapter.json."""
+"""Make adapters by the name of their kind, and store them as adapter.safetensors and adapter.json."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ WEIGHTS, FACTS = "adapter.safetensors", "adapter.json"
 
 
 def make_adapter(kind: str, in_dim: int, out_dim: int, **settings: Any) -> Adapter:
-    """A new adapter, its weights random. ValueError for an unknown kind or setting, naming those there are.
+    """Make a new adapter with random weights.
 
-    >>> make("stack", 80, 64, k=4).out_len(10)
+    Raises ValueError for an unknown kind or setting; the message lists those there are.
+
+    >>> make_adapter("stack", 80, 64, k=4).out_len(10)
     3
     """
     check_adapter_settings(kind, settings)
@@ -47,19 +49,19 @@ def make_adapter(kind: str, in_dim: int, out_dim: int, **settings: Any) -> Adapt
 
 
 def check_adapter_settings(kind: str, settings: Mapping[str, Any]) -> None:
-    """ValueError for an unknown kind or setting, as `make` has it, before anything is computed for the adapter."""
+    """Raise ValueError for an unknown kind or setting, before anything is computed for the adapter."""
     if kind not in KINDS:
         raise ValueError(f"expected an adapter of {', '.join(KINDS)}, got {kind!r}")
     check_settings(KINDS[kind], settings)
 
 
 def adapter_kind(adapter: Adapter) -> str:
-    """The name of its kind."""
+    """Return the name of an adapter's kind."""
     return next(name for name, kind in KINDS.items() if type(adapter) is kind)
 
 
 def save_adapter(adapter: Adapter, folder: str | Path, *, overwrite: bool = False) -> None:
-    """Write its weights and nothing of encoder or language model; beside them what it takes to make it again.
+    """Write an adapter's weights, and what is needed to make it again; nothing of the encoder or the language model.
 
     FileExistsError where the folder holds an adapter, unless `overwrite`.
     """
@@ -79,7 +81,7 @@ def as_files(adapter: Adapter) -> dict[str, bytes]:
 
 
 def load_adapter(folder: str | Path) -> Adapter:
-    """The adapter that `save` put there, in eval mode. WeightsError where there is none or it is damaged."""
+    """Load an adapter that `save_adapter` wrote, in eval mode. WeightsError where there is none, or it is damaged."""
     folder = Path(folder)
     missing = [name for name in (WEIGHTS, FACTS) if not (folder / name).is_file()]
     if missing:

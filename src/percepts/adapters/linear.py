@@ -1,4 +1,4 @@
-"""`linear`: LayerNorm, then one linear layer; a token for every step."""
+"""Define the adapter `linear`: LayerNorm, then one linear layer; one token per step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Linear(Adapter):
         self.linear = nn.Linear(in_dim, out_dim, bias=bias)
 
     def out_len(self, length: int) -> int:
-        """As many."""
+        """Return `length`: one token per step."""
         return length
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each step by itself."""
+        """Project each step by itself."""
         return self.linear(self.norm(x)), mask
 
     @property
     def last(self) -> nn.Linear:
-        """The only one."""
+        """The only linear layer."""
         return self.linear

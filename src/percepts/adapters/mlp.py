@@ -1,4 +1,4 @@
-"""`mlp2x_gelu`: two linear layers with a GELU between them, LLaVA 1.5's projector; a token for every step."""
+"""Define the adapter `mlp2x_gelu`: two linear layers and a GELU (LLaVA 1.5's projector); one token per step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Mlp2xGelu(Adapter):
         self.linear_2 = nn.Linear(out_dim, out_dim, bias=bias)
 
     def out_len(self, length: int) -> int:
-        """As many."""
+        """Return `length`: one token per step."""
         return length
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each step by itself."""
+        """Project each step by itself."""
         return self.linear_2(nn.functional.gelu(self.linear_1(x))), mask
 
     @property
     def last(self) -> nn.Linear:
-        """The second."""
+        """The second linear layer."""
         return self.linear_2

@@ -1,4 +1,4 @@
-"""`qformer`: learned queries, a small BERT that looks at the steps in every other layer, a linear layer: BLIP-2's."""
+"""Define the adapter `qformer`: learned queries read the steps through a small BERT, as in BLIP-2."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .base import Adapter
 
 
 class QFormer(Adapter):
-    """Li et al. 2023 (arXiv 2301.12597).
+    """A small BERT whose learned queries attend to the steps in every other layer (Li et al. 2023, arXiv 2301.12597).
 
-    queries   tokens out, whatever goes in
-    width     numbers inside
-    depth     layers; each `every`-th looks at the features, the first among them
-    heads     of the attention, a divisor of `width`
+    queries   number of tokens, whatever the number of steps
+    width     width of the hidden states
+    depth     number of layers; each `every`-th of them attends to the features, the first among them
+    heads     attention heads, a divisor of `width`
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class QFormer(Adapter):
         self.linear = nn.Linear(width, out_dim)
 
     def out_len(self, length: int) -> int:
-        """Always the number of queries."""
+        """Return the number of queries, whatever `length` is."""
         return len(self.queries)
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """All steps into the queries."""
+        """Read all steps with the queries."""
         states = self.norm(self.queries).expand(len(x), -1, -1)
         for layer in self.layers:
             states = layer(states, x, mask)
@@ -50,12 +50,12 @@ class QFormer(Adapter):
 
     @property
     def last(self) -> nn.Linear:
-        """The one to the language model's width."""
+        """The linear layer to the width of the language model."""
         return self.linear
 
 
 class _Attention(nn.Module):
-    """Attention, then the sum with what came, normed after: BERT's order."""
+    """Attention, a residual sum, then the norm: BERT's order."""
 
     def __init__(self, dim: int, context: int, heads: int) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class _Attention(nn.Module):
         self.out, self.norm = nn.Linear(dim, dim), _norm(dim)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, Q, D), (B, T, C), (B, T) to (B, Q, D)."""
+        """Attend from x (B, Q, D) to context (B, T, C) under mask (B, T). Returns (B, Q, D)."""
         found = attend(self.q(x), self.k(context), self.v(context), self.heads, mask)
         return self.norm(x + self.out(found))  # type: ignore[no-any-return]
 
 
 class _Layer(nn.Module):
-    """`context`: the width of the features it looks at, 0 where it does not."""
+    """One layer of the BERT. `context`: width of the features it attends to, 0 where it does not."""
 
     def __init__(self, dim: int, heads: int, context: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _Layer(nn.Module):
         self.up, self.down, self.norm = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim), _norm(dim)
 
     def forward(self, states: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(B, Q, D) to (B, Q, D)."""
+        """Update the states (B, Q, D)."""
         states = self.own(states, states)
         if self.cross is not None:
             states = self.cross(states, context, mask)

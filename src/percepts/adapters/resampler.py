@@ -1,4 +1,4 @@
-"""`perceiver`: a fixed number of learned latents look at any number of steps, Flamingo's resampler."""
+"""Define the adapter `perceiver`: a fixed number of learned latents read any number of steps (Flamingo's resampler)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .base import Adapter
 class Perceiver(Adapter):
     """Alayrac et al. 2022 (arXiv 2204.14198), in the form of Idefics: latents attend to the steps and to themselves.
 
-    latents  tokens out, whatever goes in
-    depth    blocks of attention and MLP
-    heads, head_dim   of the attention
+    latents          number of tokens, whatever the number of steps
+    depth            blocks of attention and MLP
+    heads, head_dim  of the attention
     """
 
     def __init__(
@@ -27,11 +27,11 @@ class Perceiver(Adapter):
         self.linear = nn.Linear(in_dim, out_dim)
 
     def out_len(self, length: int) -> int:
-        """Always the number of latents."""
+        """Return the number of latents, whatever `length` is."""
         return len(self.latents)
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """All steps into the latents."""
+        """Read all steps with the latents."""
         latents = self.latents.expand(len(x), -1, -1)
         for block in self.blocks:
             latents = block(x, mask, latents)
@@ -39,7 +39,7 @@ class Perceiver(Adapter):
 
     @property
     def last(self) -> nn.Linear:
-        """The one to the language model's width."""
+        """The linear layer to the width of the language model."""
         return self.linear
 
 
@@ -55,7 +55,7 @@ class _Block(nn.Module):
         )
 
     def forward(self, context: torch.Tensor, mask: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """(B, T, D), (B, T), (B, L, D) to (B, L, D)."""
+        """Update the latents (B, L, D) from context (B, T, D) under mask (B, T)."""
         normed = self.norm_latents(latents)
         keys = torch.cat([self.norm_context(context), normed], dim=1)
         seen = torch.cat([mask, mask.new_ones(normed.shape[:2])], dim=1)

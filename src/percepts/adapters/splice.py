@@ -1,4 +1,4 @@
-"""Text with <image>, <audio>, <video> markers and soft tokens in, what a causal language model reads out."""
+"""Put soft tokens in the place of <image>, <audio> and <video> markers of a text, and generate from it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Media = Mapping[str, Sequence[SoftTokens | torch.Tensor]]
 class Splicer:
     """Puts soft tokens in the place of markers, as transformers 5 does in its own multimodal models.
 
-    A marker becomes as many placeholders as it has soft tokens, the ids are embedded, the soft tokens are scattered
-    over the placeholders. The tokenizer is copied, with markers that it does not know added to the copy; neither it nor
-    the language model is changed.
+    A marker becomes as many placeholders as it has soft tokens, the ids are embedded, and the soft tokens are scattered
+    over the placeholders. The tokenizer is copied, and markers that it does not know are added to the copy; neither the
+    tokenizer nor the language model is changed.
     """
 
     def __init__(self, lm: Any, tokenizer: Any, markers: Sequence[str] = MARKERS) -> None:
@@ -38,11 +38,11 @@ class Splicer:
     def __call__(
         self, texts: Sequence[str], media: Sequence[Media], *, answers: Sequence[str] | None = None
     ) -> dict[str, torch.Tensor]:
-        """A batch, padded on the left so that generation goes on where the text ends.
+        """Return a batch of model inputs, padded on the left so that generation continues where the text ends.
 
-        inputs_embeds (B, T, D), attention_mask (B, T), position_ids (B, T), labels (B, T): -100 at placeholders and
-        padding. With `answers`, each follows its text and an end-of-sequence token follows it, and the labels of the
-        text are -100 too. ValueError where the markers of a text and its media differ in number.
+        The batch has inputs_embeds (B, T, D), attention_mask (B, T), position_ids (B, T) and labels (B, T), which are
+        -100 at placeholders and padding. With `answers`, each answer and an end-of-sequence token follow their text,
+        and the labels of the text are -100 too. ValueError where the markers of a text and its media differ in number.
         """
         if len(texts) != len(media) or (answers is not None and len(answers) != len(texts)):
             counts = f"{len(texts)} texts, {len(media)} media" + (f", {len(answers)} answers" if answers else "")
@@ -69,7 +69,7 @@ class Splicer:
         }
 
     def _splice_row(self, index: int, text: str, media: Media) -> tuple[list[int], list[torch.Tensor]]:
-        """The ids of a text with its markers expanded, and the soft tokens in their order."""
+        """Return the ids of a text with its markers expanded, and its soft tokens in order."""
         if unknown := [marker for marker in media if marker not in self.ids]:
             raise ValueError(f"text {index}: expected markers of {', '.join(self.ids)}, got {', '.join(unknown)}")
         ids = list(self.tokenizer(text)["input_ids"])
@@ -107,7 +107,7 @@ class Splicer:
 
 
 def generate(splicer: Splicer, texts: Sequence[str], media: Sequence[Media], **settings: Any) -> list[str]:
-    """What the language model says after each text; `settings` go to transformers' `generate`."""
+    """Return what the language model writes after each text. `settings` go to `generate` of transformers."""
     batch = splicer(texts, media)
     with torch.no_grad():
         found = splicer.lm.generate(
@@ -119,7 +119,7 @@ def generate(splicer: Splicer, texts: Sequence[str], media: Sequence[Media], **s
 
 
 def _flatten_tokens(soft: SoftTokens | torch.Tensor) -> torch.Tensor:
-    """(n, D) of the tokens that count."""
+    """Return the (n, D) tokens that count."""
     flat = soft.flat if isinstance(soft, SoftTokens) else soft
     if flat.ndim != 2:
         raise ValueError(f"expected SoftTokens or a tensor (n, D), got {list(flat.shape)}")

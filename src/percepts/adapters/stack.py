@@ -1,4 +1,4 @@
-"""`stack`: k steps side by side become one token, through two layers as in SLAM-LLM or a SwiGLU as in Ultravox."""
+"""Define the adapter `stack`: k steps side by side become one token (as in SLAM-LLM and Ultravox)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .base import Adapter, group_steps
 
 
 class Stack(Adapter):
-    """Stack `k` steps, zeros after the end, then project.
+    """Stacks `k` steps, with zeros after the end, and projects them.
 
     project  "linear": Linear → ReLU → Linear (SLAM-LLM, arXiv 2402.08846);
-             "swiglu": RMSNorm → Linear → SwiGLU → RMSNorm → Linear, no biases (Ultravox)
-    hidden   numbers between the two layers
+             "swiglu": RMSNorm → Linear → SwiGLU → RMSNorm → Linear, without biases (Ultravox)
+    hidden   width between the two layers
     """
 
     def __init__(
@@ -38,17 +38,17 @@ class Stack(Adapter):
         self.linear_2 = nn.Linear(hidden, out_dim, bias=not gated)
 
     def out_len(self, length: int) -> int:
-        """One token for k steps, and one for what is left over."""
+        """Return one token for k steps, and one for the rest."""
         return -(-length // int(self.settings["k"]))
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Groups of k, each by itself."""
+        """Project each group of k steps by itself."""
         x, mask = group_steps(x, mask, self.settings["k"])
         return self.linear_2(self.norm_mid(self.act(self.linear_1(self.norm(x))))), mask
 
     @property
     def last(self) -> nn.Linear:
-        """The second."""
+        """The second linear layer."""
         return self.linear_2
 
 
@@ -56,7 +56,7 @@ class SwiGlu(nn.Module):
     """The first half of the numbers, gated by the SiLU of the second (Shazeer 2020, arXiv 2002.05202)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, 2 D) to (…, D)."""
+        """Gate (…, 2 D) to (…, D)."""
         value, gate = x.chunk(2, dim=-1)
         return nn.functional.silu(gate) * value
 

@@ -8,10 +8,12 @@ import typer
 
 from .errors import usage_errors
 from .job_options import Inputs, JobOptions, Output, with_job_options
-from .label_options import Judged, Threshold, run_labels
+from .label_options import OLD_TASK, MultiLabel, Threshold, run_labels
 from .media import Exact, Fps, Hop, Precision, Tail
+from .old_options import with_old_options
 
 
+@with_old_options(OLD_TASK)
 @with_job_options
 def classify(
     *,
@@ -27,7 +29,7 @@ def classify(
             "or folder of a model that classifies images, audio or video.",
         ),
     ] = "effnet-lite0",
-    task: Judged = None,
+    multi_label: MultiLabel = None,
     top_k: Annotated[
         int, typer.Option("--top-k", "-k", min=1, metavar="N", help="Labels to keep for each moment.")
     ] = 5,
@@ -63,7 +65,7 @@ def classify(
 
     with usage_errors():
         made = ClassifyTask.create(
-            model, task=task, top_k=top_k, fps=fps, hop=hop, window=window, tail=tail, frames=frames, exact=exact,
-            precision=precision,
+            model, multi_label=multi_label, top_k=top_k, fps=fps, hop=hop, window=window, tail=tail, frames=frames,
+            exact=exact, precision=precision,
         )  # fmt: skip
     run_labels(made, inputs, output, job, done="classified", threshold=threshold)

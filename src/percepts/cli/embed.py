@@ -8,8 +8,10 @@ import typer
 
 from .job_options import Inputs, JobOptions, Output, run_job, with_job_options
 from .media import Exact, Fps, Hop, Precision, Tail
+from .old_options import OldOption, with_old_options
 
 
+@with_old_options(OldOption("--whole", bool, "rows", "--rows source", lambda whole: "source"))
 @with_job_options
 def embed(
     *,
@@ -34,9 +36,10 @@ def embed(
         typer.Option(help="Library that runs the encoder. auto: the fastest on this machine, measured once."),
     ] = "auto",
     exact: Exact = False,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="One row a source: the mean of its windows, weighted by their duration.")
-    ] = False,
+    rows: Annotated[
+        Literal["window", "source"],
+        typer.Option(help="A row for each window or frame, or one for each file: their mean, weighted by duration."),
+    ] = "window",
     job: JobOptions,
 ) -> None:
     """Embed images, audio and video into vectors.
@@ -48,6 +51,6 @@ def embed(
     from ..tasks.embed import EmbedTask
 
     task = EmbedTask.create(
-        models or (), fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, precision=precision, runtime=runtime
+        models or (), fps=fps, hop=hop, tail=tail, exact=exact, rows=rows, precision=precision, runtime=runtime
     )
     run_job(task, inputs, output, job, done="embedded", row="vector")

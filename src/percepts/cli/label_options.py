@@ -10,16 +10,27 @@ import typer
 
 from ..support.formats import FORMATS
 from .job_options import JobOptions, run_or_print
+from .old_options import OldOption
 from .output import format_clock, print_json, print_table
 
 if TYPE_CHECKING:
     from ..tasks.labelling import LabelResult, LabelTask
     from ..types import Record
 
-Judged = Annotated[
-    Literal["single", "multi"] | None,
-    typer.Option("--task", help="One label is right, or each is judged by itself. [default: as the model was trained]"),
+MultiLabel = Annotated[
+    bool | None,
+    typer.Option(
+        "--multi-label/--single-label",
+        help="Several labels may be right, or exactly one. [default: as the model was trained]",
+    ),
 ]
+OLD_TASK = OldOption(
+    "--task",
+    Literal["single", "multi"],
+    "multi_label",
+    "--multi-label or --single-label",
+    lambda task: bool(task == "multi"),
+)
 Threshold = Annotated[
     float | None,
     typer.Option(

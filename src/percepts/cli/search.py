@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .old_options import OldOption, with_old_options
 from .output import format_clock, print_json, print_table, shorten_path
 
 if TYPE_CHECKING:
     from ..tasks.search import Hit
 
 
+@with_old_options(OldOption("--sound", Path, "audio", "--audio"), OldOption("--folder", str, "under", "--under"))
 def search(
     arguments: Annotated[
         list[str],
@@ -24,12 +26,12 @@ def search(
         ),
     ],
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="Find what is like this image.")] = None,
-    sound: Annotated[Path | None, typer.Option(metavar="FILE", help="Look for what is like this sound.")] = None,
+    audio: Annotated[Path | None, typer.Option(metavar="FILE", help="Find what sounds like this file.")] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, metavar="N", help="Number of results.")] = 10,
     kind: Annotated[
         Literal["image", "audio", "video"] | None, typer.Option(help="Search this kind of file only.")
     ] = None,
-    folder: Annotated[str | None, typer.Option(metavar="DIR", help="Search files below this folder only.")] = None,
+    under: Annotated[str | None, typer.Option(metavar="DIR", help="Search files below this folder only.")] = None,
     after: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="Search moments that start at this second of their file or later."),
@@ -51,19 +53,19 @@ def search(
 
     percepts search vectors/ captions/ "a cup of coffee"
     """
-    directories, query = _split_arguments(arguments, image is not None or sound is not None)
-    if sum(given is not None for given in (query, image, sound)) != 1:
-        raise typer.BadParameter("give one of: words, --image FILE, --sound FILE", param_hint="WORDS")
+    directories, query = _split_arguments(arguments, image is not None or audio is not None)
+    if sum(given is not None for given in (query, image, audio)) != 1:
+        raise typer.BadParameter("give one of: words, --image FILE, --audio FILE", param_hint="WORDS")
     from ..tasks.search import search as run
 
     hits = run(
         directories,
         query,
         image=image,
-        sound=sound,
+        audio=audio,
         k=k,
         kind=kind,
-        folder=folder,
+        under=under,
         after=after,
         before=before,
         model=model,
@@ -79,7 +81,7 @@ def search(
         ]
         print_table(head, rows, right=("score",))
     else:
-        filters = {"--kind": kind, "--folder": folder, "--after": after, "--before": before}
+        filters = {"--kind": kind, "--under": under, "--after": after, "--before": before}
         given = " ".join(f"{name} {value}" for name, value in filters.items() if value is not None)
         advice = f"; the search was limited by {given}" if given else ""
         typer.echo(f"No results in {hits.model}{advice}.", err=True)

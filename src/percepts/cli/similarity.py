@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .errors import usage_errors
+from .old_options import OldOption, with_old_options
 from .output import print_json, print_table, shorten_path
 from .output_options import Overwrite
 from .zero_shot import Texts, read_lines
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..tasks.similarity import Similarity
 
 
+@with_old_options(OldOption("--to", list[str], "against", "--against"))
 def similarity(
     inputs: Annotated[
         list[str], typer.Argument(metavar="FILES", help="Rows of the table: images, video, audio, or folders of them.")
@@ -27,7 +29,7 @@ def similarity(
         list[str] | None, typer.Option("--text", "-t", metavar="TEXT", help="Text of a column; repeatable.")
     ] = None,
     texts: Texts = None,
-    to: Annotated[
+    against: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE", help="File or folder to compare the rows with; repeatable. [default: the rows themselves]"
@@ -60,10 +62,10 @@ def similarity(
     from ..tasks.similarity import similarity as compare
 
     columns = None if texts is None and text is None else [*(text or ()), *read_lines(texts)]
-    rows, others = _expand_files(inputs, model), _expand_files(to, model) if to else None
+    rows, others = _expand_files(inputs, model), _expand_files(against, model) if against else None
     if output is not None:  # a name that cannot be drawn to is refused before the model is loaded
         output = _heatmap_path(output, [*rows, *(others or ()), *([texts] if texts else ())], overwrite)
-    result = compare(rows, columns, to=others, model=model, templates=templates or ())
+    result = compare(rows, columns, against=others, model=model, templates=templates or ())
     with usage_errors("--softmax"):
         values = result.matrix if softmax is None else result.softmax(1 if softmax == "columns" else 0)
     if as_json:

@@ -77,7 +77,7 @@ def stream(
             speech.model,
             engine=speech.engine,
             options=speech.make_options(),
-            patience=_streaming_config(chunk, passes, by),
+            config=_streaming_config(chunk, passes, by),
             vad=speech.detector,
             live=live,
             stop=stop,
@@ -119,7 +119,7 @@ def replay(
             speech.model,
             engine=speech.engine,
             options=speech.make_options(),
-            patience=_streaming_config(chunk, passes, by),
+            config=_streaming_config(chunk, passes, by),
             vad=speech.detector,
             clock=clock,
         )

@@ -10,14 +10,16 @@ import typer
 from ..support.text import read_text
 from .errors import usage_errors
 from .job_options import Inputs, JobOptions, Output, with_job_options
-from .label_options import Judged, Threshold, run_labels
+from .label_options import OLD_TASK, MultiLabel, Threshold, run_labels
 from .media import Exact, Fps, Hop, Precision, Tail
+from .old_options import with_old_options
 
 Texts = Annotated[
     Path | None, typer.Option("--texts", metavar="FILE", help="Text file with one text per line.", exists=True)
 ]
 
 
+@with_old_options(OLD_TASK)
 @with_job_options
 def zero_shot(
     *,
@@ -46,7 +48,7 @@ def zero_shot(
             "[default: the model's]",
         ),
     ] = None,
-    task: Judged = None,
+    multi_label: MultiLabel = None,
     top_k: Annotated[
         int | None,
         typer.Option("--top-k", "-k", min=1, metavar="N", help="Labels to keep for each moment. [default: all]"),
@@ -69,9 +71,8 @@ def zero_shot(
 
     with usage_errors():
         made = ZeroShotTask.create(
-            [*(labels or ()), *read_lines(texts)], model=model, templates=templates or (), task=task, top_k=top_k,
-            fps=fps,
-            hop=hop, tail=tail, exact=exact, precision=precision,
+            [*(labels or ()), *read_lines(texts)], model=model, templates=templates or (), multi_label=multi_label,
+            top_k=top_k, fps=fps, hop=hop, tail=tail, exact=exact, precision=precision,
         )  # fmt: skip
     run_labels(made, inputs, output, job, done="labelled", threshold=threshold)
 

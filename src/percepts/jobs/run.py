@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from ..media.fetch import Fetcher
 from ..media.limits import resolve_max_seconds
 from ..stores.remote import display_name, is_remote, locate_directory, remote_url
+from ..support.deprecated import accept_old_arguments
 from ..support.files import remove_file, write_file
 from ..tasks.base import BatchedTask, Task
-from ..tasks.embed import EmbedTask
+from ..tasks.embed import OLD_WHOLE, EmbedTask, Rows
 from ..timeline.segments import SubtitleLayout
 from ..windows import Tail
 from .batching import Batcher
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 BATCH = 32
 
 
+@accept_old_arguments(whole=OLD_WHOLE)
 def embed(
     inputs: Iterable[str | Path] | str | Path,
     output: str | Path,
@@ -51,7 +53,7 @@ def embed(
     hop: float | None = None,
     tail: Tail = "pad",
     exact: bool = False,
-    whole: bool = False,
+    rows: Rows = "window",
     precision: str = "float32",
     runtime: str = "auto",
     formats: Sequence[str] = ("parquet",),
@@ -76,7 +78,8 @@ def embed(
         hop: seconds from one window of sound to the next; None: one window's length.
         tail: what becomes of the last, shorter window: "pad", "keep" or "drop".
         exact: decode large JPEGs at full size.
-        whole: one row a source and model, the mean of its windows, each weighted by its duration.
+        rows: "window": a row for each window or frame; "source": one row for each source and model, the mean of its
+            windows, each weighted by its duration.
         precision: of checkpoints of the hub: "float32", "int8" on a CPU, "bfloat16" on a GPU.
         runtime: that runs the encoders: "auto", "torch", "onnx", "openvino", "compile".
         formats: "parquet" always; also "npz" (one file a source) and "jsonl".
@@ -98,7 +101,7 @@ def embed(
         What this run did. A source that fails does not raise: it is in `failures` and in the ledger.
     """
     task = EmbedTask.create(
-        models, fps=fps, hop=hop, tail=tail, exact=exact, whole=whole, precision=precision, runtime=runtime
+        models, fps=fps, hop=hop, tail=tail, exact=exact, rows=rows, precision=precision, runtime=runtime
     )
     return run(
         task,

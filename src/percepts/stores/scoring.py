@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import SearchError
+from ..support.deprecated import OldAttribute
 from ..types import KINDS, Kind, Record
 from .parquet import batch_records, batch_vectors
 
@@ -60,6 +61,8 @@ class Hit:
     record: Record
     score: float
     matches: tuple[Match, ...] = ()
+
+    matched = OldAttribute("matches")
 
 
 class Hits(list[Hit]):

@@ -14,10 +14,11 @@ from ..encoders import model_spec
 from ..encoders.scores import scores_to_probabilities
 from ..errors import WeightsError
 from ..media import Probe, Source
+from ..support.deprecated import accept_old_arguments
 from ..types import Classifier, Clip, Inputs
 from .base import PreparedBatch, mark_stage
 from .embed import CutKeywords, EmbedTask
-from .labelling import LabelMode, LabelResult, LabelTask
+from .labelling import OLD_TASK, LabelResult, LabelTask
 
 DEFAULT_MODEL = "effnet-lite0"
 """1000 labels of ImageNet; runs without a download."""
@@ -40,7 +41,7 @@ class ClassifyTask(LabelTask):
         cls,
         model: str = DEFAULT_MODEL,
         *,
-        task: LabelMode | None = None,
+        multi_label: bool | None = None,
         top_k: int | None = 5,
         window: float = 0.0,
         frames: Sampling = "windows",
@@ -51,7 +52,7 @@ class ClassifyTask(LabelTask):
         if frames not in ("windows", "uniform"):
             raise ValueError(f"expected frames to be windows or uniform, got {frames!r}")
         embed_task = EmbedTask((model_spec(model, window=window, precision=precision),), **cut)
-        made = cls(embed_task, task, top_k, sampling=frames)
+        made = cls(embed_task, multi_label, top_k, sampling=frames)
         _ = made.classifier  # raises before any source is read if the model has no labels
         return made
 
@@ -74,7 +75,7 @@ class ClassifyTask(LabelTask):
 
     def compute_probabilities(self, inputs: Inputs) -> np.ndarray:
         """Return (B, labels) probabilities, by softmax or sigmoid."""
-        multi = self.classifier.multi_label if self.judged is None else self.judged == "multi"
+        multi = self.classifier.multi_label if self.multi_label is None else self.multi_label
         return scores_to_probabilities(self.classifier.logits(inputs), multi)
 
     def prepare_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch]:
@@ -104,11 +105,12 @@ def measure_duration(source: Source) -> float:
     return max((frame.stop for frame in media.stream_frames(source, fps=10.0, at_least=16)), default=0.1)
 
 
+@accept_old_arguments(task=OLD_TASK)
 def classify(
     source: Source,
     *,
     model: str = DEFAULT_MODEL,
-    task: LabelMode | None = None,
+    multi_label: bool | None = None,
     top_k: int | None = 5,
     window: float = 0.0,
     frames: Sampling = "windows",
@@ -121,8 +123,8 @@ def classify(
         source: path or bytes.
         model: an encoder with labels: "effnet-lite0", or a Hugging Face model of the kind …ForImageClassification,
             …ForAudioClassification, …ForSequenceClassification (audio) or …ForVideoClassification.
-        task: "single": one label is right and scores add up to one; "multi": each is judged by itself. None: as
-            config.json's problem_type says, else single.
+        multi_label: True: several labels may be right, and each gets a score by itself; False: exactly one is right,
+            and the scores add up to one. None: as problem_type of config.json says, else False.
         top_k: labels kept of each window; None: all.
         window: seconds of a window, for models that can have another than their own.
         frames: which frames of a video a classifier of videos sees: "windows" as long and as dense as it was trained
@@ -144,5 +146,7 @@ def classify(
     >>> percepts.classify("cat.png", top_k=3).overall.labels  # doctest: +SKIP
     ('tiger cat', 'Egyptian cat', 'tabby, tabby cat')
     """
-    made = ClassifyTask.create(model, task=task, top_k=top_k, window=window, frames=frames, precision=precision, **cut)
+    made = ClassifyTask.create(
+        model, multi_label=multi_label, top_k=top_k, window=window, frames=frames, precision=precision, **cut
+    )
     return made.run_one(source)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..errors import EncodeError, TruncatedMedia
 from ..media import Probe, Source
 from ..preprocess.resample import resample
 from ..runtimes import defer_choice
+from ..support.deprecated import OldArgument, accept_old_arguments
 from ..support.prefetch import prefetch
 from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
 from ..windows import Tail, cut_fixed_windows
@@ -28,6 +29,20 @@ from .settings import NO_SETTING, identify_models, restore_specs, setting
 
 DEFAULT_MODELS = ("conse", "melstats")
 """One encoder of images and video frames, one of audio; both run without a download and without an account."""
+
+Rows = Literal["window", "source"]
+"""What a row of a table of vectors is made of."""
+
+
+def read_rows(whole: object) -> Rows:
+    """Return `rows` for the `whole` of older releases, which was True for one row per source."""
+    return "source" if whole else "window"
+
+
+_ROWS = setting("whole", lambda rows: rows == "source", lambda stored, specs: read_rows(stored))
+"""Job directories keep it as a truth value, under the name that the option had in older releases."""
+OLD_WHOLE = OldArgument("rows", read_rows, 'rows="source"')
+"""The argument `whole` of older releases."""
 
 CLIPS_PER_BATCH = 16
 """How many clips are prepared and sent together: enough to be cheap, few enough to stay small in memory."""
@@ -51,7 +66,8 @@ class EmbedTask(BatchedTask):
     hop     seconds from the start of one audio window to the next; None: windows touch and do not overlap
     tail    the last, shorter window: "pad" with silence (its times stay true), "keep" it short, "drop" it
     exact   decode large JPEGs at full size instead of at twice the size that the model needs
-    whole   one record for each source and encoder: the mean of its windows or frames, each weighted by its duration
+    rows    "window": a record for each window or frame; "source": one record for each source and encoder, the mean of
+            its windows or frames, each weighted by its duration
     runtimes   the runtime by model; "auto" for a model that is not in it. No setting: all runtimes give the same
                vectors within float noise, and a job continues with the one that it began with unless one is chosen
     """
@@ -62,7 +78,7 @@ class EmbedTask(BatchedTask):
     hop: float | None = None
     tail: Tail = "pad"
     exact: bool = False
-    whole: bool = False
+    rows: Rows = field(default="window", metadata=_ROWS)
     runtimes: Mapping[str, str] = field(default_factory=dict, metadata=NO_SETTING)
     _encoders: dict[str, Encoder] = field(default_factory=dict, compare=False, repr=False)
     _models_run: set[str] = field(default_factory=set, compare=False, repr=False)
@@ -74,13 +90,15 @@ class EmbedTask(BatchedTask):
             raise ValueError(f"expected fps above 0, got {self.fps}")
         if self.hop is not None and not self.hop > 0:
             raise ValueError(f"expected hop above 0 seconds, got {self.hop}")
+        if self.rows not in get_args(Rows):
+            raise ValueError(f"expected rows to be window or source, got {self.rows!r}")
 
     @classmethod
     def create(
         cls,
         models: Sequence[str] = (),
         *,
-        whole: bool = False,
+        rows: Rows = "window",
         precision: str = "float32",
         runtime: str = "auto",
         **cut: Unpack[CutKeywords],
@@ -93,7 +111,7 @@ class EmbedTask(BatchedTask):
         """
         specs = tuple(model_spec(name, precision=precision) for name in dict.fromkeys(models or DEFAULT_MODELS))
         runtimes = {} if runtime == "auto" else {spec.name: runtime for spec in specs}
-        task = cls(specs, whole=whole, runtimes=runtimes, **cut)
+        task = cls(specs, rows=rows, runtimes=runtimes, **cut)
         for spec in specs:
             check_precision(task.get_encoder(spec))
         return task
@@ -144,7 +162,7 @@ class EmbedTask(BatchedTask):
 
     def reducer(self) -> WindowMean | None:
         """Return a reducer to the mean of a source, if one record a source was chosen."""
-        return WindowMean() if self.whole else None
+        return WindowMean() if self.rows == "source" else None
 
     def encode_batch(self, model: str, inputs: Inputs) -> np.ndarray:
         """Return (B, dim) float32 vectors of prepared inputs; EncodeError if their width is not that of the spec."""
@@ -213,6 +231,7 @@ class EmbedTask(BatchedTask):
         return {**self.__dict__, "_encoders": {}, "_models_run": set()}
 
 
+@accept_old_arguments(whole=OLD_WHOLE)
 def embed_iter(
     source: Source,
     model: str,
@@ -220,7 +239,7 @@ def embed_iter(
     fps: float = 1.0,
     hop: float | None = None,
     tail: Tail = "pad",
-    whole: bool = False,
+    rows: Rows = "window",
 ) -> Iterator[Record]:
     """Yield the vectors of one source lazily, with no job around them: memory is one batch, not one video.
 
@@ -230,7 +249,8 @@ def embed_iter(
         fps: frames a second taken from a video by an encoder of images.
         hop: seconds from the start of one audio window to the next; None: windows touch.
         tail: the last, shorter window: "pad" it with silence, "keep" it short, or "drop" it.
-        whole: one record, the mean of the windows, each weighted by its duration; `windows` says how many there were.
+        rows: "window": a record for each window or frame; "source": one record, the mean of the windows, each weighted
+            by its duration; `windows` of the record says how many there were.
 
     Raises:
         MediaError: the source cannot be used.
@@ -238,9 +258,9 @@ def embed_iter(
 
     >>> from percepts import embed_iter
     >>> [record.vector.shape for record in embed_iter("photo.jpg", "fake-image")]  # doctest: +SKIP
-    [(16,)]
+    [(8,)]
     """
-    return EmbedTask((model_spec(model),), fps=fps, hop=hop, tail=tail, whole=whole).iterate_records(source)
+    return EmbedTask((model_spec(model),), fps=fps, hop=hop, tail=tail, rows=rows).iterate_records(source)
 
 
 def _decode_image(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,14 +15,30 @@ from ..errors import LabelsError, TruncatedMedia, WrongMedium
 from ..media import Probe, Source, probe
 from ..media.source import name_of, source_path
 from ..runtimes import defer_choice
+from ..support.deprecated import OldArgument, OldAttribute
 from ..timeline.intervals import join_windows
 from ..types import Encoder, Inputs, Kind, Record, Segment, Spec
 from .base import BatchedTask, PreparedBatch, RecordFields
 from .embed import EmbedTask
-from .settings import inline
+from .settings import inline, setting
 
-LabelMode = Literal["single", "multi"]
-"""One label is right (probabilities add up to one), or each label is judged by itself."""
+_STORED = {None: None, False: "single", True: "multi"}
+
+
+def read_label_mode(mode: object) -> bool | None:
+    """Return `multi_label` for the `task` of older releases: "single", "multi" or None. ValueError for others."""
+    for multi_label, name in _STORED.items():
+        if mode == name:
+            return multi_label
+    raise ValueError(f"expected task to be single or multi, got {mode!r}")
+
+
+_MULTI_LABEL = setting(
+    "judged", lambda multi_label: _STORED[multi_label], lambda stored, specs: read_label_mode(stored)
+)
+"""Job directories keep it as "single" or "multi", under the name that the field had in older releases."""
+OLD_TASK = OldArgument("multi_label", read_label_mode, "multi_label=True or False")
+"""The argument `task` of older releases."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +46,19 @@ class LabelTask(BatchedTask):
     """A task that gives each window, frame or image its likeliest labels.
 
     embed_task   how media is cut, and by which encoder's rate, window and size
-    judged       "single" or "multi"; None: as the model was trained
+    multi_label  True: each label by itself, several may be right; False: exactly one is right, and scores add up to
+                 one; None: as the model was trained
     top_k        how many labels are kept of each window, best first; None: all
     """
 
     embed_task: EmbedTask = field(metadata=inline(EmbedTask))
-    judged: LabelMode | None = None
+    multi_label: bool | None = field(default=None, metadata=_MULTI_LABEL)
     top_k: int | None = 5
     _models_run: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.judged not in (None, "single", "multi"):
-            raise ValueError(f"expected task to be single or multi, got {self.judged!r}")
+        if self.multi_label not in (None, True, False):
+            raise ValueError(f"expected multi_label to be True, False or None, got {self.multi_label!r}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"expected top_k of at least 1, got {self.top_k}")
 
@@ -155,6 +172,8 @@ class LabelResult:
     overall: Record
     records: tuple[Record, ...]
     notes: tuple[str, ...] = ()
+
+    whole = OldAttribute("overall")
 
     @property
     def kind(self) -> Kind:

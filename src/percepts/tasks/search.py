@@ -22,6 +22,7 @@ from ..stores.parquet import read_specs
 from ..stores.rank_fusion import reciprocal_rank_fusion
 from ..stores.remote import display_name, make_local_copy
 from ..stores.scoring import Hit, Hits, Match, RowFilter
+from ..support.deprecated import OldArgument, accept_old_arguments
 from ..types import Encoder, Kind, Spec, TextEncoder
 from .embed import EmbedTask
 from .settings import identify_model, upgrade_identity
@@ -35,63 +36,64 @@ MERGE_DEPTH = 50
 """Hits taken from each table where several answer: a hit that is tenth in two may beat one that is first in one."""
 
 
+@accept_old_arguments(sound=OldArgument("audio"), folder=OldArgument("under"))
 def search(
     directory: str | Path | Sequence[str | Path],
     query: str | None = None,
     *,
     image: Source | None = None,
-    sound: Source | None = None,
+    audio: Source | None = None,
     k: int = 10,
     kind: Kind | None = None,
-    folder: str | Path | None = None,
+    under: str | Path | None = None,
     after: float | None = None,
     before: float | None = None,
     model: str | None = None,
 ) -> Hits:
-    """Return the k moments that fit a text, an image or audio best; give exactly one of the three.
+    """Find the k moments that fit a text, an image or an audio file best. Give exactly one of the three.
 
-    A text is searched everywhere: among vectors, and in labels, captions, answers and transcripts of all directories.
-    `matched` of each hit says by which of these it was found, and with which words. An image or audio is searched
-    among vectors alone.
+    A text is searched among vectors and in the labels, captions, answers and transcripts of every directory; `matches`
+    of each hit says by which of these it was found, and with which words. Images and audio are searched among vectors
+    alone.
 
-    Every model has its own table. In each directory the first one of vectors whose encoder can read the query answers,
-    and every one of labels or text; where several tables answer, their ranks are fused. Long audio is the mean of its
-    windows. The index of vectors is brought up to date first, which after a job takes seconds.
+    Every model has its own table. In each directory, the first table of vectors whose encoder can read the query is
+    searched, and every table of labels or text; the ranks of several tables are combined. Long audio is searched by the
+    mean of its windows. The index of vectors is updated first, which takes seconds after a job.
 
     Args:
-        directory: of a job, such as `embed` or `transcribe` wrote, here or in an object store; or several.
+        directory: a job directory, as `embed` or `transcribe` writes it, here or in an object store; or several.
         query: a text.
         image: path or bytes of an image.
-        sound: path or bytes of audio, or of a video with audio.
-        k: how many hits, at most.
-        kind: only from pictures ("image"), recordings ("audio") or films ("video").
-        folder: only sources in this folder, at any depth; or that one file.
-        after: only what begins at this second of its source or later. A picture begins at 0.
-        before: only what begins before this second.
-        model: the table to ask.
+        audio: path or bytes of an audio file, or of a video with an audio track.
+        k: the largest number of hits.
+        kind: search only images ("image"), audio files ("audio") or videos ("video").
+        under: search only sources in this folder, at any depth; or only this file.
+        after: search only what begins at this second of its source or later. An image begins at 0.
+        before: search only what begins before this second.
+        model: search only the table of this model.
 
     Returns:
-        Hits, best first, each with its record (source, start and stop in seconds), its score and what it matched by. If
-        one table of vectors answered, scores are cosines. `.model` names the tables that answered; `.recall` is None
-        where every row was looked at, as in all but large tables.
+        Hits, best first, each with its record (source, start and stop in seconds), its score and its matches. If one
+        table of vectors was searched, scores are cosines. `.model` names the tables that were searched; `.recall` is
+        None where every row was compared, as in all but large tables.
 
     Raises:
-        SearchError: not one query, or no table that can answer it; the message says what there is.
+        SearchError: not exactly one query, or no table that can answer it; the message lists the tables.
         JobError: there is no such directory, or it is damaged.
         FileNotFoundError, MediaError: the image or audio cannot be opened.
 
     >>> import percepts
     >>> percepts.search("vectors/", "a cup of coffee", k=3, kind="image")  # doctest: +SKIP
-    >>> percepts.search(["vectors/", "captions/"], "a cup of coffee")[0].matched  # doctest: +SKIP
-    >>> percepts.search("vectors/", image="cat.jpg", folder="photos/2024")  # doctest: +SKIP
+    >>> percepts.search(["vectors/", "captions/"], "a cup of coffee")[0].matches  # doctest: +SKIP
+    >>> percepts.search("vectors/", image="cat.jpg", under="photos/2024")  # doctest: +SKIP
     """
-    queries = {"text": (query or "").strip() or None, "image": image, "sound": sound}
+    queries = {"text": (query or "").strip() or None, "image": image, "audio": audio}
     asked = [(name, content) for name, content in queries.items() if content is not None]
     if len(asked) != 1:
         raise SearchError(
-            f"expected one query, a text or an image or a sound; got {' and '.join(n for n, _ in asked) or 'none'}"
+            f"expected one query, a text, an image or an audio file; got {' and '.join(n for n, _ in asked) or 'none'}"
         )
-    (name, content), where = asked[0], RowFilter(kind, folder, after, before)
+    (name, content), where = asked[0], RowFilter(kind, under, after, before)
     directories = [directory] if isinstance(directory, str | Path) else list(directory)
     places = [make_local_copy(place) for place in directories]
     why_not: list[str] = []
@@ -183,7 +185,7 @@ def _embed_media(
 _QUERY_KINDS = {
     "text": _QueryKind("a text", lambda encoder: isinstance(encoder, TextEncoder), _embed_text),
     "image": _QueryKind("an image", lambda encoder: encoder.spec.kind == "image", _embed_image),
-    "sound": _QueryKind("a sound", lambda encoder: encoder.spec.kind == "audio", _embed_audio),
+    "audio": _QueryKind("an audio file", lambda encoder: encoder.spec.kind == "audio", _embed_audio),
 }
 """A new kind of query is a row here."""
 

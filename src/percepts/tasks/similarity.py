@@ -16,6 +16,7 @@ from ..encoders.scores import LogitScale, ScoresText, softmax
 from ..errors import LabelsError, NotMedia, TruncatedMedia, WrongMedium
 from ..media import Source, probe
 from ..media.source import name_of, source_path
+from ..support.deprecated import OldArgument, OldAttribute, accept_old_arguments
 from ..types import TextEncoder
 from .embed import EmbedTask
 from .labelling import check_labels
@@ -34,7 +35,7 @@ class Similarity:
     matrix       (rows, columns) float32, in -1..1
     rows         the sources; "" for bytes
     columns      the texts, or the sources
-    temperature  what the model multiplies cosines by; None where its training gave it none, and for media with media
+    logit_scale  what the model multiplies cosines by; None where its training gave it none, and for media with media
     sources      the media at the rows, to be shown beside them
     others       those at the columns, None where these are texts
     """
@@ -46,6 +47,8 @@ class Similarity:
     logit_scale: LogitScale | None = None
     sources: tuple[Source, ...] = ()
     others: tuple[Source, ...] | None = None
+
+    temperature = OldAttribute("logit_scale")
 
     def __repr__(self) -> str:
         return f"Similarity({len(self.rows)} x {len(self.columns)} by {self.model})"
@@ -71,7 +74,7 @@ class Similarity:
     @property
     def _trained_scale(self) -> LogitScale:
         if self.logit_scale is None:
-            raise ValueError(f"{self.model} has no temperature for this: say a scale, softmax(scale=20)")
+            raise ValueError(f"{self.model} has no scale of its own for this: give one, softmax(scale=20)")
         return self.logit_scale
 
     def heatmap(
@@ -98,11 +101,12 @@ class Similarity:
         draw_heatmap(labels, to, drawn, title or f"cosine, {self.model}", overwrite=overwrite)
 
 
+@accept_old_arguments(to=OldArgument("against"))
 def similarity(
     media: Sequence[Source] | Source,
     texts: Sequence[str] | None = None,
     *,
-    to: Sequence[Source] | Source | None = None,
+    against: Sequence[Source] | Source | None = None,
     model: str = DEFAULT_MODEL,
     templates: Sequence[str] = (),
     fps: float = 1.0,
@@ -113,7 +117,7 @@ def similarity(
     Args:
         media: the rows: paths or bytes. A video or long audio is the mean direction of its frames or windows.
         texts: the columns.
-        to: the columns, where they are media too. Neither: the rows again.
+        against: the columns, where they are media too. Without `texts` and `against`: the rows again.
         model: an encoder whose space both are in: conse for images and texts without a download; CLIP, SigLIP, CLAP;
             any encoder for media with media.
         templates: words around each text, {} for the text; of several, the mean counts. None given: the text alone.
@@ -130,7 +134,7 @@ def similarity(
     >>> found.matrix.shape, found.softmax().argmax(axis=1)  # doctest: +SKIP
     ((2, 2), array([0, 1]))
     """
-    if texts is not None and to is not None:
+    if texts is not None and against is not None:
         raise LabelsError("expected texts or media at the columns, got both")
     row = model_spec(model, precision=precision)
     task, rows = EmbedTask((row,), fps=fps), _as_tuple(media)
@@ -143,8 +147,8 @@ def similarity(
         columns = embed_labels(encoder, names, check_templates(templates or ("{}",)))
         heat = encoder.logit_scale if isinstance(encoder, ScoresText) else None
         return Similarity(_compute_cosines(vectors, columns), _name_sources(rows), names, row.name, heat, rows)
-    others = rows if to is None else _as_tuple(to)
-    columns = vectors if to is None else np.stack([compute_direction(task, source) for source in others])
+    others = rows if against is None else _as_tuple(against)
+    columns = vectors if against is None else np.stack([compute_direction(task, source) for source in others])
     return Similarity(
         _compute_cosines(vectors, columns), _name_sources(rows), _name_sources(others), row.name, None, rows, others
     )

@@ -29,6 +29,7 @@ from ..speech.streaming.live_blocks import drain_live
 from ..speech.streaming.online import StreamingConfig, StreamingTranscriber, Transcriber
 from ..speech.streaming.vad_gated import VadGatedTranscriber
 from ..speech.transcribe import transcribe_stream
+from ..support.deprecated import OldArgument, accept_old_arguments
 from ..types import Clip, Segment
 from ..windows.fixed import cut_fixed_windows
 from ..windows.gate import AlwaysSpeech
@@ -42,13 +43,14 @@ MAX_NO_SPEECH_PROB = 0.9
 """Words are dropped above this probability that nobody spoke; whisper_streaming's value."""
 
 
+@accept_old_arguments(patience=OldArgument("config"))
 def stream(
     source: Source | Iterable[Clip],
     model: str | Engine | None = None,
     *,
     engine: str | None = None,
     options: TranscribeOptions | None = None,
-    patience: StreamingConfig | None = None,
+    config: StreamingConfig | None = None,
     vad: Vad | None = "silero",
     live: bool = False,
     stop: threading.Event | None = None,
@@ -64,7 +66,7 @@ def stream(
         model: as for `percepts.transcribe`.
         engine: as for `percepts.transcribe`.
         options: the options of the model.
-        patience: how much audio is collected before a pass, and how many passes must agree.
+        config: how much audio is collected before a pass, and how many passes must agree.
         vad: the detector of speech: "silero", or "energy", which needs no weights. None: everything is transcribed.
         live: the blocks come in real time; those that came while the model was busy are taken together, so that it
             does not fall further and further behind.
@@ -77,7 +79,7 @@ def stream(
     >>> for event in percepts.stream("talk.mp4", "openai/whisper-base"):  # doctest: +SKIP
     ...     print(event.type, *(word.text for word in event.words))
     """
-    transcriber = _build_transcriber(model, engine, options, patience, vad)
+    transcriber = _build_transcriber(model, engine, options, config, vad)
     blocks = _read_blocks(source)
     if live:
         return stream_events(drain_live(resample(blocks, RATE), stop), TimedTranscriber(transcriber, perf_counter))
@@ -92,13 +94,14 @@ class Replay:
     latency: LatencyStats
 
 
+@accept_old_arguments(patience=OldArgument("config"))
 def replay(
     source: Source,
     model: str | Engine | None = None,
     *,
     engine: str | None = None,
     options: TranscribeOptions | None = None,
-    patience: StreamingConfig | None = None,
+    config: StreamingConfig | None = None,
     vad: Vad | None = "silero",
     clock: Literal["real", "still"] | Clock = "real",
 ) -> Replay:
@@ -109,7 +112,7 @@ def replay(
         model: as for `percepts.transcribe`.
         engine: as for `percepts.transcribe`.
         options: the options of the model.
-        patience: how much audio is collected before a pass, and how many passes must agree.
+        config: how much audio is collected before a pass, and how many passes must agree.
         vad: the detector of speech.
         clock: "real": computing takes its time; "still": it takes none, and the events are the same on every machine;
             or a function that returns the time in seconds.
@@ -118,7 +121,7 @@ def replay(
     2.31
     """
     watch = {"real": perf_counter, "still": frozen_clock}[clock] if isinstance(clock, str) else clock
-    clocked = TimedTranscriber(_build_transcriber(model, engine, options, patience, vad), watch)
+    clocked = TimedTranscriber(_build_transcriber(model, engine, options, config, vad), watch)
     events = tuple(replay_events(_split_frames(_read_blocks(source)), clocked))
     return Replay(events, measure_latency(events, spent=clocked.spent))
 
@@ -127,14 +130,14 @@ def _build_transcriber(
     model: str | Engine | None,
     engine: str | None,
     options: TranscribeOptions | None,
-    patience: StreamingConfig | None,
+    config: StreamingConfig | None,
     vad: Vad | None,
 ) -> VadGatedTranscriber:
     detector = AlwaysSpeech() if vad is None else make_detector(vad)
     found = choose_model(model, engine)
     ready = found.load() if isinstance(found, EngineChoice) else found
     return VadGatedTranscriber(
-        StreamingTranscriber(make_transcriber(ready, options or TranscribeOptions()), patience), detector
+        StreamingTranscriber(make_transcriber(ready, options or TranscribeOptions()), config), detector
     )
 
 

@@ -14,10 +14,11 @@ from ..encoders.pooling import encode_vectors, normalise
 from ..encoders.scores import LogitScale, ScoresText
 from ..errors import LabelsError
 from ..media import Source
+from ..support.deprecated import accept_old_arguments
 from ..types import Inputs, Spec, TextEncoder
 from .base import RecordFields
 from .embed import CutKeywords, EmbedTask
-from .labelling import LabelMode, LabelResult, LabelTask, check_labels
+from .labelling import OLD_TASK, LabelResult, LabelTask, check_labels
 from .settings import setting
 
 DEFAULT_MODEL = "conse"
@@ -40,7 +41,7 @@ class ZeroShotTask(LabelTask):
         *,
         model: str = DEFAULT_MODEL,
         templates: Sequence[str] = (),
-        task: LabelMode | None = None,
+        multi_label: bool | None = None,
         top_k: int | None = None,
         precision: str = "float32",
         **cut: Unpack[CutKeywords],
@@ -49,9 +50,9 @@ class ZeroShotTask(LabelTask):
         labels = check_labels(labels)
         spec = model_spec(model, precision=precision)
         template, scale = load_text_comparison(spec)
-        apply_label_mode(scale, task)
+        apply_label_mode(scale, multi_label)
         templates = check_templates(templates or (template,))
-        return cls(EmbedTask((spec,), **cut), task, top_k, asked_labels=labels, templates=templates)
+        return cls(EmbedTask((spec,), **cut), multi_label, top_k, asked_labels=labels, templates=templates)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -63,7 +64,7 @@ class ZeroShotTask(LabelTask):
         encoder = self.encoder
         assert isinstance(encoder, ScoresText)
         cosines = normalise(encode_vectors(encoder, inputs)) @ self._label_vectors.T
-        return apply_label_mode(encoder.logit_scale, self.judged).probabilities(cosines)
+        return apply_label_mode(encoder.logit_scale, self.multi_label).probabilities(cosines)
 
     def _rehearse(self) -> Sequence[RecordFields]:
         _ = self._label_vectors  # every batch needs them and they are kept, so they are not made in a rehearsal
@@ -87,18 +88,18 @@ def embed_labels(encoder: TextEncoder, labels: Sequence[str], templates: Sequenc
     return normalise(vectors.mean(axis=0)) if len(templates) > 1 else vectors[0]
 
 
-def apply_label_mode(scale: LogitScale, task: LabelMode | None) -> LogitScale:
+def apply_label_mode(scale: LogitScale, multi_label: bool | None) -> LogitScale:
     """Return the logit scale, used as chosen.
 
     Raises:
         LabelsError: each label is to be judged by itself, and the model was trained to choose between labels.
     """
-    if task == "multi" and not scale.sigmoid:
+    if multi_label and not scale.sigmoid:
         raise LabelsError(
-            "this model was trained to choose between texts, so it cannot judge each by itself: take task single, "
-            "or a SigLIP model, which was trained to"
+            "this model was trained to choose between texts, so it cannot judge each by itself: take "
+            "multi_label=False (--single-label), or a SigLIP model, which was trained to"
         )
-    return scale if task is None else LogitScale(scale.scale, scale.bias, task == "multi")
+    return scale if multi_label is None else LogitScale(scale.scale, scale.bias, multi_label)
 
 
 def load_text_comparison(spec: Spec) -> tuple[str, LogitScale]:
@@ -124,13 +125,14 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
     return checked
 
 
+@accept_old_arguments(task=OLD_TASK)
 def zero_shot(
     source: Source,
     labels: Sequence[str],
     *,
     model: str = DEFAULT_MODEL,
     templates: Sequence[str] = (),
-    task: LabelMode | None = None,
+    multi_label: bool | None = None,
     top_k: int | None = None,
     precision: str = "float32",
     **cut: Unpack[CutKeywords],
@@ -144,8 +146,8 @@ def zero_shot(
             images, CLAP for audio, from Hugging Face.
         templates: words around the label, {} for the label itself; with several, the label is their mean. Without any:
             the model's own, such as "a photo of {}".
-        task: "single": one label is right and scores add up to one; "multi": each is judged by itself, which only
-            SigLIP was trained for. None: as the model was trained.
+        multi_label: True: several labels may be right, and each gets a score by itself, which only SigLIP was trained
+            for; False: exactly one is right, and the scores add up to one. None: as the model was trained.
         top_k: labels kept of each window; None: all.
         precision: of Hugging Face models: "float32", "int8" on a CPU, "bfloat16" on a GPU.
         cut: `fps` (frames a second taken from a video, 1.0), `hop` (seconds from one audio window to the next; None,
@@ -167,6 +169,6 @@ def zero_shot(
     'a cat'
     """
     made = ZeroShotTask.create(
-        labels, model=model, templates=templates, task=task, top_k=top_k, precision=precision, **cut
+        labels, model=model, templates=templates, multi_label=multi_label, top_k=top_k, precision=precision, **cut
     )
     return made.run_one(source)

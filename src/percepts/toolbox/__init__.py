@@ -1,1 +1,1 @@
-"""Small exact tools to think with: attention masks, attention in less memory or time, scaling laws."""
+"""Study attention and scaling with small exact tools: attention masks, cheaper attention, scaling laws."""

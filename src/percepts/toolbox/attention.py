@@ -1,4 +1,4 @@
-"""Attention that costs less: linear in the length with kernels, or exact softmax in little memory.
+"""Compute attention at less cost: linear in the length with kernels, or exact softmax in little memory.
 
 Queries and keys are (…, N, D), values (…, M, V), as in scaled_dot_product_attention.
 """
@@ -16,14 +16,14 @@ FeatureMap = Callable[[Tensor], Tensor]
 
 
 def elu_plus_one(x: Tensor) -> Tensor:
-    """elu(x) + 1, of Linear Transformers (Katharopoulos et al. 2020, arXiv 2006.16236)."""
+    """Return elu(x) + 1, the feature map of Linear Transformers (Katharopoulos et al. 2020, arXiv 2006.16236)."""
     return torch.nn.functional.elu(x) + 1
 
 
 def favor_plus(dim: int, features: int, *, seed: int = 0, orthogonal: bool = True) -> FeatureMap:
-    """Positive random features whose products are exp(q·k / √dim) in the mean: Performers (arXiv 2009.14794).
+    """Make positive random features whose products are exp(q·k / √dim) on average: Performers (arXiv 2009.14794).
 
-    The error falls as 1 / √features. Orthogonal directions, drawn in blocks of `dim`, have less of it.
+    The error falls as 1 / √features. Orthogonal directions, drawn in blocks of `dim`, have a smaller one.
     """
     generator = torch.Generator().manual_seed(seed)
     blocks = [torch.randn(dim, dim, generator=generator, dtype=torch.float64) for _ in range(-(-features // dim))]
@@ -40,14 +40,14 @@ def favor_plus(dim: int, features: int, *, seed: int = 0, orthogonal: bool = Tru
 
 
 def _draw_orthogonal(block: Tensor) -> Tensor:
-    """Rows of length one, uniform over all rotations: the signs that QR picks are not, and would leave a bias."""
+    """Return rows of length one, uniform over all rotations: QR picks signs that would leave a bias."""
     q, r = torch.linalg.qr(block)
     turned: Tensor = (q * r.diagonal().sign()).T
     return turned
 
 
 def _draw_norms(dim: int, generator: torch.Generator) -> Tensor:
-    """Norms of `dim` Gaussian vectors: with them, orthogonal directions are each as a Gaussian one."""
+    """Return the norms of `dim` Gaussian vectors: scaled by them, orthogonal directions are Gaussian, too."""
     drawn = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
     return drawn.square().sum(dim=1).sqrt()
 
@@ -55,9 +55,9 @@ def _draw_norms(dim: int, generator: torch.Generator) -> Tensor:
 def linear_attention(
     q: Tensor, k: Tensor, v: Tensor, *, phi: FeatureMap = elu_plus_one, causal: bool = False
 ) -> Tensor:
-    """Σⱼ φ(qᵢ)·φ(kⱼ) vⱼ / Σⱼ φ(qᵢ)·φ(kⱼ), in time and memory linear in the length.
+    """Compute Σⱼ φ(qᵢ)·φ(kⱼ) vⱼ / Σⱼ φ(qᵢ)·φ(kⱼ) in time and memory linear in the length.
 
-    Equal to `quadratic_attention` with the same φ; `causal`: j up to i.
+    Equals `quadratic_attention` with the same φ. `causal`: j up to i.
     """
     _check_shapes(q, k, v, causal)
     q, k = phi(q), phi(k)
@@ -85,7 +85,7 @@ def _attend_causally(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def quadratic_attention(q: Tensor, k: Tensor, v: Tensor, *, phi: FeatureMap, causal: bool = False) -> Tensor:
-    """The same by its definition, with the matrix of all pairs: what `linear_attention` is held against."""
+    """Compute the same by its definition, with the matrix of all pairs."""
     _check_shapes(q, k, v, causal)
     pairs = phi(q) @ phi(k).transpose(-1, -2)
     pairs = pairs.tril() if causal else pairs
@@ -95,9 +95,10 @@ def quadratic_attention(q: Tensor, k: Tensor, v: Tensor, *, phi: FeatureMap, cau
 def chunked_attention(
     q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, q_chunk: int = 256, k_chunk: int = 1024
 ) -> Tensor:
-    """Softmax attention, exactly, with q_chunk · k_chunk scores in memory at a time (Rabe & Staats, arXiv 2112.05682).
+    """Compute softmax attention exactly in little memory (Rabe & Staats, arXiv 2112.05682).
 
-    Chunks of keys are joined by their running maximum and sum, so nothing overflows and nothing is approximated.
+    q_chunk · k_chunk scores are in memory at a time. Chunks of keys are joined by their running maximum and sum, so
+    nothing overflows and nothing is approximated.
     """
     _check_shapes(q, k, v, causal)
     if min(q_chunk, k_chunk) < 1:
@@ -110,7 +111,7 @@ def chunked_attention(
 
 
 def _attend_rows(q: Tensor, k: Tensor, v: Tensor, size: int, first: int | None) -> Tensor:
-    """A few queries against all keys; `first`: the number of the first query where it is causal."""
+    """Attend from a few queries to all keys. `first`: number of the first query of causal attention, else None."""
     top = q.new_full((*q.shape[:-1], 1), -torch.inf)
     total, value = torch.zeros_like(top), q.new_zeros(*q.shape[:-1], v.shape[-1])
     end = k.shape[-2] if first is None else min(k.shape[-2], first + q.shape[-2])

@@ -1,4 +1,4 @@
-"""Attention masks as a small algebra: patterns joined by `|`, as a bool matrix or as FlexAttention's block mask.
+"""Build attention masks from patterns joined by `|`, as a bool matrix or as FlexAttention's block mask.
 
 >>> pattern = Band(1) | Global(1)
 >>> pattern.matrix(4).int().tolist()
@@ -22,28 +22,28 @@ Tensor = torch.Tensor
 
 
 class Pattern(ABC):
-    """Which query may look at which key; `allowed` works on any two index tensors that broadcast."""
+    """A rule that says which query attends to which key; `allows` takes any two index tensors that broadcast."""
 
     @abstractmethod
     def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
-        """Bool, True where query number `q` looks at key number `k` of a sequence of that length."""
+        """Return bool, True where query number `q` attends to key number `k` in a sequence of this length."""
 
     def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
-        """`allowed` with the length filled in, and whatever it needs made beforehand."""
+        """Return `allows` for one length, with any table that it needs already made."""
         return lambda q, k: self.allows(q, k, length)
 
     def matrix(self, length: int) -> Tensor:
-        """(length, length) bool, rows queries: an `attn_mask` of scaled_dot_product_attention."""
+        """Return the mask as (length, length) bool, rows queries: an `attn_mask` of scaled_dot_product_attention."""
         _check_positive(length=length)
         index = torch.arange(length)
         return self.allows(index[:, None], index[None, :], length).expand(length, length)
 
     def density(self, length: int) -> float:
-        """Share of all pairs that are looked at."""
+        """Return the share of all pairs that are attended to."""
         return float(self.matrix(length).double().mean())
 
     def block_mask(self, length: int, *, device: str = "cpu", block: int = 128) -> Any:
-        """For `torch.nn.attention.flex_attention.flex_attention`: empty blocks are never computed."""
+        """Return the mask for `torch.nn.attention.flex_attention.flex_attention`, which never computes empty blocks."""
         from torch.nn.attention.flex_attention import create_block_mask
 
         rule = self.mask_function(length, device)
@@ -59,23 +59,23 @@ class Pattern(ABC):
 
 @dataclass(frozen=True)
 class Union(Pattern):
-    """What any of the parts allows."""
+    """Allows what any of its parts allows."""
 
     parts: tuple[Pattern, ...]
 
     def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
-        """Any of them."""
+        """Return True where any part allows the pair."""
         return self.mask_function(length)(q, k)
 
     def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
-        """Those of the parts, joined."""
+        """Join the functions of the parts."""
         rules = [part.mask_function(length, device) for part in self.parts]
         return lambda q, k: reduce(torch.logical_or, [rule(q, k) for rule in rules])
 
 
 @dataclass(frozen=True)
 class Global(Pattern):
-    """The first `count` tokens look at all, and all look at them."""
+    """The first `count` tokens attend to all tokens, and all tokens attend to them."""
 
     count: int
 
@@ -83,7 +83,7 @@ class Global(Pattern):
         _check_positive(count=self.count)
 
     def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
-        """Rows and columns."""
+        """Return True in the first rows and columns."""
         return (q < self.count) | (k < self.count)
 
 
@@ -94,7 +94,7 @@ class Band(Pattern):
     reach: int
 
     def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
-        """Around the diagonal."""
+        """Return True near the diagonal."""
         return (q - k).abs() <= self.reach
 
 
@@ -109,7 +109,7 @@ class Dilated(Pattern):
         _check_positive(step=self.step)
 
     def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
-        """Around the diagonal, with gaps."""
+        """Return True near the diagonal, with gaps."""
         away = (q - k).abs()
         return (away <= self.reach * self.step) & (away % self.step == 0)
 
@@ -124,13 +124,13 @@ class BlockLocal(Pattern):
         _check_positive(size=self.size)
 
     def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
-        """Squares along the diagonal."""
+        """Return True in squares along the diagonal."""
         return q // self.size == k // self.size
 
 
 @dataclass(frozen=True)
 class Random(Pattern):
-    """`count` keys for every query, drawn without replacement from the seed; all of them where there are not more."""
+    """`count` keys for each query, drawn without replacement from the seed; all keys where there are not more."""
 
     count: int
     seed: int = 0
@@ -139,18 +139,18 @@ class Random(Pattern):
         _check_positive(count=self.count)
 
     def allows(self, q: Tensor, k: Tensor, length: int) -> Tensor:
-        """By a table that is drawn once for a length."""
+        """Return True where the table that is drawn once for this length says so."""
         return self.mask_function(length)(q, k)
 
     def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
-        """With the table made: FlexAttention forbids randomness inside a mask."""
+        """Draw the table first, because FlexAttention forbids randomness inside a mask function."""
         table = _draw_keys(self.count, self.seed, length).to(device)
         return lambda q, k: table[q, k]
 
 
 @lru_cache(maxsize=8)
 def _draw_keys(count: int, seed: int, length: int) -> Tensor:
-    """(length, length) bool."""
+    """Return (length, length) bool, True at `count` random keys of each query."""
     order = np.random.default_rng(seed).random((length, length)).argsort(axis=1)
     table = np.zeros((length, length), bool)
     np.put_along_axis(table, order[:, :count], True, axis=1)
@@ -158,12 +158,12 @@ def _draw_keys(count: int, seed: int, length: int) -> Tensor:
 
 
 def longformer(window: int = 512, tokens: int = 1) -> Pattern:
-    """Sliding window and global tokens (Beltagy et al. 2020, arXiv 2004.05150); `window` counts both sides."""
+    """Join a sliding window and global tokens (Beltagy et al. 2020, arXiv 2004.05150); `window` counts both sides."""
     return Band(window // 2) | Global(tokens)
 
 
 def bigbird(window: int = 192, tokens: int = 128, random: int = 192, seed: int = 0) -> Pattern:
-    """The same with random keys (Zaheer et al. 2020, arXiv 2007.14062), token by token where theirs goes by blocks."""
+    """Add random keys to `longformer` (Zaheer et al. 2020, arXiv 2007.14062), by tokens where the paper has blocks."""
     return Band(window // 2) | Global(tokens) | Random(random, seed)
 
 

@@ -1,4 +1,4 @@
-"""Losses at several sizes in, a power law with its confidence out; parameters and operations as such laws count."""
+"""Fit a power law to losses at several sizes, and count parameters and operations as such laws do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class PowerLaw:
     """loss = floor + scale · x ** -exponent (Kaplan et al. 2020, arXiv 2001.08361).
 
     covariance   (P, P) of ln scale, exponent and, where it was fitted, ln floor
-    r2           share of the variance of the loss that it explains
+    r2           share of the variance of the loss that the law explains
+    points       number of measurements
     """
 
     scale: float
@@ -30,16 +31,16 @@ class PowerLaw:
     points: int
 
     def predict(self, x: float | np.ndarray) -> np.ndarray:
-        """The loss at x, beyond what was measured too."""
+        """Return the loss at x, which may lie beyond the measurements."""
         return np.asarray(self.floor + self.scale * np.asarray(x, float) ** -self.exponent)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """The exponent's confidence interval."""
+        """Return the confidence interval of the exponent."""
         half = self._reach(confidence) * float(np.sqrt(self.covariance[1, 1]))
         return self.exponent - half, self.exponent + half
 
     def band(self, x: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Confidence band of the law at x: of the curve, not of single measurements."""
+        """Return the confidence band of the law at x: of the curve, not of single measurements."""
         x = np.asarray(x, float)
         power = self.scale * x**-self.exponent
         parts = [power, -power * np.log(x), np.full_like(x, self.floor)][: len(self.covariance)]
@@ -54,7 +55,7 @@ class PowerLaw:
 def fit_power_law(
     x: Sequence[float] | np.ndarray, loss: Sequence[float] | np.ndarray, *, floor: bool = False
 ) -> PowerLaw:
-    """Least squares on the logarithm of the loss, so that each measurement counts by its relative error.
+    """Fit a power law by least squares on the logarithm of the loss: measurements count by their relative errors.
 
     Without a floor that is a straight line; with one, the floor is fitted too, and is above zero. ValueError for fewer
     measurements than would leave one to spare, and for numbers that are not above zero. Needs scipy.
@@ -85,7 +86,7 @@ def fit_power_law(
 
 
 def _log_loss(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Parameters (ln scale, exponent[, ln floor]) to ln loss."""
+    """Return the function from parameters (ln scale, exponent[, ln floor]) to ln loss."""
     logs = np.log(x)
 
     def of(p: np.ndarray) -> np.ndarray:
@@ -96,7 +97,7 @@ def _log_loss(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _fit_with_floor(x: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """The best of several beginnings: floors at these shares of the lowest loss."""
+    """Fit from several starting points, floors at these shares of the lowest loss, and return the best fit."""
     least_squares = _import_scipy("optimize").least_squares
     model, best = _log_loss(x), None
     for share in (0.05, 0.3, 0.6, 0.9, 0.99):
@@ -124,9 +125,9 @@ def _log_loss_jacobian(model: Callable[[np.ndarray], np.ndarray], at: np.ndarray
 
 
 def count_parameters(model: Any, *, embeddings: bool = False) -> int:
-    """Numbers that are trained, each once however often it is shared; without the token and position embeddings.
+    """Count trained numbers, shared ones once; token and position embeddings only with `embeddings`.
 
-    Scaling laws count so. A head that shares the token embedding is not counted either, one of its own is.
+    Scaling laws count so. A head that shares the token embedding is not counted either; one of its own is.
     """
     from torch import nn
 
@@ -139,7 +140,7 @@ def count_parameters(model: Any, *, embeddings: bool = False) -> int:
 
 
 def training_flops(parameters: float, tokens: float) -> float:
-    """6 N D: two operations a parameter and token forward, four backward; attention's own products are left out.
+    """Return 6 N D: two operations a parameter and token forward, four backward, without attention's own products.
 
     >>> f"{training_flops(175e9, 300e9):.3g}"  # GPT-3
     '3.15e+23'
@@ -150,9 +151,9 @@ def training_flops(parameters: float, tokens: float) -> float:
 def plot_law(law: PowerLaw, x: Sequence[float], loss: Sequence[float], target: str | Path, *, upto: float,
              name: str = "x", held_out: Sequence[tuple[float, float]] = (),
              overwrite: bool = False) -> None:  # fmt: skip
-    """Draw measurements, the law, its 95 % band, and where it says the loss goes, as PNG.
+    """Draw measurements, the law, its 95 % band and its prediction up to `upto`, as PNG.
 
-    `held_out` were not fitted to. FileExistsError where there is a file, unless `overwrite`.
+    `held_out` measurements were not fitted. FileExistsError where the file exists, unless `overwrite`.
     """
     from ..training.plots import ACCENT, INK, PALE, new_figure, save
 
@@ -187,9 +188,9 @@ MODEL_SIZES: tuple[tuple[str, str, float], ...] = (
 def plot_model_sizes(
     target: str | Path, models: Sequence[tuple[str, str, float]] = MODEL_SIZES, *, overwrite: bool = False
 ) -> None:
-    """Draw parameters over time, logarithmic, as PNG; each row is a name, a month as "2020-05", and a number.
+    """Draw parameters over time on a logarithmic axis, as PNG; a row is a name, a month as "2020-05", and a number.
 
-    FileExistsError where there is a file, unless `overwrite`.
+    FileExistsError where the file exists, unless `overwrite`.
     """
     from ..training.plots import ACCENT, INK, new_figure, save
 

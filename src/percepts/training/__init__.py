@@ -1,1 +1,1 @@
-"""Fitting the small parts: adapters between an encoder and a language model, heads on vectors, classifiers of sound."""
+"""Train the small parts: heads on vectors, adapters between an encoder and a language model, classifiers of audio."""

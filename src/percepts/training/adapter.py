@@ -1,4 +1,4 @@
-"""Sources with what a language model is to say of them in, an adapter between encoder and language model out."""
+"""Train an adapter between a frozen encoder and a frozen language model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEMPERATURE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A causal language model of transformers and its tokenizer; `name` is what it is called in what is saved."""
+    """A causal language model of transformers with its tokenizer; `name` is written into what is saved."""
 
     model: Any
     tokenizer: Any
@@ -43,7 +43,7 @@ class LanguageModel:
 
     @classmethod
     def load(cls, name: str) -> LanguageModel:
-        """Of a folder or hub id, float32. WeightsError where it is not to be had."""
+        """Load a model from a folder or a Hugging Face id, as float32. WeightsError where it is not there."""
         from ..weights import pretrained
 
         where = resolve_name(name)
@@ -53,7 +53,7 @@ class LanguageModel:
         return cls(pretrained.load_pretrained("AutoModelForCausalLM", path), pretrained.load_tokenizer(path), where)
 
     def digest(self) -> str:
-        """sha256 over every tensor, bit by bit."""
+        """Return the sha256 of every tensor, bit by bit."""
         sums = hashlib.sha256()
         for name, value in sorted(self.model.state_dict().items()):
             sums.update(name.encode())
@@ -151,7 +151,7 @@ def train_adapter(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _AdapterTraining:
-    """Rows of the table to losses and scores."""
+    """Computes the loss and the score of rows of the table."""
 
     adapter: Adapter
     lm: LanguageModel
@@ -172,7 +172,7 @@ class _AdapterTraining:
         return torch.nn.functional.kl_div(log, goal, log_target=True, reduction="batchmean") * TEMPERATURE**2
 
     def score(self, rows: Sequence[Row], size: int) -> float:
-        """Share of the tokens that come out right when those before them are given."""
+        """Return the share of tokens that are predicted right when the tokens before them are given."""
         right = total = 0
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
@@ -182,7 +182,7 @@ class _AdapterTraining:
         return right / total
 
     def _target_logits(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, V) logits where the tokens of the texts are due, and those tokens."""
+        """Return the (n, V) logits at the positions of the texts' tokens, and those tokens."""
         data, mask, counts = self.cache.of([row["source"] for row in rows])
         device = next(self.lm.model.parameters()).device
         self.adapter.to(device)
@@ -192,7 +192,7 @@ class _AdapterTraining:
         return self._logits([self.prompt] * len(rows), [{self.marker: [part]} for part in flat], rows)
 
     def _read(self, rows: Sequence[Row]) -> torch.Tensor:
-        """The same logits after the transcript, in words."""
+        """Return the same logits when the model reads the transcript in words instead of the soft tokens."""
         texts = [self.prompt.replace(self.marker, row["transcript"]) for row in rows]
         return self._logits(texts, [{}] * len(rows), rows)[0]
 
@@ -212,7 +212,7 @@ def _find_marker(prompt: str) -> str:
 
 
 def _split_rows(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """What is learned from and what is held out, at least one each where the share is above 0."""
+    """Split rows into those to learn from and those to hold out, at least one each where the share is above 0."""
     if not 0 <= share < 1:
         raise ValueError(f"expected held_out from 0 to 1, got {share}")
     order = np.random.default_rng(seed).permutation(len(rows))

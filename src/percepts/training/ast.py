@@ -1,4 +1,4 @@
-"""Recordings or pictures with labels in, a fine-tuned classifier out, as an ordinary transformers directory."""
+"""Fine-tune a classifier on labelled audio or images, and write it as an ordinary transformers directory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ START = "run/start/"
 
 @dataclass(frozen=True, slots=True)
 class FineTuned:
-    """What came of it. `scores` are what `metric` says of held-out sources: before training and at the end."""
+    """The result of a fine-tuning. `before` and `after` are the score on held-out sources that `metric` names."""
 
     output: Path
     labels: tuple[str, ...]
@@ -135,7 +135,7 @@ def train_ast(
 
 
 class _AstTraining:
-    """A classifier and what it is trained by: examples to losses and scores."""
+    """A classifier with its recipe: computes losses and scores of examples."""
 
     def __init__(self, encoder: WithClassifier, recipe: Recipe, labels: list[str], lora: int) -> None:
         self.encoder, self.recipe, self.names = encoder, recipe, labels
@@ -179,7 +179,7 @@ class _AstTraining:
 
     @torch.no_grad()
     def score(self, data: HeadExamples) -> float:
-        """By source: what its windows say in the mean."""
+        """Return the score by source: each counts with the mean over its windows."""
         self.model.eval()
         parts = (torch.from_numpy(data.inputs[i : i + 32].copy()) for i in range(0, len(data), 32))
         said = np.concatenate([self._logits(part).cpu().numpy() for part in parts])
@@ -200,7 +200,7 @@ class _AstTraining:
         return logits.float()
 
     def save(self, output: Path, start: Path) -> None:
-        """The weights, whole: adapters are added to what they adapt."""
+        """Write the full weights: LoRA adapters are added to the weights that they adapt."""
         model = self.model.merge_and_unload() if self.model is not self.full_model else self.model
         with pretrained.silence_transformers():
             model.to("cpu").save_pretrained(output)
@@ -265,5 +265,5 @@ def _encode_labels(label: str, names: Sequence[str], recipe: Recipe) -> np.ndarr
 
 
 def _balance_weights(truth: np.ndarray) -> np.ndarray:
-    """How often to draw each: the sum over its labels of one over how many have that label."""
+    """Return how often to draw each example: the sum over its labels of 1 / (examples with the label)."""
     return np.asarray((truth / np.maximum(truth.sum(0), 1)).sum(1) + 1e-9)

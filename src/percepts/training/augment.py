@@ -1,4 +1,4 @@
-"""What AST's authors do to training examples: blank bands and stretches, mix two recordings, add noise and roll."""
+"""Augment training examples as AST's authors do: masks, mixtures of two recordings, noise, rolling in time."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Value = TypeVar("Value", float, torch.Tensor)
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """How log filter banks became an AST's inputs: (value - mean) / (2 std)."""
+    """The normalisation of an AST's inputs: (log filter bank - mean) / (2 std)."""
 
     mean: float
     std: float
 
     def __call__(self, value: Value) -> Value:
-        """What log energies come out as; 0 as what AST is padded with."""
+        """Normalise log energies; 0 is the value that AST is padded with."""
         return (value - self.mean) / (2 * self.std)
 
     def power(self, x: Tensor) -> Tensor:
-        """And back, without the logarithm."""
+        """Undo the normalisation and the logarithm."""
         return (x * (2 * self.std) + self.mean).exp()
 
 
 def spec_augment(x: Tensor, freq: int, time: int, fill: float, generator: torch.Generator) -> Tensor:
-    """(B, T, M): in each example one band of up to `freq` mels and one stretch of up to `time` frames becomes `fill`.
+    """Mask one band of up to `freq` mels and one stretch of up to `time` frames of each example (B, T, M) with `fill`.
 
     SpecAugment (Park et al. 2019, arXiv 1904.08779), one mask of each kind, without time warping.
     """
@@ -43,7 +43,7 @@ def spec_augment(x: Tensor, freq: int, time: int, fill: float, generator: torch.
 
 
 def _random_spans(batch: int, length: int, widest: int, generator: torch.Generator) -> Tensor:
-    """(B, length) bool, True in a random place that is 0 to `widest` wide."""
+    """Return (B, length) bool, True in a random span of each row that is 0 to `widest` wide."""
     width = torch.rand(batch, 1, generator=generator) * min(widest, length)
     first = torch.rand(batch, 1, generator=generator) * (length - width)
     place = torch.arange(length)[None]
@@ -51,7 +51,7 @@ def _random_spans(batch: int, length: int, widest: int, generator: torch.Generat
 
 
 def draw_mixing(batch: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(B,) with which example each is mixed, and (B,) how much of itself remains: 1, or from Beta(10, 10)."""
+    """Draw (B,) which example each is mixed with, and (B,) how much of itself remains: 1, or from Beta(10, 10)."""
     partner = torch.randperm(batch, generator=generator)
     ones, others = (-torch.rand(2, batch, 10, generator=generator).log()).sum(2)  # two draws from Gamma(10)
     chosen = torch.rand(batch, generator=generator) < share
@@ -59,18 +59,18 @@ def draw_mixing(batch: int, share: float, generator: torch.Generator) -> tuple[T
 
 
 def mix_examples(x: Tensor, partner: Tensor, own: Tensor) -> Tensor:
-    """(B, ...) `own` of each and the rest of its partner, as floats."""
+    """Mix each example (B, ...) with its partner: `own` of itself, the rest of the partner, as floats."""
     share = own.reshape(-1, *[1] * (x.ndim - 1))
     return share * x + (1 - share) * x[partner]
 
 
 def mix_spectra(x: Tensor, frames: Tensor, partner: Tensor, own: Tensor, norm: Norm) -> Tensor:
-    """(B, T, M): the inputs of recordings mixed as `blend` would mix their samples, from the inputs of each.
+    """Mix the inputs (B, T, M) of recordings as `mix_examples` would mix their samples.
 
-    The authors mix samples. Of sounds whose phases do not depend on each other the powers add up, in the mean, so that
-    of a own + b (1 - own) is a's times own² and b's times (1 - own)²: no spectrum has to be made again.
+    The authors mix samples. The powers of two recordings whose phases are independent add up on average, so that the
+    power of a own + b (1 - own) is a's times own² and b's times (1 - own)², and no spectrum has to be computed again.
 
-    frames   (B,) of each that are sound; a mixture is as long as the longer of the two
+    frames   (B,) number of frames that hold audio; a mixture is as long as the longer of the two
     """
     place = torch.arange(x.shape[1])
     power = torch.where((place < frames[:, None])[..., None], norm.power(x), 0)
@@ -82,7 +82,7 @@ def mix_spectra(x: Tensor, frames: Tensor, partner: Tensor, own: Tensor, norm: N
 
 
 def shake_spectra(x: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, T, M) with uniform noise of up to a random tenth, rolled in time by up to 10 frames."""
+    """Add uniform noise of up to a random tenth to (B, T, M), and roll it in time by up to 10 frames."""
     loud = torch.rand(len(x), 1, 1, generator=generator) / 10
     noisy = x + (torch.rand(x.shape, generator=generator) * loud).to(x.device)
     turns = torch.randint(-10, 10, (len(x),), generator=generator).tolist()

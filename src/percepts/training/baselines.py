@@ -1,4 +1,4 @@
-"""The processes that `accelerate launch` started side by side, one a device: who this one is, and means over all."""
+"""Coordinate the processes that `accelerate launch` starts, one per device: their rank, means over all, and waiting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import MissingExtra
 
 
 class Processes:
-    """One process alone unless `accelerate launch` (or torchrun) says otherwise by WORLD_SIZE."""
+    """The processes of this training: one, unless `accelerate launch` or torchrun sets WORLD_SIZE."""
 
     def __init__(self) -> None:
         self.count, self.rank, self._accelerator = int(os.environ.get("WORLD_SIZE", "1")), 0, None
@@ -22,25 +22,25 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes files."""
+        """True for the one process that writes files."""
         return self.rank == 0
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
-        """The mean over all processes, at each of them."""
+        """Return the mean of a value over all processes, to each of them."""
         if self._accelerator is None:
             return value
         found: torch.Tensor = self._accelerator.reduce(value, "mean")
         return found
 
     def wait_for_all(self) -> None:
-        """Wait until all are here."""
+        """Wait until all processes have come to this point."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
 
 
 @cache
 def find_processes() -> Processes:
-    """Made once, before the first model is put on a device."""
+    """Return the processes of this training; made once, before the first model is put on a device."""
     return Processes()
 
 

@@ -1,4 +1,4 @@
-"""Rows of a table in, what a classifier's network takes of them out: prepared once, kept in a file, read by batches."""
+"""Prepare the inputs of a classifier once for all rows of a table, keep them in a file, and read them by batches."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadExamples:
-    """What W windows are learned from, in the order of their sources.
+    """The W windows that a classifier learns from, in the order of their sources.
 
-    inputs   (W, ...) as the network takes them, mapped from a file that is gone with the array
-    frames   (W,) how many frames of a filter bank hold sound; 0 where the network takes something else
+    inputs   (W, ...) as the network takes them, mapped from a file that is deleted with the array
+    frames   (W,) number of frames of a filter bank that hold audio; 0 where the network takes something else
     truth    (W, C)
-    owner    (W,) the number of the row
+    owner    (W,) number of the row that each window comes from
     """
 
     inputs: np.ndarray
@@ -43,10 +43,10 @@ class HeadExamples:
 def build_examples(
     encoder: WithClassifier, rows: Sequence[Row], truth: Callable[[str], np.ndarray], folder: str | Path
 ) -> HeadExamples:
-    """The windows of these sources; one that cannot be used is logged and left out.
+    """Prepare the windows of these sources. A source that cannot be used is logged and left out.
 
-    Decoding and spectra cost as much as a small network's step, so they are made once and not at every epoch. The file
-    is in `folder`; memory holds the windows of one source.
+    Decoding and spectra cost as much as a step of a small network, so they are made once and not in every epoch. The
+    file is in `folder`; memory holds the windows of one source.
     """
     assert isinstance(encoder, Encoder)
     shape, dtype = (0,), np.dtype(np.float32)
@@ -75,7 +75,7 @@ def build_examples(
 
 
 def _cut_windows(source: str, spec: Spec) -> list[Clip]:
-    """A picture, or the windows of a recording."""
+    """Return an image as one clip, or the windows of an audio file."""
     if spec.kind == "image":
         return [media.open_image(source, at_least=2 * spec.size)]
     sound = resample(map(media.mix_to_mono, media.stream_audio(source)), int(spec.rate))

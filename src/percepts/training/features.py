@@ -1,4 +1,4 @@
-"""An encoder's frames of every window of many sources: computed once by a job, read from its directory ever after."""
+"""Compute an encoder's features of every window of many sources once, with a job, and read them from its directory."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 class FlattenedEncoder:
-    """An encoder whose vectors are another's frames, T steps of D numbers one after the other, masked ones zero.
+    """An encoder whose vectors are the features of another: T steps of D numbers one after the other, masked ones zero.
 
-    So the job engine keeps frames as it keeps vectors: restartable, verified, and a broken file costs no good one.
+    So the job engine keeps features as it keeps vectors: restartable, verified, and one bad file does not stop the
+    others.
     """
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
@@ -37,15 +38,15 @@ class FlattenedEncoder:
 
     @property
     def runtime(self) -> str:
-        """What runs the encoder."""
+        """Name of the runtime of the inner encoder."""
         return str(getattr(self._inner, "runtime", ""))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
-        """As the encoder does."""
+        """Prepare clips as the inner encoder does."""
         return self._inner.prepare(clips)
 
     def encode(self, inputs: Inputs) -> Features:
-        """(B, 1, T * D); the frames that a short window lacks are zero, as masked ones are."""
+        """Return (B, 1, T * D); steps that a short window lacks are zero, as masked ones are."""
         flat = concat(self._inner.encode(inputs))
         missing = self.spec.dim - flat.shape[1]
         if missing < 0:
@@ -59,20 +60,24 @@ class FlattenedEncoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedFeatures:
-    """data (W, T, D) float32, in memory or mapped from a file; rows: source → which windows are its own, in order."""
+    """The features of many sources.
+
+    data  (W, T, D) float32, in memory or mapped from a file
+    rows  source → numbers of its windows, in order
+    """
 
     data: np.ndarray
     rows: Mapping[str, np.ndarray]
 
     def of(self, sources: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
-        """Windows of these sources, (w, T, D), their mask (w, T), and how many windows each source has."""
+        """Return the windows of these sources (w, T, D), their mask (w, T), and how many each source has."""
         chosen = [self.rows[source] for source in sources]
         data = self.data[np.concatenate(chosen)]
         return data, data.any(axis=2), [len(rows) for rows in chosen]
 
 
 def measure_features_shape(encoder: str) -> tuple[int, int]:
-    """(T, D) of the frames of a full window, by looking at one: a second encode would tell the same."""
+    """Return (T, D) of a full window, found by encoding one."""
     model = load_encoder(encoder)
     row = model.spec
     if row.kind == "audio":
@@ -95,11 +100,11 @@ def cache_features(
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> CachedFeatures:
-    """The frames of these sources; what the directory holds of them already is not computed again.
+    """Compute the features of these sources. Those that the directory holds already are not computed again.
 
-    A source that cannot be used, or gives more frames than a full window of silence or grey does, is in the directory's
-    ledger and missing here. SettingsDiffer where the directory was made with another encoder or cut. `overwrite`
-    computes all of it anew.
+    A source that cannot be used, or that gives more steps than a full window, is in the ledger of the directory and
+    missing in the result. SettingsDiffer where the directory was made with another encoder or other windows.
+    `overwrite` computes everything again.
     """
     shape, row = measure_features_shape(encoder), find(encoder)
     target, dim = f"{__name__}:{FlattenedEncoder.__name__}", shape[0] * shape[1]

@@ -1,4 +1,4 @@
-"""Vectors and the labels of their sources in, the weights of a head out: by scikit-learn in memory, by torch beyond."""
+"""Fit the weights of a head to vectors and labels: with scikit-learn in memory, else with torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit_logistic(
     data: np.ndarray, chosen: np.ndarray, truth: np.ndarray, owner: np.ndarray, *, task: str, strength: float,
     seed: int, in_memory: int,
 ) -> Weights:  # fmt: skip
-    """Logistic regression: one over all labels, or one for each where several may hold."""
+    """Fit a logistic regression: one over all labels, or one for each label where several may hold."""
     rows = np.flatnonzero(chosen)
     if data.nbytes > in_memory:
         return fit_network(data, chosen, truth, owner, hidden=0, task=task, strength=strength, seed=seed)
@@ -52,7 +52,7 @@ def fit_network(
     data: np.ndarray, chosen: np.ndarray, truth: np.ndarray, owner: np.ndarray, *, hidden: int, task: str,
     strength: float, seed: int, in_memory: int = 0,
 ) -> Weights:  # fmt: skip
-    """No or one hidden layer, by torch in batches: the vectors may lie in a file."""
+    """Fit a network with no or one hidden layer, in batches with torch: the vectors may be mapped from a file."""
     import torch
 
     from .loop import fit
@@ -86,7 +86,7 @@ def _binary_loss(scores: Any, target: Any) -> Any:
 
 
 def _mean_and_deviation(data: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation (D,) float32 of these rows, summed in float64 a few at a time; a constant has deviation 1."""
+    """Return mean and deviation (D,) float32 of these rows, summed in float64; the deviation of a constant is 1."""
     parts = np.array_split(rows, max(1, -(-len(rows) // STEP_ROWS)))
     mean = sum(data[part].sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
     square = sum(np.square(data[part] - mean).sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
@@ -95,7 +95,7 @@ def _mean_and_deviation(data: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray,
 
 
 def _one_row_per_label(weight: np.ndarray, bias: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One row for every label: two classes come as one row, and a label that was not seen comes as none."""
+    """Return a row for each label: scikit-learn gives one for two classes, and none for an unseen class."""
     if len(weight) == 1:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     seen = np.flatnonzero(truth.any(axis=0))

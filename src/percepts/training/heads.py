@@ -1,4 +1,4 @@
-"""A job directory and labels in, a small classifier on its vectors out, and how good it is on what it did not see."""
+"""Train a small classifier on the vectors of a job directory, and measure it on sources that it was not trained on."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ FILES = (WEIGHTS, METRICS, CONFUSION, CONFIG)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedHead:
-    """What came of it.
+    """The result of a training.
 
-    labels   in the order of the probabilities
-    whole    of all predictions for sources that were held out, together
-    folds    the name of each fold (the group held out, or a number) and how good it was there
-    sources, windows   how many it was fitted to in the end
+    labels    in the order of the probabilities
+    overall   metrics of all predictions for held-out sources together
+    folds     the name of each fold (the group held out, or a number) and its metrics
+    sources, windows   how many the final head was fitted to
     """
 
     output: Path
@@ -50,7 +50,7 @@ class TrainedHead:
 
     @property
     def mean_accuracy(self) -> float:
-        """The mean over folds: each speaker counts alike, however much they said."""
+        """The mean accuracy over folds: each speaker counts alike, however much they said."""
         return float(np.mean([metrics.accuracy for _, metrics in self.folds]))
 
 
@@ -139,7 +139,14 @@ def train_head(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LabelledWindows:
-    """labels (C,), truth (S, C) of the labelled sources, owner (W,) the source of each window, used (W,), rows (S,)."""
+    """The windows of a job with their labels.
+
+    labels  (C,)
+    truth   (S, C) of the labelled sources
+    owner   (W,) number of the source of each window, -1 where it has no label
+    used    (W,) bool: the source has a label
+    rows    (S,) rows of the table
+    """
 
     labels: tuple[str, ...]
     truth: np.ndarray
@@ -166,7 +173,7 @@ class _LabelledWindows:
         return cls(tuple(names), truth, owner, owner >= 0, rows)
 
     def predict(self, data: JobVectors, weights: Weights, test: np.ndarray, task: str) -> np.ndarray:
-        """(n, C) for the n held-out sources: the mean of their windows' probabilities."""
+        """Return (n, C) for the n held-out sources: the mean of the probabilities of their windows."""
         chosen = np.flatnonzero(test[self.owner] & self.used)
         total, count = np.zeros(self.truth.shape), np.zeros(len(self.truth))
         for part in np.array_split(chosen, max(1, len(chosen) // 65_536)):
@@ -180,7 +187,7 @@ class _LabelledWindows:
 def _split_folds(
     examples: _LabelledWindows, groups: str, split: str, folds: int, seed: int
 ) -> Sequence[tuple[str, np.ndarray]]:
-    """Name and (S,) bool of what is held out, fold by fold."""
+    """Return the name of each fold and (S,) bool, True for the sources that it holds out."""
     if split:
         test = np.array([row[split] == "test" for row in examples.rows])
         if test.all() or not test.any():

@@ -1,4 +1,4 @@
-"""A checkpoint and labels in, the checkpoint that training starts from out: its head new, its window as asked."""
+"""Write the checkpoint that training starts from: a base model with a new classifier."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROBLEMS = {
 
 @dataclass(frozen=True, slots=True)
 class SmallAst:
-    """An AST to train from nothing on little data: 0.17 million parameters."""
+    """The sizes of an AST that is trained from scratch on little data: 0.17 million parameters."""
 
     n_mels: int = 64
     max_length: int = 96
@@ -41,7 +41,7 @@ class SmallAst:
 def write_initial_ast(
     folder: Path, base: str | SmallAst, labels: list[str], recipe: Recipe, stats: NormStats | None, seed: int
 ) -> None:
-    """Write it as an ordinary transformers directory."""
+    """Write the starting checkpoint as an ordinary transformers directory."""
     torch.manual_seed(seed)
     model, processor = (
         _make_from_scratch(base) if isinstance(base, SmallAst) else _make_from_checkpoint(base, labels, recipe)
@@ -60,7 +60,7 @@ def write_initial_ast(
 
 
 def is_ast(base: str | SmallAst) -> bool:
-    """Whether its inputs are log filter banks that have a mean and a deviation."""
+    """Return True where the inputs of a model are log filter banks, which have a mean and a deviation."""
     return isinstance(base, SmallAst) or find(base).target.endswith(":Ast")
 
 
@@ -76,7 +76,7 @@ def _make_from_scratch(small: SmallAst) -> tuple[Any, dict[str, Any]]:
 
 
 def _initialise_weights(config: Any, labels: list[str]) -> Any:
-    """Weights that keep the size of what passes, and positions that differ.
+    """Make a model whose weights keep the scale of their inputs, and whose positions differ.
 
     transformers' own start, deviation 0.02 and all positions zero, stays at chance for hundreds of steps where the
     network is narrow and there is no checkpoint.

@@ -1,4 +1,4 @@
-"""The windows of a job directory as one array: in memory where they fit, else mapped from a file."""
+"""Load the vectors of a job directory as one array: in memory where they fit, else mapped from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ IN_MEMORY = 2 << 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JobVectors:
-    """data (W, D) float32, sources (W,) their paths, spec of the encoder that made them."""
+    """The vectors of one model of a job directory.
+
+    data     (W, D) float32
+    sources  (W,) path of the source of each vector
+    spec     the encoder that made them
+    """
 
     data: np.ndarray
     sources: np.ndarray
@@ -26,7 +31,7 @@ class JobVectors:
 
 
 def load_job_vectors(directory: str | Path, model: str = "", *, in_memory: int = IN_MEMORY) -> JobVectors:
-    """All vectors of one model of a job directory. JobError where several have made some and none is named."""
+    """Load all vectors of one model. JobError where the directory holds those of several and none is named."""
     found, parts = read_specs(directory), committed_files(directory)
     made = [name for name in found if parts.get(name)]
     if not model and len(made) > 1:

@@ -1,4 +1,4 @@
-"""A CSV of sources and what is known of them in, rows with absolute paths out."""
+"""Read a CSV of sources and what is known of them, with absolute paths."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ Row = dict[str, str]
 
 
 def read_label_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
-    """The rows of a CSV with a header; `source` becomes absolute, seen from the CSV's own folder.
+    """Return the rows of a CSV with a header. A relative `source` is relative to the folder of the CSV.
 
-    ValueError for a column that is not there, naming those there are, for no rows and for a source that is there twice.
+    ValueError for a column that is missing (the message lists the columns there are), for a table without rows, and for
+    a source that occurs twice.
     """
     path = Path(path)
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -34,5 +35,5 @@ def read_label_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
 
 
 def label_by_folder(sources: Sequence[str]) -> list[Row]:
-    """Each source labelled by the name of the folder it lies in."""
+    """Label each source with the name of the folder that it is in."""
     return [{"source": source, "label": Path(source).parent.name} for source in sources]

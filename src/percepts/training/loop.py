@@ -1,7 +1,7 @@
-"""Batches of example numbers in, fitted weights out: warm-up, decay, validation, early stop; a kill costs no result.
+"""Fit a model in batches: warm-up, decay, validation and early stopping. A run that was killed resumes without loss.
 
-Everything random in a step comes from the seed and the number of the step, so a run that is resumed takes the very
-steps it would have taken, and on one CPU with as many threads ends at the very weights.
+Everything random in a step comes from the seed and the number of the step, so a resumed run takes the very steps that
+it would have taken, and on one CPU with as many threads it ends at the very same weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Loss = Callable[[Sequence[int], torch.Generator], torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class FitProgress:
-    """Where a run is. `loss` is the mean since the last one told, `score` that of the last validation."""
+    """The state of a run after a step. `loss` is the mean since the last validation, `score` the last one."""
 
     step: int
     steps: int
@@ -49,7 +49,7 @@ class FitProgress:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """What a run did. `best` is the highest score and `best_step` when; `stopped` says that patience ended it."""
+    """The result of a run. `best` is the highest score, at `best_step`; `stopped`: patience ended it."""
 
     steps: int
     loss: float
@@ -86,22 +86,22 @@ def fit(
     draw: np.ndarray | None = None,
     overwrite: bool = False,
 ) -> FitResult:
-    """Fit the parameters of `model` that ask for gradients; they are the best (or the mean) when this returns.
+    """Fit the parameters of `model` that need gradients; afterwards they are the best ones, or the mean.
 
     Args:
         model: what is trained; nothing else is changed.
-        loss: of a batch.
-        count: how many examples there are.
-        plan: how long, how fast.
-        folder: for log.csv and the checkpoint; a run of the same settings goes on there, another one is refused.
-        settings: what else decides the result, as JSON.
-        validate: a score, higher is better. None: there is no validation, and the last weights stay.
+        loss: computes the loss of a batch.
+        count: number of examples.
+        plan: how long and how fast.
+        folder: for log.csv and the checkpoint. A run with the same settings resumes there; another one is refused.
+        settings: everything else that changes the result, as JSON.
+        validate: returns a score, higher is better. None: no validation; the last weights stay.
         on_step: called after every step.
-        draw: (count,) weights by which examples are drawn with replacement; None: each once an epoch.
-        overwrite: begin anew, whatever the folder holds.
+        draw: (count,) weights by which examples are drawn with replacement; None: each once per epoch.
+        overwrite: start again, whatever the folder holds.
 
-    Raises FileExistsError where log.csv is not of a run, SettingsDiffer naming the setting that is another, ValueError
-    where there is nothing to train on.
+    Raises FileExistsError where log.csv is not that of a run, SettingsDiffer with the name of the setting that differs,
+    ValueError where there is nothing to train on.
     """
     if count < 1:
         raise ValueError("expected at least one example to train on, got none")
@@ -114,7 +114,7 @@ def fit(
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
-    """Check that a run can be kept in a folder. Raises FileExistsError where log.csv there is none of a run's."""
+    """Raise FileExistsError where the folder holds a log.csv that is not that of a run."""
     check_output_file(folder / CHECKPOINT, overwrite=True)  # `_resume` tells whose it is
     check_output_file(folder / LOG, overwrite=overwrite or _is_log(folder / LOG))
 
@@ -193,7 +193,7 @@ class _Fit:
         return int(np.random.SeedSequence([self.plan.seed, step]).generate_state(1)[0])
 
     def _batches(self, first: int) -> Iterator[tuple[int, list[int]]]:
-        """From step number `first` on; an epoch's order comes from the seed and its number alone."""
+        """Yield batches from step number `first` on; the order of an epoch comes from the seed and its number alone."""
         size = self.plan.batch_size
         each = -(-self.count // size)
         order, of = np.empty(0, int), -1
@@ -213,7 +213,7 @@ class _Fit:
         return (self.state.step - 1) // -(-self.count // self.plan.batch_size)
 
     def _average(self) -> None:
-        """Running mean of the weights after every epoch that counts."""
+        """Update the running mean of the weights after every epoch that counts."""
         if self._current_epoch() < (self.plan.average_from or 0):
             return
         self.state.averaged += 1
@@ -222,7 +222,7 @@ class _Fit:
             old += (value.detach() - old) / self.state.averaged
 
     def _validate_and_log(self, loss: float) -> None:
-        """Validate, log, keep."""
+        """Validate, write the log and save the checkpoint."""
         state, score = self.state, None
         if self.validate:
             self.model.eval()
@@ -240,7 +240,7 @@ class _Fit:
         self.peers.wait_for_all()
 
     def _is_out_of_patience(self) -> bool:
-        """Whether so many validations in a row were no better than the best before them."""
+        """Return True after `patience` validations in a row without a better score."""
         waited = sum(row[0] > self.state.best_step for row in self.state.log)
         return bool(self.validate) and 0 < self.plan.patience <= waited
 

@@ -1,4 +1,4 @@
-"""True labels and probabilities in, how good a classifier is out. Needs scikit-learn."""
+"""Measure how good a classifier is from true labels and probabilities. Needs scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 class Metrics:
     """How good the predictions for `count` examples are.
 
-    accuracy   share that is right; of several labels: share of examples with every label right
+    accuracy   share of right answers; with several labels, share of examples with every label right
     f1         macro: the mean over classes
     mean_average_precision   over classes that occur; NaN where none does
     confusion  (C, C) counts, rows true, columns predicted; None where several labels may hold
@@ -25,9 +25,11 @@ class Metrics:
 
 
 def measure_predictions(truth: np.ndarray, probabilities: np.ndarray) -> Metrics:
-    """(N, C) bool and (N, C) floats; with one true label a row the highest probability is the answer, else > 0.5.
+    """Compare (N, C) bool with (N, C) probabilities.
 
-    >>> found = measure(np.eye(3, dtype=bool), np.float32([[.8, .1, .1], [.2, .7, .1], [.6, .3, .1]]))
+    With one true label a row, the answer is the label of the highest probability, else every label above 0.5.
+
+    >>> found = measure_predictions(np.eye(3, dtype=bool), np.float32([[.8, .1, .1], [.2, .7, .1], [.6, .3, .1]]))
     >>> round(found.accuracy, 3), found.confusion.tolist()
     (0.667, [[1, 0, 0], [0, 1, 0], [1, 0, 0]])
     """

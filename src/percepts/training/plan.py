@@ -1,4 +1,4 @@
-"""How long a run is and how fast it learns, as data: steps, warm-up, decay, validations, patience."""
+"""Describe how long a training runs and how fast it learns: steps, warm-up, decay, validations, patience."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long, how fast.
+    """How long a training runs and how fast it learns.
 
-    steps       batches in all; 0: `epochs` times through the data
+    steps       number of batches; 0: `epochs` times through the data
     lr          the highest learning rate
-    warmup      share of the steps in which it rises to that, linearly
+    warmup      share of the steps in which the rate rises to it, linearly
     schedule    "cosine" to zero at the end, or "step": times `decay` after epoch number `decay_from`,
                 and again every `decay_every` epochs
-    every       steps from one validation, log line and checkpoint to the next; 0: once an epoch
-    patience    validations without a better score before it stops; 0: never
-    average_from   the weights at the end are the mean of those after every epoch from this number on; None: the best
+    every       steps between validations, log lines and checkpoints; 0: once per epoch
+    patience    validations without a better score before the run stops; 0: never
+    average_from   the final weights are the mean of those after every epoch from this number on; None: the best ones
     """
 
     steps: int = 0
@@ -44,13 +44,13 @@ class Plan:
             raise ValueError(f"expected lr above 0 and warmup from 0 to 1, got {self.lr = } {self.warmup = }")
 
     def of(self, count: int) -> Plan:
-        """With steps and `every` counted out for so many examples."""
+        """Return the plan with `steps` and `every` computed for this number of examples."""
         epoch = -(-count // self.batch_size)
         steps = self.steps or self.epochs * epoch
         return replace(self, steps=steps, every=self.every or min(epoch, steps))
 
     def factor(self, step: int, count: int) -> float:
-        """What the learning rate is multiplied with in step number `step`, counted from 0."""
+        """Return the factor of the learning rate in step number `step`, counted from 0."""
         rise = math.ceil(self.warmup * self.steps)
         if step < rise:
             return (step + 1) / rise

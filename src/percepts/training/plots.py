@@ -1,4 +1,4 @@
-"""Curves, confusion and fits as PNG. Needs matplotlib, drawn without a display and without its global state."""
+"""Draw training curves and confusion matrices with matplotlib, without a display and without its global state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INK, ACCENT, PALE = "#1f2933", "#0b7285", "#e8590c"
 
 
 def new_figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
-    """An empty picture in the house's colours. MissingExtra without matplotlib."""
+    """Make an empty figure in the colours of percepts. MissingExtra without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -39,9 +39,9 @@ def new_figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
 def save(
     picture: Figure, target: str | Path | BinaryIO, *, inputs: Iterable[Any] = (), overwrite: bool = False
 ) -> None:
-    """Write a picture, by its ending as PNG, SVG or PDF; into an open file as PNG.
+    """Write a figure as PNG, SVG or PDF by the ending of the file; to an open file as PNG.
 
-    Raises as `check_output_file`; an input is never replaced.
+    Raises as `check_output_file` does; an input is never replaced.
     """
     if not isinstance(target, str | Path):
         picture.savefig(target, format="png")
@@ -51,9 +51,9 @@ def save(
 
 
 def plot_curve(log: Path, target: Path | BinaryIO, *, score: str = "score", overwrite: bool = False) -> None:
-    """Draw the log of a run: its loss, and its score where it was validated, over the steps.
+    """Draw the log of a run over its steps: the loss, and the score where it was validated.
 
-    FileExistsError where there is a file, unless `overwrite`.
+    FileExistsError where the file exists, unless `overwrite`.
     """
     if isinstance(target, str | Path):
         check_output_file(target, inputs=[log], overwrite=overwrite)
@@ -77,9 +77,9 @@ def plot_curve(log: Path, target: Path | BinaryIO, *, score: str = "score", over
 def plot_confusion(
     counts: np.ndarray, labels: Sequence[str], target: Path | BinaryIO, *, title: str = "", overwrite: bool = False
 ) -> None:
-    """Draw rows true, columns said; a cell's shade is its share of the row, its number the count.
+    """Draw a confusion matrix: rows true, columns predicted. Numbers are counts, shades shares of the row.
 
-    FileExistsError where there is a file, unless `overwrite`.
+    FileExistsError where the file exists, unless `overwrite`.
     """
     if isinstance(target, str | Path):
         check_output_file(target, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""How the authors of AST trained it, as data. Source: github.com/YuanGongND/ast, egs/*/run*.sh, and its README."""
+"""List how the authors of AST trained it. Source: github.com/YuanGongND/ast, egs/*/run*.sh, and its README."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Task = Literal["single", "multi", "regression"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything about a training but the data.
+    """Everything about a training except the data.
 
     task       what a label is
-    max_length frames of 10 ms a window has; 0: as the checkpoint
+    max_length frames of 10 ms in a window; 0: as the checkpoint has
     mean, std  of the log filter banks; None: measured on the training data
-    freq_mask, time_mask   the widest band and stretch that SpecAugment blanks, in bands and frames
+    freq_mask, time_mask   the widest band and stretch that SpecAugment masks, in bands and frames
     mixup      share of examples that are mixed with another one
-    noise      whether noise is added and the window rolled by up to 10 frames
-    balanced   whether sources are drawn so that every label comes as often
-    binary     whether one label a source is trained by binary cross-entropy all the same, as for Speech Commands
+    noise      add noise, and roll the window by up to 10 frames
+    balanced   draw sources so that every label comes equally often
+    binary     train with binary cross-entropy although each source has one label, as Speech Commands does
     """
 
     task: Task

@@ -1,4 +1,4 @@
-"""Recordings in, mean and deviation of their log filter banks out: exact in one pass, or as AST's authors did it."""
+"""Measure mean and deviation of log filter banks, exactly in one pass or as AST's authors did."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..preprocess.resample import resample
 
 @dataclass(frozen=True, slots=True)
 class NormStats:
-    """Mean and standard deviation over `frames` spectra of sound."""
+    """Mean and standard deviation over `frames` spectra of audio."""
 
     mean: float
     std: float
@@ -32,12 +32,12 @@ def compute_norm_stats(
     way: Literal["exact", "authors"] = "exact",
     batch: int = 1000,
 ) -> NormStats:
-    """What AST's inputs are normalised with, for recordings of one's own.
+    """Measure the mean and deviation that AST's inputs are normalised with, on audio of your own.
 
-    "exact": over every frame of sound and nothing else, one recording in memory at a time; merging is Chan's.
-    "authors": as get_norm_stats.py, which cuts or fills every recording to `max_length` frames with zeros and takes the
-    mean of the means and deviations of batches, so that it depends on their size and on how short recordings are;
-    without the masking and mixing that the committed script has switched on. ValueError where there is no sound.
+    "exact": over every frame of audio and nothing else, with one file in memory at a time; sums are merged as Chan
+    does. "authors": as get_norm_stats.py, which cuts or fills every file to `max_length` frames with zeros and takes
+    the mean of the means and deviations of batches, so that the result depends on their size and on how short the files
+    are; without the masking and mixing that the committed script has switched on. ValueError where there is no audio.
     """
     if way not in ("exact", "authors"):
         raise ValueError(f"expected way to be exact or authors, got {way!r}")
@@ -51,7 +51,7 @@ def compute_norm_stats(
 
 
 def read_waveform(source: Source, rate: int = AST_RATE) -> np.ndarray:
-    """(N,) float32, mixed down, at that rate."""
+    """Return the samples of a source, (N,) float32, mixed down and at that rate."""
     blocks = [clip.data[0] for clip in resample(map(mix_to_mono, stream_audio(source)), rate)]
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
@@ -69,7 +69,7 @@ def _exact_stats(spectra: Iterable[np.ndarray]) -> NormStats:
 
 
 def _published_recipe_stats(spectra: Iterable[np.ndarray], max_length: int, batch: int) -> NormStats:
-    """torch.std divides by n - 1."""
+    """Measure as the authors do; torch.std divides by n - 1."""
     found, frames, stream = list[tuple[float, float]](), 0, iter(spectra)
     while group := list(islice(_fill_to_length(stream, max_length), batch)):
         values = np.stack(group)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..types import ShapeRepr
+from ..support.short_repr import ShortRepr
 
 Cover = Literal["pad", "shift", "drop"]
 """What happens at the right and lower edges where the sides are no multiple of the stride.
@@ -23,7 +23,7 @@ Size = int | tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Patches(ShapeRepr):
+class Patches(ShortRepr):
     """Patches of one image, row by row from the top left.
 
     data    (rows * columns, h, w, C), of the image's type

@@ -130,5 +130,5 @@ def test_blocks_that_do_not_follow_are_refused():
         online.push(blocks(1.0, start=9.0)[0])
     with pytest.raises(ValueError, match="one channel"):
         online.push(Clip(np.zeros((2, 5), np.float32), "audio", RATE))
-    with pytest.raises(ValueError, match="trim <= most"):
+    with pytest.raises(ValueError, match="trim_s <= max_buffer_s"):
         StreamingConfig(trim_s=40)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...support.deprecated import OldArgument, accept_old_fields
 from ...types import Clip, Segment
 from ...windows.contiguous import strip_padding
 from .local_agreement import SENTENCE_ENDS, LocalAgreement, exact_key
@@ -26,16 +27,22 @@ KEPT_S = 20.0  # seconds that stay where audio has to be dropped
 FORCE_COMMIT_S = 10.0  # a partial word older than this is committed rather than dropped with its audio
 
 
+@accept_old_fields(
+    chunk=OldArgument("chunk_s"),
+    trim=OldArgument("trim_s"),
+    most=OldArgument("max_buffer_s"),
+    by=OldArgument("trim_on"),
+)
 @dataclass(frozen=True, slots=True)
 class StreamingConfig:
-    """How long is waited, and how much is remembered. Seconds.
+    """How often live audio is transcribed again, and how much of it is kept.
 
-    chunk   of new sound before the next pass
-    trim    of sound, from which on it is cut where all that was said is committed
-    most    of sound, beyond which it is cut wherever it does the least harm: memory and time of a pass stay bounded
-    passes  hypotheses that must agree
-    by      what is cut after: a "segment" of the model, or a "sentence" by its punctuation
-    key     what of a word must agree; see `percepts.speech.streaming.local_agreement`
+    chunk_s       seconds of new audio before the next pass
+    trim_s        seconds of audio beyond which the buffer is cut where all words are committed
+    max_buffer_s  seconds of audio beyond which the buffer is cut anywhere: memory and time of a pass are bounded
+    passes        number of passes that must agree on a word before it is committed
+    trim_on       the buffer is cut after a "segment" of the model, or after a "sentence" by its punctuation
+    key           what of a word must agree; see `percepts.speech.streaming.local_agreement`
     """
 
     chunk_s: float = 1.0
@@ -47,9 +54,11 @@ class StreamingConfig:
 
     def __post_init__(self) -> None:
         if self.trim_on not in ("segment", "sentence"):
-            raise ValueError(f"expected to cut by segment or sentence, got {self.trim_on!r}")
+            raise ValueError(f"expected trim_on to be segment or sentence, got {self.trim_on!r}")
         if not (self.chunk_s > 0 and 0 < self.trim_s <= self.max_buffer_s and self.max_buffer_s >= KEPT_S):
-            raise ValueError(f"expected chunk > 0 and 0 < trim <= most, most at least {KEPT_S:g} s, got {self}")
+            raise ValueError(
+                f"expected chunk_s > 0, 0 < trim_s <= max_buffer_s and max_buffer_s >= {KEPT_S:g}, got {self}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,8 @@ class StreamingTranscriber:
     Raises ValueError for blocks of several channels, of another rate, or that leave a gap.
     """
 
-    def __init__(self, transcribe: Transcriber, patience: StreamingConfig | None = None) -> None:
-        self._transcribe, self._config = transcribe, patience or StreamingConfig()
+    def __init__(self, transcribe: Transcriber, config: StreamingConfig | None = None) -> None:
+        self._transcribe, self._config = transcribe, config or StreamingConfig()
         self._blocks: list[np.ndarray] = []
         self._first: Clip | None = None
         self._begin = self._end = self._pass_end = (
@@ -150,10 +159,10 @@ class StreamingTranscriber:
 
     def _trim_buffer(self, stops: list[float]) -> tuple[list[Segment], float]:
         """Shorten a buffer that is too long; return the words committed and the seconds of audio dropped for it."""
-        patience, until = self._config, self._agreement.committed_until
-        if self.seconds > patience.trim_s:
+        config, until = self._config, self._agreement.committed_until
+        if self.seconds > config.trim_s:
             # The last segment or sentence may go on. Of the others, take the last that ends in committed words.
-            if patience.trim_on == "sentence":
+            if config.trim_on == "sentence":
                 cut_points = [
                     word.stop
                     for word in self._agreement.buffered_words[:-1]
@@ -163,7 +172,7 @@ class StreamingTranscriber:
                 cut_points = [stop for stop in stops[:-1] if stop <= until]
             if cut_points:
                 self._cut_before(cut_points[-1])
-        if self.seconds <= patience.max_buffer_s:
+        if self.seconds <= config.max_buffer_s:
             return [], 0.0
         # Committed words can be cut without loss.
         if until > self._to_seconds(self._begin) + 1:
