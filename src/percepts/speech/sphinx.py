@@ -18,6 +18,7 @@ from ..errors import AlignError, MissingExtra, OptionsError
 from ..types import Clip, Segment
 from ..windows.contiguous import TolerateTruncation, check_contiguous
 from ..windows.speech import Energy, SpeechRules, cut_speech
+from .blocks import check_mono, join_blocks
 from .ctc.decode import build_segment
 from .ctc.forced_alignment import build_line_segments, split_lines
 
@@ -62,7 +63,8 @@ class Sphinx:
         stream = check_contiguous(source)
         first_blocks, seconds = [], 0.0
         for block in stream:
-            first_blocks.append(_check_block(block))
+            check_mono(block, RATE)
+            first_blocks.append(block)
             seconds += block.duration
             if seconds > MAX_UTTERANCE_S:
                 break
@@ -70,7 +72,7 @@ class Sphinx:
             for stretch in cut_speech(Energy(), SPEECH_RULES)(chain(first_blocks, stream)):
                 yield from self._transcribe_utterance(stretch)
         elif first_blocks:
-            yield from self._transcribe_utterance(_join_blocks(first_blocks))
+            yield from self._transcribe_utterance(join_blocks(first_blocks))
         # Raises the TruncatedMedia that ended the stream, if there was one.
         source.release()
 
@@ -87,7 +89,10 @@ class Sphinx:
 
         Raises AlignError for words that its dictionary of 130,000 words lacks, and for more than ten minutes.
         """
-        sound = _join_blocks([_check_block(block) for block in clips])
+        blocks = list(clips)
+        for block in blocks:
+            check_mono(block, RATE)
+        sound = join_blocks(blocks or [Clip(np.zeros((1, 0), np.float32), "audio", float(RATE))])
         if sound.duration > MAX_ALIGNED_S:
             raise AlignError(
                 f"sphinx aligns at most {MAX_ALIGNED_S:g} s of audio, got {sound.duration:.0f} s: use a CTC model, "
@@ -143,21 +148,6 @@ def _create_decoder() -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra("sphinx needs pocketsphinx: pip install 'percepts[sphinx]'") from error
     return pocketsphinx.Decoder(loglevel="FATAL")
-
-
-def _check_block(block: Clip) -> Clip:
-    """Return the block if it is one channel at 16 kHz, else raise ValueError."""
-    if block.kind != "audio" or len(block.data) != 1 or block.rate != RATE:
-        raise ValueError(f"expected audio of one channel at {RATE} Hz, got {block}")
-    return block
-
-
-def _join_blocks(blocks: list[Clip]) -> Clip:
-    """Join blocks of one stream to one clip; an empty clip where there are none."""
-    if not blocks:
-        return Clip(np.zeros((1, 0), np.float32), "audio", float(RATE))
-    data = np.concatenate([block.data for block in blocks], axis=1)
-    return Clip(data, "audio", float(RATE), blocks[0].start, blocks[0].source)
 
 
 def _to_dictionary_form(word: str) -> str:

@@ -53,6 +53,7 @@ def transcribe_stream(
         trace: counters that are updated during the transcription.
 
     Raises:
+        UnknownModel: an engine of no known kind.
         ValueError: several channels, another rate, a gap, or options that the engine does not support.
     """
     kind: Any = getattr(engine, "kind", None)

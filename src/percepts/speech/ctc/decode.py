@@ -19,6 +19,7 @@ from ...errors import EncodeError, OptionsError
 from ...types import Clip, Segment
 from ...windows.contiguous import TolerateTruncation, check_contiguous
 from ...windows.speech import Detector, SpeechRules, cut_speech
+from ..blocks import check_mono
 
 if TYPE_CHECKING:
     from ..engines import CTCEngine
@@ -84,7 +85,7 @@ def _compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunkin
     buffer_start = 0  # the frame that `buffer` begins with
     buffer = np.zeros(0, np.float32)
     for block in blocks:
-        _check_block(engine, block)
+        check_mono(block, engine.rate)
         buffer = np.concatenate([buffer, block.data[0]])
         # A frame covers more samples than lie before the next one, less than twice as many. One frame more is passed to
         # the network, and two are left in the buffer, so that no frame is cut.
@@ -97,12 +98,6 @@ def _compute_emissions(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunkin
             buffer_start = frames_done - side
     if len(buffer):
         yield _run_chunk(engine, buffer)[frames_done - buffer_start :]
-
-
-def _check_block(engine: CTCEngine, block: Clip) -> None:
-    """Raise ValueError unless the block is one channel at the rate of the engine."""
-    if block.kind != "audio" or len(block.data) != 1 or block.rate != engine.rate:
-        raise ValueError(f"expected audio of one channel at {engine.rate} Hz, got {block}")
 
 
 def _run_chunk(engine: CTCEngine, wave: np.ndarray) -> np.ndarray:

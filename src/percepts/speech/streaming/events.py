@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...types import Clip, Segment
+from ..blocks import join_blocks
 from .online import StreamUpdate
 from .vad_gated import VadGatedTranscriber
 
@@ -109,15 +110,6 @@ def replay_events(blocks: Iterable[Clip], stream: TimedTranscriber) -> Iterator[
             waiting = next(source, None)
         yield from stream.push(join_blocks(arrived))
     yield from stream.finish()
-
-
-def join_blocks(blocks: Sequence[Clip]) -> Clip:
-    """Join blocks of one stream that follow one another."""
-    first = blocks[0]
-    if len(blocks) == 1:
-        return first
-    data = np.concatenate([block.data for block in blocks], axis=1)
-    return Clip(data, first.kind, first.rate, first.start, first.source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...support.prefetch import fill_queue
 from ...types import Clip
-from .events import join_blocks
+from ..blocks import join_blocks
 
 MAX_WAITING_BLOCKS = 200
 """Blocks that may wait, 20 s of a pipe or a microphone; beyond that, whoever writes into the pipe must wait."""

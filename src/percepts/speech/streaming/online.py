@@ -13,6 +13,7 @@ import numpy as np
 from ...support.deprecated import OldArgument, accept_old_fields
 from ...types import Clip, Segment
 from ...windows.contiguous import strip_padding
+from ..blocks import check_mono, check_next
 from .local_agreement import SENTENCE_ENDS, LocalAgreement, exact_key
 
 log = logging.getLogger(__name__)
@@ -120,18 +121,14 @@ class StreamingTranscriber:
 
     def _append_block(self, block: Clip) -> None:
         """Check a block and add it to the buffer; reset the times where the buffer was emptied."""
-        if block.kind != "audio" or len(block.data) != 1:
-            raise ValueError(f"expected audio of one channel, got {block}: mix it down first")
+        check_mono(block)
         if self._first is None:
             self._first, self._begin, self._end, self._pass_end = block, 0, 0, 0
             last_end = self._agreement.committed_until
             self._agreement = LocalAgreement(
                 self._config.passes, start=max(last_end, block.start), key=self._config.key
             )
-        due = self._to_seconds(self._end)
-        # Half a sample: times are floats, and their rounding is no gap.
-        if block.rate != self._rate or abs(block.start - due) * block.rate > 0.5:
-            raise ValueError(f"expected the next block at {due:.6f} s and {self._rate:g} Hz, got {block}")
+        check_next(block, self._to_seconds(self._end), self._rate)
         self._blocks.append(block.data[0])
         self._end += block.length
 

@@ -8,6 +8,7 @@ from ...types import Clip
 from ...windows.contiguous import strip_padding
 from ...windows.gate import TALK, SpeechGate
 from ...windows.speech import Detector, Listener, SampleBuffer, SpeechRules
+from ..blocks import check_mono, check_next
 from .online import StreamingTranscriber, StreamUpdate
 
 KEPT_S = 1.0  # seconds of silence that are kept, so that speech can begin with its pad
@@ -67,16 +68,11 @@ class VadGatedTranscriber:
     def _append_block(self, block: Clip) -> None:
         """Check a block and add it to the buffer; prepare the detector at the first one."""
         if self._first is None:
-            if block.kind != "audio" or len(block.data) != 1:
-                raise ValueError(f"expected audio of one channel, got {block}: mix it down first")
+            check_mono(block)
             self._listener: Listener = self._detector.listen(block.rate)
             self._gate = SpeechGate(self._rules, block.rate, self._listener.frame)
             self._first = block
-        due = self._first.start + self._buffer.end / self._first.rate
-        same = (block.kind, block.rate, len(block.data)) == ("audio", self._first.rate, 1)
-        # Half a sample: times are floats, and their rounding is no gap.
-        if not same or abs(block.start - due) * block.rate > 0.5:
-            raise ValueError(f"expected the next block at {due:.6f} s, like {self._first}, got {block}")
+        check_next(block, self._first.start + self._buffer.end / self._first.rate, self._first.rate)
         self._buffer.append(block.data[0])
 
     def _handle_frame(self, likely: float) -> Iterator[StreamUpdate]:
