@@ -117,7 +117,7 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
     options = {group: [f.name for f in fields(hint) if f.name not in own] for group, hint in groups.items()}
 
     @wraps(command)
-    def called(**given: Any) -> None:
+    def run_command(**given: Any) -> None:
         made = {name: hint(**{option: given.pop(option) for option in options[name]}) for name, hint in groups.items()}
         command(**given, **made)
 
@@ -126,8 +126,8 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
         parameters += (
             _option_parameters(groups[name], options[name]) if name in groups else _option_parameters(command, [name])
         )
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return called
+    run_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run_command
 
 
 def _option_parameters(of: Callable[..., Any], names: Sequence[str]) -> list[inspect.Parameter]:

@@ -39,7 +39,7 @@ def with_max_seconds(command: Callable[..., None]) -> Callable[..., None]:
     hints = get_type_hints(command, include_extras=True)
 
     @wraps(command)
-    def called(max_seconds: float | None = None, **given: object) -> None:
+    def run_command(max_seconds: float | None = None, **given: object) -> None:
         from ..media import limit_seconds
 
         with limit_seconds(max_seconds):
@@ -52,5 +52,5 @@ def with_max_seconds(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in signature.parameters.items()
     ]
     option = inspect.Parameter("max_seconds", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=MaxSeconds)
-    called.__signature__ = signature.replace(parameters=[*own, option])  # type: ignore[attr-defined]
-    return called
+    run_command.__signature__ = signature.replace(parameters=[*own, option])  # type: ignore[attr-defined]
+    return run_command

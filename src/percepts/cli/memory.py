@@ -38,15 +38,15 @@ def with_memory_limit(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @wraps(command)
-    def called(**given: Any) -> None:
+    def run_command(**given: Any) -> None:
         if given.get("workers") != 0 and given.get("output") is not None and "workers" in given:
             command(**given)
             return
         with limit_memory():
             command(**given)
 
-    called.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
-    return called
+    run_command.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
+    return run_command
 
 
 @contextmanager

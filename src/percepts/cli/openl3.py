@@ -1,4 +1,4 @@
-"""`percepts openl3`: openl3's own command line, flag for flag, and what it lacked: convert, export, verify."""
+"""Define `percepts openl3`: the options of openl3's own command, and convert, export and verify."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ..interop.openl3.models import EmbeddingModel
 
 NOTHING = 255
-"""Exit code where no file was found, as openl3's -1."""
+"""Exit code where no file was found, like openl3's -1."""
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="OpenL3: its flags, its weights, its npz files.",
+    help="Compute OpenL3 embeddings as openl3 does.",
 )  # fmt: skip
 
 
@@ -34,39 +34,57 @@ Frontend = Literal["kapre", "librosa", "trained"]
 Resample = Literal["openl3", "soxr"]
 Normalization = Literal["openl3", "trained"]
 
-Inputs = Annotated[list[Path], typer.Argument(help="Files, or folders of them (not their subfolders).")]
+Inputs = Annotated[list[Path], typer.Argument(help="Files, or folders of them (without their subfolders).")]
 Output = Annotated[
-    Path | None, typer.Option("--output-dir", "-o", help="Where the npz go. [default: beside the input]")
+    Path | None, typer.Option("--output-dir", "-o", help="Folder for the npz files. [default: beside each input]")
 ]
-Suffix = Annotated[str | None, typer.Option("--suffix", "-x", help="Added to the names of the npz.")]
-InputRepr = Annotated[Repr, typer.Option("--input-repr", "-i", help="Spectrogram of the sound network.")]
-ContentType = Annotated[Content, typer.Option("--content-type", "-c", help="What the network was trained on.")]
-AudioDim = Annotated[AudioSize, typer.Option("--audio-embedding-size", "-as", help="Numbers a window of sound.")]
+Suffix = Annotated[str | None, typer.Option("--suffix", "-x", help="Suffix added to the names of the npz files.")]
+InputRepr = Annotated[Repr, typer.Option("--input-repr", "-i", help="Spectrogram that the audio network reads.")]
+ContentType = Annotated[
+    Content, typer.Option("--content-type", "-c", help="Training data of the network: music or environmental video.")
+]
+AudioDim = Annotated[AudioSize, typer.Option("--audio-embedding-size", "-as", help="Length of an audio embedding.")]
 Uncentred = Annotated[
-    bool, typer.Option("--no-audio-centering", "-n", help="Timestamps are the windows' starts, not their centres.")
+    bool,
+    typer.Option("--no-audio-centering", "-n", help="Use the start of each window as its timestamp, not its centre."),
 ]
 Hop = Annotated[float, typer.Option("--audio-hop-size", "-t", help="Seconds from one window to the next.")]
-AudioBatch = Annotated[int, typer.Option("--audio-batch-size", "-ab", min=1, help="Changes no number.")]
-ImageDim = Annotated[ImageSize, typer.Option("--image-embedding-size", "-is", help="Numbers a picture.")]
-ImageBatch = Annotated[int, typer.Option("--image-batch-size", "-ib", min=1, help="Changes no number.")]
+AudioBatch = Annotated[
+    int, typer.Option("--audio-batch-size", "-ab", min=1, help="Audio windows per batch; does not affect results.")
+]
+ImageDim = Annotated[ImageSize, typer.Option("--image-embedding-size", "-is", help="Length of an image embedding.")]
+ImageBatch = Annotated[
+    int, typer.Option("--image-batch-size", "-ib", min=1, help="Images per batch; does not affect results.")
+]
 AudioFrontend = Annotated[
-    Frontend, typer.Option("--audio-frontend", "-af", help="trained is that of openl3 0.3 and of the training.")
+    Frontend,
+    typer.Option("--audio-frontend", "-af", help="Audio frontend; trained is that of openl3 0.3 and of the training."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", "-ow", help="Write npz anew that are there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-ow", help="Overwrite existing npz files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 WeightsDir = Annotated[
-    Path | None, typer.Option("--weights", help="Folder of the weight files. [default: PERCEPTS_OPENL3_WEIGHTS, cache]")
+    Path | None,
+    typer.Option("--weights", help="Folder of the weight files. [default: $PERCEPTS_OPENL3_WEIGHTS, then the cache]"),
 ]
-Runtime = Annotated[str, typer.Option(help="auto, ncnn, onnx, openvino, torch or torch-bf16.")]
-Strict = Annotated[bool, typer.Option("--strict", help="openl3's numbers also where they are wrong.")]
-Dense = Annotated[bool, typer.Option("--dense", help="Windows share their convolutions: faster, not equal.")]
-ResampleBy = Annotated[Resample, typer.Option(help="openl3 for its numbers, soxr for speed.")]
-NormalizeBy = Annotated[Normalization, typer.Option(help="openl3 for its numbers, trained for any picture.")]
-OneHop = Annotated[float | None, typer.Option("--hop", help="Seconds between vectors of sound and of pictures alike.")]
+Runtime = Annotated[
+    str, typer.Option(help="Library that runs the network: auto, ncnn, onnx, openvino, torch or torch-bf16.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Reproduce openl3's numbers even where they are wrong.")]
+Dense = Annotated[
+    bool,
+    typer.Option(
+        "--dense", help="Share the convolutions of overlapping windows: faster, with slightly different numbers."
+    ),
+]
+ResampleBy = Annotated[Resample, typer.Option(help="Resampler: openl3 for its numbers, soxr for speed.")]
+NormalizeBy = Annotated[
+    Normalization, typer.Option(help="Image scaling: openl3 for its numbers, trained for images of any size.")
+]
+OneHop = Annotated[float | None, typer.Option("--hop", help="Seconds between vectors, for audio and images alike.")]
 
 
 def _make_command(modality: str, summary: str) -> Callable[..., None]:
-    """openl3 takes all its flags with every modality; so do the three commands."""
+    """Return the command of one modality; as in openl3, each takes the options of all modalities."""
 
     def command(
         inputs: Inputs,
@@ -99,9 +117,9 @@ def _make_command(modality: str, summary: str) -> Callable[..., None]:
 
 
 for _name, _summary in {
-    "audio": "Recordings to NAME.npz: embedding, timestamps.",
-    "image": "Pictures to NAME.npz: embedding.",
-    "video": "Films to NAME_audio.npz and NAME_image.npz.",
+    "audio": "Write embeddings and timestamps of audio to NAME.npz.",
+    "image": "Write embeddings of images to NAME.npz.",
+    "video": "Write embeddings of video to NAME_audio.npz and NAME_image.npz.",
 }.items():
     app.command(_name)(with_memory_limit(_make_command(_name, _summary)))
 
@@ -118,7 +136,7 @@ def _run_modality(modality: str, given: dict[str, Any]) -> None:
     from ..interop.openl3.files import check_outputs
 
     folder = given["output_dir"] and str(given["output_dir"])
-    check_outputs(files, modality, folder, given["suffix"], given["overwrite"], quiet=True)  # told when it begins
+    check_outputs(files, modality, folder, given["suffix"], given["overwrite"], quiet=True)  # the run itself warns
     _PROCESS[modality](files, given, {
         "output_dir": folder,
         "suffix": given["suffix"],
@@ -128,7 +146,7 @@ def _run_modality(modality: str, given: dict[str, Any]) -> None:
 
 
 def _expand_files(inputs: list[Path]) -> list[str]:
-    """The files named, and those of the folders named, by name."""
+    """Return the given files, and the files in the given folders sorted by name."""
     found: list[str] = []
     for item in inputs:
         if item.is_dir():
@@ -202,11 +220,14 @@ _PROCESS: dict[str, Callable[[list[str], dict[str, Any], dict[str, Any]], None]]
 
 @app.command()
 def convert(
-    files: Annotated[list[Path], typer.Argument(help="Weight files of openl3: h5, h5.gz.")],
-    output_dir: Annotated[Path | None, typer.Option("--output-dir", "-o", help="[default: beside the input]")] = None,
+    files: Annotated[list[Path], typer.Argument(help="Weight files of openl3: .h5 or .h5.gz.")],
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", "-o", help="Folder for the safetensors files. [default: beside each input]"),
+    ] = None,
     overwrite: Replace = False,
 ) -> None:
-    """Weight files to safetensors, which need no h5py.
+    """Convert weight files to safetensors, which need no h5py.
 
     percepts openl3 convert openl3_audio_mel256_music-v0_4_0.h5.gz
     """
@@ -222,32 +243,35 @@ def convert(
         weights = openl3_weights.read_weights(file, openl3_weights.find_modality(file))
         with output_file(out, inputs=files, overwrite=overwrite) as target:
             target.write(openl3_weights.to_safetensors(weights))
-        typer.echo(f"{escape_text(str(out))}: {weights.modality}, sha256 of its arrays {digest(weights)}")
+        typer.echo(f"{escape_text(str(out))}: {weights.modality}, sha256 of the arrays {digest(weights)}")
 
 
 def _weights_stem(file: Path) -> str:
-    """The name without version and ending, as the weights are looked for."""
+    """Return the file name without version and ending, which is how weights are found."""
     name = file.name.removesuffix(".gz").removesuffix(".h5").removesuffix(".safetensors")
     return name.removesuffix("-v0_4_0").removesuffix("-v0_2_0")
 
 
 @app.command()
 def export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file.")],
-    modality: Annotated[str, typer.Argument(help="audio or image.")] = "audio",
-    file: Annotated[Path | None, typer.Option("--file", help="A weight file. [default: the published one]")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")],
+    modality: Annotated[str, typer.Argument(help="Network to export: audio or image.")] = "audio",
+    file: Annotated[Path | None, typer.Option("--file", help="Weight file. [default: the published one]")] = None,
     input_repr: InputRepr = "mel256",
     content_type: ContentType = "music",
     embedding_size: Annotated[
-        int | None, typer.Option("--embedding-size", "-s", help="[default: the large one]")
+        int | None,
+        typer.Option(
+            "--embedding-size", "-s", help="Length of an embedding. [default: 6144 for audio, 8192 for images]"
+        ),
     ] = None,
     audio_frontend: AudioFrontend = "kapre",
     weights: WeightsDir = None,
     overwrite: Replace = False,
 ) -> None:
-    """One model to an ONNX file, checked against ours.
+    """Export a model to ONNX and compare its output with ours.
 
-    The frontend is inside, and one second of sound at 48 kHz goes in; with -af librosa a spectrogram does.
+    The frontend is part of the model, which reads one second of audio at 48 kHz; with -af librosa, a spectrogram.
 
     percepts openl3 export audio -i mel256 -c music -s 512 -o openl3.onnx
     """
@@ -273,7 +297,7 @@ def export(
     shape = " x ".join(map(str, made.shape))
     typer.echo(
         f"{escape_text(str(output))}: {made.input} {shape} to embedding batch x {size}; "
-        f"largest difference from ours on noise {made.error:.1e}"
+        f"largest difference from our output on noise {made.error:.1e}"
     )
 
 
@@ -285,22 +309,25 @@ def _weight_files(file: Path | None, folder: Path | None) -> list[Path]:
 @app.command()
 def verify(
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder with upstream's recordings and npz (its tests/data, flat).")
+        Path | None,
+        typer.Option(
+            "--data", help="Folder with upstream's test recordings and npz files (its tests/data, without folders)."
+        ),
     ] = None,
     weights: WeightsDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Real weights against upstream's regression files.
+    """Compare results of real weights with upstream's regression files.
 
     percepts openl3 verify --data openl3-tests/ --weights openl3-weights/
     """
     from dataclasses import asdict
 
-    from ..interop.openl3 import verify as held
+    from ..interop.openl3 import verify as references
 
     folder = data or Path.cwd()
-    lacking = held.find_missing(folder, weights)
-    rows = list(held.verify_references(folder, weights))
+    missing = references.find_missing(folder, weights)
+    rows = list(references.verify_references(folder, weights))
     if as_json:
         print_json([asdict(row) | {"ok": row.ok} for row in rows])
     else:
@@ -308,12 +335,12 @@ def verify(
             ("file", "what", "windows", "cosine min", "mean", "largest difference", ""),
             [_reference_cells(r) for r in rows],
         )
-    for name in lacking:
-        typer.echo(f"not here: {name}", err=True)
-    if lacking:
+    for name in missing:
+        typer.echo(f"missing: {name}", err=True)
+    if missing:
         typer.echo(
-            "Weights go into --weights DIR or PERCEPTS_OPENL3_WEIGHTS=DIR; recordings and npz come from "
-            f"{held.ADDRESS} and go, without folders, into --data DIR",
+            "Put weights into --weights DIR or PERCEPTS_OPENL3_WEIGHTS=DIR; download recordings and npz files from "
+            f"{references.ADDRESS} and put them, without folders, into --data DIR",
             err=True,
         )
     if not all(row.ok for row in rows):

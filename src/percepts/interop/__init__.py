@@ -1,4 +1,4 @@
-"""The same encoders under other people's protocols: `from percepts.interop import openl3`."""
+"""Offer the encoders under the interfaces of other libraries: `from percepts.interop import openl3`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MODULES = ("datasets", "hear", "mteb", "openl3")
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import a module at its first use: each needs other packages."""
+    """Import a module at its first use, since each needs other packages."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; there are: {', '.join(_MODULES)}")
     return import_module(f"{__name__}.{name}")

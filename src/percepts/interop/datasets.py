@@ -1,4 +1,4 @@
-"""An encoder as a function of rows: for `datasets` (`set_transform`, `map`), webdataset and PyTorch datasets."""
+"""Apply an encoder to rows of `datasets` (`set_transform`, `map`), webdataset and PyTorch datasets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     "audio": ("audio", "wav", "flac", "mp3", "ogg", "m4a", "video", "mp4"),
     "video": ("video", "mp4", "mkv", "webm"),
 }
-"""Where the media is looked for, if no column is named: the names that datasets and webdataset give them."""
+"""Columns to look for media in where none is named: the usual names of datasets and webdataset."""
 BATCH = 32
 
 
@@ -39,33 +39,35 @@ def datasets_transform(
     exact: bool = False,
     batch_size: int = BATCH,
 ) -> DatasetsTransform:
-    """Rows with media in, the same rows with its vector out; one that cannot be decoded costs no other.
+    """Return a function that adds the vector of its media to each row; a row that cannot be decoded affects no other.
 
     Calling it takes a batch, a dictionary of columns, as `Dataset.set_transform(t)` and `Dataset.map(t, batched=True)`
-    do; `t.sample` takes one row, as webdataset's `.map(t.sample)`; `t.item` takes the medium alone and raises, as the
-    `transform=` of a PyTorch dataset.
+    do; `t.sample` takes one row, for webdataset's `.map(t.sample)`; `t.item` takes the media alone and raises errors,
+    for the `transform=` of a PyTorch dataset.
 
-    A medium is a path, the bytes of a file, a Pillow picture, an array (H, W, 3) of uint8, or what `datasets` makes of
-    a sound or a file: {"array", "sampling_rate"}, {"bytes", "path"}. Recordings and films become the mean of their
+    Media is a path, the bytes of a file, a Pillow image, an array (H, W, 3) of uint8, or what `datasets` makes of audio
+    or a file: {"array", "sampling_rate"}, {"bytes", "path"}. Audio and video become the mean of the vectors of their
     windows or frames, each weighted by its duration.
 
-    It can be pickled and is hashed alike in every process, before and after use, so `map` finds what it did before.
+    It can be pickled, and its hash is the same in every process, before and after use, so `map` finds cached results.
 
     Args:
-        encoder: a name, hub id or folder, or a Spec.
-        column: with the media; "": the first there is of the usual names, such as "image".
-        output: the column of the vectors, (D,) float32; None where there is none.
-        error: the column that says why; "" where all is well, so that its type is known from the first row.
-        fps: frames a second taken from films.
-        hop: seconds from one window of sound to the next; None: windows touch.
-        tail: what becomes of the last, shorter window.
+        encoder: a name, Hugging Face id or folder, or a Spec.
+        column: the column with the media; "" takes the first of the usual names, such as "image".
+        output: the column for the vectors, (D,) float32; None in a row that failed.
+        error: the column for the reason of a failure; "" elsewhere, so that its type is known from the first row.
+        fps: frames to read per second of video.
+        hop: seconds from one audio window to the next; None: windows touch.
+        tail: pad, keep or drop the last, partial window.
         exact: decode large JPEGs at full size.
-        batch_size: windows through the model at a time.
+        batch_size: windows per model call.
 
-    Raises UnknownModel; KeyError, when called, where there is no such column.
+    Raises:
+        UnknownModel: there is no such encoder.
+        KeyError: when called on rows without such a column.
 
     >>> import percepts
-    >>> rows = percepts.transform("fake-image")({"image": [np.zeros((4, 4, 3), np.uint8), b"no picture"]})
+    >>> rows = percepts.transform("fake-image")({"image": [np.zeros((4, 4, 3), np.uint8), b"no image"]})
     >>> rows["vector"][0].shape, rows["vector"][1], rows["error"][1][:8]
     ((8,), None, 'NotMedia')
     """
@@ -76,7 +78,7 @@ def datasets_transform(
 
 @dataclass(frozen=True)
 class DatasetsTransform:
-    """What `transform` makes."""
+    """The function that `datasets_transform` returns."""
 
     task: EmbedTask
     column: str
@@ -85,33 +87,36 @@ class DatasetsTransform:
     batch_size: int
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """A batch of rows, as a dictionary of columns: the same columns, the vectors and the errors."""
+        """Return a batch, as a dictionary of columns, with the columns of vectors and errors added."""
         results = self._results(batch[self.media_column(batch)])
         vectors = [None if isinstance(vector, Exception) else vector for vector, _ in results]
         return {**batch, self.output: vectors, self.error: [told for _, told in results]}
 
     def sample(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """One row."""
+        """Return one row with its vector and its error added."""
         named = self.media_column(row)
         found = self({named: [row[named]]})
         return {**row, self.output: found[self.output][0], self.error: found[self.error][0]}
 
     def item(self, medium: Any) -> np.ndarray:
-        """(D,) float32 of one medium. Raises what is wrong with it."""
+        """Return the vector (D,) float32 of one image, audio or video; raise the error of media that cannot be used."""
         ((vector, _),) = self._results([medium])
         if isinstance(vector, Exception):
             raise vector
         return vector
 
     def features(self, features: Any) -> Any:
-        """The dataset's and two columns more, for `map(..., features=…)` where a whole batch may be undecodable."""
+        """Return the dataset's features and the two new columns, for `map(..., features=…)`.
+
+        Needed where a whole batch may fail, since `map` cannot tell the type of a column that holds only None.
+        """
         from datasets import Features, Sequence, Value
 
         more = {self.output: Sequence(Value("float32")), self.error: Value("string")}
         return Features({**features, **more})
 
     def media_column(self, row: Mapping[str, Any]) -> str:
-        """The column with the media."""
+        """Return the name of the column with the media."""
         wanted = (self.column,) if self.column else COLUMNS[self.task.specs[0].kind]
         for name in wanted:
             if name in row:
@@ -119,7 +124,7 @@ class DatasetsTransform:
         raise KeyError(f"expected a column {' or '.join(map(repr, wanted))}, got {', '.join(map(str, row))}")
 
     def _results(self, items: Sequence[Any]) -> list[tuple[np.ndarray | Exception, str]]:
-        """The vector of each item, or what is wrong with it, and that in words; batches are shared by all."""
+        """Return the vector of each item or its error, and the error or a note in words; items share batches."""
         batcher, wrong = Batcher(self.task.run_batch, self.batch_size), dict[int, Exception]()
         windows: dict[int, list[Record]] = {key: [] for key in range(len(items))}
         notes: dict[int, list[str]] = {key: [] for key in windows}
@@ -127,7 +132,7 @@ class DatasetsTransform:
             try:
                 for piece in self._pieces(item, notes[key]):
                     _keep_result(batcher.add(key, piece), windows, wrong)
-            except Exception as error:  # whatever one row holds must not reach another
+            except Exception as error:  # one bad row must not fail the others
                 wrong[key] = error
         _keep_result(batcher.flush(), windows, wrong)
         return [_build_result(windows[key], wrong.get(key), notes[key]) for key in windows]
@@ -145,7 +150,7 @@ class DatasetsTransform:
 
 
 def _open_medium(item: Any) -> Any:
-    """What a row holds, as a path, bytes or a clip."""
+    """Return the media of a row as a path, bytes or a clip."""
     if isinstance(item, str | Path | bytes):
         return item
     if isinstance(item, Mapping):
@@ -153,8 +158,8 @@ def _open_medium(item: Any) -> Any:
             return media.array_audio(np.asarray(item["array"]), float(item["sampling_rate"]))
         return _open_medium(item["bytes"] if item.get("bytes") is not None else item.get("path"))
     if item is None:
-        raise ValueError("expected a picture, sound or film, got None")
-    if hasattr(item, "get_all_samples"):  # torchcodec's AudioDecoder, as datasets 4 gives sound
+        raise ValueError("expected an image, audio or video, got None")
+    if hasattr(item, "get_all_samples"):  # torchcodec's AudioDecoder, which datasets 4 gives for audio
         samples = item.get_all_samples()
         return media.array_audio(samples.data.numpy(), float(samples.sample_rate), channels_first=True)
     return media.array_image(item)

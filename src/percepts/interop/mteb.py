@@ -1,11 +1,11 @@
-"""An encoder of ours as MTEB's evaluations ask for one: batches of text, pictures and sound in, one vector each out.
+"""Evaluate an encoder with MTEB, which passes it batches of text, images and audio.
 
     import mteb
     from percepts.interop.mteb import MtebEncoder
 
     mteb.evaluate(MtebEncoder("openai/clip-vit-base-patch32"), mteb.get_tasks(["CIFAR10ZeroShot"]))
 
-Needs mteb (2.26 was tested), which is in no extra of ours: it brings datasets, polars and sentence-transformers.
+Needs mteb (tested with 2.26). It is in no extra, since it brings datasets, polars and sentence-transformers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..windows import cut_fixed_windows
 
 
 class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when types are checked
-    """Scores are cosines. What has text and media in one row gets the sum of the two directions, as MTEB's own do."""
+    """An encoder for MTEB. Scores are cosines; a row with text and media gets the sum of both unit vectors."""
 
     def __init__(self, model: str | Spec, revision: str | None = None, **_: Any) -> None:
         name = f"{model}@{revision}" if revision and isinstance(model, str) else model
@@ -48,7 +48,7 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when 
         )
 
     def encode(self, inputs: Any, **_: Any) -> np.ndarray:
-        """A DataLoader of rows with "text", "image" or "audio" to (N, D) float32 in the order of the rows."""
+        """Encode a DataLoader of rows with "text", "image" or "audio"; return (N, D) float32 in the rows' order."""
         inputs.collate_fn = _batch_columns
         return np.concatenate([self._batch(batch) for batch in inputs])
 
@@ -79,7 +79,7 @@ def _encode_audio_batch(encoder: Encoder, sounds: Iterable[Mapping[str, Any]]) -
 
 
 def _encode_audio(encoder: Encoder, samples: np.ndarray, rate: float) -> np.ndarray:
-    """All windows of one sound, pooled by their durations."""
+    """Return the mean of the windows' vectors, weighted by their durations."""
     spec = encoder.spec
     clip = resample_clip(mix_to_mono(array_audio(np.clip(samples, -1, 1), rate)), spec.rate)
     windows = list(cut_fixed_windows(spec.window)([clip]))
@@ -93,4 +93,4 @@ _READERS: Mapping[str, Callable[[Encoder, Any], np.ndarray]] = {
     "image": _encode_images,
     "audio": _encode_audio_batch,
 }
-"""By the name of a column: what makes vectors of it."""
+"""The function that makes vectors of a column, by the column's name."""

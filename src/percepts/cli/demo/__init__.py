@@ -1,4 +1,4 @@
-"""`percepts demo`: real pictures, a recording and a film through real weights, and the questions they answer."""
+"""Define `percepts demo`, which embeds real media and finds them again with the default models."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where media, vectors and the contact sheet go.")
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the media, the vectors and the contact sheet."),
     ] = Path("demo-output"),
     overwrite: Overwrite = False,
     show: Annotated[
-        Mode, typer.Option("--progress", help="On stderr: a bar on a terminal and lines elsewhere, or as said.")
+        Mode, typer.Option("--progress", help="How progress is shown on stderr; auto: a bar on a terminal, else lines.")
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
 ) -> None:
-    """Embed real media and find them again by words and by sound.
+    """Embed real media and find them again by words and by audio.
 
-    Fetches about 100 MB of weights the first time. Ends with 1 if an answer is wrong. What else is in the folder stays.
+    Downloads about 100 MB of weights the first time, and keeps other files in the folder. The exit code is 1 if an
+    answer is wrong.
     """
     from . import contact_sheet
     from .run import run_demo
@@ -42,9 +44,9 @@ def demo(
         print_json(_demo_json(done))
     else:
         _print_demo(done)
-        typer.echo(f"\nThe same with pictures: {' and '.join(str(path) for path in sheets)}")
+        typer.echo(f"\nThe same with thumbnails: {' and '.join(str(path) for path in sheets)}")
     if not done.right:
-        typer.secho("percepts: an answer is wrong: see the table", err=True, fg=typer.colors.RED)
+        typer.secho("percepts: an answer is wrong; see the table", err=True, fg=typer.colors.RED)
         raise typer.Exit(1)
     if code := exit_code(done.report):
         raise typer.Exit(code)
@@ -67,12 +69,12 @@ def _demo_json(done: Demo) -> dict[str, Any]:
 
 def _print_demo(done: Demo) -> None:
     report = done.report
-    typer.echo(f"{report.done} sources, {report.rows} vectors, embedded in {format_duration(report.seconds)}\n")
+    typer.echo(f"{report.done} files, {report.rows} vectors, embedded in {format_duration(report.seconds)}\n")
     print_failures(report)
     from .run import name_of
 
     print_table(
-        ("words", "", "the nearest picture", "score", "the next", "score"),
+        ("words", "", "nearest image", "score", "next", "score"),
         [
             (a.title, _answer_mark(a), name_of(a.hits[0]), _answer_score(a, 0), name_of(a.hits[1]), _answer_score(a, 1))
             for a in done.pictures
@@ -80,12 +82,12 @@ def _print_demo(done: Demo) -> None:
     )
     typer.echo()
     print_table(
-        ("words", "", "moment of the film", "score"),
+        ("words", "", "moment of the video", "score"),
         [(a.title, _answer_mark(a), format_clock(a.hits[0].record.start), _answer_score(a, 0)) for a in done.moments],
     )
     typer.echo()
     print_table(
-        ("sound", "", "the nearest sound", "from", "to", "score"),
+        ("audio", "", "nearest audio", "from", "to", "score"),
         [
             (
                 a.title,

@@ -1,4 +1,4 @@
-"""The demo's answers as a page of thumbnails and scores: one HTML file that needs no other, and the same as PNG."""
+"""Write the demo's answers as a page of thumbnails and scores: a self-contained HTML file, and the same as PNG."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from .run import Answer, Demo
 
 THUMB, FRAME = (204, 153), (83, 62)
-"""Width and height in pixels of a picture and of a frame of the film."""
-PAGE, MARGIN, LEFT, GAP, FILM_GAP = 1400, 40, 236, 16, 8  # 5 pictures and 12 frames end on the same line
+"""Width and height in pixels of an image thumbnail and of a video frame."""
+PAGE, MARGIN, LEFT, GAP, FILM_GAP = 1400, 40, 236, 16, 8  # so that 5 images and 12 frames are equally wide
 INK, SOFT, LINE, PAPER, RIGHT, WRONG = "#1c2024", "#6b737c", "#e3e6e9", "#ffffff", "#1a7f4b", "#c4322b"
 
 
 @dataclass(frozen=True, slots=True)
 class SheetCell:
-    """One hit: what is drawn of it, and whether it came first."""
+    """One result: its thumbnail and caption, and whether it came first."""
 
     image: Image.Image | None
     name: str
@@ -38,7 +38,7 @@ class SheetCell:
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """One question with its cells, best first (frames of the film: in their order)."""
+    """One query with its results, best first; moments of the video are in their order of time."""
 
     title: str
     right: bool
@@ -47,7 +47,7 @@ class SheetRow:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """All that both forms of the page show."""
+    """The content of the page, the same for HTML and PNG."""
 
     subtitle: str
     pictures: tuple[SheetRow, ...]
@@ -68,11 +68,11 @@ def write_contact_sheet(demo: Demo, folder: OutputFolder) -> tuple[Path, Path]:
 
 
 def build_sheet(demo: Demo) -> Sheet:
-    """The demo's answers with their thumbnails."""
+    """Return the demo's answers with their thumbnails."""
     answers = (*demo.pictures, *demo.moments, *demo.sounds)
     right = sum(answer.right for answer in answers)
     return Sheet(
-        subtitle=f"{demo.report.done} sources, {demo.report.rows} vectors: found again by words and by sound, "
+        subtitle=f"{demo.report.done} files, {demo.report.rows} vectors: found again by words and by audio, "
         f"{right} of {len(answers)} right",
         pictures=tuple(_build_row(answer, [_load_thumbnail(hit) for hit in answer.hits]) for answer in demo.pictures),
         strip=tuple(_build_strip(demo)),
@@ -104,7 +104,7 @@ def _load_thumbnail(hit: Hit) -> Image.Image:
 
 
 def _build_strip(demo: Demo) -> Iterator[tuple[str, Image.Image]]:
-    """The frames that were embedded, with their times."""
+    """Yield the video frames that were embedded, with their times."""
     from ...media import stream_frames
     from .run import FILM
 
@@ -142,18 +142,18 @@ li.first{{font-weight:650}} li.first.right{{color:{RIGHT}}} li.first.wrong{{colo
 
 
 def as_html(made: Sheet) -> str:
-    """The page, pictures inside."""
+    """Return the page as HTML, with the images inside."""
     return "\n".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>percepts demo</title>',
             f"<style>{STYLE}</style></head><body>",
             f"<h1>percepts demo</h1><p>{escape(made.subtitle)}</p>",
-            "<h2>Pictures, by words</h2>",
+            "<h2>Images, by words</h2>",
             *(_html_row(row, (_html_figure(cell, row) for cell in row.cells)) for row in made.pictures),
-            "<h2>Moments of the film, by words</h2>",
+            "<h2>Moments of the video, by words</h2>",
             f'<div class="row strip film"><p></p>{"".join(map(_html_frame, made.strip))}</div>',
             *(_html_row(row, (_html_score(cell, row) for cell in row.cells), "film") for row in made.moments),
-            "<h2>Sound, by sound</h2>",
+            "<h2>Audio, by audio</h2>",
             *(_html_row(row, ("<ol>", *(_html_item(cell, row) for cell in row.cells), "</ol>")) for row in made.sounds),
             "</body></html>",
         )
@@ -169,7 +169,7 @@ def _html_figure(cell: SheetCell, row: SheetRow) -> str:
     assert cell.image is not None
     caption = f"<figcaption><span>{escape(cell.name)}</span><span>{cell.score:.3f}</span></figcaption>"
     image = f'<img src="{_data_url(cell.image)}" alt="{escape(cell.name)}">'
-    return f'<figure class="{_is_winner(cell, row)}">{image}{caption}</figure>'
+    return f'<figure class="{_winner_class(cell, row)}">{image}{caption}</figure>'
 
 
 def _html_frame(frame: tuple[str, Image.Image]) -> str:
@@ -178,14 +178,14 @@ def _html_frame(frame: tuple[str, Image.Image]) -> str:
 
 
 def _html_score(cell: SheetCell, row: SheetRow) -> str:
-    return f'<div class="score {_is_winner(cell, row)}">{cell.score:.3f}</div>'
+    return f'<div class="score {_winner_class(cell, row)}">{cell.score:.3f}</div>'
 
 
 def _html_item(cell: SheetCell, row: SheetRow) -> str:
-    return f'<li class="{_is_winner(cell, row)}"><b>{cell.score:.3f}</b> {escape(cell.name)}</li>'
+    return f'<li class="{_winner_class(cell, row)}"><b>{cell.score:.3f}</b> {escape(cell.name)}</li>'
 
 
-def _is_winner(cell: SheetCell, row: SheetRow) -> str:
+def _winner_class(cell: SheetCell, row: SheetRow) -> str:
     return f"first {_describe_verdict(row)}" if cell.first else ""
 
 
@@ -199,22 +199,22 @@ def _data_url(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-# As PNG: the same page, drawn from the top down
+# As PNG: the same page, drawn from top to bottom
 
 
 def as_image(made: Sheet) -> Image.Image:
-    """The page as a picture, PAGE wide and as high as it needs to be."""
+    """Return the page as an image, PAGE pixels wide and as high as needed."""
     canvas = Image.new("RGB", (PAGE, 4000), PAPER)
     pen = _PagePainter(canvas)
     pen.text((MARGIN, MARGIN), "percepts demo", 30, bold=True)
     pen.text((MARGIN, MARGIN + 42), made.subtitle, 16, SOFT)
-    y = _draw_pictures(pen, pen.draw_heading(MARGIN + 78, "Pictures, by words"), made.pictures)
-    y = _draw_moments(pen, pen.draw_heading(y, "Moments of the film, by words"), made)
-    y = _draw_sounds(pen, pen.draw_heading(y, "Sound, by sound"), made.sounds)
+    y = _draw_images(pen, pen.draw_heading(MARGIN + 78, "Images, by words"), made.pictures)
+    y = _draw_moments(pen, pen.draw_heading(y, "Moments of the video, by words"), made)
+    y = _draw_audio(pen, pen.draw_heading(y, "Audio, by audio"), made.sounds)
     return canvas.crop((0, 0, PAGE, y + MARGIN))
 
 
-def _draw_pictures(pen: _PagePainter, y: int, rows: Sequence[SheetRow]) -> int:
+def _draw_images(pen: _PagePainter, y: int, rows: Sequence[SheetRow]) -> int:
     for row in rows:
         pen.question(y, row)
         for place, cell in enumerate(row.cells):
@@ -239,7 +239,7 @@ def _draw_moments(pen: _PagePainter, y: int, made: Sheet) -> int:
     return y
 
 
-def _draw_sounds(pen: _PagePainter, y: int, rows: Sequence[SheetRow]) -> int:
+def _draw_audio(pen: _PagePainter, y: int, rows: Sequence[SheetRow]) -> int:
     for row in rows:
         pen.question(y, row)
         for place, cell in enumerate(row.cells):
@@ -255,7 +255,7 @@ def _row_colour(row: SheetRow) -> str:
 
 
 class _PagePainter:
-    """Draws the page's elements; Pillow's own typeface, so that it looks the same everywhere."""
+    """A painter of the page's elements. It uses Pillow's own font, so that the page looks the same everywhere."""
 
     def __init__(self, canvas: Image.Image) -> None:
         self._canvas = canvas
@@ -264,14 +264,14 @@ class _PagePainter:
     def text(
         self, at: tuple[float, float], text: str, size: int, ink: str = INK, *, bold: bool = False, anchor: str = "la"
     ) -> None:
-        """The typeface has one weight; a thin stroke of the same ink makes it bold."""
+        """Draw text. The font has one weight, so a thin stroke of the same colour makes it bold."""
         font = ImageFont.load_default(size)
         self._draw.text(at, text, ink, font, anchor=anchor, stroke_width=size / 50 if bold else 0)
 
     def draw_fitted_text(
         self, at: tuple[float, float], text: str, size: int, width: float, ink: str, *, bold: bool
     ) -> None:
-        """Text cut with an ellipsis to the width."""
+        """Draw text, cut with an ellipsis to the width."""
         font = ImageFont.load_default(size)
         if font.getlength(text) > width:
             while text and font.getlength(text + "…") > width:
@@ -280,24 +280,24 @@ class _PagePainter:
         self.text(at, text, size, ink, bold=bold)
 
     def draw_heading(self, y: int, text: str) -> int:
-        """A rule and a title; returns where to go on."""
+        """Draw a rule and a title; return the y coordinate below them."""
         self._draw.line((MARGIN, y + 14, PAGE - MARGIN, y + 14), LINE)
         self.text((MARGIN, y + 28), text.upper(), 13, SOFT, bold=True)
         return y + 66
 
     def question(self, y: int, row: SheetRow) -> None:
-        """What was asked, and the verdict below."""
+        """Draw the query, and below it whether the answer is right."""
         self.draw_fitted_text((MARGIN, y + 4), row.title, 18, LEFT - GAP, INK, bold=True)
         self.text((MARGIN, y + 30), _describe_verdict(row), 13, _row_colour(row))
 
     def paste(self, image: Image.Image, at: tuple[int, int], *, radius: int) -> None:
-        """A picture with round corners."""
+        """Paste an image with round corners. The mask is drawn four times as large for smooth edges."""
         mask = Image.new("L", (4 * image.width, 4 * image.height))
         ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * image.width - 1, 4 * image.height - 1), 4 * radius, 255)
         self._canvas.paste(image, at, mask.resize(image.size, Image.Resampling.LANCZOS))
 
     def picture(self, at: tuple[int, int], cell: SheetCell, row: SheetRow) -> None:
-        """A thumbnail, its name and its score; the winner framed."""
+        """Draw a thumbnail with its name and score; the best one has a frame."""
         assert cell.image is not None
         (x, y), (wide, high) = at, THUMB
         self.paste(cell.image, at, radius=6)
@@ -308,7 +308,7 @@ class _PagePainter:
         self.text((x + wide, y + high + 7), f"{cell.score:.3f}", 13, ink, bold=cell.first, anchor="ra")
 
     def score(self, at: tuple[int, int], cell: SheetCell, row: SheetRow) -> None:
-        """A score below its frame; the winner on its colour."""
+        """Draw a score below its video frame; the best one has a coloured background."""
         x, y = at
         if cell.first:
             self._draw.rounded_rectangle((x, y, x + FRAME[0] - 1, y + 30), 4, fill=_row_colour(row))

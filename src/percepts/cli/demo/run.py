@@ -1,4 +1,4 @@
-"""Pictures, a recording and a film in; questions answered from their vectors out: what `percepts demo` shows."""
+"""Embed the demo's images, audio and video, and search them by words and by audio."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[2] / "data" / "demo"
 RECORDING, FILM = "recording.flac", "film.mp4"
 MEDIA, VECTORS = "media", "vectors"
-"""Folders of the demo."""
+"""Folders of the demo, below its output folder."""
 SHEETS = ("contact-sheet.html", "contact-sheet.png")
 PICTURES = {"skimage": "data", "sklearn": "datasets/images"}
-"""Packages whose wheels carry pictures, and the folder that holds them."""
-SUFFIXES = {".png", ".jpg"}  # the .tif and .gif there are small files for tests of readers
+"""Packages whose wheels carry photos, and the folder in each that holds them."""
+SUFFIXES = {".png", ".jpg"}  # the .tif and .gif files there are for tests of image readers
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Words, the pictures that may come first, and the seconds of the film that show it (None: the film does not)."""
+    """A text query with its right answers.
+
+    Attributes:
+        text: the words to search for.
+        pictures: names of the images that may come first.
+        seconds: start and stop of the video scene that shows it; None where the video does not.
+    """
 
     text: str
     pictures: frozenset[str]
@@ -39,7 +45,7 @@ QUESTIONS = (
     Question("a cup of coffee", frozenset({"coffee.png"}), (0.0, 3.0)),
     Question("a cat", frozenset({"chelsea.png"}), (3.0, 6.0)),
     Question("a rocket launch", frozenset({"rocket.jpg"}), (6.0, 9.0)),
-    Question("motorbike", frozenset({"motorcycle_left.png", "motorcycle_right.png"})),  # a stereo pair
+    Question("motorbike", frozenset({"motorcycle_left.png", "motorcycle_right.png"})),  # a stereo pair: either is right
     Question("a flower", frozenset({"flower.jpg"})),
     Question("temple in Asia", frozenset({"china.jpg"})),
 )
@@ -47,7 +53,7 @@ QUESTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A stretch of sound to look for, as seconds of the file it is cut from."""
+    """A part of an audio file to search for; `start` and `stop` are seconds of the file it is cut from."""
 
     source: str
     start: float
@@ -55,18 +61,18 @@ class Excerpt:
 
     @property
     def title(self) -> str:
-        """As people say it."""
+        """The part and its file in words, such as `8 to 12 s of recording.flac`."""
         return f"{self.start:g} to {self.stop:g} s of {self.source}"
 
 
 EXCERPTS = (Excerpt(RECORDING, 8.0, 12.0), Excerpt(FILM, 4.0, 8.0))
-"""Each begins where a window of melstats does: it compares eighth by eighth, so an excerpt from between two windows
-finds its recording, and not always its second."""
+"""Each starts where a window of melstats starts. melstats compares windows eighth by eighth, so an excerpt that starts
+between two windows finds its file, but not always its second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found, best first, and whether the best is right."""
+    """The results of one query, best first, and whether the best is right."""
 
     title: str
     hits: tuple[Hit, ...]
@@ -75,7 +81,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The answers of one run: pictures and moments of the film by words, sound by sound."""
+    """The answers of one run: images and moments of the video found by words, and audio found by audio."""
 
     media: Path
     report: Report
@@ -85,20 +91,25 @@ class Demo:
 
     @property
     def right(self) -> bool:
-        """Whether every answer is."""
+        """Whether every answer is right."""
         return all(answer.right for answer in (*self.pictures, *self.moments, *self.sounds))
 
 
 def run_demo(output: Path, *, overwrite: bool = False, on_progress: Callable[[Progress], None] | None = None) -> Demo:
-    """Gather the media below `output`, embed them as any user would, and put the questions.
+    """Copy the media to a folder, embed them like any files, and search them.
 
-    FileExistsError where the folder holds a file or a folder of one of these names that no demo wrote, unless
-    `overwrite`.
+    Args:
+        output: the folder.
+        overwrite: replace files of the demo's names that no demo wrote.
+        on_progress: called with the progress of the job.
+
+    Raises:
+        FileExistsError: the folder holds a file or folder of one of these names that no demo wrote.
     """
     from ...jobs.run import embed
 
     folder, vectors = OutputFolder(output, overwrite=overwrite), output / VECTORS
-    folder.check([*(f"{MEDIA}/{source.name}" for source in _media_sources()), *map(_search_excerpt, EXCERPTS), *SHEETS])
+    folder.check([*(f"{MEDIA}/{source.name}" for source in _media_sources()), *map(_excerpt_name, EXCERPTS), *SHEETS])
     again = folder.claim_folder(VECTORS)
     found = copy_demo_media(folder)
     report = embed(found, vectors, overwrite=again or overwrite, on_progress=on_progress)
@@ -112,7 +123,7 @@ def run_demo(output: Path, *, overwrite: bool = False, on_progress: Callable[[Pr
 
 
 def copy_demo_media(folder: OutputFolder) -> list[Path]:
-    """Copy the pictures of both packages, the recording and the film below the folder; return their paths."""
+    """Copy the photos of both packages, the recording and the video below the folder; return their paths."""
     names = []
     for source in _media_sources():
         names.append(f"{MEDIA}/{source.name}")
@@ -122,22 +133,22 @@ def copy_demo_media(folder: OutputFolder) -> list[Path]:
 
 
 def _media_sources() -> tuple[Path, ...]:
-    return (*_find_images(), DATA / RECORDING, DATA / FILM)
+    return (*_photo_files(), DATA / RECORDING, DATA / FILM)
 
 
-def _find_images() -> Iterator[Path]:
+def _photo_files() -> Iterator[Path]:
     for package, below in PICTURES.items():
-        spec = find_spec(package)  # found, not imported: only its files are wanted
+        spec = find_spec(package)  # located but not imported, which is slow: only its files are needed
         if spec is None or not spec.submodule_search_locations:
             raise MissingExtra(
-                "percepts demo needs the pictures of scikit-image and scikit-learn: pip install 'percepts[demo]'"
+                "percepts demo needs the photos of scikit-image and scikit-learn: pip install 'percepts[demo]'"
             )
         folder = Path(spec.submodule_search_locations[0]) / below
         yield from sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
 
 
 def find_images(vectors: Path, question: Question) -> Answer:
-    """The pictures nearest to the words."""
+    """Return the images nearest to the words."""
     from ...tasks.search import search
 
     hits = tuple(search(vectors, question.text, k=5, kind="image"))
@@ -145,7 +156,7 @@ def find_images(vectors: Path, question: Question) -> Answer:
 
 
 def find_moments(vectors: Path, question: Question) -> Answer:
-    """The moments of the film nearest to the words, all of them."""
+    """Return all moments of the video, nearest to the words first."""
     from ...tasks.search import search
 
     hits = tuple(search(vectors, question.text, k=100, kind="video"))
@@ -154,19 +165,19 @@ def find_moments(vectors: Path, question: Question) -> Answer:
 
 
 def find_audio(vectors: Path, folder: OutputFolder, excerpt: Excerpt) -> Answer:
-    """The sound nearest to an excerpt made quieter and brought to another rate, as a copy from elsewhere is."""
+    """Return the audio nearest to an excerpt that was made quieter and resampled, as a copy from elsewhere would be."""
     from ...tasks.search import search
 
-    with folder.file(_search_excerpt(excerpt)) as file:
+    with folder.file(_excerpt_name(excerpt)) as file:
         _cut_excerpt(folder.path / MEDIA / excerpt.source, excerpt, file)
-    hits = tuple(search(vectors, sound=folder.path / _search_excerpt(excerpt), k=5))
+    hits = tuple(search(vectors, sound=folder.path / _excerpt_name(excerpt), k=5))
     found = bool(hits) and name_of(hits[0]) == excerpt.source
     return Answer(
         excerpt.title, hits, found and hits[0].record.start < excerpt.stop and hits[0].record.stop > excerpt.start
     )
 
 
-def _search_excerpt(excerpt: Excerpt) -> str:
+def _excerpt_name(excerpt: Excerpt) -> str:
     return f"excerpt-of-{Path(excerpt.source).stem}.wav"
 
 
@@ -184,5 +195,5 @@ def _cut_excerpt(source: Path, excerpt: Excerpt, file: BinaryIO) -> None:
 
 
 def name_of(hit: Hit) -> str:
-    """The file's own name."""
+    """Return the file name of a result, without its folder."""
     return Path(hit.record.source).name

@@ -1,4 +1,4 @@
-"""`percepts doctor`: this machine in, what percepts finds here out: each line tried, not looked up."""
+"""Define `percepts doctor`, which tries what is installed and reports what works."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ COLOURS = {"ok": typer.colors.GREEN, "absent": typer.colors.YELLOW, "broken": ty
 def doctor(
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Leave out the canary, which fetches the default's weights if they are absent."),
+        typer.Option("--quick", help="Skip the check of the default models, which downloads their weights if needed."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say what is installed and works, and prove the default.
+    """Check what is installed and works, and try the default models.
 
-    The default encoders are given a picture and a sound that they must know. Ends with 1 if something is broken that
-    the default needs.
+    The default encoders must recognise a known image and known audio. The exit code is 1 if something that the default
+    models need is broken.
     """
     from .checks import run_checks
 
@@ -38,7 +38,9 @@ def doctor(
     elif broken:
         typer.secho(f"percepts: broken: {', '.join(broken)}", err=True, fg=typer.colors.RED)
     else:
-        typer.secho("all that the default needs is well" + (" (the canary was left out)" if quick else ""))
+        typer.secho(
+            "Everything that the default models need works" + (" (the models were not tried)." if quick else ".")
+        )
     if broken:
         raise typer.Exit(1)
 

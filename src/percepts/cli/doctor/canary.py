@@ -1,4 +1,4 @@
-"""A drawn clock and a sweep of sound through the default encoders; the vectors are known, so a wrong one shows."""
+"""Check the default encoders on a drawn clock and an audio sweep, whose vectors are known."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ...types import Clip, TextEncoder
 EXPECTED = Path(__file__).parents[2] / "data" / "canary.json"
 """The vectors as float16, written by scripts/make_canary.py."""
 LIKE = 0.999
-"""The least cosine to the expected vector. Other CPUs and runtimes give 0.99999 and above, float16 costs 1e-6; a wrong
-resize, a swapped channel or damaged weights cost more than 0.01."""
+"""Lowest cosine to the expected vector. Other CPUs and runtimes give 0.99999 and above, and float16 costs 1e-6; a wrong
+resize, swapped channels or damaged weights cost more than 0.01."""
 WORDS = ("a clock on the wall", "a cat", "a cup of coffee", "a rocket launch", "a flower")
 
 
 def draw_clock() -> Clip:
-    """A wall clock at ten past two, (1, 256, 256, 3): ImageNet's classifiers know it with near certainty."""
+    """Draw a wall clock at ten past two, (1, 256, 256, 3), which ImageNet classifiers recognise with near certainty."""
     y, x = np.mgrid[:256, :256] - 128.0
     pixels = np.full((256, 256, 3), (200, 190, 170), np.uint8)
 
@@ -41,7 +41,7 @@ def draw_clock() -> Clip:
 
 
 def make_sweep() -> Clip:
-    """Four seconds from 100 Hz to 6.4 kHz, an octave in two thirds of a second, at 16 kHz."""
+    """Make a sweep of four seconds from 100 Hz to 6.4 kHz at 16 kHz, an octave every two thirds of a second."""
     t = np.arange(64_000) / 16_000
     phase = 2 * np.pi * 100 * (2 / 3 / np.log(2)) * (2 ** (t * 1.5) - 1)
     return Clip((0.5 * np.sin(phase)).astype(np.float32)[None], "audio", 16_000.0)
@@ -51,7 +51,7 @@ CANARIES: dict[str, Callable[[], Clip]] = {"conse": draw_clock, "melstats": make
 
 
 def measure_canary(name: str) -> np.ndarray:
-    """(D,) float32: the canary through the encoder of that name, as a job would do it."""
+    """Encode the test input of an encoder as a job does; return its vector (D,) float32."""
     encoder = load_encoder(name)
     frames = encoder.encode(encoder.prepare([CANARIES[name]()]))
     vector: np.ndarray = pool(frames, encoder.spec.pool)[0]
@@ -59,19 +59,23 @@ def measure_canary(name: str) -> np.ndarray:
 
 
 def read_expected(name: str) -> np.ndarray:
-    """(D,) float32: what it should be."""
+    """Return the expected vector (D,) float32."""
     stored = json.loads(EXPECTED.read_text())[name]
     return np.frombuffer(base64.b64decode(stored), np.float16).astype(np.float32)
 
 
 def write_expected() -> None:
-    """Take today's vectors for the expected ones."""
+    """Store today's vectors as the expected ones."""
     stored = {name: base64.b64encode(measure_canary(name).astype(np.float16).tobytes()).decode() for name in CANARIES}
     EXPECTED.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 def check_canary(name: str) -> str:
-    """What was found. Raises ArithmeticError if the vector is another one, or if words do not find the clock."""
+    """Compare an encoder's vector with the expected one, and return the finding in words.
+
+    Raises:
+        ArithmeticError: the vector differs, or words do not find the clock.
+    """
     vector = measure_canary(name)
     if not np.isfinite(vector).all():
         raise ArithmeticError(f"{(~np.isfinite(vector)).sum()} of {vector.size} numbers are not finite")

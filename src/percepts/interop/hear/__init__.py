@@ -1,4 +1,4 @@
-"""The HEAR 2021 interface (https://hearbenchmark.com/hear-api.html): a module with three functions an audio encoder.
+"""Provide the HEAR 2021 interface (https://hearbenchmark.com/hear-api.html), one module per audio encoder.
 
 hear-validator percepts.interop.hear.openl3_mel256_music
 

@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder fake-audio."""
+"""Provide HEAR's functions for the encoder fake-audio."""
 
 from .functions import make_module
 

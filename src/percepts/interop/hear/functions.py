@@ -1,4 +1,4 @@
-"""An audio encoder → HEAR's three functions: sound in as torch tensors, vectors of scenes and of moments out."""
+"""Make HEAR's three functions for an audio encoder: load it, and embed scenes and moments of audio."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ...preprocess.resample import resample_clip
 from ...types import Clip, Encoder
 
 RATES = (16_000, 22_050, 32_000, 44_100, 48_000)
-"""Rates that HEAR delivers sound at."""
+"""Sample rates at which HEAR can deliver audio."""
 HOP = 0.05
-"""Seconds between moments: the longest that HEAR's validator takes without a warning."""
+"""Seconds between moments: the longest that HEAR's validator accepts without a warning."""
 BATCH = 32
 
 
 class HearModel(nn.Module):
-    """What `load_model` gives: the attributes that HEAR reads, around an encoder. It has no parameters to train."""
+    """An encoder with the attributes that HEAR reads, as `load_model` returns it. It has no trainable parameters."""
 
     def __init__(self, encoder: Encoder, hop: float) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class HearModel(nn.Module):
         self.scene_embedding_size = self.timestamp_embedding_size = encoder.spec.dim
 
     def vectors(self, audio: np.ndarray, hop: float) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) samples to (T, D) vectors of windows centred on k * hop, and those times in seconds (T,)."""
+        """Embed samples (N,): return vectors (T, D) of windows centred on k * hop, and those times in seconds (T,)."""
         clip = resample_clip(
             Clip(np.asarray(audio, np.float32)[None], "audio", self.sample_rate), self.encoder.spec.rate
         )
@@ -57,12 +57,12 @@ class HearModel(nn.Module):
 def make_module(
     name: str,
 ) -> tuple[Callable[..., HearModel], Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]:
-    """HEAR's load_model, get_timestamp_embeddings and get_scene_embeddings for the encoder of that name."""
+    """Return HEAR's load_model, get_timestamp_embeddings and get_scene_embeddings for a named encoder."""
 
     def load_model(model_file_path: str = "", *, hop: float = HOP, **options: Any) -> HearModel:
-        """Give the model.
+        """Load the model.
 
-        model_file_path  its weight file, for encoders whose weights are one file of the user's; "" finds them
+        model_file_path  weight file, for encoders whose weights are one file of the user's; "" finds the weights
         hop              seconds between moments
         options          of `percepts.load`: runtime, threads
         """
@@ -78,14 +78,27 @@ def make_module(
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """(S, N) sounds in [-1, 1] at model.sample_rate to (S, T, D) float32 and the moments (S, T) in milliseconds."""
+    """Embed the moments of audio.
+
+    Args:
+        audio: (S, N) samples in [-1, 1] at `model.sample_rate`.
+        model: from `load_model`.
+
+    Returns:
+        vectors (S, T, D) float32, and the times of the moments (S, T) in milliseconds.
+    """
     found = [model.vectors(sound, model.hop) for sound in _check_sounds(audio)]
     vectors = torch.from_numpy(np.stack([made for made, _ in found]))
     return vectors, torch.from_numpy(np.stack([times * 1000 for _, times in found]))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """(S, N) sounds in [-1, 1] at model.sample_rate to (S, D) float32: the mean of windows that overlap by half."""
+    """Embed whole audio files: return (S, D) float32, the mean of the vectors of windows that overlap by half.
+
+    Args:
+        audio: (S, N) samples in [-1, 1] at `model.sample_rate`.
+        model: from `load_model`.
+    """
     hop = model.encoder.spec.window / 2
     return torch.from_numpy(np.stack([model.vectors(sound, hop)[0].mean(axis=0) for sound in _check_sounds(audio)]))
 

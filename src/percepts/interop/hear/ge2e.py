@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder ge2e."""
+"""Provide HEAR's functions for the encoder ge2e."""
 
 from .functions import make_module
 

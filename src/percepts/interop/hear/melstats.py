@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder melstats."""
+"""Provide HEAR's functions for the encoder melstats."""
 
 from .functions import make_module
 

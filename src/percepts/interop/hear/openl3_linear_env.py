@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder openl3-linear-env."""
+"""Provide HEAR's functions for the encoder openl3-linear-env."""
 
 from .functions import make_module
 

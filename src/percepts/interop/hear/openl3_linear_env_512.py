@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder openl3-linear-env-512."""
+"""Provide HEAR's functions for the encoder openl3-linear-env-512."""
 
 from .functions import make_module
 

@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder openl3-linear-music."""
+"""Provide HEAR's functions for the encoder openl3-linear-music."""
 
 from .functions import make_module
 

@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder openl3-mel128-music."""
+"""Provide HEAR's functions for the encoder openl3-mel128-music."""
 
 from .functions import make_module
 

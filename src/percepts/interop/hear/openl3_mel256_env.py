@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder openl3-mel256-env."""
+"""Provide HEAR's functions for the encoder openl3-mel256-env."""
 
 from .functions import make_module
 

@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder openl3-mel256-music."""
+"""Provide HEAR's functions for the encoder openl3-mel256-music."""
 
 from .functions import make_module
 

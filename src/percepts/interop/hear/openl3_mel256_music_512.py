@@ -1,4 +1,4 @@
-"""HEAR's functions for the encoder openl3-mel256-music-512."""
+"""Provide HEAR's functions for the encoder openl3-mel256-music-512."""
 
 from .functions import make_module
 

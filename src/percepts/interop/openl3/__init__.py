@@ -1,10 +1,10 @@
-"""openl3 0.4.2, its names, arguments and numbers, from the same weight files: without TensorFlow, in constant memory.
+"""Provide the interface of openl3 0.4.2 with the same numbers and weight files, without TensorFlow.
 
 >>> from percepts import openl3
 >>> embedding, timestamps = openl3.get_audio_embedding(audio, 44100)  # doctest: +SKIP
 
-Where openl3 loses data or is wrong, this is right; docs/openl3.md lists each place, and `strict=True` gives the old
-number wherever it is only a number.
+Memory does not grow with the length of a file. Where openl3 loses data or is wrong, this is right: docs/openl3.md lists
+each place, and `strict=True` gives openl3's number where only a number differs.
 """
 
 from . import core, models

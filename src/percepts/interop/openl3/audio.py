@@ -1,4 +1,4 @@
-"""Sound of any rate and shape, in blocks → OpenL3's windows at 48 kHz → vectors: memory is a block, not a file."""
+"""Resample audio to 48 kHz, cut it into OpenL3's windows and embed them, block by block."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .models import EmbeddingModel
 from .openl3_exceptions import OpenL3Error
 from .openl3_warnings import OpenL3Warning
 
-BLOCK = 10 * RATE  # samples of an array that are resampled at a time
-FEW = 8  # channels an array may have on its first axis to be taken for (C, N)
+BLOCK = 10 * RATE  # samples of an array to resample at a time
+FEW = 8  # an array with at most so many rows is taken for (C, N)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowCut:
-    """How sound is cut: hop in samples at 48 kHz and as it was given, whether the first window is centred on 0 s."""
+    """How audio is cut: hop in samples at 48 kHz and as given, and whether the first window is centred on 0 s."""
 
     hop: int
     hop_size: float
@@ -34,18 +34,18 @@ class WindowCut:
 
     @property
     def lead(self) -> int:
-        """Zeros before the first sample."""
+        """Number of zeros before the first sample."""
         return WINDOW // 2 if self.center else 0
 
     def timestamps(self, count: int) -> np.ndarray:
-        """(T,) float64: where the windows stand. openl3 writes the hop it was asked for, even if no whole sample."""
+        """Return the times of the windows (T,) float64. openl3 uses the hop as given, even between samples."""
         exact = self.hop / RATE
         asked = self.strict or abs(exact - self.hop_size) < 1e-12
         return np.arange(count) * (self.hop_size if asked else exact)
 
 
 def mix_to_mono(audio: np.ndarray, *, strict: bool = False) -> np.ndarray:
-    """(N,), (N, C) or (C, N) to (N,) floats: channels averaged, integers scaled by their type.
+    """Mix audio (N,), (N, C) or (C, N) to one channel (N,) of floats; integers are scaled by their type.
 
     strict: as openl3, whose second axis is always the channels, and whose integers stay as large as they are.
     Raises OpenL3Error for no samples, more than two axes, and values that are no finite numbers.
@@ -76,7 +76,7 @@ def _to_floats(audio: np.ndarray, strict: bool) -> np.ndarray:
 
 
 def resample_to_48k(blocks: Iterable[np.ndarray], rate: float, resampler: str) -> Iterator[np.ndarray]:
-    """Blocks (N,) at `rate` to blocks at 48 kHz."""
+    """Resample blocks (N,) from `rate` to 48 kHz."""
     if rate == RATE:
         yield from blocks
         return
@@ -110,7 +110,7 @@ RESAMPLERS = tuple(_RESAMPLERS)
 
 
 def split_blocks(audio: np.ndarray) -> Iterator[np.ndarray]:
-    """(N,) in blocks, views all of them."""
+    """Yield views of (N,) samples, BLOCK at a time."""
     for at in range(0, len(audio), BLOCK):
         yield audio[at : at + BLOCK]
 
@@ -123,9 +123,9 @@ def embed_blocks(model: EmbeddingModel, blocks: Iterable[np.ndarray], cut: Windo
 
 
 def cut_windows(blocks: Iterable[np.ndarray], cut: WindowCut) -> Iterator[np.ndarray]:
-    """Blocks (N,) at 48 kHz to batches (b, 48000) of windows, at most `cut.batch` a time.
+    """Cut blocks (N,) at 48 kHz into batches (b, 48000) of windows, at most `cut.batch` at a time.
 
-    As many windows as openl3 gives: every sample is in one, and the last is filled with zeros. Warns where there is
+    There are as many windows as in openl3: every sample is in one, and the last is filled with zeros. Warns about
     less than a second.
     """
     stream = _WindowBuffer(cut)
@@ -138,7 +138,7 @@ def cut_windows(blocks: Iterable[np.ndarray], cut: WindowCut) -> Iterator[np.nda
 
 
 class _WindowBuffer:
-    """Samples from the start of the next window on, and how many are to be skipped before it where hops are long."""
+    """A buffer of samples from the start of the next window on; hops longer than a window skip samples."""
 
     def __init__(self, cut: WindowCut) -> None:
         self.cut = cut
@@ -160,7 +160,7 @@ class _WindowBuffer:
         count = 1 if length <= WINDOW else 1 - (WINDOW - length) // self.cut.hop
         left = count - self.given
         if left and self.held is not None:
-            # the hop may lead past the end, where openl3 gives a window of zeros
+            # the hop may lead past the end, where openl3 has a window of zeros
             needed = self.skip + WINDOW + (left - 1) * self.cut.hop - len(self.held)
             self.held = np.concatenate([self.held, np.zeros(max(needed, 0), self.held.dtype)])[self.skip :]
             yield from self._give(left)

@@ -1,4 +1,4 @@
-"""The arguments of OpenL3's functions, checked in its order and refused in its words."""
+"""Check the arguments of OpenL3's functions in openl3's order and with its messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .openl3_exceptions import OpenL3Error
 
 
 def check_model_type(model: Any, modality: str) -> None:
-    """A model is one that load_audio_embedding_model or load_image_embedding_model gave, or None."""
+    """Check that a model is None or comes from load_audio_embedding_model or load_image_embedding_model."""
     if model is not None and not isinstance(model, EmbeddingModel):
         raise OpenL3Error(f"Invalid model provided. Must be of type EmbeddingModel but got {type(model)}")
     if model is not None and model.modality != modality:
@@ -29,7 +29,7 @@ def check_model_type(model: Any, modality: str) -> None:
 
 
 def check_frontend_and_repr(frontend: Any, input_repr: Any, model: EmbeddingModel | None) -> str:
-    """The input representation, None being mel256 but for librosa, which must be told."""
+    """Return the input representation; None means mel256, but is refused for librosa, as in openl3."""
     if frontend not in FRONTENDS:
         raise OpenL3Error(f"Invalid frontend {frontend!r}. Must be one of {', '.join(FRONTENDS)}")
     if model is not None and (model.frontend == "librosa") != (frontend == "librosa"):
@@ -50,12 +50,12 @@ def check_frontend_and_repr(frontend: Any, input_repr: Any, model: EmbeddingMode
 
 
 def check_audio_options(content_type: Any, embedding_size: Any, verbose: Any) -> None:
-    """As get_audio_embedding checks them, whether or not a model is given."""
+    """Check options as get_audio_embedding does, whether or not a model is given."""
     _check_options(content_type, embedding_size, VALID_AUDIO_EMBEDDING_SIZES, verbose)
 
 
 def check_image_options(input_repr: Any, content_type: Any, embedding_size: Any, verbose: Any) -> None:
-    """As get_image_embedding checks them, whether or not a model is given."""
+    """Check options as get_image_embedding does, whether or not a model is given."""
     if str(input_repr) not in VALID_INPUT_REPRS:
         raise OpenL3Error(f'Invalid input representation "{input_repr}"')
     _check_options(content_type, embedding_size, VALID_IMAGE_EMBEDDING_SIZES, verbose)
@@ -71,7 +71,7 @@ def _check_options(content_type: Any, embedding_size: Any, sizes: Sequence[int],
 
 
 def as_arrays(values: Any, what: str) -> list[np.ndarray]:
-    """One array or a list of them, as a list."""
+    """Return one array or a list of arrays as a list."""
     if isinstance(values, np.ndarray):
         return [values]
     if not isinstance(values, list):
@@ -83,7 +83,7 @@ def as_arrays(values: Any, what: str) -> list[np.ndarray]:
 
 
 def as_rates(values: Any, what: str, count: int, things: str, *, optional: bool = False) -> list[Any]:
-    """One number for all, or a list of as many as there are inputs."""
+    """Return a rate for each input: the same for all, or those of a list of the same length."""
     if isinstance(values, Real) or (optional and values is None):
         return [values] * count
     if not isinstance(values, list):
@@ -96,7 +96,7 @@ def as_rates(values: Any, what: str, count: int, things: str, *, optional: bool 
 
 
 def hop_samples(hop_size: Any, center: Any) -> int:
-    """The hop in samples at 48 kHz."""
+    """Return the hop in samples at 48 kHz."""
     if not _is_positive(hop_size):
         raise OpenL3Error(f"Invalid hop size {hop_size}")
     if center not in (True, False):
@@ -108,27 +108,27 @@ def hop_samples(hop_size: Any, center: Any) -> int:
 
 
 def sample_rate(sr: Any) -> float:
-    """A rate above 0."""
+    """Return a sample rate, which must be above 0."""
     if not _is_positive(sr):
         raise OpenL3Error(f"Invalid sample rate {sr}")
     return float(sr)
 
 
 def check_frame_rate(rate: Any) -> None:
-    """A rate above 0, or None."""
+    """Check that a frame rate is None or above 0."""
     if rate is not None and not _is_positive(rate):
         raise OpenL3Error(f"Invalid frame rate {rate}")
 
 
 def check_batch_size(size: Any) -> int:
-    """How many windows go through the network together; it changes no number."""
+    """Return the number of windows per batch, which does not affect results."""
     if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
         raise OpenL3Error(f"Invalid batch size {size!r}. Must be a whole number above 0")
     return int(size)
 
 
 def as_paths(filepath: Any) -> list[str]:
-    """One path or a list of them, as a list of strings. Path objects are welcome."""
+    """Return one path or a list of paths as a list of strings; unlike openl3, also for Path objects."""
     if isinstance(filepath, str | Path):
         return [str(filepath)]
     if not isinstance(filepath, list):

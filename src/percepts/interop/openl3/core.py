@@ -1,4 +1,4 @@
-"""Arrays in, embeddings out: openl3's functions on arrays, argument for argument."""
+"""Compute embeddings of arrays with openl3's functions and arguments."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ def get_audio_embedding(
     resample: Resample = "openl3",
     dense: bool = False,
 ) -> tuple[Any, Any]:
-    """Embeddings of one-second windows of sound: (T, D) float32 and (T,) float64 seconds; lists of them for lists.
+    """Compute embeddings of one-second windows: (T, D) float32 and times (T,) float64 in seconds; lists for lists.
 
     audio           (N,), (N, C) or (C, N) samples, or a list; integers are scaled by their type
     sr              Hz, one for all or a list
     model           from load_audio_embedding_model; else the published one of input_repr, content_type, embedding_size
-    input_repr      linear, mel128 or mel256; None is mel256, or the model's; librosa must be told
+    input_repr      linear, mel128 or mel256; None is mel256, or the model's; required for librosa
     content_type    music or env
     embedding_size  6144 or 512
     center          the first window is centred on the first sample, and timestamps are the windows' centres; else
                     they are their starts
     hop_size        seconds from one window to the next
-    batch_size      windows cut at a time; changes no number
+    batch_size      windows cut at a time; does not affect results
     frontend        kapre, librosa or trained
-    verbose         of no effect here, and checked
-    strict          openl3 0.4.2's number wherever ours differs by being right (docs/openl3.md)
+    verbose         checked, without effect here
+    strict          openl3 0.4.2's numbers even where they are wrong (docs/openl3.md)
     resample        openl3: resampy 0.2.2's kaiser_best; soxr: HQ, faster, other numbers
-    dense           share the convolutions of overlapping windows: about ten times faster at the usual hop, near the
-                    exact numbers and not equal to them (docs/openl3.md). The hop becomes the nearest multiple of 1936
-                    samples (40 ms), and the timestamps say so
+    dense           share the convolutions of overlapping windows: about ten times faster at the usual hop, and near
+                    the exact numbers but not equal to them (docs/openl3.md). The hop becomes the nearest multiple of
+                    1936 samples (40 ms), and the timestamps say so
 
-    Raises OpenL3Error for arguments and sounds it cannot take. Warns with OpenL3Warning for silence and for less than a
-    second.
+    Raises OpenL3Error for arguments and audio it cannot use. Warns with OpenL3Warning about silence and about audio of
+    less than a second.
     """
     checks.check_model_type(model, "audio")
     input_repr = checks.check_frontend_and_repr(frontend, input_repr, model)
@@ -95,9 +95,9 @@ def preprocess_audio(
     resample: Resample = "openl3",
     frontend: str = "librosa",
 ) -> np.ndarray:
-    """The input of a model's `predict`: windows (n, 1, 48000), or, with `input_repr`, spectrograms (n, F, T, 1).
+    """Return the input of a model's `predict`: windows (n, 1, 48000), or with `input_repr` spectrograms (n, F, T, 1).
 
-    Spectrograms are librosa's, as in openl3; `frontend` names another.
+    Spectrograms are librosa's, as in openl3, unless `frontend` names another.
     """
     if input_repr is not None and str(input_repr) not in ("linear", "mel128", "mel256"):
         raise OpenL3Error(f'Invalid input representation "{input_repr}"')
@@ -111,7 +111,7 @@ def preprocess_audio(
 
 
 def _resampled_blocks(sound: np.ndarray, sr: Any, resample: str, strict: bool) -> Iterator[np.ndarray]:
-    """A checked array as blocks at 48 kHz."""
+    """Check an array and yield it as blocks at 48 kHz."""
     samples = mix_to_mono(sound, strict=strict)
     rate = checks.sample_rate(sr)
     if int(len(samples) * RATE / rate) < 1:
@@ -122,7 +122,7 @@ def _resampled_blocks(sound: np.ndarray, sr: Any, resample: str, strict: bool) -
 def make_audio_cut(
     hop_size: Any, center: Any, batch_size: Any, resample: str, strict: bool, dense: bool = False
 ) -> WindowCut:
-    """The checked settings of cutting."""
+    """Check the settings of cutting and return them."""
     hop, asked = checks.hop_samples(hop_size, center), float(hop_size)
     if resample not in RESAMPLERS:
         raise OpenL3Error(f"Invalid resample {resample!r}. Must be one of {', '.join(RESAMPLERS)}")
@@ -145,17 +145,17 @@ def get_image_embedding(
     strict: bool = False,
     normalization: Normalization = "openl3",
 ) -> Any:
-    """Embeddings of pictures: (N, D) float32, and with a frame rate also (N,) seconds; lists of them for lists.
+    """Compute embeddings of images: (N, D) float32, and with a frame rate also seconds (N,); lists for lists.
 
     image           (H, W, 3) or (N, H, W, 3), sides of 224 pixels or more, or a list
-    frame_rate      frames per second, one for all or a list; None where they are no film
+    frame_rate      frames per second, one for all or a list; None for images that are not a video
     model           from load_image_embedding_model; else the published one of input_repr, content_type, embedding_size
     embedding_size  8192 or 512
     strict          with a list of frame rates, use the last for all, as openl3 does
-    normalization   openl3: number for number as openl3 scales pictures, which depends on their size (docs/openl3.md);
-                    trained: shorter side to 256, the middle 224, to [-1, 1], for 8-bit pictures of any size
+    normalization   openl3: exactly as openl3 scales images, which depends on their size (docs/openl3.md);
+                    trained: shorter side to 256, the central 224, to [-1, 1], for 8-bit images of any size
 
-    Raises OpenL3Error for arguments and pictures it cannot take; warns with OpenL3Warning for black ones.
+    Raises OpenL3Error for arguments and images it cannot use; warns with OpenL3Warning about black images.
     """
     checks.check_model_type(model, "image")
     checks.check_image_options(input_repr, content_type, embedding_size, verbose)
@@ -176,7 +176,7 @@ def get_image_embedding(
 
 
 def check_frame_times(counts: list[int], rates: list[Any], strict: bool) -> list[Any] | None:
-    """Seconds of the frames of each array; None where no array has a rate."""
+    """Return the times of the frames of each array in seconds; None where no array has a rate."""
     if strict and rates:
         rates = [rates[-1]] * len(rates)  # openl3 uses the last of them for all
     if all(rate is None for rate in rates):
@@ -185,7 +185,7 @@ def check_frame_times(counts: list[int], rates: list[Any], strict: bool) -> list
 
 
 def preprocess_images(image: np.ndarray, normalization: str = "openl3") -> np.ndarray:
-    """(H, W, 3) or (N, H, W, 3) to the network's input (N, 3, 224, 224) float32, checked as openl3 does."""
+    """Check images (H, W, 3) or (N, H, W, 3) as openl3 does; return the network's input (N, 3, 224, 224) float32."""
     if image.size == 0:
         raise OpenL3Error("Got empty image")
     if not image.any():
@@ -216,7 +216,7 @@ def _openl3_pixels(images: np.ndarray) -> np.ndarray:
 
 def _trained_pixels(images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
-        raise OpenL3Error(f"normalization 'trained' takes uint8 pictures, got {images.dtype}")
+        raise OpenL3Error(f"normalization 'trained' takes uint8 images, got {images.dtype}")
     return scale_to_trained_range(np.stack([crop_centre(picture) for picture in images]))
 
 

@@ -1,9 +1,9 @@
-"""Sound at 48 kHz in blocks → vectors of overlapping windows whose convolutions are shared: the dense mode.
+"""Embed overlapping windows of audio with shared convolutions: the dense mode.
 
 The network runs once over the whole spectrogram and each window takes its 24 columns of the result, where the exact
-mode runs it over every window anew. A window begins on a column, so hops are multiples of 8 frames of the spectrogram.
-Two things differ from the exact mode: a window's edges see the sound beyond them instead of zeros, and its decibels are
-relative to the loudest value of the second around each frame instead of that of the window.
+mode runs it over every window again. A window begins on a column, so hops are multiples of 8 frames of the spectrogram.
+Two things differ from the exact mode: a window's edges see the audio beyond them instead of zeros, and its decibels are
+relative to the loudest value in the second around each frame instead of in the window.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 from ...networks.openl3.plan import GRID_SHAPES
 from ...preprocess.openl3 import FLOOR, FRAMES, RANGE, STRIDE, WINDOW, compute_amplitudes
 
-COLUMN = 8  # frames of a column: three halvings
+COLUMN = 8  # frames per column: the network halves the time axis three times
 STEP = COLUMN * STRIDE  # samples between columns, 40 ms
-COLUMNS = 24  # of a window
-HALO = 40  # frames to either side that a column can see: 2 + 4 + 8 + 16 of the convolutions, 7 of the poolings
-CHUNK = 512  # frames that go through the network at a time, besides the halo
+COLUMNS = 24  # columns per window
+HALO = 40  # frames on either side that a column depends on: 2 + 4 + 8 + 16 by the convolutions, 7 by the poolings
+CHUNK = 512  # frames per run of the network, without the halo
 
 Columns = Callable[[np.ndarray], np.ndarray]
 """(F, T) decibels to (512, F // 8, T // 8): the network without its last pooling."""
 
 
 def nearest_hop(samples: float) -> int:
-    """The multiple of STEP nearest to `samples`, at least one."""
+    """Return the multiple of STEP nearest to `samples`, and at least STEP."""
     return max(1, round(samples / STEP)) * STEP
 
 
@@ -35,10 +35,10 @@ def compute_dense_vectors(
     blocks: Iterable[np.ndarray], hop: int, lead: int, kind: tuple[str, str], run: Columns, size: int, threads: int,
     spread: Callable[..., Iterable[np.ndarray]],
 ) -> Iterator[np.ndarray]:  # fmt: skip
-    """Batches (b, size) of as many windows as the exact mode would give.
+    """Yield batches (b, size) of vectors for as many windows as in the exact mode.
 
     hop      samples, a multiple of STEP
-    lead     zeros before the sound
+    lead     zeros before the audio
     kind     frontend and representation
     spread   `map`, or that of a pool of `threads`
     """
@@ -51,7 +51,7 @@ def compute_dense_vectors(
 
 
 class _DecibelChunk:
-    """Decibels (F, T) of a chunk with its halo, and which of its columns count."""
+    """Decibels (F, T) of a chunk with its halo, and which of its columns belong to the chunk."""
 
     def __init__(self, levels: np.ndarray, first: int, count: int) -> None:
         self.levels, self._first, self._count = levels, first, count
@@ -61,12 +61,12 @@ class _DecibelChunk:
 
 
 class _DecibelChunks:
-    """The chunks of a stream, in order; memory is a chunk and a block."""
+    """The chunks of a stream, in order, in the memory of one chunk and one block."""
 
     def __init__(self, blocks: Iterable[np.ndarray], hop: int, kind: tuple[str, str]) -> None:
         self._blocks, self._hop, self._kind = blocks, hop, kind
         self._frames = FRAMES[kind]
-        self._side = self._frames.count // 2  # frames to either side among which the loudest is looked for
+        self._side = self._frames.count // 2  # frames on either side in which the loudest is searched
 
     def __iter__(self) -> Iterator[_DecibelChunk]:
         levels: np.ndarray | None = None  # from frame `at` on
@@ -89,21 +89,21 @@ class _DecibelChunks:
         return _DecibelChunk(shown, (start - low) // COLUMN, min(CHUNK, total - start) // COLUMN)
 
     def _levels(self) -> Iterator[tuple[np.ndarray, bool]]:
-        """(F, T) decibels that go on from one another, and whether they are the last."""
+        """Yield consecutive decibels (F, T), and whether they are the last."""
         frames, held = self._frames, np.zeros(self._frames.left, np.float32)
         samples = given = 0
         for block in self._blocks:
             samples += len(block)
             held = np.concatenate([held, block.astype(np.float32, copy=False)])
             whole = (len(held) - frames.n_fft) // STRIDE + 1
-            count = whole - frames.count  # a window is kept back, so that there is something to end with
+            count = whole - frames.count  # one window is held back, so that the last part is never empty
             if count > 0:
                 yield self._decibels(held, count), False
                 held, given = held[count * STRIDE :], given + count
         yield self._decibels(held, self._total(samples) - given), True
 
     def _total(self, samples: int) -> int:
-        """Frames up to the end of the last window."""
+        """Return the number of frames up to the end of the last window."""
         windows = 1 if samples <= WINDOW else 1 - (WINDOW - samples) // self._hop
         return self._frames.count + (windows - 1) * self._hop // STRIDE
 
@@ -116,7 +116,7 @@ class _DecibelChunks:
 
 
 class _WindowPooler:
-    """Columns (512, R, W) as they come, to the vectors of the windows that are complete."""
+    """A buffer of columns (512, R, W) that gives the vectors of complete windows."""
 
     def __init__(self, hop: int, size: int) -> None:
         self._hop, self._size = hop, size  # hop in columns
@@ -150,6 +150,6 @@ class _WindowPooler:
 
 
 def _sliding_max(values: np.ndarray, side: int) -> np.ndarray:
-    """(T,) to (T,): the largest among the `side` values before, the value and the `side` after."""
+    """Return, for each value of (T,), the largest of it and the `side` values before and after it."""
     padded = np.pad(values, side, constant_values=-np.inf)
     return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1).max(axis=1))

@@ -1,4 +1,4 @@
-"""A weight file → an ONNX file for other runtimes and machines, held against our own output before it is kept."""
+"""Export a model to ONNX for other runtimes and machines, and compare its output with ours before keeping it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .models import EmbeddingModel
 from .openl3_exceptions import OpenL3Error
 
 LARGEST_ERROR = 1e-3
-"""What the exported model may differ by from ours on noise: both are float32, in another order, and values reach 20."""
+"""Largest allowed difference from our output on noise: both are float32 in another order, and values reach 20."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written: its input and shape, and the largest difference from our own output on noise."""
+    """The exported file: the name and shape of its input, and the largest difference from our output on noise."""
 
     path: Path
     input: str
@@ -28,10 +28,13 @@ class ExportReport:
 def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) -> ExportReport:
     """Write the model as ONNX (opset 17, weights inside) with the frontend it was loaded with.
 
-    A sound model takes `audio` (B, 48000), one second at 48 kHz, its frontend inside; one loaded with the librosa
-    frontend takes `spectrogram` (B, F, T, 1), as in openl3. A picture model takes `image` (B, 224, 224, 3), -1 to 1.
-    All give `embedding` (B, D). Raises OpenL3Error, and writes nothing, where the file's output is not ours;
-    FileExistsError where there is a file, unless `overwrite`.
+    An audio model takes `audio` (B, 48000), one second at 48 kHz, its frontend inside; one loaded with the librosa
+    frontend takes `spectrogram` (B, F, T, 1), as in openl3. An image model takes `image` (B, 224, 224, 3), -1 to 1.
+    All give `embedding` (B, D).
+
+    Raises:
+        OpenL3Error: the output of the exported model differs from ours; nothing is written.
+        FileExistsError: there is such a file, and `overwrite` is not set.
     """
     check_output_file(path, overwrite=overwrite)
     import onnxruntime
@@ -50,12 +53,12 @@ def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) 
         theirs = session.run(None, {told.name: x[:, 0] if inside else x})[0]
         error = float(np.abs(theirs - model.predict(x)).max())
         if not error < LARGEST_ERROR:
-            raise OpenL3Error(f"{path.name} gives other embeddings than ours by {error:.2g} on noise: not kept")
+            raise OpenL3Error(f"{path.name} differs from our embeddings by {error:.2g} on noise; the file was not kept")
     return ExportReport(path, told.name, tuple(told.shape), error)
 
 
 def _example_input(model: EmbeddingModel) -> np.ndarray:
-    """Two items of noise as `predict` takes them, float32."""
+    """Return two items of noise as `predict` takes them, float32."""
     shape = (2, *(side or 1 for side in model.input_shape[1:]))
     low = -80.0 if model.frontend == "librosa" else -1.0
     return np.random.default_rng(0).uniform(low, 0 if low < -1 else 1, shape).astype(np.float32)

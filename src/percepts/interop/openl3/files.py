@@ -1,4 +1,4 @@
-"""Files in, npz files out: openl3's `process_*` functions, streamed: an hour takes the memory of a minute."""
+"""Write embeddings of files to npz with openl3's `process_*` functions, in memory that no file's length changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .video import read_duration, read_frame_rate
 
 log = logging.getLogger(__name__)
 
-SIDE = 256  # shorter side that films are decoded to
+SIDE = 256  # shorter side to which video is decoded
 
 
 def process_audio_file(
@@ -46,14 +46,14 @@ def process_audio_file(
     resample: Resample = "openl3",
     dense: bool = False,
 ) -> None:
-    """Embeddings of recordings (or of films' sound) to `<name>[_suffix].npz`: `embedding` (T, D), `timestamps` (T,).
+    """Write embeddings of audio, or of video's audio, to `<name>[_suffix].npz`: `embedding` (T, D), `timestamps` (T,).
 
     filepath    a path or a list of them
-    output_dir  where the npz go, made if it is not there; None: beside each file
-    overwrite   else files whose npz is there are skipped; an input is never overwritten
+    output_dir  folder for the npz files, created if missing; None: beside each file
+    overwrite   replace existing npz files, which are skipped otherwise; an input is never overwritten
 
-    Other arguments as for get_audio_embedding. Each npz is written when its file is done: a file that fails stops the
-    list and costs none of those before it. Raises OpenL3Error naming it.
+    Other arguments as for get_audio_embedding. Each npz is written when its file is done: a file that fails ends
+    the run with an OpenL3Error that names it, and the files before it keep their npz.
     """
     checks.check_model_type(model, "audio")
     input_repr = checks.check_frontend_and_repr(frontend, input_repr, model)
@@ -81,7 +81,7 @@ def process_image_file(
     *,
     normalization: Normalization = "openl3",
 ) -> None:
-    """Embeddings of pictures to `<name>[_suffix].npz`: `embedding` (1, D). Arguments as for process_audio_file."""
+    """Write embeddings of images to `<name>[_suffix].npz`: `embedding` (1, D). Arguments as for process_audio_file."""
     checks.check_model_type(model, "image")
     checks.check_image_options(input_repr, content_type, embedding_size, verbose)
     paths = checks.as_paths(filepath)
@@ -118,16 +118,16 @@ def process_video_file(
     normalization: Normalization = "openl3",
     dense: bool = False,
 ) -> None:
-    """Embeddings of films to `<name>_audio[_suffix].npz` and `<name>_image[_suffix].npz`, on one clock.
+    """Write embeddings of video to `<name>_audio[_suffix].npz` and `<name>_image[_suffix].npz`, on one clock.
 
-    hop            seconds from one vector to the next in both files; None: `audio_hop_size` for the sound, and the
-                   pictures at the film's own frame rate
-    normalization  openl3: 8-bit values divided by 255 (openl3 divides by the largest in the film, mostly 255);
+    hop            seconds from one vector to the next in both files; None: `audio_hop_size` for audio, and the
+                   video's own frame rate for images
+    normalization  openl3: 8-bit values divided by 255 (openl3 divides by the largest in the video, mostly 255);
                    trained: to [-1, 1], as in training
-    strict         openl3's numbers: pictures squeezed to 256 x 256, divided by the largest value, times by the frame
-                   rate rounded down, sound filled up with silence to the length of the film
+    strict         openl3's numbers: frames squeezed to 256 x 256 and divided by the largest value, times by the frame
+                   rate rounded down, audio padded with silence to the length of the video
 
-    A film without sound, or without pictures, gives the half it has, and a warning in the log says so.
+    A video without audio, or without frames, gives the part that it has, and the log warns.
     Other arguments as for process_audio_file.
     """
     checks.check_model_type(audio_model, "audio")
@@ -157,7 +157,9 @@ def process_video_file(
 
 
 def get_output_path(filepath: str, suffix: str, output_dir: str | None = None) -> str:
-    """`<output_dir>/<name>_<suffix>`, or `<name><suffix>` where the suffix begins with a dot. `suffix` has the ending.
+    """Return `<output_dir>/<name>_<suffix>`, or `<name><suffix>` where the suffix begins with a dot.
+
+    `suffix` includes the ending.
 
     >>> get_output_path("/sound/dog.wav", "bark.npz", "/out")
     '/out/dog_bark.npz'
@@ -178,12 +180,12 @@ def check_outputs(
     *,
     quiet: bool = False,
 ) -> None:
-    """Check where the npz of files go, before a model is loaded. What is there and is to be skipped is not looked at.
+    """Check the npz files to write, before a model is loaded; existing files that will be skipped are not checked.
 
-    Two files with one npz are said in the log, unless `quiet`.
+    The log warns of two files with the same npz, unless `quiet`.
 
     Raises:
-        FileExistsError: an npz would be written over one of the files, or over a link.
+        FileExistsError: an npz would replace one of the files, or a link.
         OSError: an npz cannot be written; the message says why.
     """
     first: dict[str, str] = {}
@@ -198,7 +200,7 @@ def check_outputs(
 
 
 def _output_suffixes(modality: str, suffix: str | None) -> list[str]:
-    """Return what is added to the names of the npz of a file, of a film for its sound and its pictures."""
+    """Return the suffixes of the npz files of one input: one, or for video one for audio and one for images."""
     if modality == "video":
         return ["_".join(filter(None, (kind, suffix))) for kind in ("audio", "image")]
     return [suffix or ""]
@@ -206,7 +208,7 @@ def _output_suffixes(modality: str, suffix: str | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _FrameSampling:
-    """How the pictures of a film are taken: how many at a time, how many a second (None: all), their scaling."""
+    """How the frames of a video are read: frames per batch, frames per second (None: all), and their scaling."""
 
     batch: int
     fps: float | None
@@ -217,7 +219,7 @@ class _FrameSampling:
 def _pending_files(
     paths: list[str], suffixes: list[str], output_dir: str | None, overwrite: bool, verbose: Any
 ) -> Iterator[tuple[str, list[str]]]:
-    """Each path with where its npz go, "" for those that are there and not to be written again."""
+    """Yield each path with its npz files to write; "" for an existing one that is not replaced."""
     for number, path in enumerate(paths, 1):
         if not Path(path).exists():
             raise OpenL3Error(f'File "{path}" could not be found.')
@@ -238,7 +240,7 @@ def _print_if_verbose(verbose: Any, message: str, *values: Any) -> None:
 
 
 class _Named:
-    """What goes wrong with a file inside becomes an OpenL3Error that names it."""
+    """A context that turns an error of a file into an OpenL3Error that names it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -252,16 +254,16 @@ class _Named:
 
 
 def _save_sound(path: str, out: Path, model: EmbeddingModel, cut: WindowCut, least: float = 0.0) -> None:
-    """`least`: seconds to fill the sound up to with silence."""
+    """Write the embeddings of one file's audio, padded with silence to `least` seconds."""
     written = 0
 
-    def counted() -> Iterator[np.ndarray]:
+    def count_windows() -> Iterator[np.ndarray]:
         nonlocal written
         for batch in embed_blocks(model, _fill_blocks(_read_audio_at_48k(path, cut), least), cut):
             written += len(batch)
             yield batch
 
-    npz.save_npz(out, counted(), _lazy_array(lambda: cut.timestamps(written)))
+    npz.save_npz(out, count_windows(), _lazy_array(lambda: cut.timestamps(written)))
 
 
 def _fill_blocks(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndarray]:
@@ -274,7 +276,7 @@ def _fill_blocks(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndar
 
 
 def _read_audio_at_48k(path: str, cut: WindowCut) -> Iterator[np.ndarray]:
-    """The file's channels averaged in float64, as openl3 reads them, at 48 kHz."""
+    """Yield a file's audio at 48 kHz, its channels averaged in float64 as openl3 does."""
     blocks = stream_audio(path)
     first = next(blocks, None)
     if first is None:
@@ -289,20 +291,20 @@ def _read_audio_at_48k(path: str, cut: WindowCut) -> Iterator[np.ndarray]:
 
 
 def _average_channels(data: np.ndarray) -> np.ndarray:
-    """(C, N) float32 to (N,) float64."""
+    """Return the mean (N,) float64 of channels (C, N) float32."""
     wide: np.ndarray = data.astype(np.float64)
     return np.asarray(wide[0] if len(wide) == 1 else np.add.reduce(wide, axis=0) / len(wide))
 
 
 def _find_streams(path: str) -> set[str]:
-    """Which of sound and pictures a film has; what is missing is said once."""
+    """Return which of audio and video a file has, and log what is missing."""
     medium = probe(path)
     found = {kind for kind in ("audio", "video") if getattr(medium, kind)}
     if not found:
-        raise NotMedia("neither sound nor moving pictures")
-    for kind, name in (("audio", "sound"), ("video", "moving pictures")):
+        raise NotMedia("neither audio nor video")
+    for kind, name in (("audio", "audio"), ("video", "video stream")):
         if kind not in found:
-            log.warning("openl3: %s has no %s: that half is left out", path, name)
+            log.warning("openl3: %s has no %s; no npz is written for it", path, name)
     return found
 
 
@@ -322,7 +324,7 @@ def _save_pictures(path: str, out: Path, model: EmbeddingModel, look: _FrameSamp
 
 
 def _frame_batches(path: str, fps: float, look: _FrameSampling) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames (b, H, W, 3) uint8 with their seconds (b,)."""
+    """Yield frames (b, H, W, 3) uint8 with their times in seconds (b,)."""
     frames: list[np.ndarray] = []
     starts: list[float] = []
     for clip in stream_frames(path, fps=fps, at_least=None if look.strict else SIDE):
@@ -336,7 +338,7 @@ def _frame_batches(path: str, fps: float, look: _FrameSampling) -> Iterator[tupl
 
 
 def _upscale_frame(frame: np.ndarray) -> np.ndarray:
-    """Small films are scaled up to what the network takes, as openl3 does."""
+    """Scale the frame of a small video up to the size that the network reads, as openl3 does."""
     height, width = frame.shape[:2]
     if min(height, width) >= SIDE:
         return frame
@@ -345,7 +347,10 @@ def _upscale_frame(frame: np.ndarray) -> np.ndarray:
 
 
 def _frame_scaler(path: str, fps: float, look: _FrameSampling) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes network inputs of frames. openl3 divides by the largest value of the film: that takes a first pass."""
+    """Return a function from frames to network inputs.
+
+    openl3 divides by the largest value in the video, so `strict` reads the video once before.
+    """
     if look.normalization == "trained":
         return lambda frames: preprocess_images(frames, "trained")
     highest = 255.0
@@ -365,5 +370,5 @@ def _legacy_times(times: list[np.ndarray], fps: float) -> np.ndarray:
 
 
 def _lazy_array(make: Callable[[], np.ndarray]) -> Iterator[np.ndarray]:
-    """An array that is made when it is asked for."""
+    """Yield one array that is made only when it is needed."""
     yield make()

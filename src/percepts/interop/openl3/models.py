@@ -1,4 +1,4 @@
-"""OpenL3's models by name or by weight file: what its `load_*` functions give, and `predict` as Keras has it."""
+"""Load OpenL3's networks by name or weight file, with `predict` as in Keras."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ IMAGE_POOLING_SIZES = {8192: (7, 7), 512: (28, 28)}
 
 
 class EmbeddingModel:
-    """A loaded network. Made by the `load_*` functions.
+    """A loaded network, made by the `load_*` functions.
 
     modality        audio or image
-    input_repr      linear, mel128 or mel256; None for a picture network from a path
-    embedding_size  length of its vectors
-    frontend        kapre, librosa or trained; None for pictures
+    input_repr      linear, mel128 or mel256; None for an image network from a path
+    embedding_size  length of its embeddings
+    frontend        kapre, librosa or trained; None for images
     path            the weight file
     """
 
@@ -70,7 +70,7 @@ class EmbeddingModel:
 
     @property
     def runtime(self) -> str:
-        """What runs it: ncnn, onnx, openvino or torch."""
+        """The library that runs it: ncnn, onnx, openvino or torch."""
         return self._net.runtime
 
     @property
@@ -80,7 +80,7 @@ class EmbeddingModel:
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """(None, 1, 48000), the frontend inside; (None, F, T, 1) for librosa; (None, 224, 224, 3) for pictures."""
+        """(None, 1, 48000) with the frontend inside, (None, F, T, 1) for librosa, or (None, 224, 224, 3) for images."""
         if self.modality == "image":
             return (None, IMAGE_SIDE, IMAGE_SIDE, 3)
         return (None, *self._shape, 1) if self.frontend == "librosa" else (None, 1, WINDOW)
@@ -91,9 +91,10 @@ class EmbeddingModel:
         return (None, self.embedding_size)
 
     def predict(self, x: np.ndarray, batch_size: int = 32, verbose: Any = 0) -> np.ndarray:
-        """(N, *input_shape[1:]) to (N, D) float32. `batch_size` and `verbose` change nothing here.
+        """Embed (N, *input_shape[1:]); return (N, D) float32. `batch_size` and `verbose` have no effect.
 
-        Raises OpenL3Error for another shape.
+        Raises:
+            OpenL3Error: the input has another shape.
         """
         x = np.asarray(x)
         if x.ndim != len(self.input_shape) or x.shape[1:] != self.input_shape[1:]:
@@ -107,13 +108,13 @@ class EmbeddingModel:
     __call__ = predict
 
     def from_windows(self, windows: np.ndarray) -> np.ndarray:
-        """(B, 48000) samples to (B, D): the frontend and the network, on all cores."""
+        """Embed samples (B, 48000) with the frontend and the network, on all cores; return (B, D)."""
         if windows.dtype.kind != "f":
             windows = windows.astype(np.float64)
         return self._map(lambda window: self._spectrogram(window)[None], windows)
 
     def from_network_inputs(self, batch: np.ndarray) -> np.ndarray:
-        """(B, C, H, W) as the network takes it, to (B, D)."""
+        """Embed the network's own input (B, C, H, W); return (B, D)."""
         return self._map(lambda item: item, batch)
 
     def _spectrogram(self, window: np.ndarray) -> np.ndarray:
@@ -121,7 +122,7 @@ class EmbeddingModel:
         return made
 
     def from_stream(self, blocks: Iterable[np.ndarray], hop: int, lead: int) -> Iterator[np.ndarray]:
-        """Blocks (N,) at 48 kHz behind `lead` zeros to batches (b, D), in the dense mode: see dense.py."""
+        """Embed blocks (N,) at 48 kHz, after `lead` zeros, in the dense mode; yield batches (b, D): see dense.py."""
         kind = str(self.frontend), str(self.input_repr)
         net, size = self._net, self.embedding_size
         return dense.compute_dense_vectors(
@@ -142,11 +143,11 @@ class EmbeddingModel:
 
 
 class _WeightFileNetwork:
-    """The network of one weight file, for all sizes, frontends and representations that are asked of it."""
+    """The network of one weight file, for any size, frontend and representation."""
 
     def __init__(self, weights: OpenL3Weights, runtime: str, threads: int | None) -> None:
         self.weights, self.runtime = weights, runner.choose_runtime(runtime)
-        self.batched = self.runtime.startswith("torch")  # it brings its own threads, and a GPU wants batches
+        self.batched = self.runtime.startswith("torch")  # torch has its own threads, and a GPU needs batches
         self.threads = 1 if self.batched else threads or usable_cores()
         self.map = ThreadPoolExecutor(self.threads, "openl3").map if self.threads > 1 else map
         self._grids: dict[tuple[int, int], runner.GridFunction] = {}
@@ -160,7 +161,7 @@ class _WeightFileNetwork:
         return self._grids[shape](batch)
 
     def columns(self, height: int) -> Callable[[np.ndarray], np.ndarray]:
-        """(F, T) decibels to (512, F // 8, T // 8), F being `height`."""
+        """Return a function from decibels (F, T) to (512, F // 8, T // 8), where F is `height`."""
         with self._lock:
             if height not in self._columns:
                 self._columns[height] = runner.build_columns(self.weights, height, self.runtime)
@@ -172,7 +173,7 @@ class _WeightFileNetwork:
 def _load_network(
     path: Path, stamp: tuple[int, int], modality: Modality, runtime: str, threads: int | None
 ) -> _WeightFileNetwork:
-    """One network a file: openl3 makes a new one for every call (its issue 38)."""
+    """Return the one network of a weight file; openl3 makes a new one for every call (its issue 38)."""
     return _WeightFileNetwork(openl3.read_weights(path, modality), runtime, threads)
 
 
@@ -186,7 +187,7 @@ def load_audio_embedding_model(
     runtime: str = "auto",
     threads: int | None = None,
 ) -> EmbeddingModel:
-    """A published sound network.
+    """Load a published audio network.
 
     input_repr      linear, mel128 or mel256
     content_type    music or env
@@ -194,9 +195,9 @@ def load_audio_embedding_model(
     frontend        kapre or librosa as openl3 0.4 has them, trained as openl3 0.3 had it
     weights         a folder to look in first; else PERCEPTS_OPENL3_WEIGHTS, the cache, upstream's address
     runtime         auto: the fastest installed of ncnn, onnx, openvino, torch
-    threads         windows at a time; None for one per core
+    threads         windows computed at a time; None for one per core
 
-    Raises OpenL3Error for other values, WeightsError where the weights are not to be had or are something else.
+    Raises OpenL3Error for other values, WeightsError where the weights cannot be fetched or are damaged.
     """
     path = _find_published("audio", input_repr, content_type, weights)
     return load_audio_embedding_model_from_path(
@@ -213,7 +214,7 @@ def load_audio_embedding_model_from_path(
     runtime: str = "auto",
     threads: int | None = None,
 ) -> EmbeddingModel:
-    """A sound network from a weight file: h5, h5.gz or safetensors. Arguments as for load_audio_embedding_model."""
+    """Load an audio network from a file: h5, h5.gz or safetensors. Arguments as for load_audio_embedding_model."""
     if frontend not in FRONTENDS:
         raise OpenL3Error(f"Invalid frontend {frontend!r}. Must be one of {', '.join(FRONTENDS)}")
     if input_repr not in REPRS:
@@ -232,7 +233,7 @@ def load_image_embedding_model(
     runtime: str = "auto",
     threads: int | None = None,
 ) -> EmbeddingModel:
-    """A published picture network: the one trained beside the sound network of these names. 8192 or 512 numbers."""
+    """Load a published image network, the one trained with the audio network of these names; sizes 8192 and 512."""
     path = _find_published("image", input_repr, content_type, weights)
     model = load_image_embedding_model_from_path(path, embedding_size, runtime=runtime, threads=threads)
     model.input_repr = input_repr
@@ -242,18 +243,18 @@ def load_image_embedding_model(
 def load_image_embedding_model_from_path(
     model_path: str | Path, embedding_size: int, *, runtime: str = "auto", threads: int | None = None
 ) -> EmbeddingModel:
-    """A picture network from a weight file: h5, h5.gz or safetensors."""
+    """Load an image network from a weight file: h5, h5.gz or safetensors."""
     size, path = _check_size("image", embedding_size), Path(model_path)
     return EmbeddingModel(path, "image", None, size, None, _load_model(path, "image", runtime, threads))
 
 
 def get_audio_embedding_model_path(input_repr: str, content_type: str) -> str:
-    """Where the weights of a sound network are, or where they may be put."""
+    """Return the path of the weights of an audio network; where they are missing, the path to put them at."""
     return _describe_model(PublishedModel("audio", input_repr, content_type))  # type: ignore[arg-type]
 
 
 def get_image_embedding_model_path(input_repr: str, content_type: str) -> str:
-    """Where the weights of a picture network are, or where they may be put."""
+    """Return the path of the weights of an image network; where they are missing, the path to put them at."""
     return _describe_model(PublishedModel("image", input_repr, content_type))  # type: ignore[arg-type]
 
 

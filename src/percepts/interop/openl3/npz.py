@@ -1,4 +1,4 @@
-"""Embeddings of one file, batch by batch → one npz as `np.savez` writes it; memory is a batch."""
+"""Write embeddings batch by batch to an npz file like that of `np.savez`, in the memory of one batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...support.outputs import output_file
 def save_npz(path: Path, batches: Iterable[np.ndarray], times: Iterable[np.ndarray] | None = None) -> int:
     """Write `embedding` (T, D) float32, and `timestamps` (T,) float64 when `times` are given; return T.
 
-    `times` is read after the last batch. The file appears whole, or not at all.
+    `times` is read after the last batch. The file appears complete, or not at all.
     """
     with TemporaryFile(dir=path.parent) as rows:
         count = width = 0

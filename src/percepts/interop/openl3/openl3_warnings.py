@@ -1,5 +1,5 @@
-"""The one warning of OpenL3's functions."""
+"""Define the warning of OpenL3's functions."""
 
 
 class OpenL3Warning(Warning):
-    """Input that is likely not what was meant: silence, black, shorter than a window."""
+    """Input that is probably a mistake: silence, black images, or audio shorter than a window."""

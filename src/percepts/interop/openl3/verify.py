@@ -1,7 +1,7 @@
-"""Real weights and upstream's own regression files in, how near our embeddings come to theirs out.
+"""Compare our embeddings, made with real weights, with upstream's regression files.
 
-The files are those of `tests/data` in https://github.com/marl/openl3 (MIT): recordings, a picture, a film, and what the
-published weights gave, with openl3 0.3 (no suffix), with 0.4's kapre and with its librosa frontend.
+The files are those of `tests/data` in https://github.com/marl/openl3 (MIT): audio, an image, a video, and embeddings of
+the published weights by openl3 0.3 (no suffix), by 0.4's kapre and by its librosa frontend.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .models import EmbeddingModel, load_audio_embedding_model, load_image_embed
 
 ADDRESS = "https://github.com/marl/openl3/tree/main/tests/data"
 LEAST = 0.999
-"""Cosine above which a row agrees. Another frontend gives .97 to .99; the noise of float32 leaves .9995 and more."""
+"""Lowest cosine at which an embedding agrees. Another frontend gives 0.97 to 0.99; float32 noise leaves 0.9995."""
 _SUFFIXES = {"trained": "", "kapre": "_kapre", "librosa": "_librosa"}
 
 
 @dataclass(frozen=True, slots=True)
 class _ReferenceSet:
-    """The settings of one of upstream's two sets of files: its ending, network and arguments."""
+    """The settings of one of upstream's two sets of files: file ending, network and arguments."""
 
     ending: str
     input_repr: str
@@ -45,7 +45,7 @@ _SETS = (
 
 @dataclass(frozen=True, slots=True)
 class ReferenceResult:
-    """One reference file: cosines and largest difference of ours from theirs; `why` says why there are none."""
+    """The comparison with one reference file: cosines and largest difference; `why` is the reason if there is none."""
 
     name: str
     what: str
@@ -57,12 +57,12 @@ class ReferenceResult:
 
     @property
     def ok(self) -> bool:
-        """Whether it was compared and agrees."""
+        """Whether the embeddings were compared and agree."""
         return not self.why and self.cosine_min >= LEAST
 
 
 def find_missing(data: Path, weights: Path | None = None) -> list[str]:
-    """What is not here: weight files and references, a line each; nothing is fetched."""
+    """Return the names of missing weight and reference files; nothing is downloaded."""
     models = [PublishedModel(m, s.input_repr, s.content) for s in _SETS for m in _MODALITIES]  # type: ignore[arg-type]
     lines = [f"{model.stem}-v0_4_0.h5.gz" for model in openl3.list_missing(models, weights)]
     lines += [name for name in ("chirp_44k.wav", "daisy.jpg", "bento.mp4") if not (data / name).exists()]
@@ -73,7 +73,7 @@ _MODALITIES: tuple[Modality, ...] = ("audio", "image")
 
 
 def verify_references(data: Path, weights: Path | None = None) -> Iterator[ReferenceResult]:
-    """Compare with every reference file in `data`. What cannot be compared is a row that says why."""
+    """Compare with every reference file in `data`; a file that cannot be compared gives a row with the reason."""
     for chosen in _SETS:
         for frontend, suffix in _SUFFIXES.items():
             yield _embed_audio(data, weights, chosen, frontend, f"chirp_44k{suffix}{chosen.ending}.npz")
@@ -97,7 +97,7 @@ def _embed_audio(data: Path, weights: Path | None, chosen: _ReferenceSet, fronte
         )  # fmt: skip
         return Path(out, "chirp_44k.npz")
 
-    return _compare_file(data, name, f"sound, {frontend}", run, chosen, weights, "audio", frontend)
+    return _compare_file(data, name, f"audio, {frontend}", run, chosen, weights, "audio", frontend)
 
 
 def _embed_image(data: Path, weights: Path | None, chosen: _ReferenceSet, name: str) -> ReferenceResult:
@@ -107,7 +107,7 @@ def _embed_image(data: Path, weights: Path | None, chosen: _ReferenceSet, name: 
         )
         return Path(out, "daisy.npz")
 
-    return _compare_file(data, name, "picture", run, chosen, weights, "image", "")
+    return _compare_file(data, name, "image", run, chosen, weights, "image", "")
 
 
 def _embed_video(
@@ -128,7 +128,7 @@ def _embed_video(
             )  # fmt: skip
             return Path(out, f"bento_{modality}.npz")
 
-        yield _compare_file(data, name, f"film, {modality}, {frontend}", run, chosen, weights, modality, frontend)
+        yield _compare_file(data, name, f"video, {modality}, {frontend}", run, chosen, weights, modality, frontend)
 
 
 def _compare_file(

@@ -1,4 +1,4 @@
-"""A film → how many frames it has a second, and how long it is."""
+"""Read the frame rate and the duration of a video."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from ...errors import DecodeError, NotMedia
 
 
 def read_frame_rate(path: str) -> float:
-    """The average frame rate. Raises NotMedia without moving pictures, DecodeError where it cannot be told."""
+    """Return the average frame rate.
+
+    Raises:
+        NotMedia: the file has no video stream.
+        DecodeError: the file does not say its frame rate.
+    """
     with av.open(path) as container:
         if not container.streams.video:
-            raise NotMedia(f"{path}: no moving pictures")
+            raise NotMedia(f"{path}: no video stream")
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         if not rate:
-            raise DecodeError(f"{path}: does not say how many frames it has a second")
+            raise DecodeError(f"{path}: does not say its frame rate")
         return float(rate)
 
 
 def read_duration(path: str) -> float:
-    """Seconds, as the container says; 0.0 where it does not."""
+    """Return the duration in seconds that the container states; 0.0 where it states none."""
     with av.open(path) as container:
         return (container.duration or 0) / av.time_base
