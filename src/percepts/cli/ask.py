@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..support.text import parse_json, read_text
-from .caption import Beams, LengthPenalty, Model, NoRepeat, Precision, RepetitionPenalty
+from .caption import Model, Precision
+from .generation_options import GenerationFlags
 from .job_options import JobOptions, Output, run_job, with_job_options
 from .output import escape_text, format_clock, print_json
 
@@ -55,10 +56,7 @@ def ask(
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, metavar="N", help="Longest answer, in tokens.")
     ] = 128,
-    num_beams: Beams = None,
-    length_penalty: LengthPenalty = None,
-    repetition_penalty: RepetitionPenalty = None,
-    no_repeat_ngram_size: NoRepeat = None,
+    generation: GenerationFlags,
     job: JobOptions,
 ) -> None:
     """Answer questions about an image, a page, a video or a table.
@@ -68,7 +66,6 @@ def ask(
     percepts ask sales.csv "total hours?" --model google/tapas-base-finetuned-wtq
     """
     from ..tasks.ask import AskTask
-    from ..vlm.generation import GenerationOptions
     from ..vlm.tables.table import is_table
 
     if is_table(source):
@@ -79,7 +76,7 @@ def ask(
         answers: Any = _ask_table(source, questions, model, columns, rows)
     else:
         _refuse_ignored({"--columns": columns, "--rows": rows}, "only for tables")
-        options = GenerationOptions(max_new_tokens, num_beams, length_penalty, repetition_penalty, no_repeat_ngram_size)
+        options = generation.build(max_new_tokens)
         task = AskTask.create(questions, model, options, fps=fps, frames=frames, precision=precision)
         if output is not None:
             _refuse_ignored({"--words": words}, "only for one page, without -o")

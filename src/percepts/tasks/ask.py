@@ -16,12 +16,12 @@ from ..runtimes import defer_choice
 from ..runtimes.network import split_batch
 from ..types import Clip, Inputs, Spec
 from ..vlm.families import ASK, ASK_DOCUMENT, CHAT_TARGET, refresh_spec, resolve_model
-from ..vlm.generation import GenerationOptions
+from ..vlm.generation import GenerationKeywords, GenerationOptions
 from ..vlm.tables.table import is_table
 from .answers import Answer, check_questions
 from .ask_table import ask_table
 from .base import BatchedTask, PreparedBatch, RecordFields
-from .caption import TEXTS_PER_BATCH, GenerationKeywords
+from .caption import TEXTS_PER_BATCH
 from .embed import EmbedTask, stop_at_damage
 from .settings import inline
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from ..media import Probe, Source
 from ..runtimes import defer_choice
 from ..runtimes.network import split_batch
 from ..types import Inputs, Record, Spec
 from ..vlm.families import CAPTION, refresh_spec, resolve_model
-from ..vlm.generation import GenerationOptions
+from ..vlm.generation import GenerationKeywords, GenerationOptions
 from .base import BatchedTask, PreparedBatch, RecordFields
 from .embed import EmbedTask
 from .settings import inline
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 
 TEXTS_PER_BATCH = 8
 """Texts written side by side: each step keeps a number for every token of the vocabulary for each of them."""
-
-
-class GenerationKeywords(TypedDict, total=False):
-    """How text is generated; the fields of GenerationOptions, with their meaning and their defaults."""
-
-    max_new_tokens: int
-    num_beams: int | None
-    length_penalty: float | None
-    repetition_penalty: float | None
-    no_repeat_ngram_size: int | None
 
 
 @dataclass(frozen=True)

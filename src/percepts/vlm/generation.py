@@ -5,7 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
+
+
+class GenerationKeywords(TypedDict, total=False):
+    """The fields of GenerationOptions as keyword arguments: `**generation: Unpack[GenerationKeywords]`."""
+
+    max_new_tokens: int
+    num_beams: int | None
+    length_penalty: float | None
+    repetition_penalty: float | None
+    no_repeat_ngram_size: int | None
 
 
 @dataclass(frozen=True, slots=True)
