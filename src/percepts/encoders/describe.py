@@ -28,7 +28,8 @@ def describe_model(model: str | Spec) -> dict[str, Any]:
     A checkpoint of a family that is no encoder, as those that caption are, has family, architectures, parameters and
     memory. Raises UnknownModel, and WeightsError where a checkpoint is not to be had.
 
-    >>> describe("effnet-lite0")["parameters"], describe("effnet-lite0")["outputs"]
+    >>> facts = describe_model("effnet-lite0")
+    >>> facts["parameters"], facts["outputs"]
     (4652008, ('vectors', 'labels'))
     """
     try:

@@ -108,7 +108,7 @@ def model_spec(name: str, *, pool: str = "", size: int = 0, window: float = 0.0,
 
     Raises UnknownModel, which suggests similar names, or lists the families where a checkpoint is of none.
 
-    >>> spec("conse").dim
+    >>> model_spec("conse").dim
     384
     """
     row = _find_spec(name)

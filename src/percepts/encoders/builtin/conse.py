@@ -63,7 +63,7 @@ class Conse:
 def list_label_texts() -> list[str]:
     """Return a text for each class: its first name and its definition.
 
-    >>> label_texts()[283]
+    >>> list_label_texts()[283]
     'Persian cat: a long-haired breed of cat'
     """
     return [f"{names.partition(',')[0]}: {definition}" for _, names, definition in read_label_rows()]

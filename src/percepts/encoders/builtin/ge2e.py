@@ -63,7 +63,7 @@ class Ge2e:
 def partial_starts(samples: int) -> list[int]:
     """Return the first frame of each partial of so many samples at 16 kHz.
 
-    >>> starts(25_600), starts(48_000)
+    >>> partial_starts(25_600), partial_starts(48_000)
     ([0], [0, 77, 154])
     """
     frames = samples // HOP + 1

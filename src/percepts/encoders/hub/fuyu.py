@@ -106,7 +106,7 @@ class Fuyu(Transformer):
 def patch_order(rows: int, columns: int) -> np.ndarray:
     """Return the order in which Fuyu's language model reads an image: patch numbers, with NEWLINE after each row.
 
-    >>> stream(2, 2).tolist()
+    >>> patch_order(2, 2).tolist()
     [0, 1, -1, 2, 3, -1]
     """
     numbers = np.arange(rows * columns).reshape(rows, columns)

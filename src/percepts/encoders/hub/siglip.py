@@ -107,7 +107,7 @@ def fit_size(height: int, width: int, patch: int, limit: int) -> tuple[int, int]
 
     The same bisection as in the authors' code, since its last step decides between two sizes.
 
-    >>> fitting(480, 640, 16, 256)
+    >>> fit_size(480, 640, 16, 256)
     (224, 288)
     """
     low, high = 1e-6, 100.0
