@@ -170,9 +170,9 @@ def test_what_cannot_be_asked_is_answered_with_what_can(vectors, asked, message)
 
 
 def test_a_query_of_the_wrong_kind_or_none_at_all_is_an_error(vectors, media, tmp_path):
-    with pytest.raises(SearchError, match=r"red\.png: expected a recording or a film with sound, got image \(png\)"):
+    with pytest.raises(SearchError, match=r"red\.png: expected audio or a video with audio, got image \(png\)"):
         percepts.search(vectors, audio=next(media.rglob("red.png")))
-    with pytest.raises(SearchError, match=r"loud-at-0\.wav: expected a picture, got audio"):
+    with pytest.raises(SearchError, match=r"loud-at-0\.wav: expected an image, got audio"):
         percepts.search(vectors, image=media / "loud-at-0.wav")
     with pytest.raises(FileNotFoundError):
         percepts.search(vectors, image=tmp_path / "a cat.png")
@@ -204,7 +204,8 @@ def test_vectors_of_an_encoder_that_has_changed_are_not_compared_with_new_ones(v
     manifest["fingerprint"]["models"]["fake-image"]["revision"] = "0"
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(
-        SearchError, match="fake-image gives other vectors by now \\(revision '0' → '1'\\): embed again"
+        SearchError,
+        match="made with a different version of fake-image \\(revision '0' → '1'\\); re-run `percepts embed`",
     ):
         percepts.search(folder, "black")
 

@@ -219,7 +219,9 @@ def _load_matching(directory: Path, spec: Spec, why_not: list[str]) -> Encoder |
     if made is None or made == now:
         return encoder
     changed = ", ".join(f"{key} {made.get(key)!r} → {now.get(key)!r}" for key in now if made.get(key) != now.get(key))
-    why_not.append(f"{spec.name} gives other vectors than when this was embedded ({changed}): embed again")
+    why_not.append(
+        f"the vectors were made with a different version of {spec.name} ({changed}); re-run `percepts embed`"
+    )
     return None
 
 
