@@ -225,6 +225,7 @@ def _find_runtime(runtime: str) -> Runtime:
 
 def graph_path(network: Network) -> Path:
     """Return the path of a network's graph in the cache. It depends on the key and on the versions of the exporters."""
+    # another version of an exporter makes another graph of the same network
     made_by = "|".join(f"{package}={version(package)}" for package in ("torch", "onnx", "onnxscript"))
     digest = hashlib.sha256(f"{network.key}|{made_by}".encode()).hexdigest()[:16]
     return cache_root() / "graphs" / f"{network.name}-{digest}.onnx"

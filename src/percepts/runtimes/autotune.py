@@ -79,10 +79,10 @@ def _drop_deviating(runners: dict[str, Runner], batch: Inputs) -> dict[str, Runn
 
 def _measure(runners: dict[str, Runner], batch: Inputs) -> dict[str, float]:
     """Return the seconds for a batch by runner: the best of interleaved repeats after a run to warm up."""
-    for run in runners.values():
+    for run in runners.values():  # the first call allocates memory, and some runtimes compile in it
         run({name: value[:1] for name, value in batch.items()})
     best = dict.fromkeys(runners, float("inf"))
-    for _ in range(REPEATS):
+    for _ in range(REPEATS):  # interleaved, so that a change of load on the machine hits all candidates
         for name, run in runners.items():
             if HOPELESS * min(best.values()) < best[name] < float("inf"):
                 continue

@@ -27,6 +27,7 @@ def usable_cores() -> int:
     """Return how many cores this process may use: those it is bound to, or in a worker of a job its share of them."""
     if share := os.environ.get(SHARE):
         return int(share)
+    # cpu_count also counts the cores that taskset or a container forbids; macOS and Windows have no affinity here
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -69,6 +69,7 @@ def receive_part(copy: Path, name: str) -> Iterator[IO[bytes]]:
 
 def install_manifest(copy: Path, manifest: bytes | None, *, unchecked: bool) -> None:
     """Write the manifest, after all files that it lists; or remove it where `manifest` is None."""
+    # the mark is written before the manifest and removed after it, so a kill in between leaves the copy marked
     if unchecked:
         write_file(copy / UNCHECKED, b"")
     if manifest is None:
@@ -117,9 +118,9 @@ def copy_for_reading(bring: Callable[..., None], root: Path) -> Path:
         bring: function that updates a folder. It gets `keep=True` where somebody may be reading in the folder.
         root: the folder of all copies of this directory.
     """
-    with _slots_lock:
+    with _slots_lock:  # also while downloading, since two threads must not fill one folder
         for slot in _slots_of_process(root, "read")[-1:]:
-            with suppress(ReplaceConflict):
+            with suppress(ReplaceConflict):  # a file must be replaced while the copy may be in use: take another
                 bring(slot.folder, keep=True)
                 return slot.folder
         slot = _lock_free_slot(root, "read")
@@ -154,7 +155,7 @@ def _lock_free_slot(root: Path, use: str) -> _Slot:
         taken = {slot.folder for slot in _slots.get((root, use), ())}
         if root / f"{use}-{number}" not in taken:
             with suppress(Timeout):
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=0)  # never released here: the system does so when the process ends
                 slot = _Slot(root / f"{use}-{number}", lock, os.getpid())
                 _slots.setdefault((root, use), []).append(slot)
                 return slot

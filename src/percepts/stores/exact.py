@@ -87,7 +87,7 @@ def _select_candidates(rough: np.ndarray, so_far: Best | None, k: int, slack: fl
         bar = so_far[1][-1]
     if len(rough) > k:
         bar = max(bar, np.partition(rough, -k)[-k] - slack)
-    return np.flatnonzero(rough >= bar - slack)
+    return np.flatnonzero(rough >= bar - slack)  # slack twice: the k-th score may be too high, and this row's too low
 
 
 def _merge_best(so_far: Best | None, batch: pa.RecordBatch, query: np.ndarray, k: int, metric: Metric) -> Best:

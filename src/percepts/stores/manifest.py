@@ -86,7 +86,7 @@ def read_manifest(directory: str | Path) -> ManifestContents:
     path = Path(directory) / MANIFEST
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait forever
             raise JobDamaged(f"{path}: is not a regular file; {_describe_cure(directory)}")
         if status.st_size > MAX_BYTES:
             raise JobDamaged(
@@ -145,7 +145,7 @@ def check_schema(number: Any) -> None:
             f"a newer release of percepts made it (layout {number}; this one knows {SCHEMA}): "
             "update percepts with pip install -U percepts. Nothing was changed"
         )
-    if number != SCHEMA or type(number) is not int:
+    if number != SCHEMA or type(number) is not int:  # True == 1, and JSON has true
         _raise_field_error("schema", f"{SCHEMA}", number)
 
 
@@ -311,12 +311,13 @@ def _is_unicode(text: str) -> bool:
 
 
 def _require_count(field: str, raw: Any) -> int:
-    if type(raw) is not int or not 0 <= raw < MAX_NUMBER:
+    if type(raw) is not int or not 0 <= raw < MAX_NUMBER:  # not isinstance: a bool is an int
         _raise_field_error(field, "a whole number of 0 or more", raw)
     return raw
 
 
 def _require_number(field: str, raw: Any) -> float:
+    # json reads 1e999 as infinity
     if type(raw) not in (int, float) or not 0 <= raw < MAX_NUMBER or not math.isfinite(raw):
         _raise_field_error(field, "a number of 0 or more", raw)
     return float(raw)
@@ -348,7 +349,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
 def _check_depth(field: str, raw: Any) -> None:
     """Refuse values that are nested too deeply to be copied and written again, and text that is not Unicode."""
     level = [raw]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH):  # level by level: recursion would fail on the very input that this refuses
         inner: list[Any] = []
         for each in level:
             if isinstance(each, dict):

@@ -129,7 +129,7 @@ def write_table(path: Path, table: pa.Table, *, root: Path | None = None) -> Par
     """Write a table as a parquet file, atomically, and return its name, size and digest. Ledgers use this too."""
     # In memory first, so that the digest is that of the data and not of what the disk made of it.
     sink = pa.BufferOutputStream()
-    repeated = [name for name in table.column_names if name != "vector"]
+    repeated = [name for name in table.column_names if name != "vector"]  # values of vectors seldom repeat
     pq.write_table(
         table, sink, compression="zstd", use_dictionary=repeated, row_group_size=ROW_GROUP, write_page_checksum=True
     )

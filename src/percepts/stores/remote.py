@@ -88,7 +88,7 @@ class RemoteDirectory:
                     raise JobDamaged(f"{self.url}: a part is missing: {error}; {self._describe_cure()}") from error
 
     def _update_once(self, copy: Path, fresh: bool, keep: bool) -> None:
-        self._system.invalidate_cache()
+        self._system.invalidate_cache()  # fsspec keeps listings, which would hide the commits of other processes
         copy.mkdir(parents=True, exist_ok=True)
         data = self._read_manifest()
         listed = {} if data is None else self._read_listed_files(data, fresh)
@@ -105,7 +105,7 @@ class RemoteDirectory:
         """Return the bytes of the manifest; None where there is none."""
         try:
             with self._system.open(f"{self._path}/{MANIFEST}", "rb") as file:
-                return bytes(file.read(MAX_BYTES + 1))
+                return bytes(file.read(MAX_BYTES + 1))  # the byte beyond the limit shows that it is too large
         except FileNotFoundError:
             return None
 
@@ -121,7 +121,7 @@ class RemoteDirectory:
         """Download an object into a file. JobDamaged where its size or digest differs."""
         digest, got = hashlib.sha256(), 0
         with self._system.open(f"{self._path}/{name}", "rb") as source:
-            while got <= size and (data := source.read(BLOCK)):
+            while got <= size and (data := source.read(BLOCK)):  # an object that is too large is not read to its end
                 got += len(data)
                 digest.update(data)
                 file.write(data)
@@ -138,6 +138,7 @@ class RemoteDirectory:
         """Return the URLs of the job directories in a subfolder."""
         paths = self._system.glob(f"{self._path}/{folder}/*/{MANIFEST}")
         names = (path.split("/")[-2] for path in sorted(paths))
+        # names from a store may be hostile, so only harmless ones are used
         return [f"{self.url}/{folder}/{name}" for name in names if safe_name(name) == name]
 
     def delete_orphans(self, listed: Collection[str]) -> None:

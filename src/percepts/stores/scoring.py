@@ -165,6 +165,7 @@ def has_direction(batch: pa.RecordBatch) -> np.ndarray:
 
 def dot(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Return the inner products of (N, D) with (D,), as (N,) float64. A row's value does not depend on other rows."""
+    # not `@`: BLAS may add in another order for another number of rows
     return np.asarray((_as_float64(vectors) * _as_float64(query)).sum(axis=1))
 
 
@@ -193,7 +194,7 @@ def check_query(query: np.ndarray, dim: int, k: int) -> np.ndarray:
 def rank_rows(batch: pa.RecordBatch, scores: np.ndarray) -> list[int]:
     """Return the row numbers of a batch, best first; rows of equal score by source, then start, stop, id."""
     columns = [batch[name].to_pylist() for name in ("source", "start", "stop", "id")]
-    keys = list(zip((-scores).tolist(), *columns, strict=True))
+    keys = list(zip((-scores).tolist(), *columns, strict=True))  # negated, so that sources of equal score ascend
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 

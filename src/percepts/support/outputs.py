@@ -81,12 +81,13 @@ def output_file(path: str | Path, *, inputs: Iterable[Any] = (), overwrite: bool
         with SpooledTemporaryFile(IN_MEMORY) as buffer:
             yield cast(BinaryIO, buffer)
             buffer.seek(0)
+            # duplicated, because the copy is closed at the end and stdout must stay open
             _write_to_descriptor(buffer, os.dup(stream) if stream else os.open(text, os.O_WRONLY))
         return
     with atomic_path(Path(text)) as part:
         with open_file(part, "w+b") as file:
             yield cast(BinaryIO, file)
-        check_output_file(path, inputs=inputs, overwrite=overwrite)
+        check_output_file(path, inputs=inputs, overwrite=overwrite)  # somebody may have made the file meanwhile
 
 
 def is_stream(path: str | Path) -> bool:

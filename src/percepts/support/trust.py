@@ -24,7 +24,10 @@ def check_folder(folder: Path, root: Path) -> None:
     """
     if not hasattr(os, "getuid"):
         return  # Windows keeps permissions in access control lists, which are not read here
-    for resolved in (os.path.abspath, os.path.realpath):
+    for resolved in (
+        os.path.abspath,
+        os.path.realpath,
+    ):  # the folders of the path as named, and those that links lead to
         place, top = Path(resolved(folder)), Path(resolved(root))
         _check_itself(place)
         child = place
