@@ -64,37 +64,37 @@ def stream_frames(source: Source, *, fps: float, at_least: int | None = None) ->
             raise NotMedia(f"{name_of(source)}: is {format} and has no video stream")
         limit, track = SecondsLimit.of(source), Track(container, stream, source, format)
         check_clock(track, stream, limit)
-        for index, picture in _pick_frames(_FrameReader(track, stream), fps, at_least):
+        for index, rgb in _pick_frames(_FrameReader(track, stream), fps, at_least):
             limit.check(index / fps)
-            yield Clip(picture, "video", float(fps), index / fps, source_path(source))
+            yield Clip(rgb, "video", float(fps), index / fps, source_path(source))
 
 
-def _pick_frames(reel: _FrameReader, fps: float, at_least: int | None) -> Iterator[tuple[int, np.ndarray]]:
+def _pick_frames(reader: _FrameReader, fps: float, at_least: int | None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the index k of each instant k / fps with the frame shown at it, as RGB. Damage is raised at the end."""
-    index, end = 0, reel.ticks(Fraction(0))
+    index, end = 0, reader.ticks(Fraction(0))
     frame: VideoFrame | None = None
-    picture: np.ndarray | None = None
+    rgb: np.ndarray | None = None
     before = 0
-    for following, at in reel.frames():
-        if frame is not None and not reel.is_clock_sane(before, at):
+    for following, at in reader.frames():
+        if frame is not None and not reader.is_clock_sane(before, at):
             break
         before = at
         if frame is None:
-            index = max(0, math.ceil((reel.seconds(at) - _LEAD) * Fraction(fps)))
-            reel.aim = reel.ticks(index / Fraction(fps))
+            index = max(0, math.ceil((reader.seconds(at) - _LEAD) * Fraction(fps)))
+            reader.aim = reader.ticks(index / Fraction(fps))
         else:
-            while reel.aim < at:
-                picture = _frame_to_rgb(frame, reel.wide, at_least) if picture is None else picture
-                yield index, picture
+            while reader.aim < at:
+                rgb = _frame_to_rgb(frame, reader.wide, at_least) if rgb is None else rgb
+                yield index, rgb
                 index += 1
-                reel.aim = reel.ticks(index / Fraction(fps))
-        frame, picture, end = following, None, at + reel.frame_ticks(following)
-    while frame is not None and reel.aim < end:
-        picture = _frame_to_rgb(frame, reel.wide, at_least) if picture is None else picture
-        yield index, picture
+                reader.aim = reader.ticks(index / Fraction(fps))
+        frame, rgb, end = following, None, at + reader.frame_ticks(following)
+    while frame is not None and reader.aim < end:
+        rgb = _frame_to_rgb(frame, reader.wide, at_least) if rgb is None else rgb
+        yield index, rgb
         index += 1
-        reel.aim = reel.ticks(index / Fraction(fps))
-    reel.track.finish(reel.seconds(end))
+        reader.aim = reader.ticks(index / Fraction(fps))
+    reader.track.finish(reader.seconds(end))
 
 
 class _InexactSeek(Exception):

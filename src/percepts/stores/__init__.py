@@ -1,1 +1,1 @@
-"""Where records go and are found again: parquet, npz, jsonl; exact search and the LanceDB index."""
+"""Write records, read them back and search them: parquet, npz, JSON lines, exact search, the LanceDB index."""

@@ -184,8 +184,8 @@ def _select_best(batches: Iterator[pa.RecordBatch], score: _Score, k: int, model
         kept = kept.take(pa.array(order, pa.int64()))
     if kept is None:
         return []
-    found = []
+    hits = []
     for record, row in zip(batch_records(kept, model), kept.to_pylist(), strict=True):
         value, words = score(row)
-        found.append(Hit(record, value, (Match(by, value, model, words),)))
-    return found
+        hits.append(Hit(record, value, (Match(by, value, model, words),)))
+    return hits

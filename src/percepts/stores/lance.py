@@ -95,9 +95,9 @@ class IndexLedger:
         """Number of rows that can be found."""
         return sum(part.rows for part in self.parts.values())
 
-    def holds(self, wanted: dict[str, str]) -> bool:
+    def holds(self, listed: dict[str, str]) -> bool:
         """Return whether the table has exactly these parts, by name and digest."""
-        return {name: part.sha256 for name, part in self.parts.items()} == wanted
+        return {name: part.sha256 for name, part in self.parts.items()} == listed
 
 
 class VectorIndex:
@@ -171,10 +171,10 @@ class VectorIndex:
         table, condition = self._open(ledger), where.to_sql()
         left = table.count_rows(condition) if condition else ledger.rows
         if ledger.ann is None or left <= self._ann_above:
-            found, recall = _search_exactly(table, query, k, condition), None
+            best, recall = _search_exactly(table, query, k, condition), None
         else:
-            found, recall = _search_approximately(table, query, k, condition, ledger.ann.probes), ledger.ann.recall
-        return Hits([] if found is None else build_hits(*found, self._model), self._model, recall)
+            best, recall = _search_approximately(table, query, k, condition, ledger.ann.probes), ledger.ann.recall
+        return Hits([] if best is None else build_hits(*best, self._model), self._model, recall)
 
     def _listed_parts(self) -> dict[str, str]:
         return {info.name: info.sha256 for info in parquet.list_parts(self._directory)[self._model]}
@@ -195,35 +195,35 @@ class VectorIndex:
     def _update(self) -> IndexLedger:
         """Bring the table from its last good version to what the manifest lists. The caller must hold the lock."""
         while True:
-            wanted = self._listed_parts()
+            listed = self._listed_parts()
             try:
-                return self._sync_locked(wanted)
+                return self._sync_locked(listed)
             except JobDamaged:
-                if self._listed_parts() == wanted:
+                if self._listed_parts() == listed:
                     raise
                 # a job replaced a part while it was read, so read again by the new manifest
 
-    def _sync_locked(self, wanted: dict[str, str]) -> IndexLedger:
+    def _sync_locked(self, listed: dict[str, str]) -> IndexLedger:
         ledger = self._read()
-        if ledger is not None and self._is_current(ledger, wanted):  # another process did it while we waited
+        if ledger is not None and self._is_current(ledger, listed):  # another process did it while we waited
             return ledger
         table = self._restore_version(ledger)
         if table is not None and ledger is not None:
             try:
-                return self._maintain(table, self._apply_changes(table, ledger, wanted))
+                return self._maintain(table, self._apply_changes(table, ledger, listed))
             except _DAMAGED as error:
                 log.warning("%s: the index of %s is made again: %s", self._folder, self._model, error)
         table, ledger = self._create_table()
         try:
-            return self._maintain(table, self._apply_changes(table, ledger, wanted))
+            return self._maintain(table, self._apply_changes(table, ledger, listed))
         except _DAMAGED as error:
             raise JobDamaged(
                 f"{self._folder}: the index of {self._model} cannot be made: {error}; "
                 f"`percepts verify {self._directory}` checks the rows it is made of"
             ) from error
 
-    def _is_current(self, ledger: IndexLedger, wanted: dict[str, str]) -> bool:
-        return ledger.holds(wanted) and not self._is_fragmented(ledger) and not self._needs_reindex(ledger)
+    def _is_current(self, ledger: IndexLedger, listed: dict[str, str]) -> bool:
+        return ledger.holds(listed) and not self._is_fragmented(ledger) and not self._needs_reindex(ledger)
 
     def _is_fragmented(self, ledger: IndexLedger) -> bool:
         return ledger.pieces > ledger.compacted_fragments + FRAGMENTS
@@ -231,18 +231,18 @@ class VectorIndex:
     def _needs_reindex(self, ledger: IndexLedger) -> bool:
         return ledger.rows > max(self._ann_above, GROWTH * ledger.ann.rows if ledger.ann else 0)
 
-    def _apply_changes(self, table: Any, ledger: IndexLedger, wanted: dict[str, str]) -> IndexLedger:
+    def _apply_changes(self, table: Any, ledger: IndexLedger, listed: dict[str, str]) -> IndexLedger:
         """Delete the rows of parts that are not listed any more, and add those of new parts."""
-        if ledger.holds(wanted):
+        if ledger.holds(listed):
             return ledger
-        parts = {name: part for name, part in ledger.parts.items() if wanted.get(name) == part.sha256}
+        parts = {name: part for name, part in ledger.parts.items() if listed.get(name) == part.sha256}
         stale = [part.number for name, part in ledger.parts.items() if name not in parts]
         if stale:
             table.delete(f"part IN ({', '.join(map(str, stale))})")
         first = 1 + max((part.number for part in ledger.parts.values()), default=-1)
-        missing = {name: number for number, name in enumerate((n for n in wanted if n not in parts), first)}
+        missing = {name: number for number, name in enumerate((n for n in listed if n not in parts), first)}
         counts = _PartFeed(self._directory, missing, self._dim).add_to(table)
-        parts |= {name: IndexedPart(number, wanted[name], counts[name]) for name, number in missing.items()}
+        parts |= {name: IndexedPart(number, listed[name], counts[name]) for name, number in missing.items()}
         return self._write(replace(ledger, parts=parts), table)
 
     def _restore_version(self, ledger: IndexLedger | None) -> Any | None:

@@ -122,8 +122,8 @@ def parse_manifest(data: bytes, directory: str) -> ManifestContents:
 
 def is_part_name(name: str) -> bool:
     """Return whether a name, relative to a job directory, is that of a part. No other file of a manifest is opened."""
-    found = PART_NAME.fullmatch(name)
-    return found is not None and set(found["folder"] or "x") != {"."}
+    match = PART_NAME.fullmatch(name)
+    return match is not None and set(match["folder"] or "x") != {"."}
 
 
 def check_settings(raw: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -248,9 +248,9 @@ def _parse_part_info(field: str, raw: Any) -> PartInfo:
 
 
 def _part_number(name: str) -> int:
-    found = PART_NAME.fullmatch(name)
-    assert found is not None, name
-    return int(found["number"])
+    match = PART_NAME.fullmatch(name)
+    assert match is not None, name
+    return int(match["number"])
 
 
 def _check_folder(field: str, name: str, folder: str) -> None:

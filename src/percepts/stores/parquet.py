@@ -186,17 +186,17 @@ def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = 
         ) from error
 
 
-def _check_schema(schema: pa.Schema, wanted: Sequence[str]) -> None:
+def _check_schema(schema: pa.Schema, columns: Sequence[str]) -> None:
     """Raise ValueError where a column that every release wrote is absent or of another type."""
     # the checksums of pages do not cover the schema
     if "source" not in schema.names and "uri" in schema.names:
         return  # a ledger
-    if "vector" in wanted and "vector" not in schema.names:
+    if "vector" in columns and "vector" not in schema.names:
         raise ValueError("it has no column 'vector'")
     for name, type in _COLUMNS.items():
         if name not in schema.names or schema.field(name).type != type:
-            found = schema.field(name).type if name in schema.names else "none"
-            raise ValueError(f"expected a column {name!r} of type {type}, found {found}")
+            actual = schema.field(name).type if name in schema.names else "none"
+            raise ValueError(f"expected a column {name!r} of type {type}, found {actual}")
 
 
 def _check_nulls(batch: pa.RecordBatch) -> None:

@@ -92,13 +92,13 @@ class RemoteDirectory:
         copy.mkdir(parents=True, exist_ok=True)
         data = self._read_manifest()
         listed = {} if data is None else self._read_listed_files(data, fresh)
-        wanted = self._list_parts() if fresh else {name: info.bytes for name, info in listed.items()}
-        there = set() if fresh else copies.find_intact_files(copy, listed)
-        copies.remove_other_parts(copy, there, keep=keep)
-        for name in sorted(wanted.keys() - there):
+        sizes = self._list_parts() if fresh else {name: info.bytes for name, info in listed.items()}
+        present = set() if fresh else copies.find_intact_files(copy, listed)
+        copies.remove_other_parts(copy, present, keep=keep)
+        for name in sorted(sizes.keys() - present):
             with copies.receive_part(copy, name) as file:
                 if fresh or not _copy_from_run(self.copy / name, listed[name], file):
-                    self._download(name, wanted[name], "" if fresh else listed[name].sha256, file)
+                    self._download(name, sizes[name], "" if fresh else listed[name].sha256, file)
         copies.install_manifest(copy, data, unchecked=fresh)
 
     def _read_manifest(self) -> bytes | None:

@@ -68,8 +68,8 @@ class Hit:
 class Hits(list[Hit]):
     """A list of hits, best first. `recall` is None for an exact search, else the recall@10 measured for the index."""
 
-    def __init__(self, found: Iterable[Hit], model: str, recall: float | None = None) -> None:
-        super().__init__(found)
+    def __init__(self, hits: Iterable[Hit], model: str, recall: float | None = None) -> None:
+        super().__init__(hits)
         self.model = model
         self.recall = recall
 

@@ -1,4 +1,4 @@
-"""Who else can write to a folder: what lies in the cache is run, so it must be this user's, root's or a group's."""
+"""Check who else can write to a folder of the cache. Models are run from it, so strangers must not change it."""
 
 from __future__ import annotations
 
@@ -43,38 +43,38 @@ def is_shared(folder: Path) -> bool:
     """Return whether other members of a group can write to a folder."""
     if not hasattr(os, "getuid"):
         return False
-    found = folder.stat()
-    return bool(found.st_mode & stat.S_IWGRP) and _has_others(found.st_gid)
+    status = folder.stat()
+    return bool(status.st_mode & stat.S_IWGRP) and _has_others(status.st_gid)
 
 
 def _check_itself(folder: Path) -> None:
-    found = folder.stat()
-    if found.st_mode & stat.S_IWOTH:
+    status = folder.stat()
+    if status.st_mode & stat.S_IWOTH:
         raise _make_refusal(
-            folder, f"every user of this machine can write to it (mode {found.st_mode & 0o7777:04o})", True
+            folder, f"every user of this machine can write to it (mode {status.st_mode & 0o7777:04o})", True
         )
-    if found.st_mode & stat.S_IWGRP and _has_others(found.st_gid):
-        if not _in_group(found.st_gid):
+    if status.st_mode & stat.S_IWGRP and _has_others(status.st_gid):
+        if not _in_group(status.st_gid):
             raise _make_refusal(
-                folder, f"the group {_group_name(found.st_gid)} can write to it, and you are not in it", True
+                folder, f"the group {_group_name(status.st_gid)} can write to it, and you are not in it", True
             )
-        _warn_shared(folder, found.st_gid)
-    elif not _is_trusted(found.st_uid):
-        raise _make_refusal(folder, f"it belongs to {_user_name(found.st_uid)}, who can write to it", False)
+        _warn_shared(folder, status.st_gid)
+    elif not _is_trusted(status.st_uid):
+        raise _make_refusal(folder, f"it belongs to {_user_name(status.st_uid)}, who can write to it", False)
 
 
 def _check_parent(parent: Path, child: Path) -> None:
     """Raise WeightsError where other users can rename a folder, because they can write to its parent."""
     # in a parent with the sticky bit, such as /tmp, only owners can rename
-    found = parent.stat()
-    if found.st_mode & stat.S_ISVTX and (_is_trusted(child.lstat().st_uid) or is_shared(child)):
+    status = parent.stat()
+    if status.st_mode & stat.S_ISVTX and (_is_trusted(child.lstat().st_uid) or is_shared(child)):
         return
-    if found.st_mode & stat.S_IWOTH:
+    if status.st_mode & stat.S_IWOTH:
         raise _make_refusal(child, f"every user of this machine can write to {parent} and rename it", False)
-    if found.st_mode & stat.S_IWGRP and _has_others(found.st_gid) and not _in_group(found.st_gid):
-        raise _make_refusal(child, f"the group {_group_name(found.st_gid)} can write to {parent} and rename it", False)
-    if not _is_trusted(found.st_uid) and not is_shared(child):
-        raise _make_refusal(child, f"{parent}, which it lies in, belongs to {_user_name(found.st_uid)}", False)
+    if status.st_mode & stat.S_IWGRP and _has_others(status.st_gid) and not _in_group(status.st_gid):
+        raise _make_refusal(child, f"the group {_group_name(status.st_gid)} can write to {parent} and rename it", False)
+    if not _is_trusted(status.st_uid) and not is_shared(child):
+        raise _make_refusal(child, f"{parent}, which it lies in, belongs to {_user_name(status.st_uid)}", False)
 
 
 def _make_refusal(folder: Path, why: str, can_chmod: bool) -> WeightsError:
@@ -119,10 +119,10 @@ def _has_others(gid: int) -> bool:
         import pwd
 
         me = pwd.getpwuid(os.geteuid())
-        found = grp.getgrgid(gid)
+        group = grp.getgrgid(gid)
     except (ImportError, KeyError):
         return True
-    return not (found.gr_name == me.pw_name and set(found.gr_mem) <= {me.pw_name})
+    return not (group.gr_name == me.pw_name and set(group.gr_mem) <= {me.pw_name})
 
 
 def _user_name(uid: int) -> str:
