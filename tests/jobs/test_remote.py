@@ -91,7 +91,7 @@ def test_an_upload_that_fails_leaves_the_state_before(
     monkeypatch.setattr(remote_module, "user_cache_path", lambda name: tmp_path / "cache")
     photos, out = tmp_path / "photos", f"{bucket}/vectors"
     embed(sorted(photos.iterdir())[:3], out, models=[MODEL], workers=0)
-    put = remote_module.RemoteDirectory._put
+    put = remote_module.RemoteDirectory._upload
 
     def failing(self: remote_module.RemoteDirectory, name: str) -> None:
         if name == "manifest.json":
@@ -99,7 +99,7 @@ def test_an_upload_that_fails_leaves_the_state_before(
         put(self, name)
 
     with monkeypatch.context() as cut:
-        cut.setattr(remote_module.RemoteDirectory, "_put", failing)
+        cut.setattr(remote_module.RemoteDirectory, "_upload", failing)
         with pytest.raises(ConnectionError):
             embed(photos, out, models=[MODEL], workers=0)
     verdict = verify(out)

@@ -467,22 +467,22 @@ def test_an_index_whose_ledger_says_something_odd_is_made_again(job, key, value)
 
 def test_flipped_bits_and_vectors_that_are_not_finite_are_named_with_the_cure(job):
     job.write("p0", 50)
-    path = job.path / "data/p0.parquet"
+    path = job.path / job.parts["p0"].name
     good = path.read_bytes()
     middle = len(good) // 2
     path.write_bytes(good[:middle] + bytes(255 - byte for byte in good[middle : middle + 16]) + good[middle + 16 :])
-    with pytest.raises(JobDamaged, match=rf"p0\.parquet.*percepts verify {job.path} --repair"):
+    with pytest.raises(JobDamaged, match=rf"part-000000\.parquet.*percepts verify {job.path} --repair"):
         VectorIndex(job.path, "toy").search(np.ones(8))
     path.write_bytes(good)
     write_vectors(job, np.full((3, 8), np.nan, np.float32))
-    with pytest.raises(JobDamaged, match=rf"p1\.parquet.*not finite.*percepts verify {job.path} --repair"):
+    with pytest.raises(JobDamaged, match=rf"part-000001\.parquet.*not finite.*percepts verify {job.path} --repair"):
         VectorIndex(job.path, "toy").search(np.ones(8))
 
 
 def write_vectors(job, vectors):
     """Write a part as a program does that does not check what it writes."""
     job.write("p1", np.ones(vectors.shape, np.float32))
-    path = job.path / "data/p1.parquet"
+    path = job.path / job.parts["p1"].name
     table = pa.Table.from_batches(list(parquet.read_part(path)))
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), type=table.schema.field("vector").type)
     table = table.set_column(table.schema.get_field_index("vector"), table.schema.field("vector"), column)
