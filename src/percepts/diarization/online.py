@@ -38,7 +38,7 @@ class OnlineDiarizer:
         self._speaker_count = 0
 
     def push(self, stretch: Clip) -> list[LabelledRegion]:
-        """Take in the next stretch of speech, mono at 16 kHz; return what is certain by now."""
+        """Take in the next stretch of speech, mono at 16 kHz; return what has become certain."""
         self._pending.append(stretch)
         self._pending_windows += max(1.0, (stretch.duration - 1.6) / 0.4 + 1)
         return (

@@ -41,7 +41,7 @@ def resample_clip(clip: Clip, rate: float) -> Clip:
     """Resample a single clip; see `resample`. A clip without samples stays without.
 
     >>> resample_clip(Clip(np.zeros((2, 48_000), np.float32), "audio", 48_000, start=3.0), 16_000)
-    Clip(data=float32[2, 16000], kind='audio', rate=16000, start=3.0, source='', valid=None)
+    Clip(data=float32[2, 16000], kind='audio', rate=16000, start=3.0)
     """
     if clip.rate == rate and clip.kind == "audio":
         return clip
