@@ -23,7 +23,7 @@ DRIVER = """
 import os, sys
 sys.path.insert(0, sys.argv[3])
 import faulty
-from percepts.encoders import register
+from percepts.encoders import register_encoder as register
 from percepts.jobs import loop, run; from percepts.jobs.workers import ray_pool as ray
 register(faulty.spec("Slow"))
 ray.HAND, loop.ROWS_A_PART = 10, 20

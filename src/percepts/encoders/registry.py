@@ -9,9 +9,10 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from itertools import product
+from typing import Literal, overload
 
 from ..errors import MissingExtra, UnknownModel
-from ..types import Encoder, Spec
+from ..types import Encoder, LabelEncoder, MediaTextEncoder, Spec
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,14 @@ def _find_spec(name: str) -> Spec:
     return resolve_model(name, ModelKind(specs, "encoder"), find_target, specs)
 
 
+@overload
+def load_encoder(name: Literal["effnet-lite0"], *, runtime: str = ..., threads: int | None = ...) -> LabelEncoder: ...
+@overload
+def load_encoder(
+    name: Literal["conse", "minilm", "fake-image"], *, runtime: str = ..., threads: int | None = ...
+) -> MediaTextEncoder: ...
+@overload
+def load_encoder(name: str | Spec, *, runtime: str = ..., threads: int | None = ...) -> Encoder: ...
 def load_encoder(name: str | Spec, *, runtime: str = "auto", threads: int | None = None) -> Encoder:
     """Return the encoder of a name, or of a Spec as it is. This is cheap: weights load at the first `encode`.
 
