@@ -31,8 +31,8 @@ def test_killed_at_any_boundary_twice_and_resumed_nothing_is_lost_doubled_or_cha
 def hasty(model: str, folder: Path, out: Path, *, grace: float = 0.5) -> subprocess.CompletedProcess[str]:
     """A job by a model that has half a second for a batch, in a process of its own, which signals may end."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts.encoders import register_encoder as register\n"
-        f"register(faulty.spec({model!r})); from percepts.jobs import run; from percepts.jobs.workers import watchdog\n"
+        "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts import register_encoder as add\n"
+        f"add(faulty.spec({model!r})); from percepts.jobs import run; from percepts.jobs.workers import watchdog\n"
         f"watchdog.PATIENCE, watchdog.GRACE = 0.5, {grace}\n"
         f"run.embed(sys.argv[1], sys.argv[2], models=['test-{model.lower()}'], workers=0, batch_size=8)"
     )
