@@ -120,6 +120,7 @@ class EncoderDecoder(ImageCaptioner):
     def start(self) -> list[int]:
         """The start token, from the first of three places in the settings that has one; UnknownModel where none has."""
         model = self.model
+        # The generation settings first, as transformers' own generate takes them.
         for settings in (model.generation_config, model.config, model.config.decoder):
             for name in ("decoder_start_token_id", "bos_token_id"):
                 if (token := getattr(settings, name, None)) is not None:

@@ -48,6 +48,7 @@ class Fuyu(TextGenerator):
         longest = max(map(len, rows))
         limit = int(self.model.config.get_text_config().max_position_embeddings)
         check_token_count(longest + options.max_new_tokens, limit, "image, text and reply", self.spec.name)
+        # Any id will do: the mask hides the padding.
         pad = self.tokenizer.pad_token_id or 0
         # Padded on the left: generation continues the end of a row.
         ids = np.array([[pad] * (longest - len(row)) + row for row in rows], np.int64)

@@ -136,6 +136,7 @@ class Vilt(TransformersModel):
         mean, std = settings.get("image_mean", HALF), settings.get("image_std", HALF)
         pixels = normalise(inputs["pixels"], mean, std, scale=settings.get("rescale_factor", 1 / 255))
         rows, height, width = len(pixels), *pixels.shape[2:]
+        # Nothing is padded (see `prepare`), so both masks below are all ones.
         ids = np.tile(np.array(question, np.int64), (rows, 1))
         tensors = self.to_tensors(
             {"pixel_values": pixels, "input_ids": ids, "attention_mask": np.ones_like(ids),
