@@ -139,7 +139,10 @@ def _explain_unknown(checkpoint: Checkpoint, name: str, tasks: tuple[FamilyTable
     )
     heads = [task.heads[checkpoint.model_type] for task in tasks if checkpoint.model_type in task.heads]
     if heads:
-        made = ", ".join(checkpoint.config.get("architectures", [])) or "an architecture that its config.json does not name"
+        made = (
+            ", ".join(checkpoint.config.get("architectures", []))
+            or "an architecture that its config.json does not name"
+        )
         return f"{name} was trained as {made}; to {verbs} it must be {' or '.join(heads)}"
     return (
         f"{name}: no family to {verbs} for model_type {checkpoint.model_type!r} (config.json); "
