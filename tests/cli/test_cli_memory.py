@@ -97,3 +97,13 @@ def test_a_program_that_calls_the_command_line_or_the_library_keeps_its_own_limi
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [(("openl3", "audio"), ("--output-dir", "-o", "-as")), (("train", "adapter"), ("--output", "--set", "-o"))],
+)
+def test_a_command_with_a_limit_keeps_its_options(percepts, command, options):
+    done = percepts(*command, "--help")
+    assert done.returncode == 0
+    assert all(option in done.stdout for option in options), done.stdout

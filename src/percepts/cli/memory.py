@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +44,6 @@ def with_memory_limit(command: Callable[..., None]) -> Callable[..., None]:
         with limit_memory():
             command(**given)
 
-    run_command.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
     return run_command
 
 

@@ -67,7 +67,7 @@ def datasets_transform(
         KeyError: when called on rows without such a column.
 
     >>> import percepts
-    >>> rows = percepts.transform("fake-image")({"image": [np.zeros((4, 4, 3), np.uint8), b"no image"]})
+    >>> rows = percepts.datasets_transform("fake-image")({"image": [np.zeros((4, 4, 3), np.uint8), b"no image"]})
     >>> rows["vector"][0].shape, rows["vector"][1], rows["error"][1][:8]
     ((8,), None, 'NotMedia')
     """

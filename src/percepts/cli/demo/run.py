@@ -170,7 +170,7 @@ def find_audio(vectors: Path, folder: OutputFolder, excerpt: Excerpt) -> Answer:
 
     with folder.file(_excerpt_name(excerpt)) as file:
         _cut_excerpt(folder.path / MEDIA / excerpt.source, excerpt, file)
-    hits = tuple(search(vectors, sound=folder.path / _excerpt_name(excerpt), k=5))
+    hits = tuple(search(vectors, audio=folder.path / _excerpt_name(excerpt), k=5))
     found = bool(hits) and name_of(hits[0]) == excerpt.source
     return Answer(
         excerpt.title, hits, found and hits[0].record.start < excerpt.stop and hits[0].record.stop > excerpt.start
