@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -36,6 +36,15 @@ MERGE_DEPTH = 50
 """Hits taken from each table where several answer: a hit that is tenth in two may beat one that is first in one."""
 
 
+class FilterKeywords(TypedDict, total=False):
+    """Conditions on the hits of a search, as `search` documents them."""
+
+    kind: Kind | None
+    under: str | Path | None
+    after: float | None
+    before: float | None
+
+
 @accept_old_arguments(sound=OldArgument("audio"), folder=OldArgument("under"))
 def search(
     directory: str | Path | Sequence[str | Path],
@@ -44,11 +53,8 @@ def search(
     image: Source | None = None,
     audio: Source | None = None,
     k: int = 10,
-    kind: Kind | None = None,
-    under: str | Path | None = None,
-    after: float | None = None,
-    before: float | None = None,
     model: str | None = None,
+    **filters: Unpack[FilterKeywords],
 ) -> Hits:
     """Find the k moments that fit a text, an image or an audio file best. Give exactly one of the three.
 
@@ -66,11 +72,10 @@ def search(
         image: path or bytes of an image.
         audio: path or bytes of an audio file, or of a video with an audio track.
         k: the largest number of hits.
-        kind: search only images ("image"), audio files ("audio") or videos ("video").
-        under: search only sources in this folder, at any depth; or only this file.
-        after: search only what begins at this second of its source or later. An image begins at 0.
-        before: search only what begins before this second.
         model: search only the table of this model.
+        filters: `kind` (search only images ("image"), audio files ("audio") or videos ("video")), `under` (only sources
+            in this folder, at any depth; or only this file), `after` and `before` (only what begins at this second of
+            its source or later, and only what begins before it; an image begins at 0).
 
     Returns:
         Hits, best first, each with its record (source, start and stop in seconds), its score and its matches. If one
@@ -93,7 +98,7 @@ def search(
         raise SearchError(
             f"expected one query, a text, an image or an audio file; got {' and '.join(n for n, _ in asked) or 'none'}"
         )
-    (name, content), where = asked[0], RowFilter(kind, under, after, before)
+    (name, content), where = asked[0], _make_filter(**filters)
     directories = [directory] if isinstance(directory, str | Path) else list(directory)
     places = [make_local_copy(place) for place in directories]
     why_not: list[str] = []
@@ -109,6 +114,15 @@ def search(
     depth = k if len(vectors) + len(tables) == 1 and len(places) == 1 else max(k, MERGE_DEPTH)
     found = [_search_vectors(place, encoder, name, content, depth, where) for place, encoder in vectors]
     return _merge_hits(_merge_by_model(found), tables, str(query), k, depth, where)
+
+
+def _make_filter(
+    kind: Kind | None = None,
+    under: str | Path | None = None,
+    after: float | None = None,
+    before: float | None = None,
+) -> RowFilter:
+    return RowFilter(kind, under, after, before)
 
 
 def _search_vectors(place: Path, encoder: Encoder, name: str, content: Any, k: int, where: RowFilter) -> Hits:
