@@ -43,7 +43,7 @@ def test_the_last_layer_gives_no_other_steps(family: str, tiny_checkpoint: Make)
     encoder = tiny.load(str(tiny_checkpoint(family)))
     fed = encoder.select_inputs(inputs_of(encoder))  # type: ignore[attr-defined]
     with torch.inference_mode():
-        states = encoder.build_leading()(*map(torch.from_numpy, fed.values()))  # type: ignore[attr-defined]
+        states = encoder.build_vectors()(*map(torch.from_numpy, fed.values()))  # type: ignore[attr-defined]
     assert states.shape[1] == (2 if family == "ast" else 1)
 
 
