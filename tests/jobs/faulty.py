@@ -16,7 +16,7 @@ from percepts.types import Clip, Features, Inputs, Spec
 
 NAMES = (
     "Raising", "NotFinite", "Flaky", "Small", "Aborting", "Hanging", "DyingLate", "Slow", "Stuck", "Deaf", "Greedy",
-    "Busy", "Impatient", "Absent", "Talking", "Spinning",
+    "Busy", "Impatient", "Absent", "Talking", "Spinning", "Unusable",
 )  # fmt: skip
 RED = np.array([255, 0, 0], np.uint8)
 
@@ -111,6 +111,14 @@ class Absent(FakeImage):
 
     def encode(self, inputs: Inputs) -> Features:
         raise WeightsError("absent.safetensors is not to be had: percepts models --fetch test-absent")
+
+
+class Unusable(FakeImage):
+    """It loads, and fails on every image while the file that PERCEPTS_TEST_FLAG names exists."""
+
+    def check(self, item: np.ndarray) -> None:
+        if os.path.exists(os.environ["PERCEPTS_TEST_FLAG"]):
+            raise RuntimeError("no kernel image is available")
 
 
 class Deaf(FakeImage):

@@ -11,5 +11,5 @@ from percepts.jobs.workers import ray_pool
 
 if __name__ == "__main__":
     register_encoder(faulty.spec("Slow"))
-    ray_pool.HAND, loop.ROWS_A_PART = 10, 20
+    ray_pool.BATCH_ITEMS, loop.ROWS_A_PART = 10, 20
     main()

@@ -160,8 +160,8 @@ def test_workers_that_cannot_be_told_what_to_do_end_the_run_with_the_reason(phot
 def limited(limit: str, folder: Path, out: Path, model: str = "fake-image") -> subprocess.CompletedProcess[str]:
     """A job in a shell with that `ulimit`, by any model of `faulty`, with one worker."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts import register_encoder as add\n"
-        "for name in faulty.NAMES: add(faulty.spec(name))\n"
+        "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts.encoders import register_encoder\n"
+        "for name in faulty.NAMES: register_encoder(faulty.spec(name))\n"
         "from percepts.jobs.run import embed\n"
         "report = embed(sys.argv[1], sys.argv[2], models=[sys.argv[4]], workers=1)\n"
         "print(report.done, report.failed)"

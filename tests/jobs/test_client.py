@@ -51,7 +51,7 @@ def head() -> Iterator[str]:
 
 def actors() -> list[psutil.Process]:
     found = psutil.process_iter(["cmdline"])
-    return [process for process in found if "ray::Actor" in " ".join(process.info["cmdline"] or [])]
+    return [process for process in found if "ray::JobActor" in " ".join(process.info["cmdline"] or [])]
 
 
 def wait_for_parts(out: Path, count: int, process: subprocess.Popen[str]) -> None:

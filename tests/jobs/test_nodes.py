@@ -23,10 +23,10 @@ DRIVER = """
 import os, sys
 sys.path.insert(0, sys.argv[3])
 import faulty
-from percepts.encoders import register_encoder as register
+from percepts.encoders import register_encoder
 from percepts.jobs import loop, run; from percepts.jobs.workers import ray_pool as ray
-register(faulty.spec("Slow"))
-ray.HAND, loop.ROWS_A_PART = 10, 20
+register_encoder(faulty.spec("Slow"))
+ray.BATCH_ITEMS, loop.ROWS_A_PART = 10, 20
 report = run.embed(sys.argv[1], sys.argv[2], models=["test-slow"], workers=0, cluster=ray.Cluster(sys.argv[4], 2))
 print(report.done, report.failed, report.unchanged)
 """
@@ -87,4 +87,4 @@ def test_a_node_that_is_killed_costs_nothing(nodes, photos: Photos, tmp_path: Pa
     said = process.communicate(timeout=240)[0]
     assert "400 0 0" in said.splitlines()  # Ray says beside it what it thinks of this
     judged(folder, out, tmp_path / "whole")
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "ray::Actor" in " ".join(p.info["cmdline"] or [])]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "ray::JobActor" in " ".join(p.info["cmdline"] or [])]

@@ -33,7 +33,7 @@ MODEL = "fake-image"
 def whole(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Twelve pictures in three parts, one of them not there any more by the time of the ledger's end."""
     monkeypatch.setattr(loop_module, "ROWS_A_PART", 4)
-    monkeypatch.setattr(worker_module, "PARCEL_SECONDS", 0.0)  # or all of it is one parcel, and one part
+    monkeypatch.setattr(worker_module, "MESSAGE_SECONDS", 0.0)  # or all of it is one message, and one part
     embed([photos(12), tmp_path / "gone.png"], tmp_path / "v", models=[MODEL], workers=0, batch_size=4)
     return tmp_path / "v"
 
@@ -118,6 +118,25 @@ def test_sources_of_a_task_that_is_not_known_here_are_done_by_its_next_run(photo
     assert run(Colours(), folder, tmp_path / "v", workers=0).done == 4
 
 
+def test_a_model_that_loads_but_cannot_run_costs_no_row(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, flag = tmp_path / "v", tmp_path / "flag"
+    monkeypatch.setenv("PERCEPTS_TEST_FLAG", str(flag))
+    embed(photos(4), out, models=["test-unusable"], workers=0)
+    before = rows(out, "test-unusable")
+    flip(next((out / "ledger").rglob("*.parquet")))
+    held = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    flag.touch()
+    with pytest.raises(JobError, match=r"nothing was removed.*test-unusable cannot be run.*no kernel image"):
+        repair(out, workers=0)
+    assert {path: path.read_bytes() for path in held} == held
+    flag.unlink()
+    done = repair(out, workers=0)
+    assert done.verdict.ok and len(done.sources) == 4
+    assert rows(out, "test-unusable") == before
+
+
 def test_the_command_mends_and_says_what(whole: Path) -> None:
     part = sorted((whole / "data").rglob("*.parquet"))[1]
     flip(part)
@@ -152,7 +171,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     photos: Photos, tmp_path: Path, tiny_disk: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_module, "ROWS_A_PART", 4)
-    monkeypatch.setattr(worker_module, "PARCEL_SECONDS", 0.0)  # or all of it is one parcel, and one part
+    monkeypatch.setattr(worker_module, "MESSAGE_SECONDS", 0.0)  # or all of it is one message, and one part
     folder, out = photos(40), tiny_disk("size=128k") / "v"
     with pytest.raises(OSError) as full:
         embed(folder, out, models=[MODEL], workers=0, batch_size=4)

@@ -246,8 +246,8 @@ def test_kill_and_resume_equals_a_run_that_was_never_killed(photos: Photos, tmp_
 def start(folder: Path, out: Path) -> subprocess.Popen[bytes]:
     """A run in a process of its own that commits every four rows."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts import register_encoder as add\n"
-        "add(faulty.spec('Slow')); from percepts.jobs import loop, run\n"
+        "import sys; sys.path.insert(0, sys.argv[3]); import faulty; from percepts.encoders import register_encoder\n"
+        "register_encoder(faulty.spec('Slow')); from percepts.jobs import loop, run\n"
         "loop.ROWS_A_PART = 4\n"
         "run.embed(sys.argv[1], sys.argv[2], models=['test-slow'], workers=2, batch_size=2)"
     )

@@ -68,7 +68,7 @@ def test_shares_that_have_grown_and_changed_are_put_together_again(folder: Path,
 
 
 def test_shares_of_different_jobs_are_not_put_together(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="no shares"):
+    with pytest.raises(JobError, match="no shards"):
         merge(tmp_path)
     embed(folder, tmp_path / "v", models=[MODEL], workers=0, shard=(1, 2))
     embed(folder, tmp_path / "v", models=[MODEL], workers=0, shard=(2, 2), fps=2.0)
@@ -133,14 +133,14 @@ def test_an_actor_that_is_killed_costs_nothing(
     from percepts.jobs import progress as progress_module
     from percepts.jobs.workers import ray_pool as ray_module
 
-    monkeypatch.setattr(ray_module, "HAND", 10)
+    monkeypatch.setattr(ray_module, "BATCH_ITEMS", 10)
     monkeypatch.setattr(progress_module, "INTERVAL", 0.0)  # or a busy machine first tells of it when all is done
     folder, killed = photos(80), list[int]()
 
     def kill_one(now: Progress) -> None:
         if not now.done or killed:
             return
-        actors = [p for p in psutil.process_iter(["cmdline"]) if "ray::Actor" in " ".join(p.info["cmdline"] or [])]
+        actors = [p for p in psutil.process_iter(["cmdline"]) if "ray::JobActor" in " ".join(p.info["cmdline"] or [])]
         if actors:
             actors[0].kill()
             killed.append(actors[0].pid)
@@ -163,7 +163,7 @@ def test_stdout_holds_the_report_alone_when_ray_has_something_to_say(ray, photos
     while not list((out / "ledger").glob("part-*.parquet")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    next(p for p in psutil.process_iter(["cmdline"]) if "ray::Actor" in " ".join(p.info["cmdline"] or [])).kill()
+    next(p for p in psutil.process_iter(["cmdline"]) if "ray::JobActor" in " ".join(p.info["cmdline"] or [])).kill()
     said, beside = process.communicate(timeout=240)
     assert json.loads(said)["done"] == 600, said
     assert "(raylet)" in beside
@@ -190,7 +190,7 @@ def test_actors_that_never_start_end_the_run(
 
     cluster = Cluster("auto", 1, options)
     with monkeypatch.context() as hasty, pytest.raises(JobError, match=why):
-        hasty.setattr(ray_module, "PATIENCE", 1.0 if options else 600.0)
+        hasty.setattr(ray_module, "START_SECONDS", 1.0 if options else 600.0)
         hasty.setattr(ray_module, "STARTS", 1)
         run(Homebound(), photos(3), tmp_path / "v", workers=0, cluster=cluster)
     assert embed(photos(3), tmp_path / "w", models=[MODEL], workers=0, cluster=Cluster("auto", 1)).done == 3

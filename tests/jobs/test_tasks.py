@@ -95,7 +95,7 @@ def test_kill_and_resume_equals_a_run_that_was_never_killed(photos: Photos, tmp_
     code = (
         "import sys; sys.path.insert(0, sys.argv[3]); from toytasks import Colours\n"
         "from percepts.jobs import loop, run; from percepts.jobs.workers import worker\n"
-        "loop.ROWS_A_PART, worker.PARCEL_SECONDS = 4, 0.0\n"
+        "loop.ROWS_A_PART, worker.MESSAGE_SECONDS = 4, 0.0\n"
         "run.run(Colours('slow'), sys.argv[1], sys.argv[2], workers=0, batch_size=2)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder), str(tmp_path / "v"), str(HERE)]) as process:

@@ -54,10 +54,10 @@ POINTS = [
     *(
         Point(name, after)
         for name in (
-            "percepts.jobs.loop:Run._take",
-            "percepts.jobs.batching:Batcher._isolate",
+            "percepts.jobs.loop:JobLoop._handle",
+            "percepts.jobs.batching:Batcher._bisect",
             "percepts.tasks.embed:EmbedTask.prepare_source",
-            "percepts.jobs.workers.worker:Perform._fetch",
+            "percepts.jobs.workers.worker:SourceProcessor._fetch",
             "percepts.jobs.storage.directory:write_part",
             "percepts.jobs.storage.directory:write_table",
             "percepts.jobs.storage.directory:JobDirectory.commit",
@@ -66,12 +66,12 @@ POINTS = [
             "os:fsync",
             "os:replace",
             "percepts.support.files:remove_file",
-            "percepts.jobs.storage.format_files:FormatFiles._put",
+            "percepts.jobs.storage.format_files:FormatFiles._append_line",
             "percepts.jobs.storage.format_files:FormatFiles._place",
         )
         for after in (False, True)
     ),
-    Point("percepts.jobs.run:mirror"),
+    Point("percepts.jobs.run:write_formats"),
     Point("percepts.jobs.run:_write_stats"),
 ]
 WAYS: dict[str, Callable[[], None]] = {
@@ -138,7 +138,7 @@ def job(folder: Path, out: Path) -> None:
     from percepts.jobs import loop, run
     from percepts.jobs.workers import worker
 
-    loop.ROWS_A_PART, worker.PARCEL_SECONDS = 4, 0.0
+    loop.ROWS_A_PART, worker.MESSAGE_SECONDS = 4, 0.0
     run.embed(folder, out, models=[MODEL], workers=0, batch_size=3, formats=("parquet", "npz", "jsonl"))
 
 
@@ -241,7 +241,7 @@ def torture(quick: bool) -> Iterator[Row]:
         shutil.rmtree(scratch)
 
 
-COUNTS = ("runs", "deaths", "items", "lost", "twice", "mismatched", "foreign", "foreign_lost")
+COUNTS = ("runs", "deaths", "items", "lost", "duplicates", "mismatched", "foreign", "foreign_lost")
 WIDTH = max(len(str(point)) for point in POINTS)
 
 

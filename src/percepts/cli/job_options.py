@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -20,6 +20,7 @@ from .output import escape_text, format_clock, format_count, format_duration, pr
 from .progress import Mode, show_job_progress
 
 if TYPE_CHECKING:
+    from ..jobs.options import RunOptions
     from ..jobs.progress import Report
     from ..jobs.workers.ray_pool import Cluster
     from ..tasks.base import Task
@@ -189,21 +190,8 @@ def run_job(
         raise typer.BadParameter(str(error), param_hint="--format") from error
     # Ray prints messages about dead actors and nodes to stdout, whatever its logging options say.
     with show_job_progress(job.show) as on_progress, redirect_stdout(sys.stderr):
-        report = run(
-            task,
-            _read_inputs(inputs or []),
-            output,
-            formats=job.chosen_formats,
-            workers=job.workers,
-            batch_size=job.batch_size,
-            retry_failed=job.retry_failed,
-            overwrite=job.overwrite,
-            hosts=tuple(job.hosts or ()),
-            shard=_parse_shard(job.shard),
-            cluster=_make_cluster(job),
-            lines=lines,
-            on_progress=on_progress,
-        )
+        options = replace(_run_options(job), lines=lines, on_progress=on_progress)
+        report = run(task, _read_inputs(inputs or []), output, options=options)
     if job.as_json:
         print_json(asdict(report) | {"output": str(report.output)})
     else:
@@ -245,6 +233,22 @@ def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
     for record in records:
         time = "" if record.kind == "image" else f"{format_clock(record.start)}  "
         typer.echo(f"{time}{escape_text(record.text or '')}")
+
+
+def _run_options(job: JobOptions) -> RunOptions:
+    """Return the options of the command line as `percepts.jobs.run.run` takes them."""
+    from ..jobs.options import RunOptions
+
+    return RunOptions(
+        formats=job.chosen_formats,
+        workers=job.workers,
+        batch_size=job.batch_size,
+        retry_failed=job.retry_failed,
+        overwrite=job.overwrite,
+        hosts=tuple(job.hosts or ()),
+        shard=_parse_shard(job.shard),
+        cluster=_make_cluster(job),
+    )
 
 
 def _parse_shard(text: str | None) -> tuple[int, int] | None:

@@ -1,4 +1,6 @@
-"""Any task over any number of sources, restartably: plan → workers → run → directory, and `verify` to prove it.
+"""Run any task over any number of sources, so that a run that is killed can be continued.
 
-Workers import this package, so it imports nothing: the entrances are `percepts.embed` and `percepts.verify`.
+`sources` expands the inputs, `workers` decodes them, `loop` batches and encodes, `storage` keeps the results, and
+`verify` proves them. Workers import this package, so it imports nothing: start at `percepts.embed` and
+`percepts.verify`.
 """

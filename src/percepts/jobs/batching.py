@@ -1,4 +1,4 @@
-"""Prepared pieces of many sources in, one result or one error per clip out: batching, and finding the poison in one."""
+"""Run prepared inputs of many sources in shared batches, and isolate the clip that makes a batch fail."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..types import Inputs, Kind
 log = logging.getLogger(__name__)
 
 Results = Callable[[str, Inputs], Sequence[RecordFields]]
-"""(model, inputs of a batch) → what the model says of each row, by the names of Record."""
-Over = Callable[[str, Sequence[int]], AbstractContextManager[None]]
-"""(model, the key of each row) → what is around the call of the model."""
+"""(model, inputs of a batch) → the fields of a Record for each row."""
+CallContext = Callable[[str, Sequence[int]], AbstractContextManager[None]]
+"""(model, the key of each row) → a context entered around each call of the model, which the watchdog uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What came of one clip: fields of its record, or why there are none; `batch` numbers the batch it was in."""
+    """The result of one clip: fields of its record, or the error; `batch` is the number of the batch it was in."""
 
     key: int
     model: str
@@ -38,7 +38,7 @@ class ClipResult:
 
 @dataclass(slots=True)
 class _PendingBatch:
-    """Pieces of one model and one shape, each with its key, and how many clips they are."""
+    """Prepared inputs of one model and one shape, each with the key of its source, and the number of their clips."""
 
     pieces: list[tuple[int, PreparedBatch]] = field(default_factory=list)
     clips: int = 0
@@ -50,24 +50,26 @@ class _PendingBatch:
 
 @dataclass(slots=True)
 class Batcher:
-    """Gathers pieces until a batch is full. Pieces of one model and one shape share batches, whatever their source.
+    """Collects prepared inputs until a batch is full. Inputs of one model and one shape share batches across sources.
 
-    An exception costs only the clip that causes it: the batch is halved until that one stands alone. After running
-    out of memory, batches of that model stay at the size that fitted.
+    An exception costs only the clip that causes it: the batch is halved until that clip is alone. After the memory ran
+    out, batches of that model keep the size that fitted.
     """
 
     run_batch: Results
     size: int
-    watch_batch: Over = field(default=lambda model, keys: nullcontext())
+    watch_batch: CallContext = field(default=lambda model, keys: nullcontext())
     _waiting: dict[tuple[object, ...], _PendingBatch] = field(default_factory=dict)
     _fits: dict[str, int] = field(default_factory=dict)
     _batches: int = 0
 
     def add(self, key: int, piece: PreparedBatch, *, alone: bool = False) -> Iterator[ClipResult]:
-        """Take a piece; yield the results of a batch that it filled, or of itself where it is to be alone."""
+        """Add prepared inputs; yield the results of a batch that they fill, or with `alone` of each of their clips."""
+        # In batches of one clip, a hang names the source that causes it.
         if alone:
             yield from self._run([(key, piece)], 1)
             return
+        # Arrays can be joined only if all their axes but the first agree.
         shape = (piece.model, *((name, a.shape[1:], a.dtype.str) for name, a in sorted(piece.inputs.items())))
         if (group := self._waiting.get(shape)) is None:
             group = self._waiting[shape] = _PendingBatch()
@@ -76,12 +78,12 @@ class Batcher:
             yield from self._run(self._waiting.pop(shape).pieces, self.size)
 
     def flush(self) -> Iterator[ClipResult]:
-        """Run what waits, full or not."""
+        """Run all waiting batches, full or not."""
         while self._waiting:
             yield from self._run(self._waiting.pop(next(iter(self._waiting))).pieces, self.size)
 
     def drop(self, key: int) -> None:
-        """Forget what waits of one source."""
+        """Remove the waiting inputs of one source."""
         for shape, group in list(self._waiting.items()):
             del self._waiting[shape]
             rest = _PendingBatch()
@@ -99,6 +101,7 @@ class Batcher:
         owners = [(key, piece.kind, span) for key, piece in group for span in piece.spans]
         results: list[RecordFields | Exception] = []
         while len(results) < len(owners):
+            # The size that fits may become smaller while this batch runs.
             first, stop = len(results), len(results) + min(size, self._fits.get(model, size))
             results += self._bisect(model, _slice_rows(inputs, first, stop), [key for key, _, _ in owners[first:stop]])
         for (key, kind, span), result in zip(owners, results, strict=True):
@@ -112,16 +115,18 @@ class Batcher:
             if len(results) != count:
                 raise EncodeError(f"{model} gave {len(results)} results for {count} inputs")
             return [_check_fields(model, fields) for fields in results]
-        except (WeightsError, MissingExtra, MachineError):  # no item's fault, and no other would fare better
+        except (WeightsError, MissingExtra, MachineError):  # halving cannot help: every clip would fail alike
             raise
         except Exception as error:
+            # A full disk or too many open files would fail every later batch, too.
             if why := describe_machine_fault(error):
                 raise MachineError(f"{model} cannot go on: {why}") from error
-            if count == 1:
+            if count == 1:  # this clip alone makes the model fail
                 return [error]
             if is_out_of_memory(error):
                 self._fits[model] = min(self._fits.get(model, count), max(1, count // 2))
-                log.warning("%s: out of memory at batch %d, going on with %d", model, count, self._fits[model])
+                log.warning("%s: out of memory at batch size %d, continuing with %d", model, count, self._fits[model])
+        # Among n clips one bad one is found with about 2 log2(n) calls, and the good halves keep their results.
         half = count // 2
         first = self._bisect(model, _slice_rows(inputs, 0, half), keys[:half])
         return first + self._bisect(model, _slice_rows(inputs, half, count), keys[half:])
@@ -138,7 +143,7 @@ def invalid_reason(
     score: float | None = None,
     **_: object,
 ) -> str:
-    """What no table, index or JSON could hold of a result; "" where it is sound."""
+    """Say what in a result no table, index or JSON can hold; "" if it is valid."""
     if vector is not None and not np.isfinite(vector).all():
         return f"a vector with {np.count_nonzero(~np.isfinite(vector))} of {len(vector)} numbers not finite"
     if scores and len(scores) != len(labels):

@@ -1,4 +1,4 @@
-"""What happens in a run, counted: for a progress line while it goes on, and for the report at its end."""
+"""Count what happens in a run, for its progress display and its final report."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ INTERVAL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands.
+    """The state of a run.
 
     done, failed, skipped, unchanged   sources so far
-    total          sources in all; None until every folder has been listed
-    rows           vectors so far
-    seconds, rate, eta   since the start; sources a second; seconds left, None while unknown
-    decode_share, encode_share   of the main loop's time: waiting for the decoders, busy in the encoder
+    total          number of all sources; None until every folder has been listed
+    rows           rows written so far
+    seconds        since the start
+    rate           sources per second
+    eta            seconds left; None while unknown
+    decode_share   share of the main loop's time spent waiting for the decoders, 0 to 1
+    encode_share   share of the main loop's time spent in the model, 0 to 1
     """
 
     done: int
@@ -42,13 +45,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run did.
+    """The outcome of a run.
 
-    output, place   the job directory; where it is, which is the URL of one in a store, of which `output` is the copy
+    output          the job directory; for one in an object store, its local copy
+    place           the job directory as the user named it: a path, or the URL of an object store
     done, failed, skipped, unchanged   sources; `unchanged` were finished by an earlier run
-    failed_before   of the unchanged: those with an error in the ledger, which `retry_failed` would do again
-    rows            vectors written
-    failures        the first few entries that are errors; the ledger has them all
+    failed_before   unchanged sources with an error in the ledger, which `retry_failed` would process again
+    rows            rows written
+    seconds         duration of the run
+    decode_share, encode_share   as in `Progress`
+    interrupted     whether a signal ended the run early
+    failures        the first few ledger entries that are errors; the ledger has all of them
     """
 
     output: Path
@@ -68,7 +75,7 @@ class Report:
 
 @dataclass
 class RunStats:
-    """The counts of a run and its clocks."""
+    """The counters and clocks of a run."""
 
     on_progress: Callable[[Progress], None] | None = None
     started: float = field(default_factory=time.monotonic)
@@ -80,7 +87,7 @@ class RunStats:
     _shown: float = 0.0
 
     def add(self, entry: LedgerEntry) -> None:
-        """One more source is finished."""
+        """Count a finished source."""
         self.counts[entry.status] += 1
         self.rows += entry.rows
         if entry.status == "error" and len(self.failures) < SHOWN_FAILURES:
@@ -97,20 +104,22 @@ class RunStats:
 
     @property
     def seconds(self) -> float:
-        """Since the start of the run."""
+        """Seconds since the start of the run."""
         return time.monotonic() - self.started
 
     def show(self, *, last: bool = False) -> None:
-        """Tell whoever listens, not more often than INTERVAL."""
+        """Call `on_progress`, at most once per INTERVAL unless it is the last time."""
         if self.on_progress and (last or self.seconds - self._shown > INTERVAL):
             self._shown = self.seconds
             self.on_progress(self.progress())
 
     def progress(self) -> Progress:
-        """Where the run stands now."""
+        """Return the state of the run now."""
         c, seconds = self.counts, self.seconds
+        # Unchanged sources take almost no time, so they would make the rate and the time left look too good.
         here = c["ok"] + c["error"] + c["skipped"]
         rate = here / seconds if seconds else 0.0
+        # Inputs may have grown since they were counted, so there may be more than the total.
         left = None if self.total is None else max(0, self.total - here - c["unchanged"])
         return Progress(
             done=c["ok"],
@@ -127,7 +136,7 @@ class RunStats:
         )
 
     def report(self, output: Path, place: str, *, interrupted: bool) -> Report:
-        """The end of the run."""
+        """Show the progress a last time and return the final report."""
         self.show(last=True)
         c = self.counts
         return Report(

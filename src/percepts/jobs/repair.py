@@ -1,4 +1,4 @@
-"""A damaged job directory in, a whole one out: what is damaged is taken out, and exactly that is done again."""
+"""Repair a job directory: remove what is damaged, and process exactly those sources again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from ..tasks.base import Task
 from ..tasks.settings import upgrade_settings
 from ..types import Spec
 from ..weights import fetch_weights
+from .options import RunOptions
 from .progress import Report
+from .rehearsal import keep_stdout_clean, rehearse
 from .run import run
 from .storage.directory import DirectoryLock, JobDirectory
 from .storage.entry import LedgerEntry
@@ -36,12 +38,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What `repair` did.
+    """The result of `repair`.
 
-    files    that were damaged, and were taken out
+    files    damaged files, which were removed
     sources  whose rows or entries were damaged or lost
-    report   of the run that did those sources again; None where there was nothing to do, or the task is not
-             one of percepts
+    report   of the run that processed those sources again; None if there was nothing to do, or the task is not one of
+             percepts
     verdict  of the directory as it is now
     """
 
@@ -52,16 +54,15 @@ class RepairReport:
 
 
 def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence[str] = ()) -> RepairReport:
-    """Mend a job directory: files cut, changed or missing, a lost manifest, rows that do not fit the ledger.
+    """Repair a job directory: files cut, changed or missing, a lost manifest, rows that do not fit the ledger.
 
-    Every source with a row or an entry in what is damaged is forgotten and done again, by the task that the settings
-    of the directory speak of. That it can be done again, with the same models, is checked before anything is removed.
-    Of a task that is not one of percepts, the sources are marked, and the next run of the program that made the
-    directory does them again. A source whose rows and entry are both lost is not known any more, and the next run does
-    that, too.
+    Every source with a row or an entry in what is damaged is removed and processed again, by the task that the settings
+    of the directory describe. Before anything is removed, the models are loaded and tried. If the task is not one of
+    percepts, the sources are marked, and the next run of the program that made the directory processes them. A source
+    whose rows and entry are both lost is not known any more, and the next run processes it as a new one.
 
     Raises:
-        JobError: there is nothing of a job here; or its task cannot be made again, and nothing was removed.
+        JobError: there is no job here, or its task cannot be restored; nothing was removed.
         JobDamaged: the manifest is lost, and no part of the ledger can be read.
         JobLocked: a run is writing there.
     """
@@ -69,13 +70,16 @@ def repair(directory: str | Path, *, workers: int | None = None, hosts: Sequence
     directory, remote = locate_directory(output)
     with _lock_directory(directory, remote):
         if remote:
+            # The copy of an earlier run would hide damage in the store.
             remote.pull(fresh=True)
         manifest = _read_or_rebuild_manifest(directory)
+        # First the damaged files, since their rows must not be counted; then the sources that this leaves incomplete.
         files = {problem.file for problem in DirectoryCheck(directory, manifest).run().problems if problem.file}
         manifest.parts = list(_intact_parts(manifest.parts, files))
         found = DirectoryCheck(directory, manifest).run()
         sources = sorted({problem.source for problem in found.problems if problem.source})
         tables = tuple(read_specs(directory).values())
+        # Nothing was removed so far, and nothing will be if the task or its models cannot be had.
         task = _restore_task(directory, manifest, tables) if sources else None
         manifest.write(directory)
     with JobDirectory(directory, manifest.fingerprint, tables, remote=remote) as job:
@@ -101,7 +105,8 @@ def _intact_parts(parts: Sequence[Part], damaged: set[str]) -> Iterator[Part]:
 
 
 def _mark_for_retry(directory: Path, manifest: Manifest, sources: Sequence[str]) -> list[LedgerEntry]:
-    """Entries that say what happened, and that hold no digest, so that any later run does these sources again."""
+    """Return entries that say what happened, without a digest, so that any later run processes these sources."""
+    # No file has a size or mtime of -1, so the next run does not take it for unchanged.
     lost = LedgerEntry(
         "", "", "", -1, -1, "error", "write", "JobDamaged", "its rows were damaged after they were written"
     )
@@ -120,16 +125,18 @@ def _process_again(
     hosts: Sequence[str],
 ) -> Report | None:
     if task is None:
-        log.warning("%d sources are marked; the program that made %s does them again", len(sources), directory)
+        log.warning(
+            "%d sources are marked; run the program that made %s to process them again", len(sources), directory
+        )
         return None
     try:
-        return run(task, sources, directory, workers=workers, hosts=hosts, from_ledger=True)
-    except FileNotFoundError:  # not one of them is there any more
+        return run(task, sources, directory, options=RunOptions(workers=workers, hosts=hosts, from_ledger=True))
+    except FileNotFoundError:  # none of these sources exists any more
         return None
 
 
 def _restore_task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...]) -> Task | None:
-    """Make the task of a directory again and check that it gives the same numbers; None for one that is not ours."""
+    """Restore the task of a directory and check that its results are the same; None for a task of another program."""
     kind = task_classes().get(str(manifest.fingerprint.get("task")))
     if kind is None:
         return None
@@ -137,23 +144,24 @@ def _restore_task(directory: Path, manifest: Manifest, tables: tuple[Spec, ...])
     try:
         task = kind.from_settings(settings, tables)
         _check_models(task, settings)
+        # JSON turns tuples into lists, as in the stored settings.
         now = json.loads(json.dumps({"task": task.name} | task.settings()))
     except PerceptsError as error:
-        raise JobError(f"{_refuse_other_settings(directory)}: {error}") from error
+        raise JobError(f"{_describe_refusal(directory)}: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise JobDamaged(
-            f"{_refuse_other_settings(directory)}: its settings are not those of {settings['task']}: {error!r}"
+            f"{_describe_refusal(directory)}: its settings are not those of {settings['task']}: {error!r}"
         ) from error
     if changed := settings_differences(settings, now):
         raise JobError(
-            f"{_refuse_other_settings(directory)}: its results can no longer be made as they were "
-            f"({'; '.join(changed[:4])}); do its sources again into another directory"
+            f"{_describe_refusal(directory)}: its results can no longer be made as they were "
+            f"({'; '.join(changed[:4])}); process its sources again into another directory"
         )
     return task
 
 
 def _check_models(task: Task, settings: Mapping[str, Any]) -> None:
-    """Raise what the first source would meet: weights that are not to be had, an extra that is not installed."""
+    """Raise the error that the first source would meet: absent weights or extras, or a model that cannot run."""
     known = list_models()
     for table in task.specs:
         fetch_weights(table.weights or (find(table.name).weights if table.name in known else ()))
@@ -162,9 +170,11 @@ def _check_models(task: Task, settings: Mapping[str, Any]) -> None:
     if settings.get("vad") == "silero":
         fetch_weights(["silero"])
     task.validate()
+    with keep_stdout_clean():
+        rehearse(task)  # a model may load and still fail on every item, and by then the rows would be gone
 
 
-def _refuse_other_settings(directory: Path) -> str:
+def _describe_refusal(directory: Path) -> str:
     return f"{directory} was not repaired, and nothing was removed from it"
 
 
@@ -172,23 +182,24 @@ def _refuse_other_settings(directory: Path) -> str:
 
 
 def _read_or_rebuild_manifest(directory: Path) -> Manifest:
-    """As it is; made again where it is lost or cannot be read."""
+    """Read the manifest, or rebuild it if it is lost or cannot be read."""
     try:
         return Manifest.read(directory)
-    except JobTooNew:  # is in order, only not for this release
+    except JobTooNew:  # it is not damaged, only newer than this release
         raise
     except JobError as error:
-        log.warning("%s: its manifest is made again from its parts: %s", directory, error)
+        log.warning("%s: its manifest is rebuilt from its parts: %s", directory, error)
     manifest = _rebuild_manifest(directory)
     if is_file(directory / MANIFEST):
         kept = set_aside_file(directory / MANIFEST)
-        log.warning("%s: the manifest that cannot be read is kept as %s", directory, kept.name)
+        log.warning("%s: the manifest that cannot be read was renamed to %s", directory, kept.name)
     manifest.write(directory)
     return manifest
 
 
 def _rebuild_manifest(directory: Path) -> Manifest:
-    """From the parts that can be read. What a killed run left counts too: rows that come of it twice are a damage."""
+    """Rebuild the manifest from the parts that can be read."""
+    # Parts that a killed run left count, too; rows that appear twice because of them are found as damage later.
     about: dict[str, Any] | None = None
     parts: dict[str, Part] = {}
     for path in sorted((directory / "ledger").glob("part-*.parquet")):
@@ -214,11 +225,11 @@ def _rebuild_manifest(directory: Path) -> Manifest:
 
 
 def _describe_file(directory: Path, path: Path) -> PartInfo | None:
-    """What a file is now; None where it is no whole parquet file, by its checksums."""
+    """Describe a file as it is now; return None if it is no intact parquet file, by its page checksums."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             rows = sum(len(batch) for batch in file.iter_batches())
-    except (OSError, ValueError):  # Arrow's errors are both
+    except (OSError, ValueError):  # Arrow raises both
         return None
     data = path.read_bytes()
     return PartInfo(path.relative_to(directory).as_posix(), rows, len(data), hashlib.sha256(data).hexdigest())

@@ -1,4 +1,4 @@
-"""Name the tasks of percepts, so that one can be made again from the settings of a directory."""
+"""List the tasks of percepts, so that one can be restored from the settings of a directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job directory in, a verdict out: every digest, count, id and vector is looked at; nothing is changed."""
+"""Check every digest, count, id and vector of a job directory, without changing anything."""
 
 from __future__ import annotations
 
@@ -25,15 +25,20 @@ from .storage.ledger import Manifest, ledger_batches, ledger_entries
 from .storage.owned_files import parts_made
 from .storage.source_index import FingerprintSet, as_set
 
-SAID = ("start", "stop", "text", "speaker", "labels")
-"""Columns that tell the rows of a source apart."""
+DISTINGUISHING = ("start", "stop", "text", "speaker", "labels")
+"""Columns that distinguish the rows of a source."""
 SHOWN = 50
-"""Problems that are listed; the rest are counted."""
+"""Number of problems that are listed; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What `verify` found. `problems` are sentences that name a file; `counts` are sources by status, rows, parts."""
+    """The result of `verify`.
+
+    directory   the job directory
+    problems    sentences that name a file or source
+    counts      sources by status, rows, parts
+    """
 
     directory: Path
     problems: tuple[str, ...]
@@ -41,18 +46,18 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 def verify(directory: str | Path) -> VerifyReport:
-    """Prove a job directory, or list what is wrong with it.
+    """Check a job directory, and list what is wrong with it.
 
-    Checked: the manifest is written as percepts writes it, names no file outside the directory, and counts its parts
-    right; every listed file is there with its size, sha256 and number of rows; nothing else lies beside them; every
-    source has one ledger entry; the rows of each source are as many as its entry says, and no window appears twice;
-    vectors are finite and of the right length; times run forward; counts of the manifest agree. Not looked at: index/
-    and other formats, which are copies that can be made again.
+    Checked: the manifest has the form that percepts writes, names no file outside the directory, and counts its parts
+    right; every listed file exists with its size, sha256 and number of rows; no other part lies beside them; every
+    source has one ledger entry; each source has as many rows as its entry says, and no window appears twice; vectors
+    are finite and of the right length; no window ends before it starts; the counts of the manifest agree. Not checked:
+    index/ and other formats, which are copies that can be made again.
 
     Raises:
         JobError: there is no manifest, so this is no job directory.
@@ -74,12 +79,12 @@ def _verify_local(directory: Path) -> VerifyReport:
 
 
 _Expected = tuple[np.ndarray, np.ndarray]
-"""Fingerprints in order, and how many rows each source should have."""
+"""Fingerprints in order, and the number of rows that each source should have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A sentence for people; and the source or the file that is damaged, where it is one."""
+    """A sentence for users, and the source or file that is damaged, if it is only one."""
 
     text: str
     source: str = ""
@@ -88,7 +93,7 @@ class Problem:
 
 @dataclass
 class DirectoryCheck:
-    """A directory looked through against its manifest: the problems, and what there is."""
+    """A check of a directory against its manifest, with the problems and counts that it found."""
 
     directory: Path
     manifest: Manifest
@@ -97,22 +102,23 @@ class DirectoryCheck:
     rows: int = 0
 
     def run(self) -> DirectoryCheck:
-        """Look at everything."""
+        """Check everything."""
         for problem in self._check_all():
             self.problems.append(problem)
         return self
 
     def _check_all(self) -> Iterator[Problem]:
-        whole: set[str] = set()
+        intact: set[str] = set()
         for part in self.manifest.parts:
             for info in part.files:
                 if why := self._check_file(info) or _count_rows(self.directory / info.name, info):
                     yield Problem(f"{info.name}: {why}", file=info.name)
                 else:
-                    whole.add(info.name)
+                    intact.add(info.name)
         yield from self._find_orphans()
-        expected = yield from self._check_ledger(whole)
-        yield from self._check_tables(whole, expected)
+        # Rows are read only from intact files, so a damaged file is reported once and not for each of its rows.
+        expected = yield from self._check_ledger(intact)
+        yield from self._check_tables(intact, expected)
         yield from self._check_totals()
 
     def _check_file(self, info: PartInfo) -> str:
@@ -137,43 +143,43 @@ class DirectoryCheck:
             if name not in listed:
                 yield Problem(f"{name}: an orphan, the manifest does not list it (the next run removes it)")
 
-    def _check_ledger(self, whole: set[str]) -> Generator[Problem, None, _Expected]:
-        """Yields problems; returns how many rows each source should have."""
+    def _check_ledger(self, intact: set[str]) -> Generator[Problem, None, _Expected]:
+        """Yield problems; return the number of rows that each source should have."""
         marks, rows = FingerprintSet(), array("q")
-        for row in self._read_entries(whole):
+        for row in self._read_entries(intact):
             marks.add(row["uri"])
             rows.append(row["rows"])
             self.statuses[row["status"]] += 1
-        if twice := marks.duplicates():
+        if duplicates := marks.duplicates():
             for uri in sorted(
-                {row["uri"] for row in self._read_entries(whole) if fingerprint_name(row["uri"]) in twice}
+                {row["uri"] for row in self._read_entries(intact) if fingerprint_name(row["uri"]) in duplicates}
             ):
                 yield Problem(f"{uri}: has two entries in the ledger", uri)
         found, first = np.unique(marks.array, return_index=True)
         return found, np.frombuffer(rows, np.int64)[first]
 
-    def _read_entries(self, whole: set[str]) -> Iterator[dict[str, Any]]:
-        readable = [part for part in self.manifest.parts if part.ledger and part.ledger.name in whole]
+    def _read_entries(self, intact: set[str]) -> Iterator[dict[str, Any]]:
+        readable = [part for part in self.manifest.parts if part.ledger and part.ledger.name in intact]
         return ledger_entries(self.directory, Manifest({}, {}, parts=readable))
 
-    def _check_tables(self, whole: set[str], expected: _Expected) -> Iterator[Problem]:
+    def _check_tables(self, intact: set[str], expected: _Expected) -> Iterator[Problem]:
         found = FingerprintSet()
         for model, spec in read_specs(self.directory).items():
             windows = FingerprintSet()
-            for name, batch in self._read_batches(whole, model):
+            for name, batch in self._read_batches(intact, model):
                 if isinstance(batch, JobDamaged):
                     yield Problem(str(batch), file=name)
                 else:
                     yield from self._check_batch(name, batch, spec, windows, found)
-            if twice := windows.duplicates():
-                yield from self._find_duplicates(whole, model, spec, twice)
-        yield from self._compare_row_counts(whole, found.array, expected)
+            if duplicates := windows.duplicates():
+                yield from self._find_duplicates(intact, model, spec, duplicates)
+        yield from self._compare_row_counts(intact, found.array, expected)
 
-    def _read_batches(self, whole: set[str], model: str) -> Iterator[tuple[str, pa.RecordBatch | JobDamaged]]:
-        """The rows of a model with the file they are in, and what ends a file before its end."""
+    def _read_batches(self, intact: set[str], model: str) -> Iterator[tuple[str, pa.RecordBatch | JobDamaged]]:
+        """Yield the rows of a model with the name of their file, or the damage that ends a file early."""
         for part in self.manifest.parts:
             info = part.data.get(model)
-            if info is None or info.name not in whole:
+            if info is None or info.name not in intact:
                 continue
             try:
                 for batch in read_part(self.directory / info.name):
@@ -193,41 +199,42 @@ class DirectoryCheck:
         sources = batch.column("source")
         if spec.dim:
             yield from _find_vector_problems(name, batch, spec, sources)
-        yield from _score_problems(name, batch, sources)
+        yield from _find_score_problems(name, batch, sources)
 
-    def _find_duplicates(self, whole: set[str], model: str, spec: Spec, twice: set[bytes]) -> Iterator[Problem]:
-        """Read once more, for the names of those that are there again."""
+    def _find_duplicates(self, intact: set[str], model: str, spec: Spec, duplicates: set[bytes]) -> Iterator[Problem]:
+        """Yield a problem for each window that appears again, which takes a second look at the rows for their names."""
         seen: set[bytes] = set()
-        for name, batch in self._read_batches(whole, model):
+        for name, batch in self._read_batches(intact, model):
             for source, start, _, window in () if isinstance(batch, JobDamaged) else _row_windows(batch, spec):
                 if (mark := fingerprint_name(window)) in seen:
                     yield Problem(f"{name}: {source} at {start} s appears twice", source)
-                seen |= {mark} & twice
+                seen |= {mark} & duplicates
 
-    def _compare_row_counts(self, whole: set[str], found: np.ndarray, expected: _Expected) -> Iterator[Problem]:
-        """Sources with more or fewer rows than their entries say, or with no entry at all."""
+    def _compare_row_counts(self, intact: set[str], found: np.ndarray, expected: _Expected) -> Iterator[Problem]:
+        """Yield sources with more or fewer rows than their entry says, or without an entry."""
         rows = dict.fromkeys(as_set(_find_differing(np.unique(found, return_counts=True), expected)), 0)
         if not rows:
             return
-        told: dict[bytes, int] = {}
+        entered_rows: dict[bytes, int] = {}
         names: dict[bytes, str] = {}
-        for row in self._read_entries(whole):
+        for row in self._read_entries(intact):
             if (mark := fingerprint_name(row["uri"])) in rows:
-                told[mark], names[mark] = row["rows"], row["uri"]
+                entered_rows[mark], names[mark] = row["rows"], row["uri"]
         for model in read_specs(self.directory):
-            for _, batch in self._read_batches(whole, model):
+            for _, batch in self._read_batches(intact, model):
                 for source in () if isinstance(batch, JobDamaged) else batch.column("source").to_pylist():
                     if (mark := fingerprint_name(source)) in rows:
                         rows[mark] += 1
                         names[mark] = source
+        # Their rows have no entry yet, and the next run removes them.
         unfinished = {fingerprint_name(uri) for uri in self.manifest.unfinished}
         for mark in sorted(rows.keys() - unfinished, key=names.__getitem__):
-            says = f"{rows[mark]} rows in the tables, {told.get(mark, 'no entry')} in the ledger"
-            yield Problem(f"{names[mark]}: {says}", names[mark])
+            counts = f"{rows[mark]} rows in the tables, {entered_rows.get(mark, 'no entry')} in the ledger"
+            yield Problem(f"{names[mark]}: {counts}", names[mark])
 
     def _check_totals(self) -> Iterator[Problem]:
         if self.problems:
-            return  # the totals cannot be right where a part is damaged: one cause, one message
+            return  # the totals cannot be right if a part is damaged: one cause, one message
         counts = self.manifest.counts
         now = {"ok": self.statuses["ok"], "error": self.statuses["error"], "skipped": self.statuses["skipped"]}
         for key, value in {**now, "sources": sum(now.values()), "rows": self.rows}.items():
@@ -236,14 +243,15 @@ class DirectoryCheck:
 
 
 def _count_rows(path: Path, info: PartInfo) -> str:
-    """Compare the rows of a file, whose bytes are as they should be, with the manifest: what is wrong, or nothing."""
+    """Compare the number of rows of an intact file with the manifest; return what is wrong, or ""."""
     try:
         with pa.OSFile(str(path)) as opened:
             rows = pq.read_metadata(opened).num_rows
         if info.name.startswith("ledger/"):
+            # Reading it checks its columns and values.
             for _ in ledger_batches(path):
                 pass
-    except (OSError, ValueError) as error:  # Arrow's errors are both
+    except (OSError, ValueError) as error:  # Arrow raises both
         return f"is no parquet file: {error}"
     except JobDamaged as error:
         return str(error)
@@ -251,15 +259,16 @@ def _count_rows(path: Path, info: PartInfo) -> str:
 
 
 def _row_windows(batch: pa.RecordBatch, spec: Spec) -> Iterator[tuple[str, float, float, str]]:
-    """Source, start, stop, and what must not be there twice, of each row."""
-    said = [batch.column(column).to_pylist() for column in SAID if column in batch.schema.names]
-    for source, start, stop, *rest in zip(batch.column("source").to_pylist(), *said, strict=True):
-        # Two may speak at once, and one model may say two things of a window; a vector it has but one.
+    """Yield source, start and stop of each row, and the text that must be unique among all rows of the model."""
+    cells = [batch.column(column).to_pylist() for column in DISTINGUISHING if column in batch.schema.names]
+    for source, start, stop, *rest in zip(batch.column("source").to_pylist(), *cells, strict=True):
+        # Two people may speak at once, and a model may give two labels for a window, but only one vector.
         yield source, start, stop, f"{start!r} {source}{'' if spec.dim else (stop, rest)}"
 
 
 def _find_differing(found: tuple[np.ndarray, np.ndarray], expected: _Expected) -> np.ndarray:
-    """The fingerprints whose numbers of rows differ; one that is absent has none."""
+    """Return the fingerprints whose numbers of rows differ; an absent one counts as no rows."""
+    # Sorted arrays instead of dicts, since there may be a million sources.
     marks = np.union1d(found[0], expected[0])
     rows = np.zeros((2, len(marks)), np.int64)
     for row, (there, counts) in zip(rows, (found, expected), strict=True):
@@ -280,8 +289,8 @@ def _find_vector_problems(name: str, batch: pa.RecordBatch, spec: Spec, sources:
         yield Problem(f"{name}: {sources[int(row)]}: a vector that is not finite", sources[int(row)].as_py())
 
 
-def _score_problems(name: str, batch: pa.RecordBatch, sources: pa.Array) -> Iterator[Problem]:
-    if "scores" not in batch.schema.names:  # written before there were any
+def _find_score_problems(name: str, batch: pa.RecordBatch, sources: pa.Array) -> Iterator[Problem]:
+    if "scores" not in batch.schema.names:  # written by a release without scores
         return
     labels, scores = (np.asarray(pc.list_value_length(batch.column(column))) for column in ("labels", "scores"))
     for row in np.flatnonzero((scores != 0) & (scores != labels)):

@@ -26,7 +26,7 @@ def in_tables(out: Path) -> dict[str, tuple[float, ...]]:
 
 def test_the_layout_of_clip_retrieval(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "ROWS_A_PART", 4)
-    monkeypatch.setattr(worker_module, "PARCEL_SECONDS", 0.0)  # or all of it is one parcel, and one part
+    monkeypatch.setattr(worker_module, "MESSAGE_SECONDS", 0.0)  # or all of it is one message, and one part
     out = tmp_path / "v"
     for count in (10, 13):  # and again when there is more
         embed(photos(count), out, models=[MODEL], workers=0, batch_size=4, formats=("clip-retrieval",))

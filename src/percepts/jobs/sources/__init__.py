@@ -1,1 +1,1 @@
-"""Expand, walk and number the sources of a job."""
+"""Expand the inputs of a job into single sources, and number those that have to be processed."""

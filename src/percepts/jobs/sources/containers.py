@@ -1,7 +1,7 @@
-"""Files that hold many sources: tars, and tables with media in their cells. `shard.tar!cats/1.jpg` names one of them.
+"""Read containers of many sources: tars, and tables with media in their cells. `shard.tar!cats/1.jpg` names a member.
 
 Nothing is decoded here, so a bad member costs only itself: a Hugging Face dataset is read as the Arrow or Parquet
-files that it is, and not through a library that decodes while it iterates.
+files that it consists of, and not through a library that decodes while it iterates.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ MARK = "!"
 
 
 class Container(Protocol):
-    """A file or folder with members."""
+    """A file or folder that holds many sources."""
 
     def names(self) -> Iterator[str]:
-        """Of those that may be media, in order."""
+        """Yield the names of the members that may be media, in order."""
 
     def read(self, name: str, folders: Sequence[str]) -> bytes:
-        """Return the bytes of one; KeyError where there is none of that name.
+        """Return the bytes of a member; raise KeyError if there is none of that name.
 
-        `folders` are those that the user named: a cell of a table may name files in them, and beside the table.
+        A cell of a table may name a file in one of `folders`, which the user named, or in the folder of the table.
         """
 
     @property
     def wrong(self) -> str:
-        """Say what is damaged, so that members may be missing from `names`; "" where all is well."""
+        """What is damaged, so that members may be missing from `names`; "" if nothing is."""
 
 
 def holds_sources(path: str) -> bool:
-    """Whether it is one of these, by its name; or, for a folder, a dataset that was saved to disk."""
+    """Return whether a path is a container, by its name, or a folder with a dataset that was saved to disk."""
     if path.lower().endswith(tuple(_KINDS)) and not os.path.isdir(path):
         return True
     if not os.path.isfile(os.path.join(path, _STATE)):
@@ -58,7 +58,7 @@ def holds_sources(path: str) -> bool:
 
 
 def list_members(path: str) -> Iterator[str]:
-    """Yield the names of all sources in it; at the end, NotMedia where it is damaged and some may be missing."""
+    """Yield the names of all sources in a container; at the end, raise NotMedia if damage may have hidden some."""
     opened = _open_container(path, _newest_mtime(path))
     for name in opened.names():
         yield f"{path}{MARK}{name}"
@@ -67,14 +67,15 @@ def list_members(path: str) -> Iterator[str]:
 
 
 def split_member(uri: str) -> tuple[str, str] | None:
-    """Split a name that `members` gave into container and member; return None for any other name.
+    """Split a name that `list_members` gave into container and member; return None for any other name.
 
-    The member is a name in the container, whatever it looks like: it is never looked for on the disk. Only where there
-    is no such container may a file have the whole of it as its name.
+    The member is a name in the container, whatever it looks like: it is never looked up on the disk. Only if there is
+    no such container may the name be that of a file.
     """
     if MARK not in uri:
         return None
     path, _, name = uri.partition(MARK)
+    # The path of the container may contain the mark, too.
     while name and not holds_sources(path):
         head, _, name = name.partition(MARK)
         path = f"{path}{MARK}{head}"
@@ -90,7 +91,7 @@ def absolute_name(name: str) -> str:
 
 
 def read_member(uri: str, folders: Sequence[str] = ()) -> tuple[bytes, int]:
-    """Return the bytes of a member, and the time of its container; FileNotFoundError where it is not there.
+    """Return the bytes of a member and the mtime of its container in ns; raise FileNotFoundError if it is absent.
 
     `folders` are those that the user named, see `Container.read`.
     """
@@ -108,7 +109,7 @@ def read_member(uri: str, folders: Sequence[str] = ()) -> tuple[bytes, int]:
 
 
 def container_mtime(uri: str) -> int | None:
-    """The time of the container of a member; None where it is no member, or is gone."""
+    """Return the mtime in ns of the container of a member; None if it is no member, or the container is gone."""
     found = split_member(uri)
     return _newest_mtime(found[0]) if found and os.path.exists(found[0]) else None
 
@@ -122,26 +123,27 @@ def _open_container(path: str, mtime_ns: int) -> Container:
 
 @contextmanager
 def not_media_errors(name: str) -> Iterator[None]:
-    """What any of these libraries raises of a file that is damaged becomes NotMedia; the system's errors stay."""
+    """Turn the errors of these libraries about a damaged file into NotMedia, and keep errors of the system."""
     try:
         yield
     except NotMedia:
         raise
     except (tarfile.TarError, csv.Error, pa.ArrowException, ValueError, OSError) as error:
+        # An error with a number comes from the system: no such file, no permission, a bad disk.
         if isinstance(error, OSError) and error.errno:
             raise
         raise NotMedia(f"{name}: cannot be read: {error}") from error
 
 
 def _newest_mtime(path: str) -> int:
-    """Of a folder, that of the newest file in it."""
+    """Return the mtime of a file in ns; for a folder, that of the newest file in it."""
     if os.path.isdir(path):
         return max((entry.stat().st_mtime_ns for entry in os.scandir(path)), default=-1)
     return os.stat(path).st_mtime_ns
 
 
 class _TarContainer:
-    """Members of a tar that are media by their names: labels and captions beside them are not ours.
+    """The members of a tar that are media by their names, without the labels and captions beside them.
 
     A tar that is cut or damaged has the members before the damage.
     """
@@ -157,7 +159,7 @@ class _TarContainer:
                     twice.append(name)
                 self._index[name] = place
         except OSError as error:
-            if error.errno and not self._index:  # there is no such file, or it may not be read
+            if error.errno and not self._index:  # the file is absent, or may not be read
                 raise
             self.wrong = f"cannot be read: {error}"
         except Exception as error:  # whatever a hostile header makes tarfile raise
@@ -177,10 +179,11 @@ class _TarContainer:
 
 
 def _tar_members(path: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield name, offset and size of every regular file in a tar that is all there; NotMedia where damage begins."""
+    """Yield name, offset and size of every complete regular file in a tar; raise NotMedia where damage begins."""
     size, last = os.stat(path).st_size, -1
     with tarfile.open(path, "r:") as file:
         for member in file:
+            # A hostile header may point back, and tarfile would read the same members for ever.
             if member.offset <= last or member.size < 0:
                 raise NotMedia(f"a header that leads back, at byte {member.offset}")
             last = member.offset
@@ -190,7 +193,7 @@ def _tar_members(path: str) -> Iterator[tuple[str, tuple[int, int]]]:
                 if member.name:
                     yield member.name, (member.offset_data, member.size)
         end = file.offset
-    with open(path, "rb") as raw:  # tarfile takes a header that is none for the end of the archive
+    with open(path, "rb") as raw:  # tarfile takes a damaged header for the end of the archive
         raw.seek(end)
         if raw.read(tarfile.BLOCKSIZE).strip(b"\0"):
             raise NotMedia(f"no header where the next should be, at byte {end}")
@@ -204,7 +207,7 @@ _MEDIA = frozenset({"image", "audio", "video"})
 
 
 class _TableContainer(ABC):
-    """`COLUMN/ROW` of a table, for every column of bytes, or of bytes and path as Hugging Face writes them."""
+    """A table with members `COLUMN/ROW`, for columns of bytes, or of bytes and path as Hugging Face writes them."""
 
     wrong = ""
 
@@ -215,7 +218,7 @@ class _TableContainer(ABC):
 
     @abstractmethod
     def group(self, number: int) -> pa.Table:
-        """So many rows at a time."""
+        """Return the rows of one group."""
 
     def names(self) -> Iterator[str]:
         rows = self._ends[-1] if self._ends else 0
@@ -226,6 +229,7 @@ class _TableContainer(ABC):
         if column not in self._columns or not text.isdecimal() or int(text) >= self._ends[-1]:
             raise KeyError(name)
         number = bisect_right(self._ends, int(text))
+        # Each number in _ends is the first row behind a group.
         first = self._ends[number - 1] if number else 0
         cell = self.group(number).column(column)[int(text) - first].as_py()
         data = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -245,13 +249,14 @@ class _ParquetContainer(_TableContainer):
         self._read: tuple[int, pa.Table] | None = None
 
     def group(self, number: int) -> pa.Table:
+        # Members are read in order, so one decoded row group is enough.
         if self._read is None or self._read[0] != number:
             self._read = number, self._file.read_row_group(number, columns=self._columns)
         return self._read[1]
 
 
 class _ArrowContainer(_TableContainer):
-    """A folder of `datasets.Dataset.save_to_disk`: its Arrow files are mapped, not read."""
+    """A folder of `datasets.Dataset.save_to_disk`, whose Arrow files are mapped into memory, not read."""
 
     def __init__(self, path: str):
         self._tables: list[pa.Table] = []
@@ -279,8 +284,9 @@ def _is_bytes(type: pa.DataType) -> bool:
 
 
 def _arrow_files(folder: str) -> Iterator[str]:
-    """Yield the files that a dataset says it has. NotMedia where one is not a regular file in its folder."""
+    """Yield the files that a dataset lists; raise NotMedia if one is not a regular file in its folder."""
     with open_source(os.path.join(folder, _STATE)) as file:
+        # The limit keeps a hostile listing from filling the memory.
         state = json.loads(file.read(_STATE_BYTES))
     entries = state.get("_data_files") if isinstance(state, dict) else None
     if not isinstance(entries, list):
@@ -294,11 +300,12 @@ def _arrow_files(folder: str) -> Iterator[str]:
 
 
 def _read_linked(path: str, folder: str, folders: Sequence[str]) -> bytes:
-    """Read a file that a cell names: a regular one, beside the table or below a folder that the user named."""
+    """Read a regular file that a cell names, beside the table or below a folder that the user named."""
+    # A table from a stranger must not make percepts read any other file: links are resolved before the check.
     place = os.path.realpath(os.path.join(folder, path))
     if not any(_is_below(place, os.path.realpath(each)) for each in (folder, *folders)):
         raise NotMedia(
-            f"its cell names {path!a}, which is neither in the folder of the table nor in one that was named; "
+            f"its cell names {path!a}, which is neither in the folder of the table nor in a folder that was named; "
             "name that folder among the inputs, too"
         )
     with open_source(place) as file:

@@ -1,4 +1,4 @@
-"""What a user may name in, sources out: globs, lists of names, tars and tables, folders of an object store."""
+"""Expand what a user may name into sources: patterns, lists, tars and tables, folders of an object store."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from ...stores.remote import is_remote, open_filesystem
 from . import containers
 
 COLUMNS = ("uri", "path", "url")
-"""The first of these that a list has names its sources; a relative path begins at the folder of the list."""
+"""Columns that may name the sources of a list, the first one wins; a relative path begins at the list's folder."""
 
 
 def is_glob(text: str) -> bool:
-    """Whether it is a pattern, and no file of that very name."""
+    """Return whether a text is a pattern and not the name of an existing file."""
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
 def expand_input(item: str, *, stores: bool = True) -> Iterator[str] | None:
-    """Return the sources of an item that stands for many; None for a file, a folder, or one source by name.
+    """Return the sources of an item that stands for many; None for a file, a folder, or a single source.
 
-    With `stores` off nothing is asked of an object store: the item is one source of it.
+    With `stores` off, no object store is asked: the URL of one is a single source.
     """
     if is_remote(item):
         return _read_list(item) if stores else None
     if is_glob(item):
+        # A pattern without a match stays as it is, and becomes an entry that says so.
         return iter(sorted(glob.iglob(item, recursive=True)) or [item])
     path = os.path.abspath(item)
-    if not os.path.isfile(path) and not os.path.isdir(path):  # also a pipe, which would be waited for
+    if not os.path.isfile(path) and not os.path.isdir(path):  # also a pipe, on which reading would block
         return None
     reader = next((read for suffix, read in _LISTS.items() if path.lower().endswith(suffix)), None)
     if reader and os.path.isfile(path) and (names := reader(path)) is not None:
@@ -47,17 +48,17 @@ def expand_input(item: str, *, stores: bool = True) -> Iterator[str] | None:
 
 @dataclass(frozen=True, slots=True)
 class NamedPlaces:
-    """What the user named outright, and what lists and tables may therefore lead to.
+    """The places that the user named, and to which lists and tables may therefore lead.
 
     folders   among the inputs: a cell of a table may name a file in them
-    stores    URLs of object stores and of folders in them: a list may name what is below
+    stores    URLs of object stores and of folders in them: a list may name what is below them
     """
 
     folders: tuple[str, ...] = ()
     stores: tuple[str, ...] = ()
 
     def check(self, uri: str) -> None:
-        """FetchError where nobody named the store of a source, which a list may have from anywhere."""
+        """Raise FetchError if the user did not name the store of a source, since a list may come from anywhere."""
         below = any(uri == root or uri.startswith(f"{root.rstrip('/')}/") for root in self.stores)
         if not below or ".." in uri.split("/"):
             raise FetchError(
@@ -67,7 +68,7 @@ class NamedPlaces:
 
 
 def find_named_places(inputs: Iterable[str], hosts: Iterable[str]) -> NamedPlaces:
-    """Take the folders and stores out of what the user named: inputs, and hosts that are URLs of stores."""
+    """Find the folders and stores among the inputs and the hosts that the user named."""
     inputs = list(inputs)
     folders = tuple(os.path.abspath(item) for item in inputs if not is_remote(item) and os.path.isdir(item))
     stores: set[str] = set()
@@ -75,12 +76,12 @@ def find_named_places(inputs: Iterable[str], hosts: Iterable[str]) -> NamedPlace
         if is_remote(item):
             root = re.split(r"[*?\[]", item)[0].rpartition("/")[0] if glob.has_magic(item) else item
             system, path = open_filesystem(root)
-            stores |= {root, str(system.unstrip_protocol(path))}  # az:// is called abfs:// by its listing
+            stores |= {root, str(system.unstrip_protocol(path))}  # the listing of az:// calls it abfs://
     return NamedPlaces(folders, tuple(sorted(stores)))
 
 
 def read_remote(uri: str) -> bytes:
-    """All bytes of one source in an object store."""
+    """Return all bytes of a source in an object store."""
     system, path = open_filesystem(uri)
     return bytes(system.cat_file(path))
 
@@ -88,6 +89,7 @@ def read_remote(uri: str) -> bytes:
 def _read_list(item: str) -> Iterator[str]:
     system, path = open_filesystem(item)
     found = system.glob(path) if glob.has_magic(path) else system.find(path)
+    # If nothing is below it, the name may be an object itself; reading it tells.
     return (system.unstrip_protocol(name) for name in sorted(found) or [path])
 
 
@@ -102,6 +104,7 @@ def _resolve_names(path: str, names: Iterator[str]) -> Iterator[str]:
 
 
 def _read_csv(path: str, delimiter: str = ",") -> Iterator[str]:
+    # Spreadsheets write a byte order mark at the start.
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, delimiter=delimiter)
         column = _find_column(rows.fieldnames or (), path)
@@ -119,6 +122,7 @@ def _read_jsonl(path: str) -> Iterator[str]:
                 continue
             try:
                 row = json.loads(line)
+            # A hostile line may be nested deeper than Python's stack.
             except (ValueError, RecursionError) as error:
                 raise NotMedia(f"{path}: line {number} is no JSON: {error}") from error
             if not isinstance(row, dict):
@@ -127,7 +131,7 @@ def _read_jsonl(path: str) -> Iterator[str]:
 
 
 def _read_parquet(path: str) -> Iterator[str] | None:
-    """None where it has no column of names: then it is a container."""
+    """Yield the names in a table; return None if it has no column of names, since it is then a container."""
     with containers.not_media_errors(path), pq.ParquetFile(path) as file:
         names = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
     return _read_cells(path, _find_column(names, path)) if set(names) & set(COLUMNS) else None

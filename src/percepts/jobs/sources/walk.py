@@ -1,4 +1,4 @@
-"""What the user named in, sources out: folders are walked in order, every file once, whatever the links."""
+"""Walk the inputs of a job and yield every file once, in order, whatever links there are."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from .expand import expand_input, is_glob
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One source for a worker: `key` names it within the run, `known` is the sha256 its rows were made from.
+    """A source for a worker to process.
 
-    `size` is that of the file in bytes, as far as it is known: small ones travel together. `outcome` is the entry of a
-    list or an archive, which is known before anybody opens it again.
+    key        its number within the run
+    uri        absolute path or URL
+    size       of the file in bytes, as far as it is known; small files travel to a worker together
+    known      the sha256 of the bytes that its rows were made from; None if it has none
+    attempts   workers that have died on it so far
+    outcome    the ledger entry of a list or an archive, which is known before a worker opens it
     """
 
     key: int
@@ -34,7 +38,7 @@ class WorkItem:
 
 
 def check_inputs(inputs: Iterable[str | Path]) -> list[str]:
-    """The inputs as text; FileNotFoundError where none of them exists, since that is a typing error."""
+    """Return the inputs as text; raise FileNotFoundError if none of them exists, which is a typing error."""
     named = [os.fspath(item) for item in inputs]
     if not named:
         raise ValueError("expected at least one file or folder to embed, got none")
@@ -48,26 +52,26 @@ def _expand_pattern(name: str) -> bool:
 
 
 Through = Callable[[str, MediaError | OSError | None], bool]
-"""Called with the path of a list or a container when its end is reached, and what is wrong with it. Returns whether it
-is to be a source itself, so that it gets its row in the ledger."""
+"""Called with the path of a list or container at its end, and the error that ended it, if any. Returns whether it
+becomes a source itself, so that it gets an entry in the ledger."""
 
 
 def find_sources(
     inputs: Iterable[str], *, leave_out: Path, through: Through | None = None, stores: bool = True
 ) -> Iterator[str]:
-    """Every file below the inputs, as absolute paths, and every URL; `leave_out` (the output) is not walked.
+    """Yield every file below the inputs as an absolute path, and every URL; `leave_out` (the output) is not walked.
 
-    Patterns, lists, and what holds many sources are taken apart first, where they are named outright.
+    Patterns, lists and containers among the inputs are expanded; those inside a folder are not.
 
     Names that begin with a dot are left out inside folders. A folder that cannot be listed is yielded itself, so
-    that it gets its row in the ledger. Linked folders are followed, each real folder once. What is wrong with a list or
-    a container ends that one alone, after what came before the damage, and `through` is told; it is raised without.
-    With `stores` off, object stores are not asked what they hold.
+    that it gets an entry in the ledger. Linked folders are followed, each real folder once. Damage ends only the list
+    or container that it is in, after the sources before it, and `through` receives the error; without `through` it is
+    raised. With `stores` off, object stores are not asked what they hold.
     """
     named = list(inputs)
     found = _find_below(named, os.path.realpath(leave_out), through or _raise_wrong, stores)
     if len(named) == 1 and os.path.isdir(named[0]) and expand_input(named[0]) is None:
-        yield from found  # the walk of one folder meets each path once: no need to remember a million
+        yield from found  # one folder has each path once, so a million names need not be remembered
         return
     seen: set[bytes] = set()
     for uri in found:
@@ -90,6 +94,7 @@ def _find_below(inputs: Iterable[str], out: str, through: Through, stores: bool)
                 else:
                     yield from _walk_folder(os.path.abspath(name), folders, out)
         except (MediaError, OSError) as error:
+            # A store that cannot be listed ends the run: there is no file to write an entry for.
             if is_remote(item):
                 raise
             wrong = error
@@ -104,12 +109,12 @@ def _raise_wrong(path: str, wrong: MediaError | OSError | None) -> bool:
 
 
 def fingerprint_name(uri: str) -> bytes:
-    """16 bytes for a name: a million of them fit where the names would not."""
+    """Return a name's fingerprint of 16 bytes, since a million names would need too much memory."""
     return blake2b(os.fsencode(uri), digest_size=16).digest()
 
 
 def printable_name(uri: str) -> str:
-    r"""The name as valid Unicode: bytes that are none are written \xNN, since Arrow and JSON hold text only."""
+    r"""Return a name as valid Unicode, other bytes as \xNN, since Arrow and JSON hold only text."""
     return os.fsencode(uri).decode("utf-8", "backslashreplace")
 
 
@@ -128,18 +133,21 @@ def _walk_folder(path: str, folders: set[tuple[int, int]], out: str) -> Iterator
 
 
 def _list_folder(path: str, folders: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
-    """What a folder holds, by name; nothing where a link has led to it before."""
+    """Return what a folder holds, by name; nothing if a link led to it before."""
     status = os.stat(path)
+    # The numbers of the folder itself, whatever links lead to it; a link to a parent would never end.
     if (place := (status.st_dev, status.st_ino)) in folders:
         return []
     folders.add(place)
     with os.scandir(path) as found:
+        # The order of the system differs from machine to machine.
         return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Asks the system only about links: the listing knows the rest, and a million questions take minutes."""
+    """Return whether an entry is a folder, without an error for one that is gone."""
     try:
+        # The listing knows this but for links; os.path.isdir would ask the system a million times, for minutes.
         return entry.is_dir()
     except OSError:
         return False

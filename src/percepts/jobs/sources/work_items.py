@@ -1,4 +1,4 @@
-"""Sources in, orders out: what an earlier run has finished is passed over, the rest gets a number."""
+"""Number the sources that a run has to process, and pass over those that an earlier run finished."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .walk import WorkItem, find_sources, fingerprint_name, printable_name
 
 @dataclass(frozen=True, slots=True)
 class PendingSource:
-    """An order that has been given out; `again`: the ledger has an older entry, which the new one replaces."""
+    """A source that a worker has received; `again`: the ledger has an older entry, which the new one replaces."""
 
     uri: str
     again: bool
 
 
 class SourceQueue:
-    """Iterated by the thread of the crew, while the run looks up and closes what was given out."""
+    """Yields the work items to the thread of the worker pool, while the main loop looks up and closes them by key."""
 
     def __init__(
         self,
@@ -36,16 +36,17 @@ class SourceQueue:
         *,
         known: SourceLookup,
         retry: Collection[bytes],
-        tally: RunStats,
+        stats: RunStats,
         shard: tuple[int, int] | None = None,
         stores: bool = True,
     ):
         self._stores = stores
         self._shard = shard
         self._inputs, self._output = inputs, output
-        self._known, self._retry, self._tally = known, retry, tally
+        self._known, self._retry, self._stats = known, retry, stats
         self._open: dict[int, PendingSource] = {}
         self._outcomes: dict[str, LedgerEntry] = {}
+        # The total is only for the progress display, and listing a million files takes minutes.
         threading.Thread(target=self._count, name="percepts-count", daemon=True).start()
 
     def __iter__(self) -> Iterator[WorkItem]:
@@ -56,12 +57,14 @@ class SourceQueue:
             size, mtime_ns = _stat_file(uri)
             outcome = self._outcomes.get(uri)
             mended = outcome is not None and outcome.status == "skipped"
+            # A file with the same size and mtime is not read again.
             same = known is not None and (size, mtime_ns) == (known.size, known.mtime_ns)
             if known and same and mark not in self._retry and not mended:
-                self._tally.counts["unchanged"] += 1
-                self._tally.counts["failed before"] += known.failed
+                self._stats.counts["unchanged"] += 1
+                self._stats.counts["failed before"] += known.failed
                 continue
             key = next(keys)
+            # Before the item is yielded, since the worker's first event may look it up at once.
             self._open[key] = PendingSource(printable_name(uri), again=known is not None)
             yield WorkItem(key, uri, size, known.sha256 if known and mark not in self._retry else None, outcome=outcome)
 
@@ -69,15 +72,15 @@ class SourceQueue:
         return self._open[key]
 
     def close(self, key: int) -> None:
-        """That one is finished."""
+        """Note that a source is finished."""
         del self._open[key]
 
     def _count(self) -> None:
-        with suppress(Exception):  # what is wrong with the inputs is raised where they are worked on
-            self._tally.total = sum(1 for _ in self._own_sources())
+        with suppress(Exception):  # the iteration in the other thread raises the same error
+            self._stats.total = sum(1 for _ in self._own_sources())
 
     def _own_sources(self) -> Iterator[str]:
-        """Those of this share: by a digest of the name, so that a source stays in its share when others come."""
+        """Yield the sources of this shard, chosen by a digest of the name, so that a source never changes its shard."""
         found = find_sources(self._inputs, leave_out=self._output, through=self._follow_expansion, stores=self._stores)
         if self._shard is None:
             return found
@@ -85,7 +88,7 @@ class SourceQueue:
         return (uri for uri in found if int.from_bytes(fingerprint_name(uri)[:8]) % count == number - 1)
 
     def _follow_expansion(self, path: str, wrong: MediaError | OSError | None) -> bool:
-        """Keep what became of a list or a container: an entry where it is damaged, or was when it was last read."""
+        """Keep an entry for a list or container that is damaged, or was when it was last read; return whether it is."""
         entry = LedgerEntry("", printable_name(path), "", *_stat_file(path), "error", "fetch")
         if wrong is not None:
             words = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
@@ -100,7 +103,7 @@ class SourceQueue:
 
 
 def _stat_file(uri: str) -> tuple[int, int]:
-    """Size and time of a file, by which it is known to be the one that was read; -1 for what there is not."""
+    """Return size in bytes and mtime in ns of a file, which show whether it changed; -1 for what is unknown."""
     if containers.split_member(uri):
         return -1, containers.container_mtime(uri) or -1
     try:

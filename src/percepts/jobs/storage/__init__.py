@@ -1,1 +1,1 @@
-"""The job directory: manifest, ledger, parts, exports."""
+"""Read and write a job directory: its manifest, ledger, tables and other formats."""

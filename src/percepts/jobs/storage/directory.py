@@ -1,4 +1,4 @@
-"""A job directory: finished rows and entries in, atomic parts out, and at any instant a directory to resume from."""
+"""Write finished rows and entries to a job directory in atomic parts, so that it can be continued at any time."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ LIBRARIES = ("percepts", "numpy", "pillow", "av", "soundfile", "soxr", "onnxrunt
 
 
 class DirectoryLock:
-    """Held by the one writer of a directory; the system releases it when its holder ends, however that ends."""
+    """The lock of the only writer of a directory; the system releases it when the process ends in any way."""
 
     def __init__(self, path: Path):
         self._path, self._lock = path, FileLock(path / LOCK)
 
     def acquire(self) -> None:
-        """JobLocked, with the name of the holder, where another has it; JobError as `refuse_foreign`."""
+        """Take the lock; raise JobLocked with the holder's name if another run has it, JobError as `refuse_foreign`."""
         refuse_foreign(self._path, formats.FOLDERS)
         try:
             self._lock.acquire(timeout=0)
@@ -65,7 +65,8 @@ class DirectoryLock:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
 
     def check(self) -> None:
-        """Raise JobLocked where the lock was removed or replaced: another run may hold a new one, and write here."""
+        """Raise JobLocked if the lock was removed or replaced, since another run may then write here, too."""
+        # filelock offers no public way to the descriptor of the lock file.
         held = self._lock._context.lock_file_fd
         try:
             found = os.stat(self._path / LOCK)
@@ -73,12 +74,12 @@ class DirectoryLock:
             found = None
         if held is None or found is None or not os.path.samestat(os.fstat(held), found):
             raise JobLocked(
-                f"{self._path}: its lock ({LOCK}) was removed while this run wrote here, so another may write, too; "
-                "what was finished before is kept: see that no other run is going on, then start this one again"
+                f"{self._path}: its lock ({LOCK}) was removed while this run wrote here, so another may write, too. "
+                "What was finished before is kept: make sure that no other run is active, then start this one again"
             )
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         self._lock.release()
 
     def __enter__(self) -> None:
@@ -89,11 +90,11 @@ class DirectoryLock:
 
 
 class JobDirectory:
-    """The one writer of a job directory; use it as a context, it holds the lock.
+    """The only writer of a job directory, used as a context that holds the lock.
 
     A commit writes its files first and the manifest last, so that a kill at any instant leaves either the state
     before or the state after. Parts that the manifest does not list are removed at the next opening, and nothing else:
-    see `owned`.
+    see `owned_files`.
     """
 
     def __init__(
@@ -107,36 +108,40 @@ class JobDirectory:
     ):
         self.path = path
         self._remote = remote
-        self._up: set[str] = set()
+        self._stored_files: set[str] = set()
         self.specs = {spec.name: spec for spec in specs}
         self._settings: dict[str, Any] = upgrade_settings(
             json.loads(json.dumps(settings))
-        )  # as the manifest gives it back
+        )  # as they are after a round trip through the manifest
         self._overwrite = overwrite
         self.used_graphs: Callable[[], Mapping[str, str]] = dict
-        """Asked at each commit: the sha256 of the graph that each model ran as, a fact for readers."""
+        """Called at each commit: the sha256 of the graph that each model ran as, stored for readers."""
         self._lock = DirectoryLock(path)
         self.formats = FormatFiles(path, formats.FOLDERS)
         self.manifest: Manifest
 
     def __enter__(self) -> JobDirectory:
         refuse_foreign(self.path, formats.FOLDERS)
+        # All refusals come before anything is created.
         if not self._remote and not (self.path / MANIFEST).exists():
             refuse_occupied(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
+            # Under the lock, so that no other run on this machine changes the copy meanwhile.
             if self._remote and not self._remote.is_pulled:
                 self._remote.pull()
-            there = (self.path / MANIFEST).exists()
+            exists = (self.path / MANIFEST).exists()
             self.manifest = (
-                self._create() if not there else self._erase_own_files() if self._overwrite else self._open()
+                self._create() if not exists else self._erase_own_files() if self._overwrite else self._open()
             )
-            self._up = self.manifest.files
+            self._stored_files = self.manifest.files
             self.manifest.versions = library_versions()
             self._sweep()
+            # A killed run has left rows of sources that it did not finish; they are processed from the start.
             if self.manifest.unfinished:
                 self.commit([], [], forget=self.manifest.unfinished)
+        # Also on Ctrl-C: whoever fails to open the directory must not keep its lock.
         except BaseException:
             self._lock.release()
             raise
@@ -146,17 +151,17 @@ class JobDirectory:
         self._lock.release()
 
     def load_known_sources(self) -> LedgerIndex:
-        """What is in the ledger, by `plan.fingerprint` of the uri."""
+        """Return the sources of the ledger, by `fingerprint_name` of their uri."""
         columns = ["uri", "size", "mtime_ns", "sha256", "status"]
         return LedgerIndex(all_ledger_batches(self.path, self.manifest, columns=columns))
 
     def failures(self) -> list[str]:
-        """The uris whose entry is an error."""
+        """Return the uris whose ledger entry is an error."""
         rows = ledger_entries(self.path, self.manifest, columns=["uri", "status"])
         return [row["uri"] for row in rows if row["status"] == "error"]
 
     def runtimes(self) -> dict[str, str]:
-        """Which runtime made the vectors of which model."""
+        """Return the runtime that made the vectors of each model, by name of the model."""
         return {name: model["runtime"] for name, model in self.manifest.models.items() if model.get("runtime")}
 
     def commit(
@@ -169,7 +174,16 @@ class JobDirectory:
         runtimes: Mapping[str, str] | None = None,
         recount: bool = False,
     ) -> None:
-        """Add rows and entries as one part; everything older of the uris in `forget` goes in the same instant."""
+        """Add rows and entries as one part, and in the same instant remove everything older of the uris in `forget`.
+
+        Args:
+            rows: rows of the tables.
+            finished: ledger entries of finished sources.
+            forget: uris whose older rows and entries are removed.
+            unfinished: uris with rows in the tables and no ledger entry yet.
+            runtimes: the runtime of each model, by name.
+            recount: whether to count the rows and entries again.
+        """
         self._lock.check()
         parts = self._parts_without(set(forget)) if forget else list(self.manifest.parts)
         if rows or finished:
@@ -183,7 +197,7 @@ class JobDirectory:
         self._publish(parts, finished, recount=recount or bool(forget))
 
     def adopt(self, root: Path, parts: Sequence[Part], *, forget: Collection[str]) -> None:
-        """Add the parts of another directory as they are; everything here of `forget` goes in the same instant."""
+        """Add the parts of another directory unchanged, and in the same instant remove everything of `forget` here."""
         self._lock.check()
         kept = self._parts_without(set(forget)) if forget else list(self.manifest.parts)
         formats.remove_formats(self.formats, forget, self.specs)
@@ -197,10 +211,10 @@ class JobDirectory:
         self._publish(kept, [], recount=True)
 
     def _link_part(self, root: Path, info: PartInfo, path: Path) -> PartInfo:
-        """Linked where the system can; a file that is in place is never written again, so both may share it."""
+        """Link a file of another directory here, or copy it if the file system cannot link."""
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_file(path)
-        try:
+        try:  # parts are never changed in place, so two directories may share one file
             link_file(root / info.name, path)
         except OSError:
             copy_file(root / info.name, path)
@@ -208,33 +222,35 @@ class JobDirectory:
 
     def _publish(self, parts: list[Part], finished: Sequence[LedgerEntry], *, recount: bool) -> None:
         manifest = self.manifest
-        gone = manifest.files - {info.name for part in parts for info in part.files}
+        removed = manifest.files - {info.name for part in parts for info in part.files}
         manifest.parts = parts
-        manifest.counts = self._count_entries(anew=recount, finished=finished)
-        new = manifest.files - self._up
+        manifest.counts = self._count_entries(recount=recount, finished=finished)
+        new = manifest.files - self._stored_files
         self._lock.check()
         manifest.write(self.path)
         if self._remote:
-            self._remote.push(new, gone)
-            self._up = manifest.files
-        for name in gone:
+            self._remote.push(new, removed)
+            self._stored_files = manifest.files
+        # Until the new manifest is in place the old files are the job, so they go last.
+        for name in removed:
             self._remove(name)
 
     def _remove(self, name: str) -> None:
         if is_file(self.path / name):
             remove_file(self.path / name)
         elif os.path.lexists(self.path / name):
-            log.warning("%s: is not needed any more; it is a link or a folder, and was left", self.path / name)
+            log.warning("%s is not needed any more, but is a link or a folder, so it was not removed", self.path / name)
 
     def _erase_own_files(self) -> Manifest:
-        """Erase what the job made, and nothing else: first what is made from the tables, then the tables."""
+        """Erase what the job made and nothing else, then write an empty manifest."""
         try:
             old = Manifest.read(self.path)
         except JobDamaged as error:
             raise JobDamaged(
-                f"{error}. Only what a manifest of percepts lists is overwritten: choose another directory, or mend "
+                f"{error}. Only what a manifest of percepts lists is overwritten: choose another directory, or repair "
                 f"this one with `percepts verify {self.path} --repair`"
             ) from error
+        # What is made from the tables goes first, so that a kill never leaves exports of tables that are gone.
         self.formats.erase()
         erase_indexes(self.path)
         for name in (STATS, STALLED):
@@ -248,7 +264,7 @@ class JobDirectory:
     def _open(self) -> Manifest:
         manifest = Manifest.read(self.path)
         changed = setting_differences(upgrade_settings(manifest.fingerprint), self._settings)
-        if changed and not manifest.parts:  # as a run leaves it whose model could not be loaded: nothing is mixed
+        if changed and not manifest.parts:  # left by a run whose model could not be loaded: there is nothing to mix
             return self._create()
         if changed:
             raise SettingsDiffer(
@@ -261,21 +277,19 @@ class JobDirectory:
         return manifest
 
     def _check(self, info: PartInfo) -> None:
-        """Cheap, at every start: there, and of its size. `percepts verify` reads the bytes."""
+        """Raise JobDamaged if a file is missing or has another size; only `percepts verify` reads the bytes."""
         path = self.path / info.name
         found = path.stat().st_size if path.exists() else None
         if found != info.bytes:
             state = "is missing" if found is None else f"has {found} bytes, expected {info.bytes}"
-            raise JobDamaged(
-                f"{path} {state}; `percepts verify {self.path}` lists all damage, with --repair it is mended"
-            )
+            raise JobDamaged(f"{path} {state}; `percepts verify {self.path}` lists all damage, and --repair mends it")
 
     def _create(self) -> Manifest:
         refuse_occupied(self.path)
         return self._write_empty_manifest()
 
     def _write_empty_manifest(self) -> Manifest:
-        """Write a manifest without a part."""
+        """Write a manifest without any part."""
         weights = self._settings.get("models", {})
         models = {
             name: {"spec": _as_json(spec), "weights": weights.get(name, {}).get("weights", {})}
@@ -313,7 +327,7 @@ class JobDirectory:
         return write_table(self._ledger_path(number), ledger_table(finished, self.manifest), root=self.path)
 
     def _parts_without(self, uris: set[str]) -> list[Part]:
-        """The parts with nothing of these sources; only files that hold some are written again, under new names."""
+        """Return the parts without these sources; files that hold some of them are written again under new names."""
         wanted = pa.array(sorted(uris), pa.string())
         kept = []
         for part in self.manifest.parts:
@@ -326,6 +340,7 @@ class JobDirectory:
                 if pc.all(keep).as_py():
                     files[model] = info
                     continue
+                # New names, since the old manifest must stay true until it is replaced.
                 number = self._take_number() if number < 0 else number
                 path = self._data_path(model, number) if model else self._ledger_path(number)
                 rest = table.filter(keep)
@@ -342,10 +357,10 @@ class JobDirectory:
     def _ledger_path(self, number: int) -> Path:
         return self.path / "ledger" / f"part-{number:06d}.parquet"
 
-    def _count_entries(self, *, anew: bool, finished: Sequence[LedgerEntry]) -> dict[str, int]:
-        """Entries by status and rows by model; counted anew only where something was taken away."""
+    def _count_entries(self, *, recount: bool, finished: Sequence[LedgerEntry]) -> dict[str, int]:
+        """Count entries by status and all rows; read the whole ledger only if entries were removed (`recount`)."""
         counts = {"ok": 0, "error": 0, "skipped": 0}
-        if anew:
+        if recount:
             for row in ledger_entries(self.path, self.manifest, columns=["status"]):
                 counts[row["status"]] += 1
         else:
@@ -357,7 +372,7 @@ class JobDirectory:
 
 
 def library_versions() -> dict[str, str]:
-    """Of what can change a number: percepts, and the libraries under it that are installed."""
+    """Return the versions of percepts and of the installed libraries that can change a number."""
     found = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""One source's line in the ledger; apart from the ledger, so that a worker knows it without loading Arrow."""
+"""Define the ledger entry of a source, in a module that workers can import without loading Arrow."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ Stage = Literal["", "fetch", "probe", "decode", "prepare", "encode", "write"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One source's line in the ledger.
+    """The ledger entry of a source.
 
-    id         content id: the first 32 hex digits of the sha256; "" where the bytes could not be read
+    id         content id: the first 32 hex digits of the sha256; "" if the bytes could not be read
     uri        absolute path or URL
-    sha256     of the bytes
+    sha256     digest of the bytes
     size, mtime_ns   of the file when it was read; a file that still has both is not read again
-    status     ok; error: something of it is missing, see `message`; skipped: no model here takes it
-    stage      where it went wrong, or where a damaged rest was met (status ok, and `message` says how far it goes)
+    status     ok; error: something of it is missing, see `message`; skipped: no model of the job takes it
+    stage      where it failed, or where the damage of a file begins (status ok; `message` says how far it is good)
     error      class of the exception
-    rows       vectors in the tables, of all models together
-    seconds    of decoding, preparing and encoding
+    message    the text of the exception
+    attempts   how often it was processed
+    seconds    time for decoding, preparing and encoding
+    rows       rows in the tables, of all models together
     """
 
     id: str

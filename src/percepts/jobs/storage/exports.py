@@ -1,4 +1,4 @@
-"""The committed tables in, the layouts of other tools out; each is made anew when the tables have changed."""
+"""Export the committed tables in the layouts of other tools, each again whenever the tables have changed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .format_files import FormatFiles
 
 Write = Callable[[str], AbstractContextManager[IO[bytes]]]
 STATE = "parts.json"
-"""In each export: the parts it was made from, so that it is made once."""
+"""In each export: the digests of the parts it was made from, so that it is not made twice."""
 
 
 def clip_retrieval(files: FormatFiles, directory: Path) -> None:
-    """`clip-retrieval/MODEL/img_emb/img_emb_0.npy` and `metadata/metadata_0.parquet`, a pair for each part.
+    """Write `clip-retrieval/MODEL/img_emb/img_emb_0.npy` and `metadata/metadata_0.parquet`, a pair for each part.
 
-    Row i of one is row i of the other, as clip-retrieval's index and back end, autofaiss and embedding-reader expect.
+    Row i of one belongs to row i of the other, as clip-retrieval, autofaiss and embedding-reader expect.
     """
     for model, infos in _vector_tables(directory):
         with _rebuild_if_stale(files, directory, f"clip-retrieval/{safe_name(model)}", infos) as write:
@@ -44,10 +44,10 @@ def clip_retrieval(files: FormatFiles, directory: Path) -> None:
 
 
 def export_webdataset(files: FormatFiles, directory: Path) -> None:
-    """`webdataset/MODEL/NAME.tar` for every tar among the inputs, with `KEY.npy` for each of its samples.
+    """Write `webdataset/MODEL/NAME.tar` for every tar among the inputs, with `KEY.npy` for each of its samples.
 
-    A sample's array is (D,) for a picture, (T, D) for what has windows; a sample that failed is not there, so readers
-    join by key.
+    A sample's array is (D,) for an image, (T, D) for a source with windows. A sample that failed is absent, so readers
+    must join by key.
     """
     for model, infos in _vector_tables(directory):
         with _rebuild_if_stale(files, directory, f"webdataset/{safe_name(model)}", infos) as write:
@@ -59,7 +59,8 @@ def export_webdataset(files: FormatFiles, directory: Path) -> None:
 
 
 def export_lance(files: FormatFiles, directory: Path) -> None:
-    """`lance/MODEL.lance`: every row of the table with all its columns, for LanceDB and whatever else reads Lance."""
+    """Write `lance/MODEL.lance`: every row of the table with all columns, for LanceDB and other readers of Lance."""
+    # Imported here, since it takes seconds and only this export needs it.
     import lancedb
 
     for model, infos in _vector_tables(directory):
@@ -91,16 +92,17 @@ def _vector_tables(directory: Path) -> Iterator[tuple[str, list[PartInfo]]]:
 def _rebuild_if_stale(
     files: FormatFiles, directory: Path, folder: str, infos: list[PartInfo]
 ) -> Iterator[Write | None]:
-    """Give what writes the files of a folder; they take the place of the old ones together, at the end.
+    """Yield a function that opens the files of a folder for writing; together they replace the old ones at the end.
 
-    None where the old ones were made from these parts.
+    Yield None if the old files were made from these parts.
     """
     if _is_current(directory, folder, infos):
         yield None
         return
     with files.begin_group() as group:
         yield lambda name: group.write(f"{folder}/{name}")
-        files.remove(f"{folder}/{STATE}")  # from here on it is told that they are being replaced
+        files.remove(f"{folder}/{STATE}")  # without it, a kill from here on has the next run export again
+        # Files that the new export does not have, as of a model or part that is gone.
         for name in set(files.names(folder)) - {name for _, name in group.drafts}:
             files.remove(name)
         group.close(f"{folder}/{STATE}", _describe_state(infos).encode())
@@ -116,11 +118,12 @@ def _describe_state(infos: list[PartInfo]) -> str:
 
 
 def _group_samples(directory: Path, model: str) -> dict[str, dict[str, list[np.ndarray]]]:
-    """Tar → key → its rows in order of time."""
+    """Return the rows by tar and key, in order of time."""
     found: dict[str, dict[str, list[tuple[float, np.ndarray]]]] = {}
     for batch in read_parts(directory, model, ["source", "start", "vector"]):
         sources, starts = batch.column("source").to_pylist(), batch.column("start").to_pylist()
         for source, start, vector in zip(sources, starts, np.array(batch_vectors(batch)), strict=True):
+            # Only sources out of a tar have a sample to belong to.
             member = split_member(source)
             if member and member[0].lower().endswith(".tar"):
                 found.setdefault(member[0], {}).setdefault(_sample_key(member[1]), []).append((start, vector))
@@ -131,9 +134,9 @@ def _group_samples(directory: Path, model: str) -> dict[str, dict[str, list[np.n
 
 
 def _sample_key(name: str) -> str:
-    """As webdataset has it: up to the first dot of the last part of the path.
+    """Return the key of a member as webdataset defines it: its path up to the first dot of the file name.
 
-    A name that would lead out of the folder in which somebody unpacks the tar, or that is not printable, is replaced.
+    A name that leads out of the folder in which a user unpacks the tar, or that is not printable, is replaced.
     """
     folder, slash, base = name.rpartition("/")
     key = f"{folder}{slash}{base.partition('.')[0]}"

@@ -1,6 +1,6 @@
-"""The files that `--format` makes, each listed with its digest: only those, unchanged, are replaced or removed.
+"""Write the files of `--format` and list each with its digest, so that only those, unchanged, are ever removed.
 
-A file is listed before it gets its name, so that a run that is killed leaves none that cannot be told from the user's.
+A file is listed before it gets its name, so that a run that is killed leaves no file that could be the user's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SHOWN = 5
 
 
 class FormatFiles:
-    """The files that `--format` made in a job directory, below `folders`.
+    """The files that `--format` made in a job directory, below the folders given.
 
     Names are relative to the directory, with slashes.
     """
@@ -56,18 +56,18 @@ class FormatFiles:
         return [name for name in self._listed if name.startswith(f"{folder}/")]
 
     def is_made(self, name: str) -> bool:
-        """Return whether a file is listed and there; whether it was changed since is not looked at."""
+        """Return whether a file is listed and exists; a file that was changed since still counts."""
         return name in self._listed and os.path.lexists(self._directory / name)
 
     @contextmanager
     def write(self, name: str) -> Iterator[IO[bytes]]:
-        """Give a file to write into; at the end it takes its name, unless a file of the user's has that."""
+        """Yield a file to write into; at the end it takes its name, unless a file of the user has that name."""
         with self.begin_group() as group, group.write(name) as file:
             yield file
 
     @contextmanager
     def begin_group(self) -> Iterator[FileGroup]:
-        """Give a group of files that take their names together, when all of them are written."""
+        """Yield a group of files that take their names together, once all of them are written."""
         with ExitStack() as drafts:
             group = FileGroup(self, drafts)
             yield group
@@ -76,24 +76,24 @@ class FormatFiles:
                 self._place(*group.closing)
 
     def remove(self, name: str) -> None:
-        """Remove a file that is listed and unchanged; one that was changed is the user's from now on."""
+        """Remove a file that is listed and unchanged; a changed one belongs to the user from now on."""
         if name not in self._listed:
             return
         digest = file_digest(self._path(name))
         if digest in self._listed[name]:
             remove_file(self._directory / name)
-        self._put(name, None)
+        self._append_line(name, None)
         del self._listed[name]
 
     @contextmanager
     def begin_folder(self, name: str) -> Iterator[Path | None]:
-        """Give a folder to fill, which takes the place of the old one at the end.
+        """Yield a folder to fill, which replaces the old one at the end.
 
-        None where the old one holds anything that percepts did not make, or that was changed since: it is left alone.
+        Yield None, and keep the old one, if it holds a file that percepts did not make or that was changed since.
         """
         old = self._path(name)
         held = {path.relative_to(self._directory).as_posix() for path in _list_files(old)}
-        if any(file_digest(self._directory / each) not in self._listed.get(each, ()) for each in held):
+        if any(file_digest(self._directory / file) not in self._listed.get(file, ()) for file in held):
             self._clashes.append(name)
             yield None
             return
@@ -103,22 +103,22 @@ class FormatFiles:
             new = {
                 f"{name}/{path.relative_to(fresh).as_posix()}": file_digest(path) or "" for path in _list_files(fresh)
             }
-            for each, digest in new.items():
-                self._list(each, digest)
-            for each in held:
-                remove_file(self._directory / each)
+            for file, digest in new.items():
+                self._list(file, digest)
+            for file in held:
+                remove_file(self._directory / file)
             _remove_empty(old)
             rename_folder(fresh, old)
         finally:
             remove_tree(fresh)
         sync_folder(old.parent)
-        for each in held - new.keys():
-            self._put(each, None)
-            del self._listed[each]
-        self._listed.update({each: (digest,) for each, digest in new.items()})
+        for file in held - new.keys():
+            self._append_line(file, None)
+            del self._listed[file]
+        self._listed.update({file: (digest,) for file, digest in new.items()})
 
     def erase(self) -> None:
-        """Remove every listed file that is unchanged, the folders that are empty then, and the list."""
+        """Remove every listed file that is unchanged, then the empty folders and the list itself."""
         folders = {name.partition("/")[0] for name in self._listed}
         for name in list(self._listed):
             self.remove(name)
@@ -129,7 +129,7 @@ class FormatFiles:
         self._read, self._begun = None, False
 
     def sweep(self, folder: str) -> None:
-        """Remove what a killed run left under construction."""
+        """Remove the unfinished drafts of a run that was killed."""
         for above, folders, names in os.walk(self._path(folder)):
             for name in filter(DRAFT.fullmatch, names):
                 if is_file(Path(above) / name):
@@ -139,7 +139,8 @@ class FormatFiles:
                     remove_tree(Path(above) / name)
 
     def finish(self) -> None:
-        """Write the list anew where much of it is out of date, and name the files of the user's that are in the way."""
+        """Rewrite the list if much of it is out of date, and warn about files of the user that are in the way."""
+        # Rewriting it each time would make the cost grow with the square of the number of files.
         if self._read is not None and self._lines > 2 * len(self._read) + 10:
             with atomic_file(self._directory / LISTED) as file:
                 file.write(HEADER)
@@ -150,8 +151,8 @@ class FormatFiles:
         if self._clashes:
             names = ", ".join(self._clashes[:_SHOWN]) + (" …" if len(self._clashes) > _SHOWN else "")
             log.warning(
-                "%s: %d of the files to write are there already, and were not made by percepts or were changed since; "
-                "they are left as they are: %s. Move them away and run again to have them written",
+                "%s: %d of the files to write exist already, and were not made by percepts or were changed since. "
+                "They were not touched: %s. To have them written, move them away and run again",
                 self._directory,
                 len(self._clashes),
                 names,
@@ -166,33 +167,37 @@ class FormatFiles:
                 self._lines += 1
                 if digest is None:
                     self._read.pop(name, None)
+                # Several digests may be valid: a kill leaves it open whether the new file got its name.
                 elif digest not in self._read.get(name, ()):
                     self._read[name] = (*self._read.get(name, ()), digest)
         return self._read
 
     def _place(self, part: Path, name: str) -> bool:
-        """Give a written file its name, if that is free or a listed file has it that is unchanged."""
+        """Give a written file its name, if that is free or an unchanged listed file has it."""
         path, digest = self._directory / name, file_digest(part) or ""
         if os.path.lexists(path):
-            there = file_digest(path)
-            if there != digest and (there is None or there not in self._listed.get(name, ())):
+            present = file_digest(path)
+            if present != digest and (present is None or present not in self._listed.get(name, ())):
                 self._clashes.append(name)
                 return False
-            if there == digest:
+            # The same bytes are there already, so nothing has to be written.
+            if present == digest:
                 if self._listed.get(name) != (digest,):
                     self._list(name, digest)
                 return True
         self._list(name, digest)
+        # Listed before it has its name: a kill in between leaves a name without a file, which harms nobody.
         replace_file(part, path)
+        # So that the new name survives a power failure, too.
         sync_folder(path.parent)
         self._listed[name] = (digest,)
         return True
 
     def _list(self, name: str, digest: str) -> None:
         self._listed[name] = (*self._listed.get(name, ()), digest)
-        self._put(name, digest)
+        self._append_line(name, digest)
 
-    def _put(self, name: str, digest: str | None) -> None:
+    def _append_line(self, name: str, digest: str | None) -> None:
         path = self._directory / LISTED
         begun = is_file(path)
         with open_file(path, "ab") as file:
@@ -215,7 +220,7 @@ class FormatFiles:
 
 
 class FileGroup:
-    """Files of one format that take their names together."""
+    """A group of files of one format that take their names together."""
 
     def __init__(self, files: FormatFiles, stack: ExitStack) -> None:
         self._files, self._stack = files, stack
@@ -224,13 +229,13 @@ class FileGroup:
 
     @contextmanager
     def write(self, name: str) -> Iterator[IO[bytes]]:
-        """Give a file to write into."""
+        """Yield a file to write into."""
         with self._draft(name) as (file, part):
             yield file
         self.drafts.append((part, name))
 
     def close(self, name: str, data: bytes) -> None:
-        """Write the file that takes its name last, and only if all others could take theirs."""
+        """Write a last file, which takes its name only if all others could take theirs."""
         with self._draft(name) as (file, part):
             file.write(data)
         self.closing = part, name
@@ -244,7 +249,7 @@ class FileGroup:
 
 
 def _read_list(path: Path, folders: Collection[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield names and digests; a line that is cut short, or names a file elsewhere, is left out."""
+    """Yield names and digests; leave out a line that is cut short or names a file in another folder."""
     if not is_file(path):
         return
     with path.open("rb") as file:
@@ -264,7 +269,7 @@ def _format_line(name: str, digest: str | None) -> bytes:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """Return everything below a folder that is no folder; links to folders count as files."""
+    """Return everything below a folder that is not a folder itself; links to folders count as files."""
     found = []
     for above, folders, names in os.walk(folder):
         found += [Path(above) / name for name in names]
@@ -273,6 +278,7 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove the folders below this one that are empty, and itself."""
+    """Remove the empty folders below this one, then this one if it is empty."""
+    # From the bottom, since removing its empty folders may leave a folder empty.
     for above, _, _ in os.walk(folder, topdown=False):
         remove_empty_folder(Path(above))

@@ -1,4 +1,4 @@
-"""The committed tables in, the same rows in other formats beside them: what is there already is left alone."""
+"""Write the rows of the committed tables in other formats beside them, and keep the files that are up to date."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from .ledger import Manifest, ledger_entries
 def write_formats(
     files: FormatFiles, directory: Path, formats: Iterable[str], lines: SubtitleLayout | None = None
 ) -> None:
-    """Bring every asked format up to what the manifest lists; with `lines` all subtitles are written, so laid out."""
+    """Bring each format up to date with the manifest; with `lines`, write all subtitles again in that layout."""
     for name in formats:
+        # Drafts of a run that was killed while it wrote this format.
         files.sweep(name)
         if lines is not None and name in subtitles.FORMATS:
             _write_transcripts(name, files, directory, lines)
@@ -35,7 +36,7 @@ def write_formats(
 
 
 def check_formats(formats: Iterable[str], specs: Iterable[Spec]) -> tuple[str, ...]:
-    """The formats as a tuple; ValueError naming those there are, or for one that such tables cannot fill."""
+    """Return the formats as a tuple; raise ValueError for an unknown one, or one that such tables cannot fill."""
     names = tuple(dict.fromkeys(formats))
     if unknown := set(names) - _WRITERS.keys():
         raise ValueError(f"expected formats among {', '.join(_WRITERS)}, got {', '.join(sorted(unknown))}")
@@ -50,18 +51,19 @@ def check_formats(formats: Iterable[str], specs: Iterable[Spec]) -> tuple[str, .
 
 
 def remove_formats(files: FormatFiles, sources: Iterable[str], models: Collection[str]) -> None:
-    """Remove the files of sources whose rows are about to change; jsonl parts go with their table parts."""
+    """Remove the files of sources whose rows are about to change, except jsonl, which follows the table parts."""
     for source in sources:
         for model in models:
             files.remove(f"npz/{npz.npz_name(source, model)}")
         for format in TEXT_FORMATS:
+            # Both names that the source may have had: another source of the same stem may have come or gone since.
             for name in (_file_stem(source), _distinct_stem(source)):
                 for folder in (format, *(f"{format}/{safe_name(model)}" for model in models)):
                     files.remove(f"{folder}/{name}.{format}")
 
 
 def _write_jsonl(files: FormatFiles, directory: Path) -> None:
-    """jsonl/MODEL/part-N.jsonl for every data/MODEL/part-N.parquet, and no others."""
+    """Write jsonl/MODEL/part-N.jsonl for every data/MODEL/part-N.parquet, and remove all others."""
     wanted = {}
     for model, parts in committed_files(directory).items():
         for part in parts:
@@ -78,7 +80,7 @@ def _write_jsonl(files: FormatFiles, directory: Path) -> None:
 
 
 def _write_npz(files: FormatFiles, directory: Path) -> None:
-    """npz/NAME.MODEL.npz for every source with rows in the tables."""
+    """Write npz/NAME.MODEL.npz for every source with rows in the tables."""
     store = npz.NpzStore(directory / "npz", write=lambda path: files.write(f"npz/{path.name}"))
     for model in committed_files(directory):
         counts = _count_rows(directory, model)
@@ -94,16 +96,17 @@ def _write_npz(files: FormatFiles, directory: Path) -> None:
 def _write_transcripts(
     format: subtitles.Format, files: FormatFiles, directory: Path, lines: SubtitleLayout | None = None
 ) -> None:
-    """FORMAT/NAME.FORMAT for every source of a table of labels or text, and no others; a folder a table if many.
+    """Write FORMAT/NAME.FORMAT for every source of a table of labels or text, and remove all others.
 
-    Where there is one table a source that is through and has no rows has an empty file: nobody spoke.
+    Several tables have a folder each. With one table, a source that is finished and has no rows gets an empty file:
+    nobody spoke.
     """
     tables = list(read_specs(directory))
     through = _completed_sources(directory) if len(tables) == 1 else ()
     for model in tables:
         folder = format if len(tables) == 1 else f"{format}/{safe_name(model)}"
         counts = _count_rows(directory, model)
-        counts.update(dict.fromkeys(through, 0))  # a Counter adds: those with rows keep their number
+        counts.update(dict.fromkeys(through, 0))  # adds 0, so sources with rows keep their number
         paths = {source: f"{folder}/{name}.{format}" for source, name in _name_files(counts).items()}
         listed = {name for name in files.names(folder) if name.rpartition("/")[0] == folder}
         for name in listed - set(paths.values()):
@@ -121,7 +124,7 @@ def _write_transcripts(
 
 
 def _completed_sources(directory: Path) -> list[str]:
-    """The sources without an error that were not skipped."""
+    """Return the sources that finished without an error and were not skipped."""
     rows = ledger_entries(directory, Manifest.read(directory), columns=["uri", "status"])
     return [row["uri"] for row in rows if row["status"] == "ok"]
 
@@ -129,15 +132,16 @@ def _completed_sources(directory: Path) -> list[str]:
 def _write_transcript(
     files: FormatFiles, format: subtitles.Format, lines: SubtitleLayout, name: str, source: str, said: Sequence[Record]
 ) -> None:
+    # JSON keeps the whole source for programs; in subtitles people read the title.
     title = source if format == "json" else PurePath(source).stem
     with files.write(name) as file:
         file.write(subtitles.write_segments(map(segment_from_record, said), format, lines=lines, source=title).encode())
 
 
 def _name_files(sources: Iterable[str]) -> dict[str, str]:
-    """The stem of each source; where several share one, each with a digest of all of its name."""
+    """Return the file stem of each source; those that share one get a digest of their whole name added."""
     stems = {source: _file_stem(source) for source in sources}
-    shared = Counter(stem.lower() for stem in stems.values())  # some file systems take both cases for the same
+    shared = Counter(stem.lower() for stem in stems.values())  # some file systems ignore case
     return {source: stem if shared[stem.lower()] == 1 else _distinct_stem(source) for source, stem in stems.items()}
 
 
@@ -150,7 +154,7 @@ def _distinct_stem(source: str) -> str:
 
 
 def _count_rows(directory: Path, model: str) -> Counter[str]:
-    """Rows by source."""
+    """Count the rows of each source."""
     rows: Counter[str] = Counter()
     for batch in read_parts(directory, model, ["source"]):
         rows.update(batch.column("source").to_pylist())
@@ -158,7 +162,10 @@ def _count_rows(directory: Path, model: str) -> Counter[str]:
 
 
 def _read_source_rows(directory: Path, model: str, wanted: Mapping[str, int]) -> Iterator[tuple[Record, bool]]:
-    """The rows of these sources, which have so many, as they lie, each with whether it is the last of its source."""
+    """Yield the rows of the sources in `wanted`, in order, each with whether it is the last of its source.
+
+    `wanted` holds the number of rows of each source, so that reading stops after the last of them.
+    """
     left = {source: count for source, count in wanted.items() if count}
     for batch in read_parts(directory, model) if left else ():
         batch = batch.filter(pc.is_in(batch.column("source"), value_set=pa.array(list(left), pa.string())))
@@ -172,7 +179,7 @@ def _read_source_rows(directory: Path, model: str, wanted: Mapping[str, int]) ->
 
 
 def _write_nothing(files: FormatFiles, directory: Path) -> None:
-    """The tables are parquet already."""
+    """Write nothing, since the tables are parquet already."""
 
 
 _WRITERS: Mapping[str, Callable[[FormatFiles, Path], None]] = {
@@ -184,4 +191,4 @@ _WRITERS: Mapping[str, Callable[[FormatFiles, Path], None]] = {
 }
 TEXT_FORMATS = frozenset(subtitles.FORMATS)
 FOLDERS = tuple(name for name in _WRITERS if name != "parquet")
-"""What a job directory may hold beside the tables; each can be made again from them."""
+"""Folders that a job directory may hold beside the tables; each can be made again from them."""

@@ -1,4 +1,4 @@
-"""What became of each source: entries in, parquet out; and the manifest, which alone says which files count."""
+"""Read and write the ledger, with the outcome of each source, and the manifest, which lists the files that count."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ...stores.parquet import read_part
 from ...support.files import atomic_file
 from .entry import LedgerEntry
 
+# No column is nullable: an empty cell is damage, and reading one says so.
 COLUMNS = pa.schema(
     [
         pa.field(f.name, {"int": pa.int64(), "float": pa.float64()}.get(str(f.type), pa.string()), nullable=False)
@@ -26,11 +27,11 @@ COLUMNS = pa.schema(
 
 
 ABOUT = b"percepts.manifest"
-"""Key of the schema's metadata under which a ledger part keeps what a lost manifest cannot be made again without."""
+"""Key in the metadata of a ledger part for the settings without which a lost manifest cannot be rebuilt."""
 
 
 def ledger_table(entries: Sequence[LedgerEntry], manifest: Manifest) -> pa.Table:
-    """Entries as a table, one row a source; the settings of the job are in its metadata."""
+    """Return entries as a table with one row for each source, and the settings of the job in its metadata."""
     about = json.dumps({"schema": SCHEMA, "fingerprint": manifest.fingerprint, "models": manifest.models})
     columns = {name: [getattr(entry, name) for entry in entries] for name in COLUMNS.names}
     return pa.table(columns, schema=COLUMNS.with_metadata({ABOUT: about.encode()}))
@@ -40,12 +41,14 @@ def ledger_table(entries: Sequence[LedgerEntry], manifest: Manifest) -> pa.Table
 class Manifest:
     """The contents of manifest.json: a file of the directory counts only if it is listed here.
 
-    fingerprint   everything that changes a vector; a run with another one is refused
+    fingerprint   all settings that change a result; a run with other settings is refused
     models        name → spec, weights digest, runtime
     parts         in the order in which they were committed
     unfinished    sources with rows in `parts` and no ledger entry yet: the next run removes those rows
-    counts        of ledger entries by status, and of rows
-    versions      of the libraries that made the newest part
+    counts        number of ledger entries by status, and number of rows
+    versions      versions of the libraries that made the newest part
+    schema        version of the directory's layout
+    next_part     number of the next part
     """
 
     fingerprint: dict[str, Any]
@@ -59,48 +62,49 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """JobError where there is none, JobDamaged where it is none that this version can read."""
-        found = read_manifest(directory)
+        """Read the manifest; raise JobError if there is none, JobDamaged if this version cannot read it."""
+        stored = read_manifest(directory)
         return cls(
-            found.fingerprint,
-            found.models,
-            list(found.parts),
-            found.unfinished,
-            found.counts,
-            found.versions,
-            found.schema,
-            found.next_part,
+            stored.fingerprint,
+            stored.models,
+            list(stored.parts),
+            stored.unfinished,
+            stored.counts,
+            stored.versions,
+            stored.schema,
+            stored.next_part,
         )
 
     def write(self, directory: Path) -> None:
-        """Atomically: what it lists must be complete on disk already."""
+        """Write the manifest atomically; the files that it lists must be complete on disk already."""
         with atomic_file(directory / MANIFEST) as file:
             file.write(json.dumps(asdict(self), indent=1, ensure_ascii=False).encode())
 
     @property
     def files(self) -> set[str]:
-        """Names of all files that count."""
+        """Names of all files that belong to the job, relative to its directory."""
         return {info.name for part in self.parts for info in part.files}
 
 
 def all_ledger_batches(
     directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Every committed ledger entry, in order."""
+    """Yield every committed ledger entry, in the order of the parts."""
     for part in manifest.parts:
         if part.ledger:
             yield from ledger_batches(directory / part.ledger.name, columns)
 
 
 def ledger_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Read one part of the ledger. JobDamaged where a column, a status or a digest is none that percepts writes."""
+    """Read one part of the ledger; raise JobDamaged for a column or value that percepts does not write."""
     for batch in read_part(path, columns):
-        if why := _flaw(batch, COLUMNS.names if columns is None else columns):
-            raise JobDamaged(f"{path}: {why}; `percepts verify` lists all damage, with --repair it is mended")
+        if why := _invalid_reason(batch, COLUMNS.names if columns is None else columns):
+            raise JobDamaged(f"{path}: {why}; `percepts verify` lists all damage, and --repair mends it")
         yield batch
 
 
-def _flaw(batch: pa.RecordBatch, columns: Sequence[str]) -> str:
+def _invalid_reason(batch: pa.RecordBatch, columns: Sequence[str]) -> str:
+    """Say what is wrong with a batch of the ledger; "" if it is valid."""
     for name in columns:
         type = COLUMNS.field(name).type
         found = batch.schema.field(name).type if name in batch.schema.names else "none"
@@ -121,22 +125,22 @@ _TEXTS = {"status": "^(ok|error|skipped)$", "sha256": "^([0-9a-f]{64})?$"}
 def ledger_entries(
     directory: Path, manifest: Manifest, *, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The same as dicts."""
+    """Yield every committed ledger entry as a dict."""
     for batch in all_ledger_batches(directory, manifest, columns=columns):
         yield from batch.to_pylist()
 
 
 def settings_differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The settings that differ, nested ones with dots: "models.conse.revision: '1' → '2'"."""
-    found = []
+    """Return the settings that differ, nested ones with dots: "models.conse.revision: '1' → '2'"."""
+    changes = []
     for key in sorted(old.keys() | new.keys()):
         name, a, b = f"{prefix}{key}", old.get(key), new.get(key)
         if key not in new:
-            found.append(f"{name}: only in the directory")
+            changes.append(f"{name}: only in the directory")
         elif key not in old:
-            found.append(f"{name}: only asked for now")
+            changes.append(f"{name}: only asked for now")
         elif isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += settings_differences(a, b, f"{name}.")
+            changes += settings_differences(a, b, f"{name}.")
         elif a != b:
-            found.append(f"{name}: {a!r} → {b!r}")
-    return found
+            changes.append(f"{name}: {a!r} → {b!r}")
+    return changes

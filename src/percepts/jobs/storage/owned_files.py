@@ -1,6 +1,7 @@
-"""What percepts makes in a job directory, told by name and by content; only that is ever removed or replaced.
+"""Recognise by name and content the files that percepts makes in a job directory.
 
-Everything else belongs to the user. It is left as it is, and where it stands in the way the job is refused.
+Only these are ever removed or replaced. Everything else belongs to the user and stays as it is; if it is in the way,
+the job is refused.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from ...support.files import SUFFIX, file_begins_with, is_file, remove_file, saf
 LOCK = ".lock"
 STATS = "stats.json"
 STALLED = "stalled.json"
-"""In the job directory: the sources of the batch at which a run hung so deeply that it had to be ended."""
+"""Names the sources of the batch at which a run hung and had to be ended."""
 SHARDS = "shards"
 LISTED = "formats.jsonl"
-"""The files that `--format` made, each with its digest."""
+"""Lists the files that `--format` made, each with its digest."""
 HEADER = b'{"percepts": "files made by --format", "schema": 1}\n'
-"""First line of that file."""
+"""First line of the file LISTED."""
 
 _PART = re.compile(r"part-\d{6,}\.parquet(\.tmp)?")
 _PARTS = {"data": "*/part-*", "ledger": "part-*"}
@@ -39,19 +40,19 @@ _BEGINNINGS = {
     LISTED: HEADER,
     LISTED + SUFFIX: HEADER,
 }
-"""How the small files of a job begin, so that another's file of the same name is known."""
+"""First bytes of the small files of a job, by which a user's file of the same name is recognised."""
 _SHOWN = 3
 
 
 def refuse_foreign(directory: Path, formats: Iterable[str]) -> None:
-    """Refuse a directory in which something of the user's has a name that a job writes to. Change nothing.
+    """Refuse a directory in which a file of the user has a name that a job writes to. Change nothing.
 
     Args:
-        directory: of a job, or of one to come; it may itself be a link.
-        formats: names of the folders that files of other formats go to.
+        directory: the directory of a job that exists or will be made; it may itself be a link.
+        formats: names of the folders for files of other formats.
 
     Raises:
-        JobError: a link where percepts keeps its own, or another's file of such a name; the message says what to do.
+        JobError: a link, or a file that percepts did not make, has such a name; the message says what to do.
     """
     names = (*_BEGINNINGS, MANIFEST, STALLED, *OURS, INDEX, SHARDS, *formats)
     for path in (*(directory / name for name in names), *_list_folder(directory / "data")):
@@ -66,38 +67,39 @@ def refuse_foreign(directory: Path, formats: Iterable[str]) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise JobError where a link has a name that a job keeps a file or folder by."""
+    """Raise JobError if a path is a link, since a job keeps a file or folder of its own under that name."""
     if path.is_symlink():
         raise JobError(
-            f"{path}: is a symbolic link to {os.readlink(path)}; what it points to may not be of this job, so no "
+            f"{path}: is a symbolic link to {os.readlink(path)}; its target may not belong to this job, so no "
             "link inside a job directory is followed. Nothing was changed. To keep a job on another disk, make "
-            "the whole directory a link; else move the link away"
+            "the job directory itself a link; otherwise move the link away"
         )
 
 
 def refuse_occupied(directory: Path) -> None:
-    """Refuse a directory without a manifest whose `data` or `ledger` hold anything. Change nothing.
+    """Refuse a directory without a manifest if its `data` or `ledger` hold anything. Change nothing.
 
     Raises:
-        JobDamaged: there are parts of a job.
-        JobError: there are files that no job made.
+        JobDamaged: they hold parts of a job.
+        JobError: they hold files that no job made.
     """
+    # Parts come first: they may be repaired, and the advice differs from that for files of the user.
     if left := [folder for folder in OURS if any(map(_is_part, (directory / folder).glob(_PARTS[folder])))]:
         raise JobDamaged(
             f"{directory}: {' and '.join(left)} hold parts and {MANIFEST} is gone, so nothing says which of them "
-            f"are whole; restore it, or `percepts verify {directory} --repair` makes it again from them"
+            f"are complete; restore it, or rebuild it from them with `percepts verify {directory} --repair`"
         )
     for folder in OURS:
         if names := list(islice(_walk_files(directory / folder), _SHOWN + 1)):
             raise JobError(
-                f"{directory / folder}: holds files that no job made ({_format_names(names)}), and a job would keep "
-                "its own in this folder. Nothing was changed. Choose a directory that is new or empty, "
+                f"{directory / folder}: holds files that no job made ({_format_names(names)}), and a job would "
+                "keep its own in this folder. Nothing was changed. Choose a directory that is new or empty, "
                 f"for example -o {directory / 'percepts'}"
             )
 
 
 def parts_made(directory: Path, models: Iterable[str]) -> Iterator[str]:
-    """Yield the names of the parts that a job of these models made, or could have: also what a killed run left."""
+    """Yield the names of the parts that a job of these models made, including those that a killed run left."""
     for folder in (*(f"data/{safe_name(model)}" for model in models), "ledger"):
         for path in sorted(_list_folder(directory / folder)):
             if _is_part(path) and is_file(path):
@@ -105,14 +107,14 @@ def parts_made(directory: Path, models: Iterable[str]) -> Iterator[str]:
 
 
 def remove_parts(directory: Path, models: Iterable[str], keep: Collection[str] = ()) -> None:
-    """Remove the parts that a job made, except those to keep; links and whatever else is there stay."""
+    """Remove the parts that a job made, except those to keep; links and all other files stay."""
     for name in list(parts_made(directory, models)):
         if name not in keep:
             remove_file(directory / name)
 
 
 def is_stalled(path: Path) -> bool:
-    """Return whether a file is a list of sources, as a run that hung leaves it."""
+    """Return whether a file is a list of sources, as a run that hung writes it."""
     try:
         found = json.loads(path.read_bytes()) if is_file(path) else None
     except (OSError, ValueError):
@@ -121,9 +123,10 @@ def is_stalled(path: Path) -> bool:
 
 
 def _refuse_other(path: Path) -> None:
-    """Refuse a file that does not begin as percepts would have begun it; one cut short by a kill is percepts' own."""
+    """Refuse a file that does not begin as percepts begins it; one that a kill cut short counts as made by percepts."""
     if not os.path.lexists(path):
         return
+    # These are written in place or appended to, so a kill may leave only their first bytes.
     cut = path.suffix == SUFFIX or path.name in (LOCK, LISTED)
     if not file_begins_with(path, _BEGINNINGS[path.name], cut=cut):
         _refuse(path)

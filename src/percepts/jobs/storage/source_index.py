@@ -1,4 +1,4 @@
-"""Names of a million sources in, 16 bytes each kept of them: how often each came, and what was known of it."""
+"""Index a million source names by 16-byte fingerprints, with the last ledger status of each."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ import pyarrow as pa
 from ..sources.walk import fingerprint_name
 
 SIZE = 16
-"""Bytes of a fingerprint."""
+"""Size of a fingerprint, in bytes."""
 
 
 class FingerprintSet:
-    """The fingerprints of names, in the order in which they came."""
+    """The fingerprints of names, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def add(self, name: str) -> None:
-        """One more."""
+        """Add the fingerprint of a name."""
         self._bytes += fingerprint_name(name)
 
     @property
     def array(self) -> np.ndarray:
-        """(N,) of 16 bytes; nothing can be added while somebody holds it."""
+        """All fingerprints: (N,) of 16 bytes. No name can be added while this view is held."""
         return np.frombuffer(self._bytes, f"S{SIZE}")
 
     def duplicates(self) -> set[bytes]:
-        """Those that came more than once."""
+        """Return the fingerprints that were added more than once."""
         marks, counts = np.unique(self.array, return_counts=True)
         return as_set(marks[counts > 1])
 
 
 def as_set(marks: np.ndarray) -> set[bytes]:
-    """Fingerprints as `fingerprint` gives them: numpy takes their last zeros away."""
+    """Return fingerprints as `fingerprint_name` makes them, with the trailing zeros that numpy strips."""
     return {mark.ljust(SIZE, b"\0") for mark in marks.tolist()}
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """What an earlier run says of a source."""
+    """The facts that an earlier run recorded about a source."""
 
     size: int
     mtime_ns: int
@@ -55,17 +55,18 @@ class KnownSource:
 
 
 class SourceLookup(Protocol):
-    """Where `Known` are looked up by fingerprint."""
+    """A lookup of earlier facts by fingerprint."""
 
     def get(self, mark: bytes, /) -> KnownSource | None:
-        """What is known of the source with this fingerprint."""
+        """Return the facts about the source with this fingerprint; None if no run recorded any."""
 
 
 class LedgerIndex:
-    """`Known` of every source of a ledger, at 86 bytes each: a million fit where as many objects would not."""
+    """The facts about every source of a ledger in 86 bytes each, since a million objects would not fit in memory."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch]):
-        """From batches with the columns uri, size, mtime_ns, sha256 and status."""
+        """Read batches with the columns uri, size, mtime_ns, sha256 and status."""
+        # Flat arrays, since a Python object for each of a million sources would take several times the memory.
         marks, digests, failed = FingerprintSet(), bytearray(), bytearray()
         self._size, self._time = array("q"), array("q")
         for batch in batches:
@@ -74,8 +75,9 @@ class LedgerIndex:
             rows = zip(*(batch.column(name).to_pylist() for name in ("uri", "sha256", "status")), strict=True)
             for uri, digest, status in rows:
                 marks.add(uri)
-                digests += bytes.fromhex(digest).ljust(32, b"\0")  # none where it could not be read
+                digests += bytes.fromhex(digest).ljust(32, b"\0")  # empty if the source could not be read
                 failed.append(status == "error")
+        # The first 8 bytes of each fingerprint, sorted: bisecting integers is fast and needs no object for each source.
         heads = np.frombuffer(bytes(marks.array), "u8")[::2]
         self._order = np.argsort(heads, kind="stable")
         self._heads = memoryview(heads[self._order].tobytes()).cast("Q")
@@ -85,10 +87,10 @@ class LedgerIndex:
         return len(self._heads)
 
     def get(self, mark: bytes, /) -> KnownSource | None:
-        """What is known of the source with this fingerprint."""
+        """Return the facts about the source with this fingerprint; None if the ledger has no entry of it."""
         head, wanted = int.from_bytes(mark[:8], sys.byteorder), mark.rstrip(b"\0")
         at = bisect_left(self._heads, head)
-        while at < len(self._heads) and self._heads[at] == head:
+        while at < len(self._heads) and self._heads[at] == head:  # two fingerprints may share their first 8 bytes
             row = int(self._order[at])
             if self._marks[row] == wanted:
                 digest = bytes(self._digests[row])

@@ -1,1 +1,1 @@
-"""Worker processes of a job, on this machine and on Ray."""
+"""Start and supervise the workers of a job, on this machine and on Ray."""

@@ -1,4 +1,4 @@
-"""What runs on a node of a cluster: hands of orders in, everything that comes of them out, in one piece each."""
+"""Process batches of sources in a Ray actor, and return their records and ledger entries."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from .worker import Completed, RuntimesUsed, SourceProcessor
 
 
 class _BatchFeed:
-    """Orders for a crew that outlives the hand it is given: between hands it is told to wait."""
+    """Yields work items, and WAIT when it is empty, so that the worker pool stays alive between batches."""
 
     def __init__(self) -> None:
-        self._orders: deque[WorkItem] = deque()
+        self._items: deque[WorkItem] = deque()
 
-    def put(self, orders: Iterable[WorkItem]) -> None:
-        self._orders.extend(orders)
+    def extend(self, items: Iterable[WorkItem]) -> None:
+        self._items.extend(items)
 
     def __iter__(self) -> Iterator[WorkItem]:
         return self
 
     def __next__(self) -> WorkItem:
-        return self._orders.popleft() if self._orders else WAIT
+        return self._items.popleft() if self._items else WAIT
 
 
 class SourceBatch:
-    """The orders of one hand, and what has come of them: what a job directory is to a run of its own."""
+    """The work items of one batch and their results in memory, in place of the job directory of a local run."""
 
-    def __init__(self, orders: Sequence[WorkItem]):
-        self._orders = {order.key: order for order in orders}
-        self._keys = {printable_name(order.uri): order.key for order in orders}
+    def __init__(self, items: Sequence[WorkItem]):
+        self._items = {item.key: item for item in items}
+        self._keys = {printable_name(item.uri): item.key for item in items}
         self._records: dict[int, list[Record]] = {}
         self._entries: dict[int, LedgerEntry] = {}
         self._closed: set[int] = set()
 
     def __getitem__(self, key: int) -> PendingSource:
-        return PendingSource(printable_name(self._orders[key].uri), again=False)
+        return PendingSource(printable_name(self._items[key].uri), again=False)
 
     def close(self, key: int) -> None:
-        """That one is finished."""
+        """Note that a source is finished."""
         self._closed.add(key)
 
     @property
     def done(self) -> bool:
-        """Whether all are."""
-        return len(self._closed) == len(self._orders)
+        """Whether all sources are finished."""
+        return len(self._closed) == len(self._items)
 
     def commit(
         self,
@@ -68,7 +68,8 @@ class SourceBatch:
         unfinished: Iterable[str] = (),
         runtimes: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep them, in memory."""
+        """Keep rows and entries in memory; `JobDirectory.commit` describes the arguments."""
+        # A worker died at this source, which starts again; nothing of it is in a file yet.
         for uri in forget:
             self._records.pop(self._keys[uri], None)
         for row in rows:
@@ -76,41 +77,43 @@ class SourceBatch:
         self._entries.update((self._keys[entry.uri], entry) for entry in finished)
 
     def collect_events(self) -> list[Completed]:
-        """Everything that came of each order."""
-        return [Completed(key, self._entries.get(key), tuple(self._records.get(key, ()))) for key in self._orders]
+        """Return all results, one event for each work item."""
+        return [Completed(key, self._entries.get(key), tuple(self._records.get(key, ()))) for key in self._items]
 
 
 class JobActor:
-    """One process of the cluster: a crew, a model that stays loaded, and an eye on it."""
+    """A process of the cluster, with a worker pool, a model that stays loaded, and a watchdog."""
 
-    def __init__(self, perform: SourceProcessor, workers: int, batch_size: int):
-        self._task, self._feed = perform.task, _BatchFeed()
-        self._crew = WorkerPool(perform, self._feed, workers)
+    def __init__(self, processor: SourceProcessor, workers: int, batch_size: int):
+        self._task, self._feed = processor.task, _BatchFeed()
+        self._pool = WorkerPool(processor, self._feed, workers)
         self._batcher = Batcher(batch_runner(self._task), batch_size)
+        # One trial for all batches: a model that has worked once is not doubted again.
         self._trial, self._rehearsed = Trial(), False
         self._watchdog = Watchdog()
-        self._watchdog.__enter__()  # for the life of this process
+        self._watchdog.__enter__()  # it lives as long as this process
 
     def _rehearse(self) -> None:
-        """Once, with the first hand: WeightsError and MachineError end the run, and are no source's."""
+        """Try the models once, before the first batch; WeightsError and MachineError end the run."""
         if not self._rehearsed and isinstance(self._task, BatchedTask):
             with self._watchdog.watch_batch(self._task.name, ()):
                 rehearse(self._task)
         self._rehearsed = True
 
     def ready(self) -> None:
-        """Comes back once there is a process, and it could be told what to do."""
+        """Return once this process exists and has received its task."""
 
-    def work(self, orders: Sequence[WorkItem]) -> list[Completed | RuntimesUsed]:
-        """Everything that comes of these orders."""
-        hand = SourceBatch(orders)
-        self._batcher.watch_batch = watch_sources(self._watchdog, hand)
+    def work(self, items: Sequence[WorkItem]) -> list[Completed | RuntimesUsed]:
+        """Process work items and return all their results."""
+        batch = SourceBatch(items)
+        self._batcher.watch_batch = watch_sources(self._watchdog, batch)
         self._rehearse()
-        run = JobLoop(self._task, hand, hand, RunStats(), self._batcher, trial=self._trial)
-        self._feed.put(orders)
-        while not hand.done and run.step(self._crew):
-            if run.decoded == len(orders):  # nothing more comes that could fill a batch
-                run.finish()
-        run.commit()
-        ran = self._task.runtimes_used()
-        return [RuntimesUsed(ran), *hand.collect_events()]
+        loop = JobLoop(self._task, batch, batch, RunStats(), self._batcher, trial=self._trial)
+        self._feed.extend(items)
+        # The pool goes on to the next batch, so its events end only when this batch is done.
+        while not batch.done and loop.step(self._pool):
+            if loop.decoded == len(items):  # no more clips come that could fill a batch
+                loop.finish()
+        loop.commit()
+        runtimes = self._task.runtimes_used()
+        return [RuntimesUsed(runtimes), *batch.collect_events()]

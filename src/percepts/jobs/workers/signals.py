@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in, an orderly end out."""
+"""Turn Ctrl-C and SIGTERM into an orderly end of a run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM ask for an orderly end; a second Ctrl-C does not wait for it."""
+    """Yield an event that Ctrl-C or SIGTERM sets; a second Ctrl-C raises KeyboardInterrupt at once."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread set handlers
         yield stop
         return
 

@@ -1,7 +1,7 @@
-"""One source in, its pieces or records and its outcome out; runs in a process that hostile media may take down.
+"""Decode and prepare sources in a process that hostile media may crash without harm to the run.
 
-Started by `workers.py` as `python -m percepts.jobs.workers.worker ADDRESS MARKER`. It speaks over one connection: first
-it is told the import path and the task, then it takes hands of orders until the connection closes.
+`pool.py` starts it as `python -m percepts.jobs.workers.worker ADDRESS MARKER`. Over one connection it receives the
+import path and the task, then batches of work items until the connection closes.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from ..sources.walk import WorkItem, printable_name
 from ..storage.entry import LedgerEntry, Stage, Status
 
 NOWHERE = (-1, -1)
-"""Size and time in the entry of a URL: what it gave once is not asked for again."""
+"""Size and mtime in the entry of a URL: its bytes are not fetched again to see whether they changed."""
 IN_MEMORY = 64 << 20
-"""Pictures up to this many bytes are read once, and hashed and decoded from memory."""
+"""Files up to this many bytes are read once, and hashed and decoded from memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An order is being worked on; `id` is the content id of its bytes."""
+    """The worker has started with a work item; `id` is the content id of its bytes."""
 
     key: int
     id: str
@@ -51,7 +51,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An order is finished; `entry` is None where the bytes are those already in the tables."""
+    """The worker is done with a work item; `entry` is None if the tables hold results of the same bytes."""
 
     key: int
     entry: LedgerEntry | None
@@ -60,14 +60,14 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The run cannot go on: what is wrong with the model, or with the machine."""
+    """The run cannot continue, because of the model or the machine."""
 
     error: PerceptsError
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """All of an order at once, from a machine that runs the model, too; `entry` is None as in Done."""
+    """All results of a work item at once, from a Ray actor that also runs the model; `entry` as in Decoded."""
 
     key: int
     entry: LedgerEntry | None
@@ -76,21 +76,21 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class RuntimesUsed:
-    """Which runtimes a machine elsewhere chose for its models."""
+    """The runtimes that a Ray actor chose, by model."""
 
     runtimes: dict[str, str]
 
 
 Event = Started | tuple[int, PreparedBatch | Record] | Decoded | Broken
 
-PARCEL_BYTES = 1 << 20
-PARCEL_SECONDS = 0.25
-"""Events travel together, since a message costs as much as a tenth of a small picture: up to these limits."""
+MESSAGE_BYTES = 1 << 20
+MESSAGE_SECONDS = 0.25
+"""Limits up to which events travel in one message, since a message costs a tenth of the time of a small image."""
 
 
 @dataclass(slots=True)
 class SourceProcessor:
-    """How one order is carried out: a generator of events that never raises for what a source holds."""
+    """Processes one work item as a generator of events, which raises no error that a source causes."""
 
     task: Task
     fetcher: media.Fetcher | None = None
@@ -98,55 +98,56 @@ class SourceProcessor:
     named: NamedPlaces = field(default_factory=NamedPlaces)
 
     @property
-    def whole(self) -> bool:
-        """Whether the model runs here, too."""
+    def runs_model(self) -> bool:
+        """Whether the model runs in the worker, too."""
         return isinstance(self.task, PerSourceTask)
 
     def rehearse(self) -> None:
-        """Run the model on a made-up item where it runs here; its errors are those of `canary.rehearse`."""
-        if self.whole:
+        """Run the model on a made-up item if it runs in the worker; raise as `rehearsal.rehearse`."""
+        if self.runs_model:
             rehearse(self.task)
 
-    def __call__(self, order: WorkItem) -> Iterator[Event]:
-        """Begun, pieces or records, and at last Done.
+    def __call__(self, item: WorkItem) -> Iterator[Event]:
+        """Yield Started, then prepared batches or records, and at last Decoded.
 
-        Raises WeightsError or MachineError where no other source would fare better.
+        Raise WeightsError or MachineError if every other source would fail alike.
         """
-        if order.outcome is not None:
-            yield Decoded(order.key, order.outcome)
+        if item.outcome is not None:
+            yield Decoded(item.key, item.outcome)
             return
         began = time.perf_counter()
-        entry = LedgerEntry("", printable_name(order.uri), "", 0, 0, "ok", attempts=order.attempts + 1)
-        source: Source = order.uri
+        entry = LedgerEntry("", printable_name(item.uri), "", 0, 0, "ok", attempts=item.attempts + 1)
+        source: Source = item.uri
         notes: list[str] = []
-        found, starved = 0, False
+        products, starved = 0, False
         try:
             with mark_stage("fetch"):
-                source, entry = self._fetch(order.uri, entry)
-            if entry.sha256 == order.known:
-                yield Decoded(order.key, None)
+                source, entry = self._fetch(item.uri, entry)
+            if entry.sha256 == item.known:  # it was touched, but its bytes and so its rows are the same
+                yield Decoded(item.key, None)
                 return
-            yield Started(order.key, entry.id)
+            yield Started(item.key, entry.id)
             with mark_stage("probe"):
                 medium = probe(source)
-            if medium.kind != "image" and _is_file(order.uri):
-                source = order.uri
+            # Audio and video are decoded from the file, since a copy of the stream in memory may be large.
+            if medium.kind != "image" and _is_file(item.uri):
+                source = item.uri
             for product in iterate_within_limit(self._process(source, medium, notes), self.max_seconds):
-                found += 1
-                yield order.key, product
+                products += 1
+                yield item.key, product
             if notes:
-                status: Status = "ok" if found else "error"
+                status: Status = "ok" if products else "error"
                 message = _strip_source_name(notes[0], source)
                 entry = replace(entry, status=status, stage="decode", error="TruncatedMedia", message=message)
-            elif not found and (why := self.task.explain_empty(medium)):
+            elif not products and (why := self.task.explain_empty(medium)):
                 entry = replace(entry, status="skipped", stage="prepare", message=why)
         except (WeightsError, MachineError):
             raise
-        except Exception as error:  # whatever one source does must not reach another
+        except Exception as error:  # an error of one source must not reach another
             if why := describe_machine_fault(error):
                 raise MachineError(f"at {entry.uri}: {why}") from error
             entry, starved = _failed_entry(entry, error, source), is_out_of_memory(error)
-        yield Decoded(order.key, replace(entry, seconds=time.perf_counter() - began), starved)
+        yield Decoded(item.key, replace(entry, seconds=time.perf_counter() - began), starved)
 
     def _process(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[PreparedBatch | Record]:
         if isinstance(self.task, BatchedTask):
@@ -166,6 +167,7 @@ class SourceProcessor:
             self.named.check(uri)
             data = read_remote(uri)
             return data, _with_identity(entry, hashlib.sha256(data), *NOWHERE)
+        # A file may have a name like a URL.
         if is_url(uri) and not os.path.lexists(uri):
             data = (self.fetcher or media.Fetcher(())).get(uri)
             return data, _with_identity(entry, hashlib.sha256(data), *NOWHERE)
@@ -179,7 +181,7 @@ class SourceProcessor:
 
 
 def _is_file(uri: str) -> bool:
-    """Return whether a source is a file of its own: neither a member of one, nor in a store, nor a URL."""
+    """Return whether a source is a file: neither a member of a container, nor in an object store, nor a URL."""
     return not containers.split_member(uri) and not is_remote(uri) and os.path.lexists(uri)
 
 
@@ -190,7 +192,9 @@ def _with_identity(entry: LedgerEntry, digest: hashlib._Hash, size: int, mtime_n
 
 def _failed_entry(entry: LedgerEntry, error: Exception, source: Source) -> LedgerEntry:
     where: Stage = getattr(error, "stage", "decode")
-    if where == "encode" and isinstance(error, MediaError):  # a task that takes a source whole decodes it, too
+    if where == "encode" and isinstance(
+        error, MediaError
+    ):  # a task that works source by source decodes while it encodes
         where = "decode"
     foreign = isinstance(error, NotMedia) and where in ("fetch", "probe") and not _looks_like_media(entry.uri)
     status: Status = "skipped" if foreign else "error"
@@ -200,12 +204,12 @@ def _failed_entry(entry: LedgerEntry, error: Exception, source: Source) -> Ledge
 
 
 def _strip_source_name(message: str, source: Source) -> str:
-    """Without the name that begins it: the entry has that in a column of its own."""
+    """Return a message without the source name at its start, which the entry has in a column of its own."""
     return message.removeprefix(f"{name_of(source)}: ")
 
 
 def _looks_like_media(uri: str) -> bool:
-    """Its name promises a picture, sound or film: then that it is none is an error, not another file lying about."""
+    """Return whether a name is that of media, so that a source which is none is an error and not skipped."""
     if containers.split_member(uri):
         return True
     kind = guess_type(Path(uri).name)[0] or ""
@@ -214,7 +218,7 @@ def _looks_like_media(uri: str) -> bool:
 
 @dataclass(slots=True)
 class EventBuffer:
-    """Events on their way to the supervisor, in parcels."""
+    """Collects events and sends them to the supervisor together."""
 
     send: Callable[[list[Event]], None]
     _events: list[Event] = field(default_factory=list)
@@ -222,41 +226,41 @@ class EventBuffer:
     _since: float = field(default_factory=time.monotonic)
 
     def add(self, event: Event) -> None:
-        """Take an event; send what waits where that is much or long."""
+        """Add an event; send all waiting ones if they are large or old."""
         self._events.append(event)
         self._bytes += event_size(event)
-        if self._bytes >= PARCEL_BYTES or time.monotonic() - self._since > PARCEL_SECONDS:
+        if self._bytes >= MESSAGE_BYTES or time.monotonic() - self._since > MESSAGE_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send all waiting events."""
         if self._events:
             self.send(self._events)
         self._events, self._bytes, self._since = [], 0, time.monotonic()
 
 
 EVENT_BYTES = 4096
-"""What an event costs beside its arrays: a queue of empty ones would hold a whole job otherwise."""
+"""Bytes counted for an event beside its arrays; a bounded queue would otherwise take any number of empty ones."""
 
 
 def event_size(event: Event) -> int:
-    """Bytes that an event holds while it waits, about."""
+    """Return about how many bytes an event holds while it waits."""
     return EVENT_BYTES + event[1].nbytes if isinstance(event, tuple) else EVENT_BYTES
 
 
 CPU_SECONDS = 300
-"""Of one order from one event to the next: a decoder that computes longer than that has lost its way."""
+"""CPU seconds from one event of a work item to the next; a decoder that computes longer hangs."""
 MEMORY_LIMIT = "PERCEPTS_WORKER_MEMORY"
-"""Of the environment: bytes that a decode worker may have for itself (`support.machine.memory_limit`)."""
+"""Environment variable: bytes of memory that a decode worker may use (`support.machine.memory_limit`)."""
 
 
 def limit_time() -> None:
-    """From here on so many seconds of CPU; then the system ends this process."""
+    """Give this process CPU_SECONDS of CPU from now on, after which the system ends it."""
     limit_cpu(CPU_SECONDS)
 
 
 def nearly_spent() -> bool:
-    """Whether so little is left until the machine's own limit of CPU that a file could be blamed for those before."""
+    """Return whether the machine's own CPU limit is so near that the next file would be blamed for earlier ones."""
     limit = cpu_limit()
     if limit is None:
         return False
@@ -265,7 +269,7 @@ def nearly_spent() -> bool:
 
 
 class Marker:
-    """A file that holds the key of the order in work, for the supervisor to read when this process is dead."""
+    """A file with the key of the current work item, which the supervisor reads after this process has died."""
 
     NONE = -1
 
@@ -273,84 +277,93 @@ class Marker:
         self._file = file
 
     def set(self, key: int) -> None:
-        """This order is in work; NONE: none is."""
+        """Write the key of the current work item; NONE if there is none."""
         self._file.seek(0)
         self._file.write(key.to_bytes(8, "little", signed=True))
 
     def get(self) -> int:
-        """The key that was set last."""
+        """Read the key that was written last."""
         self._file.seek(0)
         return int.from_bytes(self._file.read(8), "little", signed=True)
 
 
-class _Serving:
-    """Carries out orders one by one, until this process had better be replaced by a fresh one."""
+class _ItemLoop:
+    """Processes work items one by one, until a fresh process should replace this one."""
 
-    def __init__(self, perform: SourceProcessor, outbox: EventBuffer, marker: Marker):
-        self._perform, self._outbox, self._marker = perform, outbox, marker
-        self._limited = not perform.whole  # a model has its own measure
+    def __init__(self, processor: SourceProcessor, buffer: EventBuffer, marker: Marker):
+        self._processor, self._buffer, self._marker = processor, buffer, marker
+        self._limited = not processor.runs_model  # decoders have limits of CPU and memory, models have none
         self._fresh = True
 
-    def work(self, orders: Sequence[WorkItem]) -> bool:
-        """Do them; False where this process is to end, and what is left of them is for another."""
+    def work(self, items: Sequence[WorkItem]) -> bool:
+        """Process work items; return False if this process must end and leave the rest to another."""
         if self._fresh:
-            self._perform.rehearse()
-        for order in orders:
+            self._processor.rehearse()
+        for item in items:
             if not self._fresh and nearly_spent():
                 return self._retire()
-            self._marker.set(order.key)
-            if not self._do(order):
+            # Before the work starts, so that the supervisor knows the item even if the process dies at once.
+            self._marker.set(item.key)
+            if not self._process(item):
                 return self._retire()
             self._fresh = False
-        self._outbox.flush()
+        self._buffer.flush()
         return True
 
-    def _do(self, order: WorkItem) -> bool:
-        """Do one; False where memory ran out, after which the heap of this process is not to be trusted.
+    def _process(self, item: WorkItem) -> bool:
+        """Process one work item; return False if memory ran out, since the heap of this process is then not trusted.
 
-        A file is blamed for that only by a process that held no other before.
+        Only a process that held no other file before blames the file for that.
         """
         if self._limited:
             limit_time()
-        for event in self._perform(order):
-            spoilt = self._limited and isinstance(event, Decoded) and event.out_of_memory
-            if not spoilt or self._fresh:
-                self._outbox.add(event)
-            if spoilt:
+        for event in self._processor(item):
+            starved = self._limited and isinstance(event, Decoded) and event.out_of_memory
+            # A used process does not report it: the item goes to a fresh one, which has all its memory.
+            if not starved or self._fresh:
+                self._buffer.add(event)
+            if starved:
                 return False
             if self._limited:
                 limit_time()
         return True
 
     def _retire(self) -> bool:
-        self._outbox.flush()
+        self._buffer.flush()
         self._marker.set(Marker.NONE)
         return False
 
 
 def main() -> None:
-    """Serve hands of orders until the connection closes; the marker file holds the key of the order in work."""
+    """Process batches of work items until the connection closes.
+
+    The marker file names the current item, so that the supervisor knows which one crashed this process.
+    """
     from multiprocessing.connection import Client
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-    cpu_limit()  # asked before a lower one is set
+    cpu_limit()  # remembers the limit of the machine, before a lower one is set
+    # Taken out of the environment, so that programs which decoders start do not inherit it.
     key = bytes.fromhex(os.environ.pop("PERCEPTS_WORKER_KEY"))
     with Client(sys.argv[1], authkey=key) as connection, open(sys.argv[2], "r+b", buffering=0) as file:
         connection.send(os.getpid())
         sys.path[:] = connection.recv()
-        perform: SourceProcessor = connection.recv()
-        if not perform.whole and (limit := os.environ.get(MEMORY_LIMIT)):
+        processor: SourceProcessor = connection.recv()
+        # A model maps more memory than it uses, so a limit would be hit by its weights.
+        if not processor.runs_model and (limit := os.environ.get(MEMORY_LIMIT)):
             limit_data(int(limit))
-        serving = _Serving(perform, EventBuffer(connection.send), Marker(file))
+        loop = _ItemLoop(processor, EventBuffer(connection.send), Marker(file))
         with suppress(EOFError, BrokenPipeError, ConnectionResetError):
             try:
-                while serving.work(connection.recv()):
+                while loop.work(connection.recv()):
                     pass
             except PerceptsError as error:
                 connection.send([Broken(error)])
 
 
 if __name__ == "__main__":
-    from percepts.jobs.workers import worker  # this module again, under its name: what it sends must be known elsewhere
+    from percepts.jobs.workers import (
+        worker,  # import it by its name: classes of __main__ could not be unpickled elsewhere
+    )
 
     worker.main()
