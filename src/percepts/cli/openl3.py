@@ -243,7 +243,7 @@ def convert(
         weights = openl3_weights.read_weights(file, openl3_weights.find_modality(file))
         with output_file(out, inputs=files, overwrite=overwrite) as target:
             target.write(openl3_weights.to_safetensors(weights))
-        typer.echo(f"{escape_text(str(out))}: {weights.modality}, sha256 of the arrays {digest(weights)}")
+        typer.echo(f"{escape_text(str(out))}: {weights.modality}, sha256 of its arrays {digest(weights)}")
 
 
 def _weights_stem(file: Path) -> str:
