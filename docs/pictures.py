@@ -37,7 +37,7 @@ def masks() -> None:
 
 
 def favor() -> None:
-    """The error of FAVOR+ over the number of features."""
+    """Draw the error of FAVOR+ over the number of features."""
     torch.manual_seed(0)
     q, k, v = (torch.randn(6, 40, 8, dtype=torch.float64) / 2 for _ in range(3))
     exact = torch.nn.functional.scaled_dot_product_attention(q, k, v)
@@ -56,7 +56,7 @@ def favor() -> None:
 
 
 def law() -> None:
-    """A law with a floor, fitted to small sizes, and what larger ones turned out to be."""
+    """Draw a law with a floor that was fitted to small sizes, beside the losses of larger ones."""
     rng, x = np.random.default_rng(4), np.geomspace(1e5, 1e9, 13)
     loss = (1.7 + 60 * x**-0.3) * np.exp(0.01 * rng.standard_normal(len(x)))
     found = fit_power_law(x[:9], loss[:9], floor=True)

@@ -41,7 +41,7 @@ SLIDES = {  # picture: the pan's first and last centre as parts of width and hei
 
 
 def speech() -> None:
-    """The text through espeak-ng, as FLAC at 16 kHz: what models of speech hear, and a third smaller."""
+    """Speak the text with espeak-ng, as FLAC at 16 kHz: what models of speech hear, and a third smaller."""
     wav = subprocess.run(["espeak-ng", *VOICE, "--stdout", SPEECH], check=True, capture_output=True).stdout
     samples, rate = soundfile.read(io.BytesIO(wav), dtype="int16")
     samples = soxr.resample(samples, rate, 16_000)
@@ -75,7 +75,7 @@ def chord(semitones: tuple[int, ...]) -> np.ndarray:
 
 
 def film() -> None:
-    """The slides one after the other, H.264 and AAC; one thread and no dates, so that it is the same file each time."""
+    """Show the slides one after the other, H.264 and AAC; one thread and no dates give the same file each time."""
     folder = Path(skimage.__file__).parent / "data"
     with av.open(FOLDER / "film.mp4", "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as out:
         quality = {"crf": "24", "preset": "veryslow", "threads": "1", "g": str(round(SECONDS * FPS))}
