@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..support.short_repr import ShortRepr
 from .storage.entry import LedgerEntry
 
 SHOWN_FAILURES = 20
@@ -43,8 +44,8 @@ class Progress:
     encode_share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(ShortRepr):
     """The outcome of a run.
 
     output          the job directory; for one in an object store, its local copy

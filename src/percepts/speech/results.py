@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..support.short_repr import ShortRepr
 from ..types import Clip, Segment
 
 
@@ -33,8 +34,8 @@ class Utterance(Segment):
     no_speech_prob: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+@dataclass(frozen=True, slots=True, repr=False)
+class Transcript(ShortRepr):
     """The transcript of one source.
 
     source           path, or the number of bytes

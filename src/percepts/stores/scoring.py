@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from ..errors import SearchError
 from ..support.deprecated import OldAttribute
+from ..support.short_repr import ShortRepr
 from ..types import KINDS, Kind, Record
 from .parquet import batch_records, batch_vectors
 
@@ -49,8 +50,8 @@ class Match:
     at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+@dataclass(frozen=True, slots=True, repr=False)
+class Hit(ShortRepr):
     """A record that was found, with its score and the reasons.
 
     Where one table was searched, `score` is that of the table; for vectors a cosine: 1.0 is the same direction as the

@@ -13,6 +13,7 @@ from ..encoders import model_spec
 from ..media import Probe, Source, mix_to_mono
 from ..preprocess.resample import resample
 from ..speech.audio_source import RATE, AudioSource
+from ..support.short_repr import ShortRepr
 from ..types import Clip, Record, Segment, Spec
 from ..weights import hash_weights
 from .base import PerSourceTask, RecordFields
@@ -25,8 +26,8 @@ PYANNOTE_MODEL = "pyannote/speaker-diarization-community-1"
 """The default pipeline; gated: its conditions must be accepted, and a token is needed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Diarization:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Diarization(ShortRepr):
     """Who spoke when.
 
     source    as it was given

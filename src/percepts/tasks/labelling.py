@@ -16,6 +16,7 @@ from ..media import Probe, Source, probe
 from ..media.source import name_of, source_path
 from ..runtimes import defer_choice
 from ..support.deprecated import OldArgument, OldAttribute
+from ..support.short_repr import ShortRepr
 from ..timeline.intervals import join_windows
 from ..types import Encoder, Inputs, Kind, Record, Segment, Spec
 from .base import BatchedTask, PreparedBatch, RecordFields
@@ -159,8 +160,8 @@ class LabelTask(BatchedTask):
         return {**self.__dict__, "_models_run": set()}
 
 
-@dataclass(frozen=True, slots=True)
-class LabelResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class LabelResult(ShortRepr):
     """The labels of one source: of all of it, and of every window or frame.
 
     overall  one record; its scores are the mean over the windows, each weighted by its duration, before the best are
