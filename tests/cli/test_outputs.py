@@ -101,8 +101,8 @@ JOBS = {"embed", "classify", "zero-shot", "caption", "ask", "transcribe", "diari
 ELSEWHERE = {"demo", "openl3 video"}
 """Commands with tests of their own below."""
 READ = {
-    "search": {"arguments", "image", "audio", "sound", "folder"},
-    "similarity": {"inputs", "texts", "against", "to"},
+    "search": {"arguments", "image", "audio", "old_sound", "under", "old_folder"},
+    "similarity": {"inputs", "texts", "against", "old_to"},
     "zero-shot": {"texts"},
     "align": {"file", "text_file"},
     "models": set(),
