@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from show import show
 from tables import Photos, ledger
 from toytasks import COLOUR, TURNS, Colours, Cores, Turns
 
@@ -35,7 +36,7 @@ def said(directory: Path, model: str = COLOUR.name) -> dict[tuple[str, float], R
 
 def same(one: Path, other: Path, model: str = COLOUR.name) -> bool:
     a, b = said(one, model), said(other, model)
-    return a.keys() == b.keys() and all(repr(a[key]) == repr(b[key]) for key in a)
+    return a.keys() == b.keys() and all(show(a[key]) == show(b[key]) for key in a)
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_labels_scores_and_text_come_back_from_the_tables(photos: Photos, tmp_pa
     red = said(tmp_path / "v")["0002.png", 0.0]
     assert (red.labels[0], red.scores[0], red.text, red.score, red.vector) == ("red", 1.0, "something red", 1.0, None)
     (alone,) = Colours().iterate_records(tmp_path / "photos" / "0002.png")
-    assert repr(alone) == repr(red)
+    assert show(alone) == show(red)
     assert verify(tmp_path / "v").ok
 
 
@@ -116,7 +117,7 @@ def test_a_source_taken_whole_gives_turns_with_words(talk: Path, tmp_path: Path,
     assert (report.done, report.failed, report.rows) == (1, 1, 4)
     found = said(tmp_path / "v", TURNS.name)
     assert [record.speaker for record in found.values()] == ["loud", "quiet", "loud", "quiet"]
-    assert [repr(record) for record in found.values()] == [repr(record) for record in Turns().iterate_records(talk)]
+    assert [show(record) for record in found.values()] == [show(record) for record in Turns().iterate_records(talk)]
     assert verify(tmp_path / "v").ok
 
 
@@ -152,7 +153,7 @@ def test_text_is_mirrored_as_subtitles_tables_and_turns(talk: Path, tmp_path: Pa
         ]  # fmt: skip
     assert json.loads((out / "json" / "talk.json").read_text())["source"] == str(talk)
     lines = [record for path in (out / "jsonl").rglob("*.jsonl") for record in jsonl.read_records(path)]
-    assert [repr(line) for line in lines] == [repr(record) for record in said(out, TURNS.name).values()]
+    assert [show(line) for line in lines] == [show(record) for record in said(out, TURNS.name).values()]
 
 
 def test_two_of_one_name_have_files_of_their_own_whenever_they_come(talk: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from show import show
 from toyjob import write_manifest
 
 from percepts.errors import JobDamaged, JobError
@@ -142,7 +143,7 @@ def test_a_table_without_vectors_has_no_column_for_them() -> None:
     table = parquet.build_table([parquet.Row("id", record)], spec)
     assert "vector" not in table.column_names
     (back,) = parquet.batch_records(table.to_batches()[0], "toy")
-    assert repr(back) == repr(record)
+    assert show(back) == show(record)
 
 
 def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import synth
 from PIL import Image
+from show import show
 
 from percepts.errors import NotMedia, WrongMedium
 from percepts.jobs.run import run
@@ -59,7 +60,7 @@ def test_a_new_task_has_the_one_file_case_and_the_job_for_free(media: Path, tmp_
     report = run(Sizes(), media, tmp_path / "out", workers=0)
     assert (report.done, report.skipped, report.failed) == (1, 1, 1)
     stored = [row for batch in read_parts(tmp_path / "out", "toy-sizes") for row in batch_records(batch, "toy-sizes")]
-    assert repr(stored) == repr([record])
+    assert show(stored) == show([record])
 
 
 def test_a_new_task_can_be_stored_and_made_again_without_a_line_for_it() -> None:
