@@ -1,4 +1,4 @@
-"""A data class as text with everything it holds, arrays by their shape: what tests compare where `==` is not defined."""
+"""Show a data class as text with all that it holds, arrays by their shape, where `==` is not defined."""
 
 from __future__ import annotations
 
