@@ -140,13 +140,13 @@ MANY_PARAMETERS_ALLOWED = ("cli", "interop/openl3")
 
 # How many of each the package may still have. Lower a number when it is reached; never raise one.
 LIMITS = {
-    "verbless": 193,
-    "openings": 22,
-    "participles": 9,
-    "signatures": 10,
-    "dialect": 104,
-    "help": 1,
-    "messages": 9,
+    "verbless": 24,
+    "openings": 0,
+    "participles": 2,
+    "signatures": 7,
+    "dialect": 15,
+    "help": 0,
+    "messages": 2,
 }
 MIN_COMMENTS = 2.3
 """Per 100 lines of code."""
