@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-EPS = 1e-12
+EPS = 1e-12  # layer_norm_eps of BERT's config.json; torch's default is 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Embeddings(nn.Module):
         super().__init__()
         self.word_embeddings = nn.Embedding(shape.words, shape.dim)
         self.position_embeddings = nn.Embedding(shape.positions, shape.dim)
-        self.token_type_embeddings = nn.Embedding(2, shape.dim)
+        self.token_type_embeddings = nn.Embedding(2, shape.dim)  # one is used, but the checkpoint has two
         self.LayerNorm = nn.LayerNorm(shape.dim, EPS)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ class DVector(nn.Module):
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
         """Return the d-vectors."""
         states, _ = self.lstm(mel)
+        # The last state of the last layer, which Resemblyzer takes as hidden[-1].
         raw: torch.Tensor = torch.relu(self.linear(states[:, -1]))
         # Where the ReLU lets nothing through there is no direction: zeros stay zeros.
         length: torch.Tensor = raw.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -32,6 +33,7 @@ class DVector(nn.Module):
 
 def load_network(path: Path) -> DVector:
     """Return the network with the weights of the checkpoint at `path`, in eval mode."""
+    # Resemblyzer publishes a pickle: weights_only keeps it from running code.
     state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
     network = DVector()
     network.load_state_dict({name: state[name] for name in network.state_dict()})  # the rest is of the training loss

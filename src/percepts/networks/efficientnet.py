@@ -23,8 +23,8 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 STEM, HEAD, CLASSES, SIZE = 32, 1280, 1000, 224
-EPS = 1e-3
-MEAN, SCALE = 127.0, 128.0
+EPS = 1e-3  # TensorFlow's release; torch's default is 1e-5
+MEAN, SCALE = 127.0, 128.0  # MEAN_RGB and STDDEV_RGB of TensorFlow's Lite release
 
 
 class SameConv(nn.Conv2d):
@@ -33,6 +33,7 @@ class SameConv(nn.Conv2d):
     def __init__(self, inside: int, outside: int, kernel: int, stride: int, size: int, groups: int = 1) -> None:
         super().__init__(inside, outside, kernel, stride, groups=groups, bias=False)
         total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        # Left, right, top, bottom.
         self.pad = (total // 2, total - total // 2) * 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -96,5 +97,6 @@ class EfficientNetLite0(nn.Module):
 def load_network(path: Path) -> EfficientNetLite0:
     """Return the network with the weights of the checkpoint at `path`, in eval mode."""
     network = EfficientNetLite0()
+    # The checkpoint is a pickle: weights_only keeps it from running code.
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network.eval()

@@ -64,11 +64,13 @@ class _FrontEnd:
         self._add_linear(3, middle, values, "/Transpose_output_0")
 
     def _add_magnitudes(self) -> str:
+        # 64 samples, 574 to 511: a mirror that does not repeat the last one.
         mirrored = np.arange(FRAME - 2, 2 * FRAME - PADDED - 2, -1)
         mirror = self._add_node("Gather", ["input", self._add_tensor("mirror", mirrored)], axis=1)
         whole = self._add_node("Concat", ["input", mirror], axis=1)
         where = np.arange(STEPS)[:, None] * SHIFT + np.arange(SIZE)
         windows = self._add_node("Gather", [whole, self._add_tensor("windows", where)], axis=1)  # (n, 4, 256)
+        # (258, 1, 256), real parts and then imaginary ones, to (256, 258).
         basis = self._add_tensor("basis", self.weights["stft.forward_basis_buffer"][:, 0].T)
         spectrum = self._add_node("MatMul", [windows, basis])
         halves = [f"{spectrum}_{part}" for part in ("real", "imaginary")]
@@ -79,6 +81,7 @@ class _FrontEnd:
 
     def _add_convolution(self, layer: int, places: list[list[int]], values: str) -> str:
         """Add a convolution from (n, T, C) to (n, places, C'): its steps are rows of one product."""
+        # ONNX lists what is added before each axis, then what is added after each.
         around = self._add_node("Pad", [values, self._add_tensor(f"around{layer}", np.array([0, 1, 0, 0, 1, 0]))])
         taken = self._add_node("Gather", [around, self._add_tensor(f"places{layer}", np.array(places))], axis=1)
         rows = self._add_node("Reshape", [taken, self._add_tensor(f"rows{layer}", np.array([0, len(places), -1]))])

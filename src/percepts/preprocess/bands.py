@@ -86,6 +86,7 @@ def band_power(
     """
     length, step = len(taper), max(1, CACHED // n_fft)
     out = np.empty((bank.count, len(frames)), np.float32)
+    # Columns beyond the taper are never written: they are the zeros that fill a frame to n_fft.
     tapered = np.zeros((step, n_fft), np.float32)
     spectra: np.ndarray = np.empty((step, 1 + n_fft // 2), np.complex64)
     squares = np.empty((1 + n_fft // 2, step), np.float32)
@@ -99,6 +100,7 @@ def band_power(
             if first is not None:
                 part[:, 0] = first[at : at + n]
             part *= taper
+        # In float32, since numpy 2.0; older ones would compute in float64.
         np.fft.rfft(tapered[:n], out=spectra[:n])
         parts = spectra[:n].view(np.float32)  # re, im, re, im…
         np.square(parts, out=parts)

@@ -167,7 +167,7 @@ def _build_kaldi_bands(rate: float, n_fft: int, n_mels: int, low: float, high: f
 
 def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
     """Convert Hz to HTK's mel scale, as Kaldi does."""
-    mel: np.ndarray = 1127 * np.log(1 + hz / 700)
+    mel: np.ndarray = 1127 * np.log(1 + hz / 700)  # 2595 / ln 10, rounded as in Kaldi's mel-computations.h
     return mel
 
 

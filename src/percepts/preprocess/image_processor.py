@@ -15,7 +15,9 @@ from .pixels import Resample, resize
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Of CLIP's training images: https://github.com/openai/CLIP, clip/clip.py.
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+# Pillow's numbers, which is how preprocessor_config.json names a filter.
 _FILTERS: Mapping[int, Resample] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
@@ -96,6 +98,7 @@ def _crop_middle(image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
     height, width = image.shape[:2]
     if height < crop[0] or width < crop[1]:
         grown = np.zeros((max(height, crop[0]), max(width, crop[1]), 3), np.uint8)
+        # Rounded up: transformers puts the odd row of black at the top.
         top, left = -(-(grown.shape[0] - height) // 2), -(-(grown.shape[1] - width) // 2)
         grown[top : top + height, left : left + width] = image
         image, (height, width) = grown, grown.shape[:2]

@@ -100,6 +100,7 @@ class _Filters:
 
     def __init__(self, up: int, down: int, scale: float) -> None:
         self.up, self.down, self.scale = up, down, scale
+        # Table entries from one input to the next, cut to a whole number as resampy does.
         self.step = int(scale * PRECISION)
         if not self.step:
             raise ValueError(
@@ -125,6 +126,7 @@ class _Filters:
 @lru_cache(maxsize=8)
 def _build_filters(up: int, down: int, scale: float, count: int, phase: int) -> np.ndarray:
     """Build (count, inputs): row m weighs the inputs, from `reach` before the block's first on, for its output m."""
+    # Towards a lower rate the filter is wider, and as much lower, so that its sum stays 1.
     table = _build_window_table() * scale if scale < 1 else _build_window_table()
     step = int(scale * PRECISION)
     reach = (len(table) - 1) // step

@@ -172,6 +172,7 @@ def _build_mel_filters(
     bins, edges = np.linspace(0.0, rate / 2, 1 + n_fft // 2), to_hz(np.linspace(first, last, n_mels + 2))
     filters = build_triangles(bins, edges)
     if norm == "slaney":
+        # A triangle of this height has area 1 over Hz.
         filters *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
     return filters, bins, edges
 
@@ -191,6 +192,7 @@ def _pad_edges(row: np.ndarray, n_fft: int, center: bool, pad: Pad) -> np.ndarra
 
 def _compute_whisper_mel(row: np.ndarray, total: int, bank: Bands) -> np.ndarray:
     """Compute one row; only frames that touch audio, since zeros have no power in any band."""
+    # openai/whisper drops the last of the 1 + N // hop centred frames.
     half, n_frames = WHISPER_N_FFT // 2, total // WHISPER_HOP
     filled = np.pad(row, (0, min(total - len(row), WHISPER_N_FFT)))  # no frame that touches audio reaches further
     touched = min(n_frames, 1 + (len(row) + half) // WHISPER_HOP)
@@ -226,6 +228,7 @@ def _build_mel_bands(
 @lru_cache(maxsize=16)
 def _hann_window(length: int) -> np.ndarray:
     """Return a periodic Hann window, as spectra need it."""
+    # np.hanning is symmetric: one point more, less the last, is periodic.
     return np.hanning(length + 1)[:-1].astype(np.float32)
 
 

@@ -22,7 +22,7 @@ RATE = 48_000
 WINDOW = 48_000  # samples of one window
 STRIDE = 242  # samples from one frame to the next
 RANGE = 80.0  # dB below the loudest value of the window
-FLOOR = 1e-10
+FLOOR = 1e-10  # amplitude; what openl3 0.4 takes, so that silence has a logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ FRAMES: dict[tuple[str, str], FrameLayout] = {
     **{(frontend, "linear"): _LINEAR for frontend in FRONTENDS},
     **{("kapre", f"mel{n}"): FrameLayout(2048, 0, 199, n) for n in (128, 256)},
     **{("librosa", f"mel{n}"): FrameLayout(2048, 1024, 199, n) for n in (128, 256)},
+    # TensorFlow's SAME: (198 * 242 + 2048 - 48000) / 2 = 982 zeros on each side.
     **{("trained", f"mel{n}"): FrameLayout(2048, 982, 199, n, "htk", 2.0) for n in (128, 256)},
 }
 

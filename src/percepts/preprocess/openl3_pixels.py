@@ -45,6 +45,7 @@ def as_openl3(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected sides of at least {SIDE} pixels, got {height}x{width}")
     if (height, width) == (SIDE, SIDE):
         batch = _scale_to_unit(images, np.float32)
+        # Only unsigned integers are stretched to [-1, 1] in openl3; floats stay as they are.
         if images.dtype.kind == "u":
             batch = 2 * batch - 1
     else:
@@ -72,6 +73,7 @@ def _resize_middle(image: np.ndarray) -> np.ndarray:
 def _interpolation_positions(side: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return, for the middle 224 of `size` pixels, the two source pixels around each, and how far it lies between."""
     start = size // 2 - SIDE // 2
+    # Pixels have their centres at halves, as in scikit-image's rescale.
     place = (np.arange(start, start + SIDE) + 0.5) * (side / size) - 0.5
     low = np.floor(place).astype(np.intp)
     return low, np.minimum(low + 1, side - 1), place - low
@@ -83,4 +85,4 @@ def _scale_to_unit(values: np.ndarray, kind: type) -> np.ndarray:
     if largest is None:
         return values.astype(kind)
     wide = np.multiply(values, 1.0 / largest, dtype=np.float64 if values.dtype.itemsize > 1 else kind)
-    return np.asarray(np.maximum(wide, -1.0), kind)
+    return np.asarray(np.maximum(wide, -1.0), kind)  # -128 / 127 would be below -1

@@ -90,6 +90,7 @@ def to_square(
         raise ValueError(f"expected fit to be pad, crop or stretch, got {fit!r}")
     height, width = _check_image(image)
     scale = size / max(height, width)
+    # At least one pixel, however thin the image.
     inner = resize(image, max(1, round(height * scale)), max(1, round(width * scale)), resample)
     out = np.full((size, size, 3), fill, np.uint8)
     top, left = (size - inner.shape[0]) // 2, (size - inner.shape[1]) // 2

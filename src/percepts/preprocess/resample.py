@@ -78,14 +78,14 @@ def _stretch_blocks(blocks: Iterator[Clip], first: Clip, rate: float) -> Iterato
 
     for block in blocks:
         taken += block.length
-        yield from make_clips(engine.resample_chunk(np.ascontiguousarray(block.data.T)))
+        yield from make_clips(engine.resample_chunk(np.ascontiguousarray(block.data.T)))  # (N, C), as soxr has it
     yield from make_clips(_flush_filter(engine, first, taken, rate))
 
 
 def _flush_filter(engine: soxr.ResampleStream, first: Clip, taken: int, rate: float) -> np.ndarray:
     """Return (N, C) samples left in the filter; one sample where the audio was too short for any."""
     channels = first.data.shape[0]
-    if taken == 0 or taken * rate / first.rate > 0.5:
+    if taken == 0 or taken * rate / first.rate > 0.5:  # rounds to one sample or more
         rest: np.ndarray = engine.resample_chunk(np.zeros((0, channels), np.float32), last=True)
         return rest
     # Enough silence for one output sample, which is all that is kept.

@@ -121,7 +121,7 @@ def fetch_weights(names: Iterable[str], *, on_progress: Progress | None = None) 
     """Fetch every file of these weights, or the folder of a checkpoint; return their paths by name."""
     return {
         name: tuple(local_path(name, file, on_progress=on_progress) for file in _find_kind(name).list_files(name))
-        for name in dict.fromkeys(names)
+        for name in dict.fromkeys(names)  # two encoders may share weights, as conse and effnet-lite0 do
     }
 
 
@@ -159,6 +159,7 @@ def hash_weights(names: Iterable[str]) -> str:
     It is known without the files, except for OpenL3's and Hugging Face models: nobody publishes their digests, so they
     are fetched.
     """
+    # Sorted: the digest must not depend on the order in which an encoder names its weights.
     sums = [line for name in sorted(set(names)) for line in _find_kind(name).list_digests(name)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest() if sums else ""
 

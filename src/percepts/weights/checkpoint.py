@@ -25,11 +25,13 @@ from .files import hash_file, is_offline
 
 FETCH_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*/config.json", "README.md")
 """Files of a repository that are fetched: settings, weights, vocabularies, and the licence in the front matter."""
+# The revision may hold slashes: "refs/pr/1" is one.
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _TRANSFORMERS_FILES = ("preprocessor_config.json", "processor_config.json", "generation_config.json")
 """Settings that transformers reads, too, and that are checked before it does."""
 _MAX_HEADER_BYTES = 100_000_000
 """Largest header of a safetensors file; the limit of its own library."""
+# numpy has no BF16, so that a scalar of this type counts as absent.
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
 
 
@@ -48,6 +50,7 @@ def resolve_name(name: str) -> str | None:
         return str(Path(name).resolve())
     if os.path.isdir(name):
         raise WeightsError(f"{name}: a folder without config.json is no checkpoint; it holds {_list_files(Path(name))}")
+    # "./folder" would also match the pattern of a repository.
     if name.startswith((".", "/", "~")):
         raise WeightsError(f"{name}: there is no such folder; expected one with config.json and *.safetensors")
     if _HUB_ID.fullmatch(name) is None:
@@ -75,7 +78,9 @@ def is_present(name: str) -> bool:
 def hash_checkpoint(name: str) -> str:
     """Return the sha256 over the names and contents of all files of a checkpoint that can change a number."""
     root = local_path(name)
+    # The last pattern is README.md, which changes no number. Sorted: glob has the order of the disk.
     files = sorted(path for pattern in FETCH_PATTERNS[:-1] for path in root.glob(pattern) if path.is_file())
+    # With slashes on every system: on Windows the digest must be the same.
     sums = [f"{path.relative_to(root).as_posix()}={_hash_file(path, *_stat_key(path))}" for path in files]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
@@ -156,6 +161,7 @@ class Checkpoint:
     def tensors(self) -> dict[str, Any]:
         """Dtype and shape by the name of the parameter, from the headers of the files."""
         headers = [_read_header(path)[0] for path in sorted(self.folder.glob("*.safetensors"))]
+        # In this format "__metadata__" is the only key that names no tensor.
         return {name: row for header in headers for name, row in header.items() if name != "__metadata__"}
 
     def json(self, name: str) -> Settings | None:
@@ -171,6 +177,7 @@ class Checkpoint:
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Read the table of a safetensors file; return it with the offset where the data begins."""
     with path.open("rb") as file:
+        # Length of the table (8 bytes, little-endian), table (JSON), data: https://huggingface.co/docs/safetensors
         head = file.read(8)
         size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         # A stranger wrote this length: no more is read than the file holds.
@@ -195,6 +202,7 @@ def _is_tensor_row(row: Any) -> bool:
     if not isinstance(row, dict) or not isinstance(row.get("dtype"), str):
         return False
     lists = [row.get(key) for key in ("shape", "data_offsets")]
+    # type() and not isinstance(): a bool is an int, too.
     sound = all(isinstance(found, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in found) for found in lists)
     return sound and len(row["data_offsets"]) == 2 and len(row["shape"]) <= 16
 
@@ -203,6 +211,7 @@ def damage(path: Path) -> str:
     """Return what is wrong with a safetensors file as its header tells; "" where nothing is."""
     try:
         table, base = _read_header(path)
+        # Offsets in the table count from its end.
         promised = base + max(
             (int(row["data_offsets"][1]) for k, row in table.items() if k != "__metadata__"), default=0
         )
@@ -221,7 +230,7 @@ def _read_scalar(path: Path, name: str) -> float | None:
         return None
     begin = row["data_offsets"][0]
     with path.open("rb") as file:
-        file.seek(base + begin)
+        file.seek(base + begin)  # offsets count from the end of the table
         found = np.frombuffer(file.read(np.dtype(_DTYPES[row["dtype"]]).itemsize), _DTYPES[row["dtype"]])
     if not len(found):
         raise WeightsError(f"{path}: expected a number at {name}, the file ends before it")
@@ -246,6 +255,7 @@ def _find_snapshot(repository: str, revision: str) -> Path | None:
     mark = root / "refs" / revision
     commit = mark.read_text().strip() if mark.is_file() else revision
     found = (
+        # With a slash it is a branch that was not fetched, and glob would look into subfolders.
         [path for path in (root / "snapshots").glob(f"{commit}*") if _is_complete(path)] if "/" not in commit else []
     )
     # Several commits may begin with these digits: the hub says which one is meant.
@@ -263,7 +273,7 @@ def _fetch_snapshot(repository: str, revision: str) -> Path:
             f"PERCEPTS_OFFLINE forbids fetching {repository} ({revision}), and it is not in the cache. Unset it, or "
             "copy the folder, with config.json and *.safetensors, and give its path"
         )
-    import huggingface_hub
+    import huggingface_hub  # late: a checkpoint that is here needs no client of the hub
 
     try:
         return Path(

@@ -98,13 +98,16 @@ def read_page(url: str, headers: Mapping[str, str], limit: int, access: Access) 
     for attempt in range(1, MAX_TRIES + 1):
         try:
             with _open_url(url, headers, access) as answer:
+                # One byte more shows whether the page is too large or just fits.
                 body = answer.read(limit + 1)
                 if len(body) > limit:
                     raise Unavailable(f"its page is larger than {limit >> 20} MB")
+                # http.client's count of what is missing: read(n) raises nothing where the connection ends early.
                 if answer.length:
                     raise _Interrupted(f"ended {answer.length} bytes early")
                 return answer.geturl(), answer.headers.get_content_type(), body
         except (_Interrupted, OSError, http.client.HTTPException) as error:
+            # A server that hangs costs a minute each time: the next source is asked instead.
             if attempt == MAX_TRIES or isinstance(error, TimeoutError):
                 raise Unavailable(_describe_error(error)) from error
             time.sleep(PAUSE_S * 2 ** (attempt - 1))
@@ -127,6 +130,7 @@ def _fetch_all(
             _fetch_more(url, partial, size, limit, access, on_progress)
             return
         except (_Interrupted, OSError, http.client.HTTPException) as error:
+            # A connection that brought bytes shows that the source is alive.
             barren = 0 if _file_size(partial) > before else barren + (2 if _is_timeout(error) else 1)
             if barren >= MAX_TRIES:
                 raise Unavailable(_describe_error(error)) from error
@@ -140,6 +144,7 @@ def _fetch_more(
 ) -> None:
     """Append what one connection brings. A server that cannot resume sends the whole file again."""
     here = _file_size(partial)
+    # Longer than the pinned file, so it cannot be the beginning of it.
     if size is not None and here > size:
         remove_file(partial)
         here = 0
@@ -162,6 +167,7 @@ def _fetch_more(
         here, expected = start, size if size is not None else total
         with open_file(partial, "ab" if start else "wb", permissions=0o600) as file:
             while here != size and (
+                # One byte beyond the limit is how a file that is too long shows.
                 block := answer.read(min(BLOCK_BYTES, (limit if size is None else size) - here + 1))
             ):
                 here += len(block)
@@ -224,7 +230,7 @@ def _open_url(url: str, headers: Mapping[str, str], access: Access) -> Any:
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):
     """Follow a few redirects, never from https to anything else; credentials stay with the host they are for."""
 
-    max_redirections = 5
+    max_redirections = 5  # urllib allows 10
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         before, after = urlsplit(req.full_url), urlsplit(newurl)
@@ -232,6 +238,7 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
             raise Unavailable(f"redirects to {strip_secrets(newurl)}, which is refused")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and before.netloc == after.netloc and (kept := req.unredirected_hdrs):
+            # urllib leaves these behind at each redirect, even to another path of the same host.
             request.unredirected_hdrs.update({k: v for k, v in kept.items() if k == "Authorization"})
         return request
 
@@ -248,6 +255,7 @@ def _build_opener(host: str, access: Access) -> urllib.request.OpenerDirector:
 
 
 def _build_ssl_context(access: Access) -> ssl.SSLContext:
+    # pip obeys these two variables, since it downloads with requests.
     named = access.certificates or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     context = ssl.create_default_context()  # which knows SSL_CERT_FILE and SSL_CERT_DIR
     try:
@@ -270,7 +278,7 @@ def _find_credentials(in_url: str, host: str) -> str:
     if not in_url:
         try:
             found = netrc.netrc(os.environ.get("NETRC")).hosts.get(host)
-        except (OSError, netrc.NetrcParseError):
+        except (OSError, netrc.NetrcParseError):  # none, or one that cannot be read: most sources ask for no password
             found = None
         if found is None:
             return ""
@@ -281,6 +289,7 @@ def _find_credentials(in_url: str, host: str) -> str:
 def _parse_range(answer: Any, asked: int) -> tuple[int, int | None]:
     """Return the first byte that an answer holds, and the bytes of the whole file, None where it does not say."""
     length = answer.headers.get("Content-Length", "")
+    # isdecimal(), since isdigit() lets "²" through, at which int() fails.
     rest = int(length) if length.isdecimal() else None
     if answer.status != 206:
         return 0, rest

@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 
 from .download import Access, Unavailable, read_page
 
+# HTML, with a lower q, only where an index has no JSON (PEP 691).
 ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1, "
     "application/xhtml+xml;q=0.1"
@@ -52,7 +53,7 @@ def find_in_links(place: str, package: str, version: str, sha256: str, access: A
 
 
 def _normalise_name(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
 
 
 def _choose_link(links: Iterator[Link], package: str, version: str, sha256: str) -> Link:
@@ -67,7 +68,7 @@ def _choose_link(links: Iterator[Link], package: str, version: str, sha256: str)
             continue
         others.append(parts[1])
         if parts[1] == version:
-            if link.sha256:
+            if link.sha256:  # it differs, or the link was returned above
                 raise Unavailable(f"{link.name} is another file there: expected sha256 {sha256}, got {link.sha256}")
             fitting = fitting or link
     if fitting:
@@ -123,7 +124,7 @@ def _parse_html_links(body: bytes, base: str) -> Iterator[Link]:
         try:
             url = urljoin(parser.base, href)
             fragment = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})", urlsplit(url).fragment)
-        except ValueError:
+        except ValueError:  # urlsplit refuses some links, such as http://[: the others may still do
             continue
         yield Link(urlsplit(url)._replace(fragment="").geturl(), fragment[1].lower() if fragment else "")
 

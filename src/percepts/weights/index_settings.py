@@ -40,12 +40,15 @@ def read_indexes() -> Indexes:
     extras = [*_split_words(pip.get("extra-index-url")), *uv.get("extra", [])]
     indexes = [] if no_index else [*(defaults or [PYPI]), *extras]
     return Indexes(
+        # The sort is stable, so that the user's order stays among local and among remote ones.
         tuple(dict.fromkeys(sorted(indexes, key=_is_remote))),
         tuple(dict.fromkeys([*_split_words(pip.get("find-links")), *uv.get("links", [])])),
         Access(
             certificates=pip.get("cert", ""),
             proxy=pip.get("proxy", ""),
+            # pip allows HOST:PORT here; the port is not compared.
             trusted=tuple(host.partition(":")[0] for host in _split_words(pip.get("trusted-host"))),
+            # pip documents PIP_DEFAULT_TIMEOUT, while its option is called --timeout.
             timeout=_parse_seconds(pip.get("default-timeout") or pip.get("timeout")),
         ),
     )
@@ -61,11 +64,13 @@ def _split_words(value: str | None) -> list[str]:
 
 
 def _is_true(value: Any) -> bool:
+    # pip's words for true, those of distutils' strtobool.
     return str(value).lower() in ("1", "true", "yes", "on", "y", "t")
 
 
 def _parse_seconds(value: str | None) -> float:
     try:
+        # A timeout of 0 would make the sockets non-blocking.
         return max(1.0, float(value)) if value else TIMEOUT_S
     except ValueError:
         return TIMEOUT_S
@@ -78,11 +83,13 @@ def _read_pip_options() -> dict[str, str]:
     """Read the options of `pip download`: files from the most general to the most special, then the environment."""
     found: dict[str, str] = {}
     for path in _list_pip_files():
+        # Raw: a % in a password is no interpolation.
         parser = configparser.RawConfigParser()
         try:
             parser.read(path, encoding="utf-8")
         except (OSError, configparser.Error, UnicodeDecodeError):
             continue  # pip itself says what is wrong with it
+        # As in pip, the section of the command wins over the general one.
         for section in ("global", "download"):
             if parser.has_section(section):
                 found |= {key.replace("_", "-"): value for key, value in parser.items(section)}
@@ -104,11 +111,12 @@ def _list_pip_files() -> Iterator[Path]:
     if os.name != "nt":
         yield Path("/etc/pip.conf")
     home = Path.home()
+    # pip's older place for the settings of a user, which it still reads.
     yield home / ("pip" if os.name == "nt" else ".pip") / name
     yield platformdirs.user_config_path("pip", appauthor=False, roaming=True) / name
     if sys.platform == "darwin":
         yield home / ".config" / "pip" / name
-    yield Path(sys.prefix) / name
+    yield Path(sys.prefix) / name  # of the virtual environment
     if special:
         yield Path(special)
 
@@ -119,6 +127,7 @@ def _list_system_folders() -> list[Path]:
     if sys.platform == "darwin":
         return [Path("/Library/Application Support")]
     named = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    # The first folder of XDG_CONFIG_DIRS matters most, so pip reads it last.
     return [Path(folder) for folder in reversed(named.split(os.pathsep)) if folder]
 
 
@@ -134,10 +143,12 @@ def _read_uv_options() -> dict[str, Any]:
 def _read_uv_environment() -> dict[str, Any]:
     get = os.environ.get
     return {
+        # UV_INDEX_URL and UV_EXTRA_INDEX_URL are uv's older names, which it still takes.
         "default": [_parse_named_index(url) for url in (get("UV_DEFAULT_INDEX") or get("UV_INDEX_URL"),) if url],
         "extra": [
             _parse_named_index(url) for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL") for url in _split_words(get(name))
         ],
+        # uv separates links by commas, where pip has spaces.
         "links": [link for link in (get("UV_FIND_LINKS") or "").replace(",", " ").split() if link],
         "no-index": get("UV_NO_INDEX"),
     }
@@ -149,6 +160,7 @@ def _read_uv_file() -> dict[str, Any]:
         return {}
     for path in _list_uv_files():
         try:
+            # ValueError covers bad TOML and bad UTF-8; uv itself says what is wrong with it.
             row = tomllib.loads(path.read_text("utf-8"))
         except (OSError, ValueError):
             continue
@@ -189,6 +201,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def _parse_named_index(text: str) -> str:
     """Parse an index as UV_INDEX names it: URL, or NAME=URL."""
+    # A URL may have an = of its own, in its query: what stands before it is then no name.
     name, equals, url = text.partition("=")
     return _add_credentials(name, url) if equals and name.replace("-", "").replace("_", "").isalnum() else text
 
@@ -201,4 +214,5 @@ def _add_credentials(name: str, url: str) -> str:
     parts = urlsplit(url)
     if not name or not (user or password) or "@" in parts.netloc:
         return url
+    # Nothing is safe for quote(): a / or @ in a password would end this part of the URL.
     return parts._replace(netloc=f"{quote(user, '')}:{quote(password, '')}@{parts.netloc}").geturl()

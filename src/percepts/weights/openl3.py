@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 URL = "https://github.com/marl/openl3/raw/models/{stem}-v0_4_0.h5.gz"
 FOLDER_VARIABLE = "PERCEPTS_OPENL3_WEIGHTS"
+# Searched in this order. The 0.2 files hold the weights of 0.4 and, in addition, a spectrogram layer.
 SUFFIXES = (".safetensors", ".h5", "-v0_4_0.h5", "-v0_4_0.h5.gz", "-v0_2_0.h5", "-v0_2_0.h5.gz", ".h5.gz")
 FILE_BYTES = 18_800_000  # bytes of each of the published files, unpacked; packed a tenth less
 MAX_BYTES = 64 << 20  # bytes a file may unpack to; the published ones unpack to 18.8 MB
@@ -55,6 +56,7 @@ def read_weights(path: Path, modality: Modality) -> OpenL3Weights:
         arrays = _read_h5(data) if data.startswith(_HDF5) else _read_safetensors(data, modality)
         return OpenL3Weights(modality, tuple(np.asarray(array, np.float32) for array in arrays))
     except (EOFError, OSError, ValueError, KeyError, TypeError, zlib.error, json.JSONDecodeError) as error:
+        # Here the path is wrong and not what the file holds.
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
         raise WeightsError(f"{path}: {error}. {_describe_expected(path, modality)}") from error
@@ -97,6 +99,7 @@ def _read_h5(data: bytes) -> list[np.ndarray]:
 
 
 def _decode_name(name: Any) -> str:
+    # h5py gives bytes or str, by how the file was written.
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
@@ -110,6 +113,7 @@ def _get_group(h5py: Any, file: Any, name: str) -> Any:
 
 def _get_dataset(h5py: Any, group: Any, name: str) -> Any:
     found = group.get(name)
+    # An external link gives an array of another file.
     if not isinstance(found, h5py.Dataset) or found.file != group.file or found.dtype.kind != "f":
         raise ValueError(f"layer {group.name} has no array of floats {name!r}")
     return found
@@ -160,6 +164,7 @@ def write_safetensors(weights: OpenL3Weights, path: Path) -> None:
 def find_modality(path: Path) -> Modality:
     """Return which of the two networks a file holds. WeightsError where it is neither."""
     errors = []
+    # The first arrays have 1 or 3 channels, so that no file passes as both.
     for modality in CHANNELS:
         try:
             return read_weights(path, modality).modality  # type: ignore[arg-type]
@@ -195,6 +200,7 @@ def local_path(model: PublishedModel, where: Path | None = None, on_progress: Pr
     Raises WeightsError where it cannot be had; it says which file to put where.
     """
     found = find_file(model, where)
+    # A file that the user gave is taken as it is: only files of the cache have a record.
     if found and found.parent != cache_folder():
         return found
     kept = cache_folder() / f"{model.stem}-v0_4_0.h5.gz"

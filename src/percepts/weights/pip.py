@@ -41,6 +41,7 @@ def _run_pip(folder: Path, requirement: str) -> Iterator[int]:
     # Wheels only, and no dependencies: no code of a package is built or run.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(wheels)]
     command += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries=1", requirement]
+    # A file, since a pipe that nobody reads fills up and stops pip.
     with open_file(folder / "log", "w+b") as output:
         try:
             process = subprocess.Popen(
@@ -57,7 +58,7 @@ def _run_pip(folder: Path, requirement: str) -> Iterator[int]:
                 yield _count_wheel_bytes(folder)
                 time.sleep(0.1)
         finally:
-            process.kill()
+            process.kill()  # reached, too, where the caller stops iterating; does nothing after a normal end
             process.wait()
         output.seek(0)
         said = output.read().decode(errors="replace").strip()

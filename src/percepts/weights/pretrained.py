@@ -49,9 +49,11 @@ def load_pretrained(
     # Neither the network nor pickles are used, whatever the folder says.
     settings |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     with silence_transformers(), raise_weights_error(folder, kind):
+        # The dtype is always given: transformers 5 would take that of config.json.
         model, found = getattr(transformers, kind).from_pretrained(folder, dtype=getattr(torch, precision), **settings)
     idle = [part for part in (*UNUSED_PARAMETERS, *spare) if part not in needed]
     missing = [key for key in found["missing_keys"] if not any(part in key for part in idle)]
+    # A mismatched key is (name, shape in the file, shape in the model).
     wrong = sorted(missing) + sorted(str(key[0]) for key in found["mismatched_keys"])
     if wrong:
         raise WeightsError(
@@ -110,6 +112,7 @@ class NormalisePixels(nn.Module):
     def __init__(self, pixels: ImageProcessor) -> None:
         super().__init__()
         mean, std = torch.tensor(pixels.mean, dtype=torch.float64), torch.tensor(pixels.std, dtype=torch.float64)
+        # Divided in float64, so that both numbers are rounded once.
         self.register_buffer("factor", (pixels.scale / std).float())
         self.register_buffer("shift", (mean / std).float())
 
@@ -143,11 +146,13 @@ class FirstSteps(nn.Module):
     def __init__(self, layer: nn.Module, count: int = 1) -> None:
         super().__init__()
         self.count = count
+        # The names are those of ViT and AST, of CLIP, and of DINOv2, in this order.
         self.before = _find_part(layer, "layernorm_before", "layer_norm1", "norm1")
         self.attention = _find_part(layer, "attention", "self_attn")
         self.out = _find_part(self.attention, "o_proj", "out_proj")
         self.after = _find_part(layer, "layernorm_after", "layer_norm2", "norm2")
         self.mlp = _find_part(layer, "mlp")
+        # Of these families only DINOv2 scales the halves.
         self.scale1, self.scale2 = (getattr(layer, f"layer_scale{n}", nn.Identity()) for n in (1, 2))
 
     def forward(self, states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:

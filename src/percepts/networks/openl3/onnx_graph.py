@@ -59,6 +59,7 @@ def _add_step(graph: _OnnxGraph, step: Step) -> None:
             graph.add("Mul", graph.last, graph.add_constant(_reshape_channels(step.scale)))
             graph.add("Add", graph.last, graph.add_constant(_reshape_channels(step.shift)))
         case Conv():
+            # (3, 3, in, out) to (out, in, 3, 3).
             kernel = graph.add_constant(step.kernel.transpose(3, 2, 0, 1).astype(np.float32))
             bias = graph.add_constant(step.bias.astype(np.float32))
             graph.add("Conv", graph.last, kernel, bias, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
@@ -76,7 +77,7 @@ def build_model(plan: Sequence[Step], shape: tuple[int, int, int | None]) -> onn
     graph = _OnnxGraph("x")
     for step in plan:
         _add_step(graph, step)
-    graph.add("Reshape", graph.last, graph.add_constant(np.array([0, 512, -1])))
+    graph.add("Reshape", graph.last, graph.add_constant(np.array([0, 512, -1])))  # 0 keeps the batch
     graph.add("Transpose", graph.last, output="grid", perm=[0, 2, 1])
     return _finish_model(graph, ("x", ["batch", *shape]), ("grid", ["batch", None, 512]))
 

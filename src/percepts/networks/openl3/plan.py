@@ -130,7 +130,7 @@ def build_steps(weights: OpenL3Weights, pool: tuple[int, int]) -> list[Step]:
     for block in range(4):
         for half in range(2):
             conv = Conv(next(arrays), next(arrays))
-            if (block, half) == (3, 1):
+            if (block, half) == (3, 1):  # the last convolution has no normalisation
                 out += [conv, Pool(*pool)]
             elif weights.modality == "image" and (block, half) == (0, 1):
                 out += [conv, Relu(), _read_norm(arrays)]  # this one place is the other way round upstream
@@ -142,6 +142,7 @@ def build_steps(weights: OpenL3Weights, pool: tuple[int, int]) -> list[Step]:
 
 
 def _read_norm(arrays: Iterator[np.ndarray]) -> Scale:
+    # In float64 until the steps are folded; a runtime rounds to float32 once.
     gamma, beta, mean, variance = (np.asarray(next(arrays), np.float64) for _ in range(4))
     scale = gamma / np.sqrt(variance + EPSILON)
     return Scale(scale, beta - mean * scale)
@@ -181,5 +182,5 @@ def digest(weights: OpenL3Weights) -> str:
     """sha256 of the 48 arrays: the same whichever file they came in."""
     total = hashlib.sha256(weights.modality.encode())
     for array in weights.arrays:
-        total.update(np.ascontiguousarray(array, "<f4").tobytes())
+        total.update(np.ascontiguousarray(array, "<f4").tobytes())  # little-endian on every machine
     return total.hexdigest()

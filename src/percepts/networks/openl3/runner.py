@@ -95,6 +95,7 @@ def choose_runtime(runtime: str = "auto") -> str:
 
 def _has_gpu() -> bool:
     """Return whether torch sees a GPU; without a driver torch is not imported, which takes a second."""
+    # The two of nvidia are NVIDIA's driver, /dev/kfd is AMD's.
     if not any(map(Path.exists, map(Path, ("/dev/nvidiactl", "/dev/kfd", "/proc/driver/nvidia")))):
         return False
     import torch
