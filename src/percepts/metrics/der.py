@@ -105,6 +105,7 @@ def _split_at_edges(
     edges: list[tuple[float, int, str, int]] = []
     for layer, turns in enumerate((truth, found)):
         for turn in turns:
+            # `or` is for the type checker: turns without a speaker were dropped
             edges += [(turn.start, layer, turn.speaker or "", 1), (turn.stop, layer, turn.speaker or "", -1)]
     # Collars and regions are swept together with the turns, as two more layers.
     for layer, spans in ((2, unscored), (3, regions or ())):
@@ -120,7 +121,7 @@ def _split_at_edges(
         if count:
             open_now[layer][name] = count
         else:
-            del open_now[layer][name]
+            del open_now[layer][name]  # not kept at 0: the keys are who speaks now
 
 
 def _count_errors(spans: Sequence[_ScoredSpan]) -> DiarizationErrors:

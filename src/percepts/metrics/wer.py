@@ -49,6 +49,7 @@ def normalise_text(text: str) -> str:
     text = unicodedata.normalize("NFKC", re.sub(r"\[[^\[\]]*\]", " ", text)).casefold()
     # Typewriter and typographic apostrophes are one, or every "it's" would be an error.
     text = re.sub("[’ʼ`´]", "'", text)
+    # M: marks, among them vowels of Hindi and Thai
     cleaned = "".join(letter if letter == "'" or unicodedata.category(letter)[0] in "LNM" else " " for letter in text)
     return " ".join(word for part in cleaned.split() if (word := part.strip("'")))
 
@@ -75,6 +76,7 @@ def count_word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> Wo
         for part in result.alignments[0]
     ]
     pairs = [pair for equal, ours, theirs in spans if equal for pair in zip(ours, theirs, strict=True)]
+    # zip_longest: insertions and deletions have words on one side only
     changed = [pair for equal, ours, theirs in spans if not equal for pair in zip_longest(ours, theirs)]
     return WordErrors(
         len(reference),

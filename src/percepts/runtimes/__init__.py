@@ -56,6 +56,7 @@ class Runtime:
 
 
 def _make_onnx_runner(network: Network, threads: int | None) -> Runner:
+    # inside the functions: a runtime may not be installed, and is loaded only for its own runners
     from .onnx import OnnxRunner
 
     path = export_int8_graph(network) if network.precision == "int8" else export_graph(network)
@@ -175,6 +176,7 @@ def _predict_runtime(network: Network) -> str:
     return kept if kept in installed else installed[0]
 
 
+# a ContextVar and not a global, because other threads go on choosing
 _is_choice_deferred: ContextVar[bool] = ContextVar("_rehearsing", default=False)
 
 
@@ -227,6 +229,7 @@ def graph_path(network: Network) -> Path:
     """Return the path of a network's graph in the cache. It depends on the key and on the versions of the exporters."""
     # another version of an exporter makes another graph of the same network
     made_by = "|".join(f"{package}={version(package)}" for package in ("torch", "onnx", "onnxscript"))
+    # 64 bits tell the graphs of one cache apart, and names stay short
     digest = hashlib.sha256(f"{network.key}|{made_by}".encode()).hexdigest()[:16]
     return cache_root() / "graphs" / f"{network.name}-{digest}.onnx"
 
@@ -268,6 +271,7 @@ class DeferredRunner:
     """
 
     def __init__(self, network: Callable[[], Network], runtime: str = "auto", threads: int | None = None) -> None:
+        # now, because the first call may be hours into a job
         _check_options(threads)
         if runtime != "auto":
             _find_runtime(runtime)
@@ -320,8 +324,9 @@ class DeferredRunner:
                 self._untried = network if self._wanted == "auto" and _is_choice_open(network, inputs) else None
                 wanted = self._wanted if self._untried is None else "torch"
                 self._started = start_runner(network, wanted, self._threads, inputs, self._ready)
-                self._ready = {}
+                self._ready = {}  # frees the runners that were not chosen
             elif self._untried is not None and inputs is not None and self._worked_s >= TUNE_AFTER_S:
+                # the torch runner is passed on, so that it is not built twice
                 self._started = start_runner(self._untried, "auto", self._threads, inputs, dict([self._started]))
                 self._untried = None
             return self._started

@@ -42,6 +42,7 @@ def choose_fastest(
     if not seconds or seconds[first] >= QUICK * count:
         log.info("measuring %s by %s, %s; this happens once", network.name, ", ".join(candidates), _format_size(count))
         runners |= _make_runners(candidates[1:], make)
+        # runtimes in int8 differ by more than rounding, and have a check of their own
         if first == "torch" and network.precision == "float32":
             runners = _drop_deviating(runners, batch)
         seconds = _measure(runners, batch)
@@ -111,6 +112,7 @@ def _write_choice(choice: Path, best: str, seconds: dict[str, float]) -> None:
         "runtime": best,
         "processor": processor_id(),
         "milliseconds": {name: round(value * 1e3, 3) for name, value in seconds.items()},
+        # for people who read the file; a choice holds across versions
         "versions": {package: version(package) for package in ("torch", "onnxruntime", "numpy")},
     }
     write_record(choice, record)

@@ -12,8 +12,8 @@ import warnings
 import torch
 from torch import nn
 
-LEVELS = 127
-SMALLEST = 1e-12
+LEVELS = 127  # int8 has -128 as well; without it the range is symmetric
+SMALLEST = 1e-12  # a channel of zeros must not divide by zero
 
 
 class Int8Linear(nn.Module):
@@ -53,7 +53,7 @@ class Int8Linear(nn.Module):
 def quantise_linears(module: nn.Module) -> nn.Module:
     """Replace every nn.Linear in a module, in place, and return the module."""
     for name, child in module.named_children():
-        if type(child) is nn.Linear:
+        if type(child) is nn.Linear:  # not isinstance: a subclass may compute something else
             setattr(module, name, Int8Linear(child))
         else:
             quantise_linears(child)

@@ -36,6 +36,7 @@ def make_once(path: Path, make: Callable[[Path], None]) -> Path:
             log.warning("%s has been changed (its sha256 differs, or is not known); making it again", path)
         with atomic_cache_path(path) as part:
             make(part)
+        # after the file: a kill in between leaves one without a digest, which is made again
         with atomic_cache_path(_digest_path(path)) as part:
             part.write_text(hash_file(path))
     return path
@@ -46,7 +47,7 @@ def verified_digest(path: Path) -> str:
     try:
         expected = _digest_path(path).read_bytes().decode().strip()
         return expected if expected == _hash_once(path) else ""
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # ValueError: the digest is not UTF-8
         return ""
 
 
@@ -82,6 +83,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def _digest_facts(facts: Mapping[str, Any]) -> str:
+    # sorted: the digest must not depend on the order in which the facts were given
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -26,7 +26,7 @@ class NcnnRunner:
         self._weights = weights  # ncnn does not copy all of these bytes, so they must stay alive
         self._net = ncnn.Net()
         _set_options(self._net.opt)
-        if self._net.load_param_mem(param) != 0:
+        if self._net.load_param_mem(param) != 0:  # ncnn returns codes and raises nothing
             raise ValueError(f"ncnn cannot read this graph, which begins {param[:80]!r}")
         self._net.load_model_mem(weights)
         self._output = output
@@ -50,10 +50,10 @@ class NcnnRunner:
 
 def _set_options(options: ncnn.Option) -> None:
     """Set float32 everywhere. Half floats would save nothing here and lose three digits."""
-    options.num_threads = 1
+    options.num_threads = 1  # RowPool has a thread per core already
     options.use_winograd_convolution = True
     options.use_packing_layout = True
-    options.lightmode = True
+    options.lightmode = True  # the memory of a blob is freed after its last use
     options.use_vulkan_compute = False
     for name in ("fp16_storage", "fp16_packed", "fp16_arithmetic", "bf16_storage", "int8_inference"):
         setattr(options, f"use_{name}", False)

@@ -48,7 +48,7 @@ class Network:
 
     def build_module(self) -> torch.nn.Module:
         """Build the module. The random numbers of the caller do not change."""
-        import torch
+        import torch  # late, so that a network is described without it
 
         # a module first draws random weights, which those of the checkpoint then replace
         with torch.random.fork_rng(devices=[]):
@@ -80,8 +80,8 @@ TRUST = 1e-3
 def describe_deviation(outputs: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...]) -> str:
     """Return how the outputs of a runtime differ from those of torch; "" where they differ by rounding only."""
     for ours, theirs in zip(outputs, expected, strict=True):
-        largest = max(float(np.abs(theirs).max()), 1e-6)
+        largest = max(float(np.abs(theirs).max()), 1e-6)  # an output of zeros has no scale
         off = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else float("inf")
-        if not off <= TRUST * largest:
+        if not off <= TRUST * largest:  # not `>`, which is False for NaN
             return f"differs from torch by {off:.2g}, of values up to {largest:.2g}"
     return ""

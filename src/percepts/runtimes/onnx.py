@@ -20,7 +20,7 @@ class OnnxRunner:
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = 1  # RowPool has a thread per core already
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # percepts exported the graph, and users cannot act on warnings about it
         self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -42,7 +42,7 @@ def quantise_graph(source: Path, target: Path) -> None:
 
     model = onnx.load(str(source))
     del model.graph.value_info[:]  # shapes from torch's exporter, at which the quantiser fails
-    options = {"MatMulConstBOnly": True}
+    options = {"MatMulConstBOnly": True}  # products of two activations, as in attention, stay float32
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # onnxruntime advises to preprocess the graph, by the root logger

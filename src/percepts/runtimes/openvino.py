@@ -26,7 +26,7 @@ class OpenVinoRunner:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on CPUs that have it, with other results
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": 1,  # only one call at a time, see _turn
             "INFERENCE_NUM_THREADS": usable_cores() if threads is None else threads,
         }
         with _turn:

@@ -33,7 +33,7 @@ class Streams:
             if following is not None:
                 ahead = self._upload(following)
             results.append(self._download(outputs))
-        self._queues.synchronize()
+        self._queues.synchronize()  # until here the host memory may be incomplete
         return [tuple(output.numpy() for output in outputs) for outputs in results]
 
     def _upload(self, part: dict[str, np.ndarray]) -> list[torch.Tensor]:

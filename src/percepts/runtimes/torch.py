@@ -70,14 +70,15 @@ class TorchRunner:
         """Run a batch; return one array per output of the module."""
         count = len(next(iter(inputs.values())))
         while True:
-            size = max(1, min(self._rows, -(-count // self._threads)))
+            size = max(1, min(self._rows, -(-count // self._threads)))  # rounded up, or a part would be left over
             try:
                 return stack_rows(self._map(split_batch(inputs, size)))
-            except Exception as error:
+            except Exception as error:  # allocators raise errors of many types
                 if size == 1 or not is_out_of_memory(error):
                     raise
                 self._rows = size // 2
                 log.warning("out of memory with %d rows a call; continuing with %d", size, self._rows)
+            # not in the except block, where the traceback still holds the tensors
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -88,8 +89,9 @@ class TorchRunner:
             return self._streams.map(self._call, parts)
 
     def _on_cpu(self, part: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-        with torch.inference_mode():
+        with torch.inference_mode():  # in the worker, because the mode is that of a thread
             results = self._call(*(torch.from_numpy(np.ascontiguousarray(value)) for value in part.values()))
+            # numpy has no bfloat16
             return tuple((r.float() if r.dtype == torch.bfloat16 else r).numpy() for r in results)
 
     def _call(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -137,7 +139,7 @@ def export_onnx(network: Network, path: Path) -> None:
         for name in network.example
     )
     if any(p.kind == p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values()):
-        shapes = (shapes,)
+        shapes = (shapes,)  # torch.export takes the shapes of *args as one tuple
     with _quiet_export(network.name):
         torch.onnx.export(
             module,

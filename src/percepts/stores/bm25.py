@@ -21,7 +21,7 @@ K1, B = 1.2, 0.75
 """Constants of BM25 as in Lucene (Robertson and Zaragoza 2009): K1 limits the effect of repetition, B sets that of
 length."""
 COLUMNS = ("id", "source", "kind", "start", "stop", "labels", "scores", "text", "score", "speaker", "box")
-_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Chinese characters, Hangul syllables: blocks of Unicode
 _WORDS = re.compile(rf"[{_UNSPACED}]+|(?:(?![{_UNSPACED}])[^\W_])+")
 LEAST = 0.1
 """Least score for a label to count where it is not the best of its row."""
@@ -62,6 +62,7 @@ def search_labels(directory: str | Path, model: str, query: str, k: int, where: 
     def score(row: dict[str, object]) -> tuple[float, tuple[str, ...]]:
         labels: Sequence[str] = row["labels"]  # type: ignore[assignment]
         scores: Sequence[float] = row["scores"] or [1.0] * len(labels)  # type: ignore[assignment]
+        # labels stand best first in a record, so the best has n = 0
         valid = [(s, label) for n, (s, label) in enumerate(zip(scores, labels, strict=True)) if not n or s >= LEAST]
         best, label = max((s * len(set(terms) & set(split_terms(label))) / len(terms), label) for s, label in valid)
         return best, (label,)
@@ -75,6 +76,7 @@ def query_terms(query: str) -> list[str]:
     >>> query_terms("the cities of a cat's dream")
     ['city', 'cat', 'dream']
     """
+    # one letter of ASCII says little, while one Chinese character can be a word
     terms = [term for word, term in _split_words(query) if (word not in STOP and len(word) > 1) or not word.isascii()]
     return terms or split_terms(query)
 
@@ -92,6 +94,7 @@ def _split_words(text: str) -> Iterator[tuple[str, str]]:
     """Yield each word in lower case, and its term."""
     for word in _WORDS.findall(text.lower()):
         if "\u3040" <= word[0] <= "\ud7af":
+            # max: a single character is a term by itself
             yield from ((two, two) for two in (word[i : i + 2] for i in range(max(1, len(word) - 1))))
         else:
             yield word, _singularise(word)
@@ -126,9 +129,11 @@ class _Statistics:
         """Return the BM25 score of a row, and its words that the query has."""
         pairs, total = list(_split_words(str(row["text"]))), 0.0
         counts = Counter(term for _, term in pairs)
+        # 1e-9: a table of empty texts must not divide by zero
         length = len(str(row["text"])) / max(self.characters / max(self.rows, 1), 1e-9)
         for term in self.terms:
             rows = self.holding[term]
+            # 1 +, as in Lucene: never below zero, however common a term is
             rarity = math.log(1 + (self.rows - rows + 0.5) / (rows + 0.5))
             total += rarity * counts[term] * (K1 + 1) / (counts[term] + K1 * (1 - B + B * length))
         return total, tuple(dict.fromkeys(word for word, term in pairs if term in self.terms))
@@ -153,6 +158,7 @@ def _filter_with_terms(
     """Yield the rows that may contain one of the terms; Arrow finds them, without a loop in Python."""
     for batch in _read_rows(directory, model, where, (*COLUMNS, "words")):
         texts = batch[column]
+        # cast, because Arrow has no binary_join for lists whose elements cannot be null
         texts = pc.binary_join(texts.cast(pa.list_(pa.string())), "\n") if pa.types.is_list(texts.type) else texts
         held = batch.filter(_hold_terms(texts, terms))
         if held.num_rows:
@@ -178,8 +184,10 @@ _Score = Callable[[dict[str, object]], tuple[float, tuple[str, ...]]]
 def _select_best(batches: Iterator[pa.RecordBatch], score: _Score, k: int, model: str, by: By) -> list[Hit]:
     kept: pa.RecordBatch | None = None
     for batch in batches:
+        # k rows and one batch, so memory does not grow with the table
         kept = batch if kept is None else pa.concat_batches([kept, batch])
         scores = np.array([score(row)[0] for row in kept.to_pylist()])
+        # zero: the pattern matched and the term is not there (buss, for bus)
         order = [i for i in rank_rows(kept, scores)[:k] if scores[i] > 0]
         kept = kept.take(pa.array(order, pa.int64()))
     if kept is None:

@@ -34,12 +34,13 @@ class ReplaceConflict(Exception):
 def find_intact_files(copy: Path, listed: Mapping[str, PartInfo]) -> set[str]:
     """Return the names of the listed files that a copy has already, undamaged."""
     old: Mapping[str, PartInfo] = {}
-    with suppress(JobError):
+    with suppress(JobError):  # of a damaged manifest nothing is believed, and every file is hashed
         old = {} if (copy / UNCHECKED).exists() else read_manifest(copy).files
     good = set()
     for name, info in listed.items():
         path = copy / name
-        same = is_file(path) and path.stat().st_size == info.bytes
+        same = is_file(path) and path.stat().st_size == info.bytes  # the size first, since it costs no reading
+        # what the manifest of this copy lists was checked when it was downloaded
         if same and (old.get(name) == info or hash_file(path) == info.sha256):
             good.add(name)
     return good
@@ -49,6 +50,7 @@ def remove_other_parts(copy: Path, good: Collection[str], *, keep: bool) -> None
     """Remove the parts of a copy that are not in `good`; nothing with `keep`. Other files are left alone."""
     if keep:
         return
+    # through a linked folder the removal would reach files outside the copy
     for name in _list_parts(copy) - set(good):
         _refuse_linked_folders(copy, name)
         remove_file(copy / name)
@@ -61,6 +63,7 @@ def receive_part(copy: Path, name: str) -> Iterator[IO[bytes]]:
         raise JobDamaged(f"{name!a}: is not the name of a part")
     (copy / name).parent.mkdir(parents=True, exist_ok=True)
     _refuse_linked_folders(copy, name)
+    # lexists: a link that leads nowhere takes the name, too
     if os.path.lexists(copy / name):
         raise ReplaceConflict(name)
     with atomic_file(copy / name) as file:
@@ -119,6 +122,7 @@ def copy_for_reading(bring: Callable[..., None], root: Path) -> Path:
         root: the folder of all copies of this directory.
     """
     with _slots_lock:  # also while downloading, since two threads must not fill one folder
+        # the latest only: in earlier ones a file had to be replaced that may still be read
         for slot in _slots_of_process(root, "read")[-1:]:
             with suppress(ReplaceConflict):  # a file must be replaced while the copy may be in use: take another
                 bring(slot.folder, keep=True)

@@ -77,15 +77,17 @@ def _score_roughly(rows: np.ndarray, queries: np.ndarray, metric: Metric) -> tup
     row_norms, query_norms = np.linalg.norm(rows, axis=1), np.linalg.norm(queries, axis=1)
     if metric == "cosine":
         return (queries / query_norms[:, None]) @ (rows / row_norms[:, None]).T, np.full(len(queries), SLACK)
+    # initial, because numpy knows no maximum of an empty batch
     return queries @ rows.T, SLACK * query_norms * row_norms.max(initial=0.0)
 
 
 def _select_candidates(rough: np.ndarray, so_far: Best | None, k: int, slack: float) -> np.ndarray:
     """Return the rows that could be among the k best: not further below the k-th score than rounding explains."""
     bar = -np.inf
-    if so_far is not None and len(so_far[1]) == k:
+    if so_far is not None and len(so_far[1]) == k:  # with fewer than k so far, no row can be left out
         bar = so_far[1][-1]
     if len(rough) > k:
+        # partition, because only the k-th score is needed and not the order of the others
         bar = max(bar, np.partition(rough, -k)[-k] - slack)
     return np.flatnonzero(rough >= bar - slack)  # slack twice: the k-th score may be too high, and this row's too low
 

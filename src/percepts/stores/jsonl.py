@@ -69,6 +69,7 @@ def format_record(record: Record) -> bytes:
     b'{"source": "a.wav", "start": 0.0, "stop": 4.0, "model": "m", "kind": "audio", "vector": [0.1, 1e-7]}\n'
     """
     keys = ("source", "start", "stop", "model", "kind", "labels", "scores", "text", "score", "speaker", "words", "box")
+    # not by truth: a score of 0.0 and an empty text are values
     row = {key: value for key in keys if (value := getattr(record, key)) not in (None, ())}
     if record.windows != 1:
         row["windows"] = record.windows

@@ -47,7 +47,7 @@ SPARE = 16
 WIDER = 4
 """Candidates for each hit from the ANN index, whose distances are those of 8-bit vectors. Exact scores rank them."""
 
-_NONE = 0
+_NONE = 0  # LanceDB counts versions from 1
 """Version in the ledger of a table that must be built again."""
 _DAMAGED = (ValueError, RuntimeError)
 """Errors that LanceDB raises where its files are absent or damaged."""
@@ -135,6 +135,7 @@ class VectorIndex:
         """Bring the table to what the manifest lists, also after an interrupted sync. Fast where it is up to date."""
         refuse_foreign_index(self._folder, self._name)
         ledger = self._read()
+        # before the lock, so that a search of a finished job neither waits nor writes
         if ledger is not None and self._is_current(ledger, self._listed_parts()):
             return ledger
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -239,6 +240,7 @@ class VectorIndex:
         stale = [part.number for name, part in ledger.parts.items() if name not in parts]
         if stale:
             table.delete(f"part IN ({', '.join(map(str, stale))})")
+        # of all parts, stale ones too: a number is not given to a new part in the sync that deletes its rows
         first = 1 + max((part.number for part in ledger.parts.values()), default=-1)
         missing = {name: number for number, name in enumerate((n for n in listed if n not in parts), first)}
         counts = _PartFeed(self._directory, missing, self._dim).add_to(table)
@@ -251,7 +253,7 @@ class VectorIndex:
             return None
         try:
             table = lancedb.connect(self._folder).open_table(self._name)
-            if table.version != ledger.version:
+            if table.version != ledger.version:  # a killed sync has left later versions
                 table.restore(ledger.version)
             if (count := table.count_rows()) == ledger.rows:
                 return table
@@ -298,6 +300,7 @@ class VectorIndex:
         try:
             ledger = _parse_ledger(json.loads(self._file.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # whatever is in the file, the table can be made again from the parts
             return None
         return ledger if (ledger.schema, ledger.dim) == (SCHEMA, self._dim) else None
 
@@ -309,6 +312,7 @@ class VectorIndex:
 
     def _save(self, ledger: IndexLedger) -> None:
         keys = {"compacted_fragments": "tidied"}  # the key that every release wrote
+        # indent and order matter: lance_files.LEDGER_BEGINNING knows the file by them
         write_file(
             self._file, json.dumps({keys.get(key, key): value for key, value in asdict(ledger).items()}, indent=1)
         )
@@ -319,6 +323,7 @@ def _parse_ledger(row: dict[str, Any]) -> IndexLedger:
     numbers = [row[name] for name in ("dim", "version", "pieces", "tidied", "schema")]
     parts = {str(name): IndexedPart(**part) for name, part in row["parts"].items()}
     numbers += [number for part in parts.values() for number in (part.number, part.rows)]
+    # type and not isinstance: true is an int in Python, and JSON has true
     if any(type(number) is not int or number < 0 for number in numbers):
         raise ValueError(f"expected whole numbers from 0, got {numbers}")
     ann = AnnIndex(**row["ann"]) if row["ann"] else None
@@ -391,7 +396,7 @@ def _search_exactly(table: Any, query: np.ndarray, k: int, condition: str | None
         best = select_best(rows, query, k)
         if rows.num_rows < count or farthest + SLACK < best[1][-1]:
             return best
-        count *= 4
+        count *= 4  # any number of rows may have one distance, such as frames of a black film
 
 
 def _search_approximately(
@@ -408,8 +413,9 @@ def _query_table(
     search = table.search(query, vector_column_name="vector").distance_type("cosine").limit(k)
     search = search.bypass_vector_index() if bypass else search.nprobes(probes)
     if condition:
-        search = search.where(condition, prefilter=True)
+        search = search.where(condition, prefilter=True)  # filtered afterwards, fewer than k rows might be left
     batches = search.select([*exact.COLUMNS, "_distance"]).to_arrow().combine_chunks().to_batches()
+    # of a table without rows Arrow makes no batch, not an empty one
     return batches[0] if batches else None
 
 
@@ -419,10 +425,12 @@ def _count_fragments(table: Any) -> int:
 
 def _sample_queries(table: Any, rows: int) -> np.ndarray:
     """Return (SAMPLE, D) queries: stored vectors, and midpoints of two."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # a fixed seed, so that the same table gives the same recall
     offsets, drawn = np.unique(rng.integers(0, rows, (3, SAMPLE // 2)), return_inverse=True)
+    # rows come sorted by offset, hence np.unique and its inverse
     stored = table.take_offsets(offsets.tolist()).select(["vector"]).to_arrow().combine_chunks().to_batches()[0]
     vectors = parquet.batch_vectors(stored)
+    # reshape, because the inverse of a matrix is flat before numpy 2
     alone, one, other = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[drawn.reshape(3, -1)]
     return np.concatenate([alone, one + other])
 

@@ -12,7 +12,7 @@ from ..support.files import SUFFIX, file_begins_with, is_file, remove_empty_fold
 FOLDER = "index"
 LEDGER_BEGINNING = b'{\n "dim"'
 """First bytes of the ledger of a table."""
-_UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
+_UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"  # 27: groups of 4, 4, 4 and 12 digits, with three hyphens
 _TABLE_FILE = re.compile(
     rf"data/[0-9a-f-]+\.lance|_versions/(\d+\.manifest|latest_version_hint\.json)|_transactions/\d+-{_UUID}\.txn"
     rf"|_deletions/[0-9-]+\.(arrow|bin)|_indices/{_UUID}/[\w.-]+"
@@ -35,6 +35,7 @@ def refuse_foreign_index(folder: Path, name: str) -> None:
                 "move it away"
             )
     for path in (ledger, ledger.with_name(ledger.name + SUFFIX)):
+        # cut: a kill can shorten the temporary file, but not one that was renamed when complete
         if os.path.lexists(path) and not file_begins_with(path, LEDGER_BEGINNING, cut=path != ledger):
             raise JobError(
                 f"{path}: was not made by percepts, and the search index has a file by this name; move it away"
@@ -49,8 +50,9 @@ def refuse_foreign_index(folder: Path, name: str) -> None:
 def erase_table(folder: Path, name: str) -> None:
     """Remove the files that LanceDB made for a table, then empty folders. Links stay."""
     table = folder / f"{name}.lance"
+    # from below, so that folders are empty when it is their turn
     for above, _, names in os.walk(table, topdown=False):
-        if table.is_symlink():
+        if table.is_symlink():  # os.walk follows a link at its top
             return
         for each in names:
             path = Path(above) / each
@@ -68,7 +70,8 @@ def erase_indexes(directory: Path) -> None:
         if path.suffix == ".json" and file_begins_with(path, LEDGER_BEGINNING):
             erase_table(folder, path.stem)
             lock = path.with_suffix(".lock")
+            # filelock leaves it empty, so one with content is the user's
             if is_file(lock) and not lock.stat().st_size:
                 remove_file(lock)
-            remove_file(path)
+            remove_file(path)  # last, because without its ledger a table counts as the user's
     remove_empty_folder(folder)

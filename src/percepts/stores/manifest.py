@@ -26,7 +26,8 @@ MAX_BYTES = 256 << 20
 """Most bytes of a manifest, enough for some 400,000 parts."""
 MAX_DEPTH = 32
 """Most levels of objects and lists in the settings."""
-MAX_NUMBER = 2**63
+MAX_NUMBER = 2**63  # int64 of numpy and Arrow ends below it
+# a number of 18 digits is below MAX_NUMBER
 PART_NAME = re.compile(r"(?:data/(?P<folder>[A-Za-z0-9_.-]+)|ledger)/part-(?P<number>[0-9]{6,18})\.parquet")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _T = TypeVar("_T")
@@ -109,6 +110,7 @@ def parse_manifest(data: bytes, directory: str) -> ManifestContents:
             f"{where}: more than the {MAX_BYTES:,} bytes that a manifest may have; {_describe_cure(directory)}"
         )
     try:
+        # decoded here, because json.loads would guess UTF-16 and UTF-32 as well
         raw = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise JobDamaged(f"{where}: not JSON: {error}; {_describe_cure(directory)}") from error
@@ -123,6 +125,7 @@ def parse_manifest(data: bytes, directory: str) -> ManifestContents:
 def is_part_name(name: str) -> bool:
     """Return whether a name, relative to a job directory, is that of a part. No other file of a manifest is opened."""
     match = PART_NAME.fullmatch(name)
+    # the folders . and .. would lead out of data/
     return match is not None and set(match["folder"] or "x") != {"."}
 
 
@@ -159,6 +162,7 @@ class _FieldError(ValueError):
 
 def _raise_field_error(field: str, expected: str, got: Any) -> NoReturn:
     shown = "an object" if isinstance(got, dict) else "a list" if isinstance(got, list) else repr(got)
+    # 100 characters, because a hostile field may have megabytes
     raise _FieldError(f"{f'{field}: ' if field else ''}expected {expected}, got {shown[:100]}")
 
 
@@ -172,7 +176,7 @@ def _refuse_constant(text: str) -> NoReturn:
 def _parse_contents(raw: Any) -> ManifestContents:
     _require_object("", raw)
     check_schema(raw.get("schema"))
-    known = {field.name for field in fields(ManifestContents)} - {"specs"}
+    known = {field.name for field in fields(ManifestContents)} - {"specs"}  # specs are made from models
     if missing := known - raw.keys():
         raise _FieldError(f"{', '.join(sorted(missing))} missing")
     if unknown := raw.keys() - known:
@@ -249,7 +253,7 @@ def _parse_part_info(field: str, raw: Any) -> PartInfo:
 
 def _part_number(name: str) -> int:
     match = PART_NAME.fullmatch(name)
-    assert match is not None, name
+    assert match is not None, name  # _parse_part_info has checked the name
     return int(match["number"])
 
 

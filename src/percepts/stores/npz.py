@@ -102,6 +102,7 @@ def npz_name(source: str, model: str) -> str:
     >>> npz_name("/photos/a cup.jpg", "conse")
     'a_cup-5bd3a6daec13b26c.conse.npz'
     """
+    # a path of Windows gives the same name on every system
     stem = plain_name(PurePath(source.replace("\\", "/")).stem)[:80] or "source"
     return f"{stem}-{short_digest(source)}.{safe_name(model, 40)}.npz"
 
@@ -134,17 +135,20 @@ class _SpooledRows:
 
     def save(self, file: IO[bytes], source: str, model: str) -> None:
         start, stop = np.array(self.start), np.array(self.stop)
-        order = np.argsort(start, kind="stable")
+        order = np.argsort(start, kind="stable")  # stable: rows of one start stay in the order they came in
         small = {"timestamps": start[order], "start": start[order], "stop": stop[order]}
         small |= {"model": np.array(model), "source": np.array(source)}
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # not compressed, as by np.savez
+            # zipfile needs force_zip64 for members of unknown size that may pass 2 GiB
             with archive.open(_zip_entry("embedding"), "w", force_zip64=True) as member:
                 header = {"descr": "<f4", "fortran_order": False, "shape": (len(order), self.dim)}
+                # by hand: write_array would need all rows in memory
                 np.lib.format.write_array_header_1_0(member, header)
                 for rows in np.array_split(order, range(CHUNK, len(order), CHUNK)):
                     self._copy(rows, member)
             for key, array in small.items():
                 with archive.open(_zip_entry(key), "w") as member:
+                    # a pickle can run code when it is read
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
     def _copy(self, rows: np.ndarray, member: IO[bytes]) -> None:

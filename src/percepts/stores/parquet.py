@@ -36,7 +36,7 @@ class Row:
 
 
 def _element_type(type: pa.DataType) -> pa.Field:
-    return pa.field("element", type, nullable=False)
+    return pa.field("element", type, nullable=False)  # the name that the parquet format gives to elements of lists
 
 
 WORD = pa.struct(
@@ -170,6 +170,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = 
         raise JobDamaged(f"{path}: is not a regular file; `percepts verify` says what else is wrong")
     try:
         # opened here, because pyarrow takes some paths for URLs
+        # pyarrow ignores the checksums of pages unless it is asked
         with pa.OSFile(str(path)) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
             _check_schema(file.schema_arrow, columns or ())
             rows = 0
@@ -179,6 +180,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None, *, batch: int = 
                 yield each
             _check_rows(file.metadata, rows)
     except (OSError, ValueError, pa.ArrowException) as error:  # Arrow raises all three for damaged files
+        # Arrow's messages may have line breaks
         why = " ".join(str(error).split()).rstrip(".")
         raise JobDamaged(
             f"{path}: cannot be read: {why}; `percepts verify {_job_directory(path)} --repair` does again what is "
@@ -234,6 +236,7 @@ def batch_vectors(batch: pa.RecordBatch) -> np.ndarray:
     """Return the vectors of a batch, (B, D) float32, zeros where there is none; a view where Arrow allows it."""
     column = batch.column("vector")
     if column.null_count:
+        # filled, because flatten leaves out the values of null rows
         column = column.fill_null(pa.scalar([0.0] * column.type.list_size, column.type))
     return np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
 
@@ -247,6 +250,7 @@ def batch_records(batch: pa.RecordBatch, model: str) -> list[Record]:
             columns[name] = [None if value is None else each(value) for value in columns[name]]
     if "vector" in batch.schema.names:
         there = batch.column("vector").is_valid().to_pylist()
+        # copied, because views of Arrow's memory are read-only
         columns["vector"] = [v if ok else None for v, ok in zip(np.array(batch_vectors(batch)), there, strict=True)]
     return [Record(model=model, **dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
@@ -261,7 +265,7 @@ def _words_column(rows: Iterable[Mapping[str, Any]]) -> tuple[Segment, ...]:
 
 def _vectors_column(records: Iterable[Record], dim: int) -> pa.FixedSizeListArray:
     vectors = [record.vector for record in records]
-    values = np.zeros((len(vectors), dim), np.float32)
+    values = np.zeros((len(vectors), dim), np.float32)  # a null row has values too, in a list of fixed size
     for record, vector, row in zip(records, vectors, values, strict=True):
         if vector is None:
             continue
@@ -280,7 +284,7 @@ def _provenance(spec: Spec) -> dict[str, str]:
     return {
         "percepts.version": _package_version(),
         "percepts.model": spec.name,
-        "percepts.spec": json.dumps(asdict(spec), sort_keys=True),
+        "percepts.spec": json.dumps(asdict(spec), sort_keys=True),  # sorted: the same rows give the same bytes
     }
 
 

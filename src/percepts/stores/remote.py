@@ -29,7 +29,7 @@ SCHEMES = ("s3://", "gs://", "gcs://", "az://", "abfs://", "hf://", "memory://")
 """Schemes of object stores that fsspec opens, with the configuration and credentials of the user."""
 ATTEMPTS = 3
 """How often a directory is read again because a run changed it meanwhile."""
-BLOCK = 1 << 20
+BLOCK = 1 << 20  # bytes a read
 _DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
 
 
@@ -44,6 +44,7 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
+        # inside the try: fsspec imports the driver of a scheme at its first use
         system, path = url_to_fs(uri)
     except ImportError as error:
         raise MissingExtra(f"{uri}: needs {driver}: pip install {driver}") from error
@@ -113,7 +114,7 @@ class RemoteDirectory:
         try:
             return parse_manifest(data, self.url).files
         except JobDamaged:
-            if not fresh:
+            if not fresh:  # `percepts verify` reads the parts even if the manifest is damaged
                 raise
             return {}
 
@@ -157,6 +158,7 @@ class RemoteDirectory:
         """Upload the files beside the tables: other formats, and the report of the run."""
         for path in sorted(self.copy.rglob("*")):
             name = path.relative_to(self.copy).as_posix()
+            # the index stays here, because it can be built again from the parts
             if is_file(path) and not name.startswith(("data/", "ledger/", "index/", ".", MANIFEST)):
                 self._upload(name)
 
@@ -176,7 +178,7 @@ class RemoteDirectory:
         self._system.pipe_file(f"{self._path}/{name}", (self.copy / name).read_bytes())
 
     def _delete(self, name: str) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # a run that was killed may have deleted it
             self._system.rm_file(f"{self._path}/{name}")
 
 
@@ -185,7 +187,7 @@ def _copy_from_run(path: Path, info: PartInfo, file: IO[bytes]) -> bool:
     if not is_file(path) or path.stat().st_size != info.bytes:
         return False
     digest = hashlib.sha256()
-    with suppress(FileNotFoundError), path.open("rb") as source:
+    with suppress(FileNotFoundError), path.open("rb") as source:  # a run may be replacing the part
         while data := source.read(BLOCK):
             digest.update(data)
             file.write(data)

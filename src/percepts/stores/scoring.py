@@ -130,6 +130,7 @@ class RowFilter:
             either += [f"starts_with(source, {quote_sql(prefix)})" for prefix in self._path_prefixes()]
             terms.append(f"({' OR '.join(either)})")
         if self.after is not None:
+            # repr has all digits, so that SQL compares with the same number as Arrow
             terms.append(f"start >= {float(self.after)!r}")
         if self.before is not None:
             terms.append(f"start < {float(self.before)!r}")
@@ -145,13 +146,13 @@ class RowFilter:
         """Return the folder as given and, unless it is a URL, as an absolute path, without a slash at the end."""
         given = os.fspath(self.folder or ".")
         both = [given] if "://" in given else [given, os.path.abspath(given)]
-        return sorted({place.rstrip(_SEPARATORS) or "/" for place in both})
+        return sorted({place.rstrip(_SEPARATORS) or "/" for place in both})  # the root is nothing but a slash
 
     def _path_prefixes(self) -> list[str]:
         return sorted({place.rstrip("/") + separator for place in self._folder_forms() for separator in _SEPARATORS})
 
 
-_SEPARATORS = "/" if os.sep == "/" else "/" + os.sep
+_SEPARATORS = "/" if os.sep == "/" else "/" + os.sep  # Windows takes both
 
 
 def quote_sql(text: str) -> str:
@@ -221,4 +222,4 @@ def _as_float64(array: np.ndarray) -> np.ndarray:
 
 
 def _to_bools(array: pa.Array) -> np.ndarray:
-    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=bool)
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=bool)  # Arrow packs eight bools into a byte

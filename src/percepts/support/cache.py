@@ -35,6 +35,7 @@ def processor_id() -> str:
     """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
+        # Features: the flags of ARM
         facts = [
             next((line for line in lines if line.startswith(key)), "") for key in ("model name", "flags", "Features")
         ]
@@ -65,7 +66,7 @@ def make_folder(folder: Path) -> None:
     """
     try:
         _make_levels(Path(os.path.abspath(folder)))
-        if not os.access(folder, os.W_OK):
+        if not os.access(folder, os.W_OK):  # making a folder that exists succeeds, read-only or not
             raise PermissionError(f"{folder} is read-only")
     except OSError as error:
         raise WeightsError(

@@ -64,7 +64,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file within MAX_BYTES and MAX_DEPTH. WeightsError where it is none."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)  # the byte beyond the limit shows that it is too large
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
@@ -76,10 +76,10 @@ def parse_json(data: bytes, path: Path | str) -> Any:
     """Parse JSON with no key twice, no NaN or infinity, and at most MAX_DEPTH levels. WeightsError otherwise."""
     try:
         found = json.loads(
-            data.decode("utf-8-sig"),
+            data.decode("utf-8-sig"),  # some editors write a byte order mark
             object_pairs_hook=_check_unique,
             parse_constant=_refuse_number,
-            parse_float=_parse_finite,
+            parse_float=_parse_finite,  # 1e999 would become infinity
         )
         _check_depth(found)
     except RecursionError as error:
@@ -130,6 +130,7 @@ class Rule:
 
 def whole_number(low: int, high: int) -> Rule:
     """Return the rule of a whole number from `low` to `high`."""
+    # type and not isinstance, because true is an int in Python
     return Rule(lambda x: type(x) is int and low <= x <= high, f"a whole number from {low:,} to {high:,}")
 
 
@@ -239,7 +240,7 @@ def _list_rules() -> Iterator[tuple[str, Rule]]:
         ("image_std", either(_SPREAD, list_of(_SPREAD, 4))),
         ("mean", number(-1e6, 1e6)),
         ("std", positive(1e6)),
-        ("resample", whole_number(0, 5)),
+        ("resample", whole_number(0, 5)),  # Pillow's filters, by number
         ("layer_norm_eps rms_norm_eps", number(0, 1)),
         ("hidden_dropout_prob attention_probs_dropout_prob dropout attention_dropout", number(0, 1)),
         ("model_type target_lang problem_type image_processor_type feature_extractor_type", TEXT),
@@ -250,9 +251,10 @@ def _list_rules() -> Iterator[tuple[str, Rule]]:
         ("suppress_tokens begin_suppress_tokens suppress_ids suppress_ids_begin", list_of(_TOKEN)),
         ("lang_ids", list_of(whole_number(0, 1 << 31))),
         (
-            "alignment_heads",
+            "alignment_heads",  # layer and head, in settings of Whisper
             list_of(Rule(lambda x: list_of(whole_number(0, 4096), 2).allows(x) and len(x) == 2, "two numbers")),
         ),
+        # the palette of ImageGPT
         ("clusters", list_of(Rule(lambda x: list_of(_COLOUR, 3).allows(x) and len(x) == 3, "three colours"))),
         ("vision_config text_config audio_config", OBJECT),
         ("encoder", either(TEXT, OBJECT)),

@@ -38,6 +38,7 @@ def get_renamed(module: str, name: str, renamed: Mapping[str, str]) -> Any:
     """
     if name not in renamed:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    # 4: warn_renamed, this function, the module's __getattr__, and the line to change
     warn_renamed(f"{module}.{name}", f"{module}.{renamed[name]}", stacklevel=4)
     return getattr(import_module(module), renamed[name])
 
@@ -96,7 +97,7 @@ class OldAttribute:
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Return the value of the attribute of today."""
-        if instance is None:
+        if instance is None:  # asked of the class, as by help()
             return self
         warn_renamed(self._old, f".{self._new}")
         return getattr(instance, self._new)

@@ -46,11 +46,11 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     try:
         with name_in_errors(path), file:
             yield file
-            file.flush()
+            file.flush()  # both before the rename: after a power cut the name must not have half of the data
             os.fsync(file.fileno())
         replace_file(temporary, path)
-    except BaseException:
-        with suppress(OSError):
+    except BaseException:  # KeyboardInterrupt, too, must leave no half file
+        with suppress(OSError):  # the first error is the one to report
             remove_file(temporary)
         raise
     sync_folder(path.parent)
@@ -95,7 +95,7 @@ def draft_file(path: Path, *, permissions: int = 0o666) -> Iterator[Path]:
 
 def sync_file(path: Path) -> None:
     """Write a file through to the disk, so that it survives a power cut."""
-    with open_file(path, "r+b") as file:
+    with open_file(path, "r+b") as file:  # r+b: Windows syncs only files open for writing
         os.fsync(file.fileno())
 
 
@@ -153,7 +153,7 @@ def set_aside_file(path: Path) -> Path:
         if not os.path.lexists(kept):
             os.rename(path, kept)
             return kept
-    raise AssertionError
+    raise AssertionError  # never reached, because count has no end
 
 
 def link_file(source: Path, target: Path) -> None:
@@ -166,7 +166,7 @@ def copy_file(source: Path, target: Path) -> None:
     """Copy a regular file to a name that does not exist yet."""
     refuse_unless_file(source)
     with source.open("rb") as read, open_file(target, "xb") as write:
-        shutil.copyfileobj(read, write, 1 << 20)
+        shutil.copyfileobj(read, write, 1 << 20)  # shutil.copy would follow a link at the target
 
 
 def rename_folder(source: Path, target: Path) -> None:
@@ -182,7 +182,7 @@ def remove_file(path: Path) -> None:
         FileExistsError: `path` is a link, a folder or a device.
     """
     if refuse_unless_file(path):
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # another process may have removed it since the check
 
 
 def remove_tree(folder: Path) -> None:
@@ -202,6 +202,7 @@ def remove_tree(folder: Path) -> None:
 def remove_empty_folder(folder: Path) -> bool:
     """Remove an empty folder, not a link to one; return whether it was removed."""
     try:
+        # it fails for a folder with files and for a link, and both shall stay
         folder.rmdir()
     except OSError:
         return False
@@ -277,11 +278,13 @@ def safe_name(text: str, limit: int = 80) -> str:
     So no two texts share a name, except on file systems that ignore case.
     """
     safe = plain_name(text)
+    # 17: a hyphen and the digits of the digest
     return safe if safe == text and 0 < len(safe) <= limit else f"{safe[: limit - 17]}-{short_digest(text)}"
 
 
 def plain_name(text: str) -> str:
     """Replace by `_` every character of a text that some file system or shell gives a meaning to."""
+    # a dot in front would hide the file, and a hyphen would make it an option
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text).lstrip(".-")
 
 

@@ -114,11 +114,12 @@ def limit_data(wanted: int) -> None:
     if resource is not None:
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         least = min([wanted, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)])
-        resource.setrlimit(resource.RLIMIT_DATA, (least, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (least, hard))  # the hard limit stays: it could not be raised again
 
 
 def machine_memory() -> int:
     """Return the bytes of memory of this machine, or of the container or control group of this process."""
+    # 1 << 62: no limit is known on Windows, which has no sysconf
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 62
     limits = (_read_number(path) for path in _control_group_files("memory.max", "memory.limit_in_bytes"))
     return min([physical, *(limit for limit in limits if limit)])
@@ -159,6 +160,7 @@ def _control_group_files(second: str, first: str) -> list[Path]:
 @cache
 def _control_groups() -> tuple[tuple[str, str], ...]:
     try:
+        # number:controllers:path, where version 2 names no controllers
         rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     except OSError:
         return ()
@@ -196,6 +198,6 @@ def limit_cpu(seconds: int) -> None:
     """Let the system kill this process after so many more seconds of CPU time, or at `cpu_limit` if that is earlier."""
     if resource is not None:
         ceiling = cpu_limit()
-        wanted = int(cpu_used()) + seconds
+        wanted = int(cpu_used()) + seconds  # the limit counts from the start of the process
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (wanted if ceiling is None else min(wanted, ceiling), hard))

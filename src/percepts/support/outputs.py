@@ -177,7 +177,7 @@ class OutputFolder:
         with atomic_path(self.path / name) as part:
             yield part
             self._record_file(name, part)
-            self.check([name])
+            self.check([name])  # the user may have made the file meanwhile
 
     def _check_between(self, name: str) -> None:
         place = self.path
@@ -206,6 +206,7 @@ class OutputFolder:
 
     def _read_record(self) -> _Record | None:
         """Read the list of the folder; None where there is none, or a file that is not such a list."""
+        # a file that is no such list is the user's, whatever is in it
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raw = json.loads((self.path / self._list).read_text("utf-8"))
             files = {str(name): tuple(map(str, digests)) for name, digests in raw["files"].items()}
@@ -229,7 +230,7 @@ def _path_text(path: str | Path) -> str:
     text = os.fsdecode(path)
     if "\0" in text:
         raise ValueError(f"expected a path, got one with a zero byte in it: {text!r}")
-    return text or "."
+    return text or "."  # as pathlib reads an empty path
 
 
 def _stat_target(path: str) -> os.stat_result | None:
@@ -296,13 +297,13 @@ def _check_folder(path: Path) -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise NotADirectoryError(f"{path} cannot be written: {folder} is not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK):  # without X no file in it can be opened
         raise PermissionError(f"{path} cannot be written: the folder {folder} is read-only for this user")
 
 
 def _write_to_descriptor(data: IO[bytes], descriptor: int) -> None:
     try:
-        while block := data.read(1 << 16):
+        while block := data.read(1 << 16):  # the capacity of a pipe on Linux
             while block:  # a pipe may take a part of the bytes
                 block = block[os.write(descriptor, block) :]
     finally:

@@ -23,6 +23,7 @@ def prefetch(items: Iterable[T], count: int = 2) -> Iterator[T]:
     ready: Queue[tuple[bool, Any]] = Queue(count)
     given_up = threading.Event()
     context = copy_context()  # limits on what is decoded hold in the thread, too
+    # daemon, because a stream that nobody finishes must not keep Python from ending
     thread = threading.Thread(
         target=context.run, args=(fill_queue, items, ready, given_up), name="percepts-ahead", daemon=True
     )
@@ -52,7 +53,7 @@ def fill_queue(items: Iterable[T], ready: Queue[tuple[bool, Any]], given_up: thr
                 break
     except BaseException as raised:  # raised again in the thread of the consumer
         error = raised
-    if hasattr(stream, "close"):
+    if hasattr(stream, "close"):  # the iterator of a list has none
         stream.close()
     _put_item(ready, (False, error), given_up)
 

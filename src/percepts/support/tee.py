@@ -60,7 +60,7 @@ class StreamTee(Generic[T, R]):
         return self._results[0]
 
     def _put_item(self, item: object) -> None:
-        while self._thread.is_alive():
+        while self._thread.is_alive():  # if it has failed, nobody takes items and a plain put would wait forever
             try:
                 return self._items.put(item, timeout=_POLL_S)
             except Full:

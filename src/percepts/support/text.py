@@ -26,7 +26,7 @@ def read_text(path: Path, *, most: int = MAX_TEXT) -> str:
             data += block
     if len(data) > most:
         raise MediaTooLarge(f"{path}: has more than {most:,} bytes, the most that a text file may have: split it")
-    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")  # as open() does in text mode
 
 
 def parse_json(text: str) -> Any:

@@ -100,6 +100,7 @@ def _is_trusted(uid: int) -> bool:
 def _overflow_uid() -> int:
     """Return the id that stands for users whom a container does not map; -1 where it maps all users."""
     try:
+        # outside containers one row maps all 2**32 - 1 ids
         mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
         return int(Path("/proc/sys/kernel/overflowuid").read_text()) if mapped < 2**32 - 1 else -1
     except (OSError, ValueError, IndexError):
@@ -112,7 +113,7 @@ def _in_group(gid: int) -> bool:
 
 def _has_others(gid: int) -> bool:
     """Return whether a group may have members beside this user and root. Many systems give each user its own group."""
-    if gid == 0:
+    if gid == 0:  # root can change everything anyway
         return False
     try:
         import grp
@@ -121,7 +122,7 @@ def _has_others(gid: int) -> bool:
         me = pwd.getpwuid(os.geteuid())
         group = grp.getgrgid(gid)
     except (ImportError, KeyError):
-        return True
+        return True  # of a group without a name nothing is known
     return not (group.gr_name == me.pw_name and set(group.gr_mem) <= {me.pw_name})
 
 

@@ -80,6 +80,7 @@ class SubtitleLayout:
         """Break a text into lines; words are not broken, and spaces become single."""
         if self.width is None:
             return [" ".join(text.split())]
+        # `or`: textwrap makes no line of an empty text
         return textwrap.wrap(text, self.width, break_long_words=False, break_on_hyphens=False) or [""]
 
 

@@ -29,7 +29,7 @@ def split_by_speakers(turns: Iterable[Segment]) -> Iterator[SpeakerSpan]:
     """
     edges: dict[float, list[tuple[str, int]]] = {}
     for turn in sort_segments(turns):
-        if turn.speaker is not None and turn.stop > turn.start:
+        if turn.speaker is not None and turn.stop > turn.start:  # nobody speaks in a turn of no length
             edges.setdefault(turn.start, []).append((turn.speaker, 1))
             edges.setdefault(turn.stop, []).append((turn.speaker, -1))
     # Counts and not a set: turns of one speaker may overlap each other.
@@ -80,4 +80,4 @@ def sum_speaker_seconds(turns: Iterable[Segment]) -> dict[str, float]:
     for span in split_by_speakers(turns):
         for speaker in span.speakers:
             totals[speaker] = totals.get(speaker, 0.0) + span.stop - span.start
-    return dict(sorted(totals.items(), key=lambda pair: (-pair[1], pair[0])))
+    return dict(sorted(totals.items(), key=lambda pair: (-pair[1], pair[0])))  # by name in case of a tie

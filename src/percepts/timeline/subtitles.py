@@ -80,6 +80,7 @@ def read_rttm(text: str) -> dict[str, list[Segment]]:
         if not fields or fields[0] != "SPEAKER":
             continue  # comments and other types of line
         try:
+            # columns of RTTM: type, file, channel, start, length, text, subtype, speaker
             start, length, speaker = _to_milliseconds(fields[3]), _to_milliseconds(fields[4]), fields[7]
         except (IndexError, ValueError) as error:
             raise ValueError(
@@ -227,7 +228,7 @@ def _split_blocks(text: str, format: str) -> Iterator[tuple[float, float, str]]:
     """Yield start, stop and text of each block that has times; other blocks are headers, notes and styles."""
     for block in re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
         rows = block.strip("\n").split("\n")
-        at = next((i for i, row in enumerate(rows) if "-->" in row), None)
+        at = next((i for i, row in enumerate(rows) if "-->" in row), None)  # the line above is optional in WebVTT
         if at is None:
             continue
         match = _RANGE.match(rows[at])
@@ -246,6 +247,7 @@ _TAG = re.compile(r"<[^<>]*>")
 def _read_srt(text: str) -> Iterator[Segment]:
     """Read SubRip; formatting tags are dropped."""
     for start, stop, content in _split_blocks(text, "srt"):
+        # SubRip has only these tags; other angle brackets belong to the text
         speaker, line = _split_speaker(re.sub(r"</?(?:b|i|u|font)\b[^<>]*>", "", content))
         yield Segment(start, stop, line, speaker=speaker)
 
@@ -276,6 +278,7 @@ def _write_tsv(segments: Sequence[Segment], lines: SubtitleLayout, source: str) 
 
 def _read_tsv(text: str) -> Iterator[Segment]:
     """Read tab-separated values; openai/whisper calls the second column end, ours is stop."""
+    # not splitlines, which also breaks texts at form feeds and U+2028
     head, *rows = text.rstrip("\r\n").split("\n")
     names = head.rstrip("\r").split("\t")
     if names[0] != "start" or names[1:2] not in (["stop"], ["end"]) or "text" not in names:

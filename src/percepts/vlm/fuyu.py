@@ -16,7 +16,7 @@ from ..types import Clip, Inputs
 from .base import GeneratedText, TextGenerator, check_token_count
 from .generation import GenerationOptions
 
-DEFAULT_PROMPT = "Generate a coco-style caption.\n"
+DEFAULT_PROMPT = "Generate a coco-style caption.\n"  # from the model card of adept/fuyu-8b
 ANSWER_MARK = "<0x04>"
 """The token after which the answer begins."""
 
@@ -29,6 +29,7 @@ class Fuyu(TextGenerator):
     @cached_property
     def encoder(self) -> fuyu.Fuyu:
         """The encoder that splits images into patches."""
+        # only its preprocessing is used, so no second network is loaded
         return fuyu.Fuyu(replace(self.spec, pool="mean", precision="float32"))
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:

@@ -101,7 +101,7 @@ class Vilt(TransformersModel):
     def labels(self) -> tuple[str, ...]:
         """The answers it knows."""
         names = self.checkpoint.config.get("id2label", {})
-        return tuple(str(names[key]) for key in sorted(names, key=int))
+        return tuple(str(names[key]) for key in sorted(names, key=int))  # as numbers: the text 10 comes before 2
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
         """Return {"pixels": (B, H, W, 3) uint8}: the shorter side as trained, both sides multiples of a patch.

@@ -19,7 +19,7 @@ from ..base import Box, GeneratedText, TransformersModel, check_token_count
 from ..generation import GenerationOptions
 from .page import GRID, Word, scale_box
 
-MAX_ANSWER_TOKENS = 15
+MAX_ANSWER_TOKENS = 15  # the default of transformers' document-question-answering pipeline
 """Most tokens of an answer."""
 
 
@@ -76,7 +76,8 @@ class LayoutLM(TransformersModel):
         """Yield question and page, token by token, in parts that the model can read, as its tokenizer lays them out."""
         tok = self.tokenizer
         question_ids = self._tokenize_words(question.split())
-        room = self.positions - len(question_ids) - 2 - self.separators
+        room = self.positions - len(question_ids) - 2 - self.separators  # 2: the first token and the last
+        # half of the positions are left for the page
         check_token_count(len(question_ids), self.positions // 2, "a question", self.spec.name)
         tokens = [(token, i) for i, word in enumerate(words) for token in self._tokenize_words([word.text])]
         if not tokens:
@@ -142,7 +143,7 @@ class LayoutLM3(LayoutLM):
 
     model_class = "LayoutLMv3ForQuestionAnswering"
     separator_box = (0, 0, 0, 0)
-    separators = 2
+    separators = 2  # as RoBERTa's tokenizer writes pairs: </s></s>
 
     @cached_property
     def pixels(self) -> ImageProcessor:
@@ -154,6 +155,7 @@ class LayoutLM3(LayoutLM):
         pixels = self.pixels
         values = normalise(pixels(page)[None], pixels.mean, pixels.std, scale=pixels.scale)
         row = super().build_inputs(page, chunk)
+        # RoBERTa has one type of token only
         return {**row, "token_type_ids": np.zeros_like(row["input_ids"]), "pixel_values": values}
 
     @property
@@ -164,7 +166,7 @@ class LayoutLM3(LayoutLM):
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max())
+    e = np.exp(x - x.max())  # exp of large logits would overflow
     result: np.ndarray = e / e.sum()
     return result
 

@@ -167,6 +167,7 @@ def _read_csv_rows(path: Path, separator: str, skip: bool) -> Iterator[list[str]
 
 def _open_parquet(path: Path) -> OpenedTable:
     """Return header and rows of a Parquet file."""
+    # here, because tables of other kinds do not need it
     import pyarrow
     import pyarrow.parquet as parquet
 
