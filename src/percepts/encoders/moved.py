@@ -46,5 +46,6 @@ def current_target(target: str) -> str:
     module, _, name = target.partition(":")
     full = f"percepts.encoders{module}" if module.startswith(".") else module
     short = full.removeprefix("percepts.encoders") if full.startswith("percepts.encoders.") else full
+    # A class by itself first: `decoders.document` was split in two.
     new = MOVED.get(target) or MOVED.get(short)
     return f"{new}:{name}" if new else target

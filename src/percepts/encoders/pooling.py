@@ -35,6 +35,7 @@ def l2first(frames: Features) -> np.ndarray:
 
 def concat(frames: Features) -> np.ndarray:
     """Return all T steps one after the other, (B, T * D); masked steps are zeros."""
+    # Zeros, and not left out, so that every vector has T * D numbers.
     return np.where(frames.mask[..., None], frames.data, np.float32(0)).reshape(len(frames.data), -1)
 
 
@@ -59,7 +60,7 @@ def pool(frames: Features, name: str) -> np.ndarray:
 
 def encode_vectors(encoder: Encoder, inputs: Inputs) -> np.ndarray:
     """Return (B, D) vectors of prepared inputs: the pooled features, by a shorter way where the encoder has one."""
-    short = getattr(encoder, "vectors", None)
+    short = getattr(encoder, "vectors", None)  # not asked of an Encoder; ClassTokenModel has it
     found: np.ndarray = short(inputs) if short else pool(encoder.encode(inputs), encoder.spec.pool)
     return found
 

@@ -40,12 +40,14 @@ def _list_openl3() -> Iterator[Spec]:
             summary=f"OpenL3 for {medium.kind}, trained on {content} videos with {spectrum} spectra",
         )
         yield large
+        # openl3's 512 numbers are the maximum over the grid whose 6144 or 8192 are the large vector.
         yield replace(large, name=f"{name}-512", dim=512, pool="max")
 
 
 _BUILTIN = (
     Spec(
         name="conse", target=".builtin.conse:Conse", kind="image", dim=384, pool="mean", size=256,
+        # In this order: Conse takes the first, its MiniLM the last.
         weights=("effnet-lite0", "minilm"), license="Apache-2.0",
         summary="images in the text space of minilm: text finds images",
     ),
@@ -59,6 +61,7 @@ _BUILTIN = (
         license="Apache-2.0", summary="all-MiniLM-L6-v2: sentence vectors",
     ),
     Spec(
+        # dim: 32 means and 32 deviations in each of 8 segments.
         name="melstats", target=".builtin.melstats:MelStats", kind="audio", rate=16_000.0, window=4.0, dim=512,
         pool="concat", license="Apache-2.0",
         summary="log-mel mean and deviation in 8 time segments of audio; no weights",
@@ -188,7 +191,7 @@ def update_spec(row: Spec) -> Spec:
 
     known = {**_list_all(), **CATALOG}
     if row.name in known:
-        return replace(row, target=known[row.name].target)
+        return replace(row, target=known[row.name].target)  # pool, size and window stay as they were stored
     # Registered by the training process alone, so that no other process has its class.
     if row.name.endswith(FRAMES_SUFFIX) and row.name not in row.weights[0]:
         raise UnknownModel(f"{row.name} is known only while `percepts train` keeps the frames of an encoder")
@@ -242,7 +245,7 @@ def _load_entry_point(point: EntryPoint) -> Iterable[Spec]:
     """Return the Specs of another package; none, with a warning, where it is broken, so that ours still work."""
     try:
         found = point.load()
-    except Exception as error:
+    except Exception as error:  # importing the code of others may raise anything
         log.warning("entry point %s = %s of %s does not load: %s", point.name, point.value, GROUP, error)
         return ()
     return (found,) if isinstance(found, Spec) else found
@@ -251,5 +254,5 @@ def _load_entry_point(point: EntryPoint) -> Iterable[Spec]:
 def _check_spec(row: object, table: dict[str, Spec], origin: str) -> None:
     if not isinstance(row, Spec):
         raise TypeError(f"{origin}: expected a percepts Spec, got {type(row).__name__}")
-    if table.get(row.name, row) != row:
+    if table.get(row.name, row) != row:  # the same row twice does no harm
         raise ValueError(f"{origin}: an encoder called {row.name!r} exists already: {table[row.name].target}")

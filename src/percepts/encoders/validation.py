@@ -8,6 +8,7 @@ import numpy as np
 
 from ..types import Clip, Kind, Spec
 
+# A frame that was cut out of a video keeps the kind "video".
 _ACCEPTED_KINDS: dict[Kind, tuple[Kind, ...]] = {"image": ("image", "video"), "audio": ("audio",)}
 
 

@@ -71,7 +71,7 @@ def list_label_texts() -> list[str]:
 
 def _blend_labels(scores: np.ndarray) -> np.ndarray:
     """Return the (384,) float64 sum of the TOP labels' vectors, weighted by their probabilities."""
-    top = np.argsort(-scores, kind="stable")[:TOP]
+    top = np.argsort(-scores, kind="stable")[:TOP]  # stable: equal scores give the same labels everywhere
     wide = scores[top].astype(np.float64) * SHARPNESS
     # The first is the largest, so exp does not overflow.
     weights = np.exp(wide - wide[0])
@@ -88,6 +88,6 @@ def _load_label_space() -> tuple[np.ndarray, np.ndarray]:
     """
     with files(__package__).joinpath("data/conse_labels.npy").open("rb") as file:
         vectors = np.load(file).astype(np.float64)
-    mean = vectors.mean(axis=0).astype(np.float32)
+    mean = vectors.mean(axis=0).astype(np.float32)  # as minilm's vectors, from which it is subtracted
     around = vectors - mean
     return mean, around / np.linalg.norm(around, axis=1, keepdims=True)

@@ -40,7 +40,7 @@ class EffNet:
         """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
         return self._run.runtime
 
-    multi_label = False
+    multi_label = False  # an image of ImageNet-1k has one label
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ def _blend_corners(pixels: np.ndarray) -> np.ndarray:
 
 def _measure_loudness(clip: Clip) -> np.ndarray:
     samples = clip.data[:, clip.mask].astype(np.float64)
+    # Below eight samples some parts are empty, and a mean of none would be NaN.
     parts = np.array_split(samples, 8, axis=1)
     return np.array([np.sqrt((part * part).mean()) if part.size else 0.0 for part in parts], np.float32)
 

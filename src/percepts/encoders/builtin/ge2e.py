@@ -66,6 +66,7 @@ def partial_starts(samples: int) -> list[int]:
     >>> partial_starts(25_600), partial_starts(48_000)
     ([0], [0, 77, 154])
     """
+    # This and the next line are Resemblyzer's compute_partial_slices; frames are centred, hence + 1.
     frames = samples // HOP + 1
     found = list(range(0, max(1, frames - PARTIAL + STRIDE + 1), STRIDE))
     covered = (samples - found[-1] * HOP) / (PARTIAL * HOP)
@@ -94,7 +95,7 @@ def make_network(weights: str) -> Network:
         name=weights,
         key=hashlib.sha256(f"{weight_files.hash_weights([weights])}|dvector|{REVISION}".encode()).hexdigest(),
         build=partial(_build_network, weights),
-        example={"mel": np.random.default_rng(0).random((1, PARTIAL, BANDS), np.float32)},
+        example={"mel": np.random.default_rng(0).random((1, PARTIAL, BANDS), np.float32)},  # power is never negative
         outputs=("vectors",),
     )
 

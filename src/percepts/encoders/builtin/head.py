@@ -95,6 +95,7 @@ class Head:
 def forward(weights: Mapping[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
     """Return (B, C) scores of (B, D) vectors: standardise, then linear layers with a ReLU before each but the first."""
     x: np.ndarray = (vectors - weights["mean"]) / weights["scale"]
+    # Layers are numbered: 0.weight, 0.bias, 1.weight and so on.
     for i in range(sum(name.endswith(".weight") for name in weights)):
         x = (np.maximum(x, 0) if i else x) @ weights[f"{i}.weight"].T + weights[f"{i}.bias"]
     return x
@@ -137,6 +138,7 @@ def _find_encoder_spec(checkpoint: Checkpoint) -> Spec:
         raise WeightsError(f"{checkpoint.config.path}: expected asked to hold pool, size, window or precision, "
                            f"got {', '.join(sorted(unknown))[:80]}")  # fmt: skip
     try:
+        # ValueError: an encoder that is no Hugging Face model has no other settings than its own.
         found = model_spec(_read_encoder_name(checkpoint), **asked)
     except ValueError as error:
         raise WeightsError(f"{checkpoint.config.path}: {error}") from error
@@ -158,6 +160,7 @@ def _read_encoder_name(checkpoint: Checkpoint) -> str:
     if said in list_hub_models() or said in list_models():
         return said
     inside = checkpoint.folder / said
+    # Joining an absolute path would drop the folder before it.
     path = inside.resolve() if not os.path.isabs(said) and inside.is_dir() else Path(said)
     if path.is_absolute() and path.is_dir():
         if _is_head(path):

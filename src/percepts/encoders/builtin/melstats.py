@@ -50,12 +50,13 @@ class MelStats:
 
 def _compute_stats(clip: Clip) -> np.ndarray:
     """Return the (8, 64) statistics of a clip, less its mean level, so that louder audio gives the same numbers."""
-    samples = clip.data[0, : clip.valid]
+    samples = clip.data[0, : clip.valid]  # valid is None where there is no padding: all of them
     if not len(samples):
         raise ValueError(f"melstats: expected samples, got only padding ({clip.source})")
     options = MelOptions(n_fft=FRAME, hop=HOP, n_mels=BANDS)
     mel = log_mel(samples, clip.rate, options, log="ln", floor=FLOOR)  # (32, T)
     stretches = [mel[:, first:last] for first, last in _segment_bounds(mel.shape[1])]
+    # (8, 32), as are the deviations.
     means = np.stack([stretch.mean(axis=1, dtype=np.float64) for stretch in stretches])
     deviations = np.stack([stretch.std(axis=1, dtype=np.float64) for stretch in stretches])
     return np.concatenate([means - means.mean(), deviations - TYPICAL], axis=1).astype(np.float32)

@@ -29,7 +29,7 @@ class MiniLM:
 
     def __init__(self, spec: Spec, *, runtime: str = "auto", threads: int | None = None) -> None:
         self.spec = spec
-        self._weights = spec.weights[-1]
+        self._weights = spec.weights[-1]  # conse's Spec has those of its classifier first
         self._run = DeferredRunner(partial(make_network, self._weights), runtime, threads)
         self._lock = threading.Lock()
         self._tokenizer: tokenizers.Tokenizer | None = None
@@ -70,7 +70,7 @@ class MiniLM:
         # Threads may ask for the tokenizer at the same time.
         with self._lock:
             if self._tokenizer is None:
-                import tokenizers
+                import tokenizers  # late: conse needs it for texts alone
 
                 loaded = tokenizers.Tokenizer.from_file(str(weight_files.local_path(self._weights, "tokenizer.json")))
                 # Each text runs at its own length.

@@ -69,7 +69,7 @@ class OpenL3Image(_OpenL3):
         return {"pixels": np.stack([crop_centre(clip.data[0]) for clip in clips])}
 
     def _network_input(self, inputs: Inputs) -> np.ndarray:
-        return scale_to_trained_range(inputs["pixels"]).transpose(0, 3, 1, 2)
+        return scale_to_trained_range(inputs["pixels"]).transpose(0, 3, 1, 2)  # (B, 3, 224, 224)
 
 
 def _find_published(name: str) -> PublishedModel:

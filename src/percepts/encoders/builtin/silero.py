@@ -65,8 +65,8 @@ class SileroStream(ABC):
 
     def __init__(self, rate: int) -> None:
         self.rate, self.frame = rate, FRAME_SAMPLES[rate]
-        self._tail = np.zeros((1, self.frame // 8), np.float32)
-        self._state = np.zeros((2, 1, STATE), np.float32)
+        self._tail = np.zeros((1, self.frame // 8), np.float32)  # 64 samples at 16 kHz, 32 at 8 kHz
+        self._state = np.zeros((2, 1, STATE), np.float32)  # hidden and cell state of the LSTM
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Return (n,) probabilities of speech in (n, frame) float32 samples."""
@@ -126,8 +126,9 @@ class _StepwiseStream(SileroStream):
         return found
 
     def _run(self, inputs: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # This graph takes both rates, and an input says which it is.
         rate, heard = np.array(self.rate), []
-        for frame in inputs.transpose(1, 0, 2):
+        for frame in inputs.transpose(1, 0, 2):  # (n, B, context + frame)
             row, state = self._session.run(None, {"input": frame, "state": state, "sr": rate})
             heard.append(row[:, 0])
         return np.stack(heard, axis=1), state

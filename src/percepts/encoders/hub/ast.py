@@ -44,6 +44,7 @@ class Ast(ClassTokenModel):
     def grid(self) -> TokenGrid:
         """Bands, low ones first, by times."""
         config = self.config
+        # Patches overlap: the stride is 10 of 16 in the published checkpoints.
         bands = (config["num_mel_bins"] - config["patch_size"]) // config["frequency_stride"] + 1
         return TokenGrid(("band", "time"), (bands, self._count_times(self._frame_count)), config["time_stride"] * HOP)
 
@@ -52,7 +53,7 @@ class Ast(ClassTokenModel):
         """Mean and deviation of log energies: (x - mean) / (2 std) is what the network takes."""
         processor = self.checkpoint.processor
         if not processor.get("do_normalize", True):
-            return 0.0, 0.5
+            return 0.0, 0.5  # (x - 0) / (2 * 0.5) is x
         return processor.get("mean", AST_MEAN), processor.get("std", AST_STD)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:
@@ -81,6 +82,7 @@ class Ast(ClassTokenModel):
         states = self._run(self.select_inputs(inputs))[0]
         bands, times = self.grid.shape
         heard = np.arange(times) * self.config["time_stride"] < inputs["frames"][:, None]
+        # Steps lie band by band, and each band has all times.
         mask = np.concatenate([np.zeros((len(states), 2), bool), np.tile(heard, (1, bands))], axis=1)
         return Features(states, mask, 0.0)
 
@@ -139,7 +141,7 @@ def fit_positions(positions: torch.Tensor, shape: tuple[int, ...], trained: int)
     two, grid = positions[:, :2], positions[:, 2:]
     grid = grid.reshape(1, bands, trained, -1).permute(0, 3, 1, 2)  # (1, D, bands, times)
     if times < trained:
-        first = trained // 2 - times // 2
+        first = trained // 2 - times // 2  # as in ast_models.py, where both are halved first
         grid = grid[..., first : first + times]
     else:
         grid = torch.nn.functional.interpolate(grid, size=(bands, times), mode="bilinear")

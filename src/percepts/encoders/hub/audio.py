@@ -24,13 +24,13 @@ def stack_samples(clips: Sequence[Clip], longest: int) -> tuple[np.ndarray, np.n
         raise ValueError("expected clips that hold audio, got one of padding only")
     samples = np.zeros((len(clips), max(clip.length for clip in clips)), np.float32)
     for row, clip, length in zip(samples, clips, lengths, strict=True):
-        row[:length] = clip.data[0, :length]
+        row[:length] = clip.data[0, :length]  # check_clips has refused more channels
     return samples, lengths
 
 
 def read_rate(checkpoint: Checkpoint, usual: float) -> float:
     """Return the sampling rate in Hz, from the settings of preprocessing."""
-    return float(checkpoint.processor.get("sampling_rate") or usual)
+    return float(checkpoint.processor.get("sampling_rate") or usual)  # null counts as absent, too
 
 
 def check_equal(checkpoint: Checkpoint, what: str, made: Any, taken: Any) -> None:

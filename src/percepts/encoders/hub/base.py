@@ -203,6 +203,7 @@ class ImageTransformer(Transformer):
 
     @property
     def _vision_config(self) -> dict[str, Any]:
+        # Models with a text tower nest it, others do not.
         return self.checkpoint.section("vision_config") or self.config
 
 

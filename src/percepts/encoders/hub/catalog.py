@@ -23,6 +23,7 @@ CATALOG: Mapping[str, Spec] = {
             summary="ViT-B/16, ImageNet-21k and 1k",
         ),
         Spec(
+            # Size: of the shorter side; a crop of 224 follows.
             name="deit-b16", target=".hub.vit:Deit", kind="image", dim=768, pool="cls", size=256,
             weights=("facebook/deit-base-distilled-patch16-224@main",), license="Apache-2.0",
             summary="DeiT-B/16, distilled, ImageNet-1k",
@@ -104,6 +105,7 @@ CATALOG: Mapping[str, Spec] = {
             license="Apache-2.0", summary="SigLIP 2 ViT-B/16: many languages",
         ),
         Spec(
+            # Size: of a square of 256 patches of 16 pixels.
             name="siglip2-naflex", target=".hub.siglip:Siglip2", kind="image", dim=768, pool="l2mean", size=256,
             weights=("google/siglip2-base-patch16-naflex@b53b807d3a2d5e2b3911292f2d69e5341cdc064c",),
             license="Apache-2.0", summary="SigLIP 2 for images of any shape",
@@ -120,6 +122,7 @@ CATALOG: Mapping[str, Spec] = {
             license="Apache-2.0", summary="CLAP without fusion of long audio",
         ),
         Spec(
+            # Window: 1024 frames, one every 10 ms.
             name="ast", target=".hub.ast:Ast", kind="audio", rate=16_000.0, window=10.24, dim=768, pool="cls",
             weights=("MIT/ast-finetuned-audioset-10-10-0.4593@f826b80d28226b62986cc218e5cec390b1096902",),
             license="BSD-3-Clause", summary="Audio Spectrogram Transformer, AudioSet",
@@ -146,6 +149,7 @@ CATALOG: Mapping[str, Spec] = {
             license="Apache-2.0", summary="Whisper large-v3's encoder, 128 mels",
         ),
         Spec(
+            # Window: our choice, see WINDOW in wav2vec2.py.
             name="w2v2-base", target=".hub.wav2vec2:Wav2Vec2", kind="audio", rate=16_000.0, window=20.0, dim=768,
             pool="mean", weights=("facebook/wav2vec2-base-960h@22aad52",), license="Apache-2.0",
             summary="wav2vec 2.0 base: a state every 20 ms",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 RATE = 48_000
+# Of ClapFeatureExtractor in transformers 5.23.
 DEFAULTS = {"feature_size": 64, "hop_length": 480, "fft_window_size": 1024, "max_length_s": 10, "frequency_min": 0,
             "frequency_max": 14_000, "truncation": "fusion", "padding": "repeatpad"}  # fmt: skip
 
@@ -60,6 +61,7 @@ class Clap(Transformer):
         stride = audio.get("patch_stride", 4)
         stride = stride[0] if isinstance(stride, list) else stride
         spec_size, mels = audio.get("spec_size", 256), audio.get("num_mel_bins", 64)
+        # Each stage but the last halves the grid.
         side = spec_size // stride // 2 ** (len(audio.get("depths", [2, 2, 6, 2])) - 1)
         folds = spec_size // mels  # the spectrogram is folded into a square, this often
         return TokenGrid(("band", "time"), (side // folds, side * folds), self.spec.window / (side * folds))
@@ -73,6 +75,7 @@ class Clap(Transformer):
             [self._fill_window(row[:length], total) for row, length in zip(samples, lengths, strict=True)]
         )
         settings, fused = self._settings, self._settings["truncation"] == "fusion"
+        # ClapFeatureExtractor has two sets of filters: fused models were trained on HTK's.
         options = MelOptions(
             n_fft=settings["fft_window_size"], hop=settings["hop_length"], n_mels=settings["feature_size"],
             low=settings["frequency_min"], high=settings["frequency_max"], scale="htk" if fused else "slaney",
@@ -80,6 +83,7 @@ class Clap(Transformer):
         )  # fmt: skip
         mel = log_mel(filled, self.spec.rate, options, log="db")
         mel = mel.transpose(0, 2, 1)[:, None]  # (B, 1, T, M)
+        # A fused model takes four views, which are the same for a clip that is not longer than its window.
         return {"mel": np.ascontiguousarray(np.repeat(mel, 4, axis=1) if fused else mel)}
 
     def encode(self, inputs: Inputs) -> Features:

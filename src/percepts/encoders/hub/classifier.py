@@ -39,7 +39,7 @@ class WithClassifier(Transformer):
         if not there or self.config.get("problem_type") == REGRESSION:
             return ()
         table = self.config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
-        return tuple(str(table[key]) for key in sorted(table, key=int))
+        return tuple(str(table[key]) for key in sorted(table, key=int))  # keys of JSON are text: "10" < "2"
 
     @property
     def multi_label(self) -> bool:
@@ -55,6 +55,7 @@ class WithClassifier(Transformer):
     @property
     def runtime(self) -> str:
         """Runtime that runs it; asking chooses it and loads the weights, if that was not done yet."""
+        # By __dict__: getattr would make the runner of the classifier, whose runtime loads its weights.
         return (self._head if "_head" in self.__dict__ else self._run).runtime
 
     def classify(self, inputs: Inputs) -> np.ndarray:
@@ -74,6 +75,7 @@ class WithClassifier(Transformer):
         from ...weights import pretrained
 
         settings = self.call_kwargs
+        # A head may read the pooler, without which the encoder does.
         model = pretrained.load_pretrained(self.head, self.checkpoint.folder, needed=("pooler.",))
         self.fit_window(model)
         return pretrained.WrappedModel(model, lambda m, first: m(first, **settings).logits, self.first)

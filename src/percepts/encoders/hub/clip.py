@@ -50,6 +50,7 @@ class Clip(ImageTransformer):
 
     @property
     def _vision_config(self) -> dict[str, Any]:
+        # save_pretrained leaves out what is a default of CLIPVisionConfig.
         return {"image_size": 224, **self.checkpoint.section("vision_config")}
 
     @cached_property

@@ -37,7 +37,7 @@ class Dino2Registers(Dino2):
     @property
     def prefix(self) -> int:  # type: ignore[override]
         """The class token and the registers."""
-        return 1 + int(self.config.get("num_register_tokens", 4))
+        return 1 + int(self.config.get("num_register_tokens", 4))  # default of Dinov2WithRegistersConfig
 
 
 class Dino3(Dino2):
@@ -49,9 +49,9 @@ class Dino3(Dino2):
     model = "DINOv3ViTModel"
     head_classes: ClassVar[tuple[str, ...]] = ()
     processor = "DINOv3ViTImageProcessor"
-    vector_steps = 0
+    vector_steps = 0  # FirstSteps knows no rotary positions
 
     @property
     def prefix(self) -> int:  # type: ignore[override]
         """The class token and the registers."""
-        return 1 + int(self.config.get("num_register_tokens", 0))
+        return 1 + int(self.config.get("num_register_tokens", 0))  # default of DINOv3ViTConfig

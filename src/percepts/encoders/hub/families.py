@@ -13,13 +13,13 @@ FAMILIES: Mapping[str, str] = {
     "vit": ".hub.vit:Vit",
     "deit": ".hub.vit:Deit",
     "beit": ".hub.vit:Beit",
-    "data2vec-vision": ".hub.vit:Beit",
+    "data2vec-vision": ".hub.vit:Beit",  # BEiT's layers, trained otherwise
     "dinov2": ".hub.dino:Dino2",
     "dinov2_with_registers": ".hub.dino:Dino2Registers",
     "dinov3_vit": ".hub.dino:Dino3",
     "clip": ".hub.clip:Clip",
-    "siglip": ".hub.siglip:Siglip",
-    "siglip2": ".hub.siglip:Siglip2",
+    "siglip": ".hub.siglip:Siglip",  # SigLIP 2 of one size says so, too
+    "siglip2": ".hub.siglip:Siglip2",  # NaFlex alone
     "bert": ".hub.sentence:Sentence",
     "roberta": ".hub.sentence:Sentence",
     "xlm-roberta": ".hub.sentence:Sentence",

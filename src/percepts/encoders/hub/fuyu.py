@@ -87,18 +87,20 @@ class Fuyu(Transformer):
 
     @property
     def _max_size(self) -> tuple[int, int]:
-        size = self.checkpoint.processor.get("size") or {"height": 1080, "width": 1920}
+        size = self.checkpoint.processor.get("size") or {"height": 1080, "width": 1920}  # FuyuImageProcessor's default
         return int(size["height"]), int(size["width"])
 
     def _cut_patches(self, picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         height, width = picture.shape[:2]
         factor = min(self._max_size[0] / height, self._max_size[1] / width)
         if factor < 1:
+            # Rounded down, as FuyuImageProcessor does.
             height, width = max(1, int(height * factor)), max(1, int(width * factor))
             picture = resize(picture, height, width, "bilinear")
         side = self.patch
         rows, columns = -(-height // side), -(-width // side)
         picture = np.pad(picture, ((0, rows * side - height), (0, columns * side - width), (0, 0)), constant_values=PAD)
+        # (rows, columns, P, P, 3) before the last step.
         cut = picture.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(rows * columns, -1)
         return cut, (rows, columns)
 

@@ -66,6 +66,7 @@ class ImageGpt(WithClassifier):
         model = pretrained.load_pretrained(
             "ImageGPTModel", self.checkpoint.folder, spare=("attn.bias", "attn.masked_bias")
         )
+        # No cache of keys and values: nothing is generated.
         return pretrained.WrappedModel(model, lambda m, ids: m(input_ids=ids, use_cache=False).last_hidden_state)
 
     @cached_property
@@ -74,7 +75,7 @@ class ImageGpt(WithClassifier):
 
     def _find_nearest(self, picture: np.ndarray) -> np.ndarray:
         """Return the (H * W,) ids of the nearest colours of (H, W, 3) uint8 pixels."""
-        colours = picture.reshape(-1, 3) / 127.5 - 1
+        colours = picture.reshape(-1, 3) / 127.5 - 1  # to -1..1, the range of the clusters
         # Squared distances less the square of the colour, which is the same for all clusters.
         distances = (self.clusters**2).sum(axis=1) - 2 * colours @ self.clusters.T
         ids: np.ndarray = distances.argmin(axis=1)

@@ -109,7 +109,8 @@ def compare_vectors(exact: np.ndarray, rough: np.ndarray) -> Int8Report:
 
 def _find_neighbours(vectors: np.ndarray) -> np.ndarray:
     closeness = vectors @ vectors.T
-    np.fill_diagonal(closeness, -np.inf)
+    np.fill_diagonal(closeness, -np.inf)  # an item is no neighbour of itself
+    # Stable: equal distances have the same order for both precisions.
     order: np.ndarray = np.argsort(-closeness, axis=1, kind="stable")[:, :NEIGHBOURS]
     return order
 
@@ -126,6 +127,7 @@ def _encode_samples(encoder: Checkable, precision: str) -> tuple[np.ndarray, str
 
 def _report_key(encoder: Checkable) -> str:
     spec = encoder.spec
+    # With the processor: int8 kernels differ between processors, and so do their vectors.
     facts = [weights.hash_weights(spec.weights), spec.size, spec.window, spec.pool, processor_id()]
     # Last the revision of this check: raise it when its samples or its comparison change.
     facts += [version("torch"), version("onnxruntime"), encoder.requested_runtime, SAMPLE_COUNT, "4"]

@@ -47,7 +47,7 @@ class Sentence(Transformer):
         kinds = [str(row.get("type", "")).rpartition(".")[2] for row in _read_modules(checkpoint)]
         if foreign := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
             raise WeightsError(f"{checkpoint.folder}: modules.json has {', '.join(foreign)}, which is not read here")
-        dim = checkpoint.config.get("hidden_size") or checkpoint.config["dim"]
+        dim = checkpoint.config.get("hidden_size") or checkpoint.config["dim"]  # "dim" is DistilBERT's
         return {"kind": "text", "rate": 0.0, "window": 0.0, "dim": dim,
                 "pool": ("l2" if "Normalize" in kinds else "") + _read_pool(checkpoint)}  # fmt: skip
 
@@ -102,7 +102,7 @@ class Sentence(Transformer):
 
     def example(self) -> Inputs:
         """Return six tokens."""
-        return {"ids": np.arange(4, 10, dtype=np.int64)[None]}
+        return {"ids": np.arange(4, 10, dtype=np.int64)[None]}  # past 1, RoBERTa's and MPNet's padding
 
     def build(self) -> torch.nn.Module:
         """Build the model without a pooler."""
@@ -129,6 +129,7 @@ def _read_pool(checkpoint: Checkpoint) -> str:
     # modules.json comes from a stranger, and must not lead out of the folder.
     if rows and not re.fullmatch(r"[\w-]+", folder):
         raise WeightsError(f"{checkpoint.folder}: modules.json: expected path to be a folder beside it, got {folder!r}")
+    # sentence-transformers takes the mean, too, where there is no modules.json.
     settings = (checkpoint.json(f"{folder}/config.json") or {}) if folder else {"pooling_mode_mean_tokens": True}
     chosen = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]
     if len(chosen) != 1 or chosen[0] not in _POOLS:

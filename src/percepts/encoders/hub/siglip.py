@@ -110,7 +110,7 @@ def fit_size(height: int, width: int, patch: int, limit: int) -> tuple[int, int]
     >>> fit_size(480, 640, 16, 256)
     (224, 288)
     """
-    low, high = 1e-6, 100.0
+    low, high = 1e-6, 100.0  # a tenth of the authors' eps of 1e-5, which ends the loop
     while high - low >= 1e-5:
         middle = (low + high) / 2
         tall, wide = (max(patch, math.ceil(n * middle / patch) * patch) for n in (height, width))
@@ -122,6 +122,7 @@ def fit_size(height: int, width: int, patch: int, limit: int) -> tuple[int, int]
 def _split_patches(image: np.ndarray, patch: int) -> np.ndarray:
     """Cut (H, W, 3) pixels into (N, patch * patch * 3), row by row."""
     rows, columns = image.shape[0] // patch, image.shape[1] // patch
+    # (rows, columns, P, P, 3) before the last step.
     return image.reshape(rows, patch, columns, patch, 3).swapaxes(1, 2).reshape(rows * columns, -1)
 
 

@@ -41,7 +41,7 @@ class VideoMae(WithClassifier, ImageTransformer):
     @property
     def grid(self) -> TokenGrid:
         """Times, rows, columns."""
-        depth = int(self.config.get("tubelet_size", 2))
+        depth = int(self.config.get("tubelet_size", 2))  # frames in a patch; 2 is transformers' default
         return TokenGrid(("time", "row", "column"), (self.frames // depth, *super().grid.shape), depth / self.spec.rate)
 
     def prepare(self, clips: Sequence[Clip]) -> Inputs:

@@ -77,7 +77,7 @@ class Beit(Vit):
     """Bao et al. 2021 (arXiv 2106.08254), and data2vec's images. Relative positions; the mean of the patches."""
 
     processor = "BeitImageProcessor"
-    vector_steps = 0
+    vector_steps = 0  # FirstSteps leaves out the relative positions, which are inside attention
 
     @property
     def model(self) -> str:  # type: ignore[override]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 RATE = 16_000
-SAMPLES_A_STEP = 2 * WHISPER_HOP
+SAMPLES_A_STEP = 2 * WHISPER_HOP  # the second convolution has a stride of 2
 
 
 class Whisper(WithClassifier):
@@ -58,6 +58,7 @@ class Whisper(WithClassifier):
 
     def example(self) -> Inputs:
         """Return silence."""
+        # Two frames to a step.
         return {"mel": np.zeros((1, self.config["num_mel_bins"], 2 * self._step_count), np.float32)}
 
     def build(self) -> torch.nn.Module:
@@ -77,6 +78,7 @@ class Whisper(WithClassifier):
         encoder = model.encoder
         # The model refuses spectrograms of another length than this.
         encoder.config.max_source_positions = self._step_count
+        # A clone: a slice alone would keep all trained positions in memory.
         encoder.embed_positions.weight.data = encoder.embed_positions.weight.data[: self._step_count].clone()
         encoder.embed_positions.num_embeddings = self._step_count
 
