@@ -154,13 +154,15 @@ def _open_medium(item: Any) -> Any:
     if isinstance(item, str | Path | bytes):
         return item
     if isinstance(item, Mapping):
-        if "array" in item:
+        if "array" in item:  # audio as datasets decodes it up to release 3
             return media.array_audio(np.asarray(item["array"]), float(item["sampling_rate"]))
+        # `datasets` reads the bytes of a file inside an archive, whose path then leads nowhere.
         return _open_medium(item["bytes"] if item.get("bytes") is not None else item.get("path"))
     if item is None:
         raise ValueError("expected an image, audio or video, got None")
     if hasattr(item, "get_all_samples"):  # torchcodec's AudioDecoder, which datasets 4 gives for audio
         samples = item.get_all_samples()
+        # torchcodec puts channels first, (C, N).
         return media.array_audio(samples.data.numpy(), float(samples.sample_rate), channels_first=True)
     return media.array_image(item)
 

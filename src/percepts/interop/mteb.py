@@ -32,23 +32,26 @@ class MtebEncoder(AbsEncoder):  # type: ignore[misc]  # mteb may be absent when 
 
     def __init__(self, model: str | Spec, revision: str | None = None, **_: Any) -> None:
         name = f"{model}@{revision}" if revision and isinstance(model, str) else model
+        # mteb looks for `model`.
         self.model = self.encoder = load_encoder(name)
         spec = self.encoder.spec
         kinds = [spec.kind] if spec.kind != "text" else []
         said = spec.name.rpartition("/")[2]
         self.mteb_model_meta: Any = ModelMeta.create_empty(
             {
+                # mteb demands the form owner/name, which folders and short names do not have.
                 "name": spec.name if spec.name.count("/") == 1 else f"percepts/{said}",
                 "revision": revision or spec.revision,
                 "modalities": [*kinds, *(["text"] if isinstance(self.encoder, TextEncoder) else [])],
                 "embed_dim": spec.dim,
                 "similarity_fn_name": ScoringFunction.COSINE,
-                "license": None,
+                "license": None,  # mteb takes only those of a list of its own
             }
         )
 
     def encode(self, inputs: Any, **_: Any) -> np.ndarray:
         """Encode a DataLoader of rows with "text", "image" or "audio"; return (N, D) float32 in the rows' order."""
+        # torch's own would stack the images of a batch, whose sizes differ.
         inputs.collate_fn = _batch_columns
         return np.concatenate([self._batch(batch) for batch in inputs])
 
@@ -70,6 +73,7 @@ def _encode_texts(encoder: Encoder, texts: Iterable[str]) -> np.ndarray:
 
 
 def _encode_images(encoder: Encoder, images: Iterable[Any]) -> np.ndarray:
+    # Data sets hold grey images, palettes and alpha, too.
     clips = [Clip(np.asarray(image.convert("RGB"))[None], "image", 0.0) for image in images]
     return encode_vectors(encoder, encoder.prepare(clips))
 
@@ -81,6 +85,7 @@ def _encode_audio_batch(encoder: Encoder, sounds: Iterable[Mapping[str, Any]]) -
 def _encode_audio(encoder: Encoder, samples: np.ndarray, rate: float) -> np.ndarray:
     """Return the mean of the windows' vectors, weighted by their durations."""
     spec = encoder.spec
+    # Clipped as files are: a decoder of mp3 overshoots a little.
     clip = resample_clip(mix_to_mono(array_audio(np.clip(samples, -1, 1), rate)), spec.rate)
     windows = list(cut_fixed_windows(spec.window)([clip]))
     pairs = zip(windows, encode_vectors(encoder, encoder.prepare(windows)), strict=True)

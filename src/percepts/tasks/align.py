@@ -53,6 +53,7 @@ def align(source: Source, text: str, model: str | Engine = SPHINX) -> list[Segme
             f"{engine.name} has no letters to align by: expected a CTC model, such as facebook/wav2vec2-base-960h, or "
             "sphinx"
         )
+    # Only now: the notes are complete when all blocks have been read.
     for note in recording.notes:
         log.warning("%s: only what comes before is aligned", note)
     return found
@@ -64,9 +65,11 @@ def _align_ctc(engine: CTCEngine, recording: AudioSource, text: str) -> list[Seg
     def note_start(blocks: Iterable[Clip]) -> Iterable[Clip]:
         nonlocal start
         for number, block in enumerate(blocks):
+            # A stream may begin late, and frames have no times of their own.
             start = start if number else block.start
             yield block
 
+    # All frames are kept: the best path is known only when the last of them has been scored.
     frames = list(compute_emissions(engine, note_start(recording.blocks())))
     if not frames:
         raise NotMedia(f"{recording.name}: holds no audio to align a text with")

@@ -31,6 +31,7 @@ class Answer:
     @classmethod
     def from_record(cls, record: Record) -> Answer:
         """Return the answer that a record of the task `ask` holds; the question is its label."""
+        # A record leaves text and score None where a task has none; an answer always has both.
         return Answer(record.labels[0], record.text or "", record.score or 0.0, record.source, record.start,
                       record.stop, record.model, record.kind, record.box)  # fmt: skip
 
@@ -42,6 +43,7 @@ class Answer:
 
 def check_questions(questions: str | Sequence[str]) -> tuple[str, ...]:
     """Return the questions without the space around them; QuestionError for none, or a blank one."""
+    # A str is a sequence of str, too: without the test each letter would be a question.
     stripped = tuple(q.strip() for q in ([questions] if isinstance(questions, str) else questions))
     if not stripped or not all(stripped):
         raise QuestionError(f"expected at least one question, and none of them blank; got {list(stripped)}")

@@ -63,6 +63,7 @@ class AskTask(BatchedTask):
     ) -> Self:
         """Return the task for questions and a model by name; the arguments and the errors are those of `ask`."""
         spec = resolve_model(model, ASK, ASK_DOCUMENT, precision=precision)
+        # By its name alone, so that no model code is imported to check an option.
         is_chat = spec.target.endswith(CHAT_TARGET)
         if fps is not None and frames is not None:
             raise QuestionError("expected fps (an answer a frame) or frames (one answer of them all), got both")
@@ -93,6 +94,7 @@ class AskTask(BatchedTask):
         cut = self._prepare_video(source, notes) if together else self.embed_task.prepare_source(source, medium, notes)
         for batch in cut:
             for number in range(len(self.questions)):
+                # A number and not the text: inputs hold arrays alone.
                 question = np.full(len(batch.spans), number, np.int64)
                 yield replace(batch, inputs={**batch.inputs, "question": question})
 
@@ -102,8 +104,10 @@ class AskTask(BatchedTask):
 
     def run_batch(self, model: str, inputs: Inputs) -> Sequence[RecordFields]:
         """Return an answer for each row of a batch; rows of several questions may share it."""
+        # The models do not know this input.
         images = {name: array for name, array in inputs.items() if name != "question"}
         answers: dict[int, RecordFields] = {}
+        # One question at a time: `answer` takes one for all images of a call.
         for number in np.unique(inputs["question"]):
             rows, question = np.flatnonzero(inputs["question"] == number), self.questions[int(number)]
             part = {name: array[rows] for name, array in images.items()}
@@ -127,6 +131,7 @@ class AskTask(BatchedTask):
             raise QuestionError(f"{self.specs[0].name} reads the image and takes no words; leave them out")
         page = self.model.prepare_page(media.open_image(source).data[0], parse_words(words))
         batches = (
+            # An image has no duration: both times are 0.
             PreparedBatch(self.specs[0].name, "image", ((0.0, 0.0),), {**page, "question": np.array([number])})
             for number in range(len(self.questions))
         )
@@ -138,6 +143,7 @@ class AskTask(BatchedTask):
         return {self.specs[0].name: self._rehearse}
 
     def _rehearse(self) -> Sequence[RecordFields]:
+        # One token is enough: the first one already runs every part of the model.
         spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
         from ..vlm.documents.layoutlm import LayoutLM
         from ..vlm.documents.page import parse_words

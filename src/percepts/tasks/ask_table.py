@@ -93,6 +93,7 @@ def ask_table(
     """
     questions = check_questions(question)
     read = Table.read(table, columns=columns, rows=rows)
+    # After the table is read: a table that cannot be used is reported without loading a model.
     spec = resolve_model(model, ASK_TABLE)
     tapas: Tapas = load_model(spec)
     found = [_answer_question(tapas, read, asked) for asked in questions]
@@ -110,6 +111,7 @@ def _answer_question(tapas: Tapas, table: Table, question: str) -> TableAnswer:
     note = "; ".join(part for part in (picked.note, computed.note) if part)
     if note:
         log.warning("%s: %s: %s", table.source, question, note)
+    # A table has no times: both are 0, as for an image.
     return TableAnswer(
         question=question, text=computed.text, score=picked.score, source=table.source, start=0.0, stop=0.0,
         model=tapas.spec.name, kind="text", aggregation=picked.operation, value=computed.value, unit=computed.unit,

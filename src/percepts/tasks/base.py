@@ -165,12 +165,14 @@ class BatchedTask(Task):
     def _reduce_records(self, records: Iterable[Record]) -> Iterator[Record]:
         reducers: dict[str, Reducer] = {}
         for record in records:
+            # One for each model: vectors of two models have no common mean.
             if record.model not in reducers and (reducer := self.reducer()):
                 reducers[record.model] = reducer
             if record.model in reducers:
                 reducers[record.model].add(record)
             else:
                 yield record
+        # Last, since a mean is known after the last window.
         yield from (reducer.record() for reducer in reducers.values())
 
 
@@ -185,6 +187,7 @@ class PerSourceTask(Task):
         """Yield the records of one source lazily; see `Task.iterate_records`."""
         notes: list[str] = []
         for record in self.process_source(source, probe(source), notes):
+            # The task may have put in a name of its own; batched tasks write this one.
             yield replace(record, source=source_path(source))
         if notes:
             raise TruncatedMedia(notes[0])

@@ -23,7 +23,9 @@ def measure_speed(spec: Spec) -> dict[str, Any]:
         assert isinstance(encoder, TextEncoder)
         texts = [f"a sentence of a few words, number {i}" for i in range(BATCH_SIZE)]
         rate = _measure_rate(lambda count: encoder.encode_text(texts[:count]))
+        # One call does both, so the two cannot be timed apart.
         return {"prepare_per_second": rate, "encode_per_second": rate, "runtime": getattr(encoder, "runtime", "")}
+    # Seeded, so that two runs measure the same noise.
     clips = [Clip(_NOISE[spec.kind](spec, np.random.default_rng(i)), spec.kind, spec.rate) for i in range(BATCH_SIZE)]
     inputs = encoder.prepare(clips)
     return {
@@ -43,7 +45,7 @@ def _measure_rate(call: Callable[[int], object]) -> float:
     alone = time.perf_counter() - begun
     if alone >= MIN_SECONDS:
         return 1 / alone
-    call(BATCH_SIZE)
+    call(BATCH_SIZE)  # not timed: another batch size may be compiled first
     begun, count = time.perf_counter(), 0
     while (taken := time.perf_counter() - begun) < MIN_SECONDS:
         call(BATCH_SIZE)
@@ -52,10 +54,12 @@ def _measure_rate(call: Callable[[int], object]) -> float:
 
 
 def _make_audio(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+    # Quiet enough that hardly any sample leaves ±1, as in a recording.
     return (0.1 * rng.standard_normal((1, round(spec.window * spec.rate)))).astype(np.float32)
 
 
 def _make_video(spec: Spec, rng: np.random.Generator) -> np.ndarray:
+    # Larger than what most models read, so that resizing is part of the time.
     return rng.integers(0, 256, (round(spec.window * spec.rate), 480, 640, 3), np.uint8)
 
 

@@ -87,6 +87,7 @@ class CaptionTask(BatchedTask):
         return {self.specs[0].name: self._rehearse}
 
     def _rehearse(self) -> Sequence[RecordFields]:
+        # One token is enough: the first one already runs every part of the model.
         spec, brief = self.specs[0], replace(self, options=replace(self.options, max_new_tokens=1))
         inputs = self.embed_task.prepare_canary(spec)
         with defer_choice():

@@ -90,6 +90,7 @@ class ClassifyTask(LabelTask):
         with mark_stage("decode"):
             seconds = measure_duration(source)
             size = self.embed_task.min_decode_size(spec)
+            # Cut off, since rounding can give one frame more at the very end.
             frames = list(islice(media.stream_frames(source, fps=count / seconds, at_least=size), count))
         if not frames:
             return
@@ -102,6 +103,7 @@ class ClassifyTask(LabelTask):
 
 def measure_duration(source: Source) -> float:
     """Return the seconds of a video, to a tenth, by looking at its frames: what headers say is not always true."""
+    # Small frames, since only their times count. 0.1 without any: the caller divides by the result.
     return max((frame.stop for frame in media.stream_frames(source, fps=10.0, at_least=16)), default=0.1)
 
 

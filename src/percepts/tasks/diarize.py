@@ -78,11 +78,13 @@ class DiarizeTask(PerSourceTask):
     @property
     def specs(self) -> tuple[Spec, ...]:
         """One table, of turns."""
+        # A pipeline of pyannote is not loaded to look up its licence.
         license = model_spec(self.diarizer.name).license if self._uses_own_backend else "unknown"
         return (Spec(name=self.diarizer.name, kind="audio", rate=float(RATE), license=license),)
 
     def settings(self) -> dict[str, Any]:
         """Return everything that changes a turn, as JSON: the fingerprint of a job."""
+        # Nor to compute a digest of its weights.
         weights = hash_weights(model_spec(self.diarizer.name).weights) if self._uses_own_backend else ""
         return {"task": self.name, **self.diarizer.settings(), "models": {self.diarizer.name: {"weights": weights}}}
 
@@ -96,6 +98,7 @@ class DiarizeTask(PerSourceTask):
 
     def process_source(self, source: Source, medium: Probe, notes: list[str]) -> Iterator[Record]:
         """Yield the turns of one source, none without audio; damage at its end goes into `notes`."""
+        # No error: a folder holds images and silent videos, too, and `explain_empty` reports them.
         if not medium.audio:
             return
         audio = AudioSource(source)
@@ -107,7 +110,7 @@ class DiarizeTask(PerSourceTask):
         """Return who spoke when in one source; see `diarize`."""
         audio = AudioSource(source)
         output = self.diarizer.diarize(audio.blocks())
-        audio.log_notes()
+        audio.log_notes()  # complete only now that the audio was read
         return Diarization(audio.name, audio.duration, output.speech, output.turns, output.speakers, tuple(audio.notes))
 
     def rehearsals(self) -> Mapping[str, Callable[[], Iterable[RecordFields]]]:
@@ -201,6 +204,7 @@ def diarize_online(
     """
     diarizer = Diarizer(make_speaker_count(speakers, min_speakers, max_speakers), {}, vad)
     if isinstance(source, str | PathLike | bytes):
+        # Short blocks: a turn cannot come before the block in which it ends has been read.
         audio = AudioSource(source, block=1.0)
         yield from diarizer.diarize_stream(audio.blocks())
         audio.log_notes()

@@ -47,6 +47,7 @@ class PyannoteDiarizer:
     count: SpeakerCount = field(default_factory=SpeakerCount, metadata=SPEAKERS_SETTING)
     block: float = BLOCK_S
     overlap: float = OVERLAP_S
+    # A list, which a frozen class can fill at the first use.
     _pipelines: list[Any] = field(default_factory=list, repr=False)
 
     @property
@@ -101,6 +102,7 @@ class PyannoteDiarizer:
         ]
         labels = [str(label) for label in annotation.labels()]
         known = {} if vectors is None else dict(zip(labels, np.asarray(vectors, np.float32), strict=False))
+        # pyannote pads with zeros, or leaves NaN, where a speaker has too little speech for a vector.
         return turns, {name: vector for name, vector in known.items() if np.isfinite(vector).all() and vector.any()}
 
     def _get_pipeline(self) -> Any:
@@ -129,8 +131,11 @@ def _load_pretrained(model: str) -> Any:
             pipeline = Pipeline.from_pretrained(model)
     except Exception as error:  # network, account or folder: the remedy is the same
         raise _weights_error(
-            model, f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+            # Errors of the hub run over many lines; the first says what happened.
+            model,
+            f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}",
         ) from error
+    # pyannote 3 returns None, and only prints why, where a gated model is refused.
     if pipeline is None:
         raise _weights_error(model, "the hub refuses it to this account")
     return pipeline
@@ -212,7 +217,9 @@ class _LinkedSpeakers:
 
     def _match_labels(self, turns: list[Segment], vectors: Mapping[str, np.ndarray]) -> dict[str, str]:
         """Return a name for each label of a part: that of a known speaker, or a new one."""
+        # By their first turns, so that numbers follow the order of speaking.
         labels = list(dict.fromkeys(turn.speaker or "" for turn in sorted(turns, key=lambda turn: turn.start)))
+        # One with a vector alone needs a name, too: `add` sums its vector under it.
         labels += [label for label in vectors if label not in labels]
         gain = np.array([[self._score_match(label, name, turns, vectors) for name in self._names] for label in labels])
         # One to one: two labels of a part are never the same speaker.
@@ -235,6 +242,7 @@ class _LinkedSpeakers:
         cosine = (
             float(_unit(vectors[label]) @ _unit(self._sums[name])) if label in vectors and name in self._sums else 0
         )
+        # 1 is above any cosine below one: no likeness of voices outbids a common time.
         return (1 + share if share >= SAME_SPEAKER_OVERLAP else 0.0) + (
             cosine if cosine >= SAME_SPEAKER_COSINE else 0.0
         )

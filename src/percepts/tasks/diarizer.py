@@ -71,6 +71,7 @@ def _digest_voices(voices: Mapping[str, Source | np.ndarray]) -> dict[str, str]:
 
 def _digest_voice(voice: Source | np.ndarray) -> str:
     if isinstance(voice, np.ndarray):
+        # One digest for one voice, whatever float type and memory layout it came in.
         return hashlib.sha256(np.ascontiguousarray(voice, np.float32).tobytes()).hexdigest()
     if isinstance(voice, bytes):
         return hashlib.sha256(voice).hexdigest()
@@ -117,6 +118,7 @@ class Diarizer:
     def diarize(self, audio: Iterable[Clip]) -> DiarizerOutput:
         """Return who speaks when in blocks of one stream, mono at 16 kHz."""
         encoder, detector = load_encoder(SPEAKER_MODEL), make_detector(self.vad)
+        # Before the audio is read: a recording without speech is refused at once.
         known = {name: _embed_known_voice(name, voice, encoder, detector) for name, voice in self.voices.items()}
         speech = cut_speech(detector, SPEECH_RULES)(audio)
         voices = cluster_blocks(embed_speech(speech, encoder), THRESHOLDS[SPEAKER_MODEL], self.count)
@@ -180,6 +182,7 @@ def _name_voices(centres: np.ndarray, known: Mapping[str, np.ndarray]) -> list[s
         # What is below the bar has no value to the assignment, or two weak likenesses could outbid a strong one.
         pairs = max_weight_matching(np.where(cosines >= KNOWN_VOICE_COSINE, cosines, 0.0))
         named = {voice: list(known)[column] for voice, column in pairs if cosines[voice, column] >= KNOWN_VOICE_COSINE}
+    # A known voice may be called SPEAKER_00, as the voices of an earlier result are.
     free = (name for number in range(len(centres) + len(known)) if (name := f"SPEAKER_{number:02}") not in known)
     return [named.get(voice) or next(free) for voice in range(len(centres))]
 
@@ -209,6 +212,7 @@ def turns_from_votes(region: SpeechRegion, labels: np.ndarray) -> list[tuple[int
         half = (stop - start) / 2
         votes[:, voice] += np.clip(1 - np.abs(middle - start - half) / half, 0, None)
     winners = _smooth_votes(votes.argmax(axis=1))
+    # diff is nonzero at the last step of a run: the next one begins a step later.
     edges = [0, *(np.flatnonzero(np.diff(winners)) + 1).tolist(), steps]
     runs = _drop_short_runs([(a, b, int(winners[a])) for a, b in pairwise(edges)])
     return [
@@ -229,6 +233,7 @@ def _smooth_votes(winners: np.ndarray) -> np.ndarray:
 def _drop_short_runs(runs: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Return the runs with those that are too short given to their longer neighbour."""
     while len(runs) > 1:
+        # The shortest first: joined to a neighbour, it may make another one long enough.
         at = min(range(len(runs)), key=lambda i: runs[i][1] - runs[i][0])
         start, stop, _ = runs[at]
         if (stop - start) * VOTE_STEP >= MIN_TURN_S * RATE:

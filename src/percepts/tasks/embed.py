@@ -109,6 +109,7 @@ class EmbedTask(BatchedTask):
             UnknownModel: there is no encoder of a name.
             EncodeError: int8 is too far from float32; raised before any source is read.
         """
+        # A dict drops a model that is named twice, and keeps the order.
         specs = tuple(model_spec(name, precision=precision) for name in dict.fromkeys(models or DEFAULT_MODELS))
         runtimes = {} if runtime == "auto" else {spec.name: runtime for spec in specs}
         task = cls(specs, rows=rows, runtimes=runtimes, **cut)
@@ -125,6 +126,7 @@ class EmbedTask(BatchedTask):
         """Prepare all of a source for every encoder that takes its kind; damage at its end goes into `notes`."""
         for spec in self.specs:
             if cut := _CUTTERS.get((medium.kind, spec.kind)):
+                # _CUTTERS has a row for the audio of a video, and this video is silent.
                 if spec.kind == "audio" and not medium.audio:
                     continue
                 yield from self._prepare_clips(spec, cut(self, source, spec, notes))
@@ -184,6 +186,7 @@ class EmbedTask(BatchedTask):
         """
         total, batches = np.zeros(self.specs[0].dim), 0
         for batch in self.prepare_source(source, medium, notes):
+            # float64, since float32 loses digits over the windows of hours.
             total += normalise(self.encode_batch(batch.model, batch.inputs)).sum(axis=0, dtype=np.float64)
             batches += 1
         return total, batches
@@ -207,6 +210,7 @@ class EmbedTask(BatchedTask):
 
     def _rehearse(self, spec: Spec) -> Sequence[RecordFields]:
         with defer_choice():
+            # Not encode_batch, which would count the rehearsal as a run of the model.
             return [{"vector": vector} for vector in self._encode_batch(spec.name, self.prepare_canary(spec))]
 
     def prepare_canary(self, spec: Spec) -> Inputs:
@@ -224,6 +228,7 @@ class EmbedTask(BatchedTask):
 
     def with_runtimes(self, runtimes: Mapping[str, str]) -> Self:
         """Return the same task with its encoders on these runtimes, where none was chosen."""
+        # The later one wins: that is what the user has chosen.
         return replace(self, runtimes={**runtimes, **self.runtimes})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -270,10 +275,12 @@ def _decode_image(task: EmbedTask, source: Source, spec: Spec, notes: list[str])
 
 def _decode_frames(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
     frames = media.stream_frames(source, fps=task.fps, at_least=task.min_decode_size(spec))
+    # In a thread, so that the next frames are decoded while these are prepared.
     return prefetch(stop_at_damage(frames, notes))
 
 
 def _cut_audio(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:
+    # Mixed before resampling, which then costs half of what two channels would.
     blocks = map(media.mix_to_mono, prefetch(stop_at_damage(media.stream_audio(source), notes)))
     return cut_fixed_windows(spec.window, task.hop, task.tail)(resample(blocks, int(spec.rate)))
 

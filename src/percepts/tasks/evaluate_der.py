@@ -38,6 +38,7 @@ def evaluate_der(
         found = dict.fromkeys(truth, next(iter(found.values())))
     return {
         name: diarization_errors(truth.get(name, []), found.get(name, []), collar=collar, skip_overlap=skip_overlap)
+        # The reference's order first, which a set would lose.
         for name in dict.fromkeys([*truth, *found])
     }
 

@@ -81,8 +81,10 @@ def read_events(path: str | Path) -> list[Event]:
         if line.strip():
             try:
                 found.append(_parse_event(parse_json(line)))
+            # TypeError: JSON, but not an object.
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(
+                    # 60 characters are enough to find it; a line may hold a long transcript.
                     f"{path}, line {number}: expected an object with time, type and words, got {line[:60]!r}: {error}"
                 ) from error
     return found
@@ -106,6 +108,7 @@ def _read_words(path: str | Path) -> list[Segment]:
 
 def _time_words(events: Sequence[Event], truth: Sequence[Segment]) -> Iterator[Event]:
     """Yield the events with the true times of their committed words, without the words that were not said."""
+    # Normalising may split a word in two or leave nothing of it, so each part keeps its word.
     said = [(word, part) for word in truth for part in normalise_text(word.text).split()]
     heard = [
         ((e, w), part)

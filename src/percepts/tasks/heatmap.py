@@ -39,6 +39,7 @@ def check_heatmap_file(to: str | Path, inputs: Iterable[Source], overwrite: bool
         MissingExtra: matplotlib is not installed.
     """
     path = Path(to)
+    # Asked of matplotlib, whose canvas knows best, and which is missed here before anything is computed.
     known = sorted(_make_figure((1, 1)).canvas.get_supported_filetypes())
     if not path.suffix and not path.is_dir() and not is_stream(path):
         path = path.with_name(f"{path.name}.png")
@@ -70,9 +71,11 @@ def draw_heatmap(
     path, format = check_heatmap_file(to, inputs, overwrite)
     rows, columns = values.shape
     cell = min(CELL_INCHES, MAX_INCHES / max(rows, columns))
+    # Room beside the cells: names and the colour bar to the sides, the title above, names below.
     figure = _make_figure((3.4 + cell * columns, 2.4 + cell * rows))
     _draw_matrix(labels, figure.add_subplot(), values, title)
     with output_file(path, inputs=inputs, overwrite=overwrite) as file:
+        # 144 dots an inch show a thumbnail of 72 pixels at half an inch pixel by pixel.
         figure.savefig(file, dpi=144, format=format)
 
 
@@ -81,6 +84,7 @@ def _make_figure(size: tuple[float, float]) -> Any:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtra("heatmaps need matplotlib: pip install 'percepts[plot]'") from error
+    # Not by pyplot, which keeps every figure open and picks a window system.
     return Figure(figsize=size, layout="constrained")
 
 
@@ -109,7 +113,7 @@ def _wrap_names(names: Sequence[str], sources: Sequence[Source] | None) -> list[
 def _draw_numbers(axes: Any, values: np.ndarray, shown: Any) -> None:
     middle = (float(values.min()) + float(values.max())) / 2
     for (row, column), value in np.ndenumerate(values):
-        colour = "black" if value > middle else "white"
+        colour = "black" if value > middle else "white"  # viridis is dark at its low end
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
 
 
@@ -123,6 +127,7 @@ def _draw_thumbnails(axes: Any, sources: Sequence[Source], axis: Literal["x", "y
         if thumbnail is None:
             continue
         at, beside = ((0, n), (-24, 0)) if axis == "y" else ((n, 0), (0, -24))
+        # Not clipped: it lies outside the axes, and would not be drawn.
         box = AnnotationBbox(
             OffsetImage(thumbnail, zoom=0.5), at, xybox=beside, boxcoords="offset points", frameon=False, pad=0,
             xycoords=axes.get_yaxis_transform() if axis == "y" else axes.get_xaxis_transform(), annotation_clip=False,
@@ -130,7 +135,7 @@ def _draw_thumbnails(axes: Any, sources: Sequence[Source], axis: Literal["x", "y
         axes.add_artist(box)
         drawn = True
     if drawn:  # the names make room for the thumbnails
-        axes.tick_params(axis=axis, pad=46)
+        axes.tick_params(axis=axis, pad=46)  # points: the centre at 24, half a thumbnail of 36, and some air
 
 
 def _make_thumbnail(source: Source) -> np.ndarray | None:
@@ -141,7 +146,7 @@ def _make_thumbnail(source: Source) -> np.ndarray | None:
         frame = (
             next(stream_frames(source, fps=1.0, at_least=THUMBNAIL_PIXELS)) if _is_video(source) else open_image(source)
         )
-    except (MediaError, StopIteration):
+    except (MediaError, StopIteration):  # StopIteration: a video without a frame
         return None
     image = Image.fromarray(frame.data[0])
     image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))

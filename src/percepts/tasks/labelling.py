@@ -58,6 +58,7 @@ class LabelTask(BatchedTask):
     _models_run: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        # Compared by value: "single", of older releases, is true to `if`.
         if self.multi_label not in (None, True, False):
             raise ValueError(f"expected multi_label to be True, False or None, got {self.multi_label!r}")
         if self.top_k is not None and self.top_k < 1:
@@ -113,6 +114,7 @@ class LabelTask(BatchedTask):
     def _rehearse(self) -> Sequence[RecordFields]:
         inputs = self.embed_task.prepare_canary(self.embed_task.specs[0])
         with defer_choice():
+            # Not _score_inputs, which would count the rehearsal as a run of the model.
             return [self.keep_best(row) for row in self.compute_probabilities(inputs)]
 
     def graphs_used(self) -> dict[str, str]:
@@ -141,12 +143,14 @@ class LabelTask(BatchedTask):
             for (start, stop), row in zip(batch.spans, self._score_inputs(batch.inputs), strict=True):
                 records.append(Record(source_path(source), start, stop, batch.model, batch.kind, **self.keep_best(row)))
                 seconds = stop - start or 1.0  # images have no duration and count alike
+                # float64, since float32 loses digits over the windows of hours.
                 total, weight = total + seconds * row.astype(np.float64), weight + seconds
         if not records:
             raise TruncatedMedia(notes[0]) if notes else WrongMedium(f"{name_of(source)} {self.explain_empty(medium)}")
         first, last = records[0], records[-1]
         # Over all labels, before the best are kept: a label may be second everywhere and first overall.
         mean = (total / weight).astype(np.float32)
+        # Windows come in the order of time, so the last one ends last.
         overall = Record(first.source, first.start, last.stop, first.model, first.kind, **self.keep_best(mean))
         return LabelResult(overall, tuple(records), tuple(notes))
 

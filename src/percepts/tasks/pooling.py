@@ -26,13 +26,16 @@ class WindowMean:
     def add(self, window: Record) -> None:
         """Add a window; ValueError for one without a vector, or of another source or model than those before."""
         if self._first is None:
-            self._first = replace(window, vector=None)
+            self._first = replace(window, vector=None)  # the sums hold its vector
         first = self._first
         if window.vector is None or (window.source, window.model) != (first.source, first.model):
             raise ValueError(f"expected windows with vectors of one source and one model, got {window} after {first}")
+        # float64, since float32 loses digits over the windows of hours.
         vector, seconds = window.vector.astype(np.float64), window.stop - window.start
         sums = self._sums or [np.zeros_like(vector), np.zeros_like(vector)]
+        # Both sums: only at the end is it known whether any window has a duration.
         self._sums = [sums[0] + seconds * vector, sums[1] + vector]
+        # A record that was pooled before stands for several windows.
         self._seconds, self._count = self._seconds + seconds, self._count + window.windows
         # 1e-4 lets rounding of float32 pass: such windows were meant to have length one.
         self._unit = self._unit and abs(float(np.linalg.norm(vector)) - 1) < 1e-4
@@ -43,6 +46,7 @@ class WindowMean:
         if self._first is None:
             raise ValueError("expected at least one window, got none")
         mean = self._sums[0] / self._seconds if self._seconds else self._sums[1] / self._count
+        # Opposite vectors cancel out, and zeros have no direction.
         if self._unit and mean.any():
             mean /= np.linalg.norm(mean)
         return replace(self._first, vector=mean.astype(np.float32), windows=self._count)

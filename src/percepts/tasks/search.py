@@ -92,6 +92,7 @@ def search(
     >>> percepts.search(["vectors/", "captions/"], "a cup of coffee")[0].matches  # doctest: +SKIP
     >>> percepts.search("vectors/", image="cat.jpg", under="photos/2024")  # doctest: +SKIP
     """
+    # Blank words are no query.
     queries = {"text": (query or "").strip() or None, "image": image, "audio": audio}
     asked = [(name, content) for name, content in queries.items() if content is not None]
     if len(asked) != 1:
@@ -126,7 +127,9 @@ def _make_filter(
 
 
 def _search_vectors(place: Path, encoder: Encoder, name: str, content: Any, k: int, where: RowFilter) -> Hits:
+    # The query is decoded as the job decoded its media: another size makes the vectors drift.
     exact_decoding = bool(read_manifest(place).fingerprint.get("exact"))
+    # The encoder is passed in, since the task would load it a second time.
     task = EmbedTask((encoder.spec,), exact=exact_decoding, _encoders={encoder.spec.name: encoder})
     return _search_nearest(place, encoder.spec.name, _QUERY_KINDS[name].vector(task, encoder, content), k, where)
 
@@ -136,8 +139,10 @@ def _merge_by_model(found: Iterable[Hits]) -> list[Hits]:
     merged: dict[str, Hits] = {}
     for hits in found:
         if hits.model in merged:
+            # Source and start decide between equal scores, so that the order is the same at every run.
             both = sorted([*merged[hits.model], *hits], key=lambda h: (-h.score, h.record.source, h.record.start))
             recalls = [recall for recall in (merged[hits.model].recall, hits.recall) if recall is not None]
+            # The lowest: it has to hold for all of them.
             hits = Hits(both, hits.model, min(recalls, default=None))
         merged[hits.model] = hits
     return list(merged.values())
@@ -229,6 +234,7 @@ def _load_matching(directory: Path, spec: Spec, why_not: list[str]) -> Encoder |
     except (UnknownModel, MissingExtra, WeightsError) as error:
         why_not.append(str(error))
         return None
+    # As this release describes models, or every job of an older one would seem to differ.
     made = upgrade_identity(read_manifest(directory).fingerprint.get("models", {}).get(spec.name))
     if made is None or made == now:
         return encoder

@@ -23,7 +23,7 @@ OLDER_DEFAULTS: Mapping[str, Any] = {"fps": 1.0, "hop": None, "tail": "pad", "ex
 MEDIA_TASKS = frozenset({"embed", "classify", "zero-shot", "caption", "ask"})
 """Tasks that cut media so. Their models are described by IDENTITY_FIELDS."""
 
-_SETTING = "percepts.setting"
+_SETTING = "percepts.setting"  # with our name: all libraries share the metadata of a dataclass field
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ def upgrade_settings(stored: Mapping[str, Any]) -> dict[str, Any]:
     if stored.get("task") not in MEDIA_TASKS or not isinstance(stored.get("models"), Mapping):
         return dict(stored)
     models = {name: upgrade_identity(facts) for name, facts in stored["models"].items()}
+    # The later one wins: what was stored stands.
     return {**OLDER_DEFAULTS, **stored, "models": models}
 
 
@@ -96,6 +97,7 @@ def upgrade_identity(stored: Any) -> Any:
     """Return what changes the numbers of a model, as an older release kept it, as `identity` gives it today."""
     if not isinstance(stored, Mapping):
         return stored
+    # The right side wins: what was stored stands. `target` says where a class lives, which may move.
     return _LATER_FIELDS | {k: v for k, v in stored.items() if k != "target"}
 
 
@@ -144,6 +146,7 @@ def _get_setting(field: Field[Any]) -> Setting | None:
 
 
 def _as_json(value: Any) -> Any:
+    # JSON has no tuples, and what is read back has to equal what was written.
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -144,6 +144,7 @@ def similarity(
         if not isinstance(encoder, TextEncoder):
             raise LabelsError(f"{row.name} reads no text: take conse, or a CLIP, SigLIP or CLAP model")
         names = check_labels(texts, "text")
+        # Not the model's own template: the texts may be sentences, and it is made for labels.
         columns = embed_labels(encoder, names, check_templates(templates or ("{}",)))
         heat = encoder.logit_scale if isinstance(encoder, ScoresText) else None
         return Similarity(_compute_cosines(vectors, columns), _name_sources(rows), names, row.name, heat, rows)
@@ -160,7 +161,7 @@ def filter_supported(sources: Iterable[str], model: str) -> Iterator[str]:
     for source in sources:
         try:
             taken = task.accepts(probe(source))
-        except NotMedia:
+        except NotMedia:  # a folder holds other files, too
             taken = False
         if taken:
             yield source
@@ -181,10 +182,12 @@ def compute_direction(task: EmbedTask, source: Source) -> np.ndarray:
 
 
 def _compute_cosines(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    # float64, so that a vector with itself gives 1 and not the rounding of a float32 sum.
     return np.asarray(rows.astype(np.float64) @ columns.astype(np.float64).T, np.float32)
 
 
 def _as_tuple(media: Sequence[Source] | Source) -> tuple[Source, ...]:
+    # str and bytes are sequences, too, and mean one source each.
     found = (media,) if isinstance(media, str | Path | bytes) else tuple(media)
     if not found:
         raise LabelsError("expected at least one image, video or audio file, got none")

@@ -38,6 +38,7 @@ def soft_tokens(
     SoftTokens(embeds=[8, 8, 2048], mask=64 true)
     """
     row, chosen = find(encoder), adapter if isinstance(adapter, Adapter) else adapters.load_adapter(adapter)
+    # An adapter that was made by hand names no encoder: it may take any.
     trained = chosen.about.get("encoder", row.name)
     if trained != row.name:
         raise ValueError(f"this adapter was trained on the frames of {trained}, not on those of {row.name}")
@@ -60,6 +61,7 @@ def _pad_and_join(parts: list[SoftTokens]) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(part.mask.shape[1] for part in parts)
     missing = [longest - part.mask.shape[1] for part in parts]
     pad = torch.nn.functional.pad
+    # torch counts from the last axis back: nothing at D, then `more` at the end of T.
     embeds = [pad(part.embeds, (0, 0, 0, more)) for part, more in zip(parts, missing, strict=True)]
     masks = [pad(part.mask, (0, more)) for part, more in zip(parts, missing, strict=True)]
     return torch.cat(embeds), torch.cat(masks)

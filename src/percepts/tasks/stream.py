@@ -83,6 +83,7 @@ def stream(
     blocks = _read_blocks(source)
     if live:
         return stream_events(drain_live(resample(blocks, RATE), stop), TimedTranscriber(transcriber, perf_counter))
+    # A clock that stands still: the events of a file do not depend on the speed of this machine.
     return stream_events(_split_frames(_read_until(stop, blocks)), TimedTranscriber(transcriber, frozen_clock))
 
 
@@ -135,6 +136,7 @@ def _build_transcriber(
 ) -> VadGatedTranscriber:
     detector = AlwaysSpeech() if vad is None else make_detector(vad)
     found = choose_model(model, engine)
+    # Loaded before the stream begins: audio would pile up in the meantime.
     ready = found.load() if isinstance(found, EngineChoice) else found
     return VadGatedTranscriber(
         StreamingTranscriber(make_transcriber(ready, options or TranscribeOptions()), config), detector
@@ -147,8 +149,10 @@ def make_transcriber(engine: Engine, options: TranscribeOptions) -> Transcriber:
     with_words = replace(options, word_timestamps=True, batch_size=1)
 
     def transcribe_clip(clip: Clip, before: str) -> Sequence[Segment]:
+        # Of the engines only Whisper reads a prompt.
         prompt = f"{options.initial_prompt} {before}".strip() if engine.kind == "whisper" else ""
         found = transcribe_stream(engine, [clip], replace(with_words, initial_prompt=prompt or options.initial_prompt))
+        # Only Whisper's segments have the probability.
         return [segment for segment in found if getattr(segment, "no_speech_prob", 0.0) <= MAX_NO_SPEECH_PROB]
 
     return transcribe_clip

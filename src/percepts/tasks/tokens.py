@@ -54,6 +54,7 @@ class Tokens:
         if path.suffix not in _WRITERS:
             raise ValueError(f"expected a name that ends in {' or '.join(_WRITERS)}, got {path.name!r}")
         arrays = {name: getattr(self, name) for name in ("data", "mask", "start", "stop", "times")}
+        # Strings alone, as the metadata of safetensors demand; repr keeps every digit of the step.
         facts = {"model": self.model, "axes": ",".join(self.axes), "shape": ",".join(map(str, self.shape)),
                  "step": repr(self.step)}  # fmt: skip
         with output_file(path, inputs=[self.source], overwrite=overwrite) as file:
@@ -111,6 +112,7 @@ def _token_offsets(count: int, axes: tuple[str, ...], shape: tuple[int, ...], st
         return np.zeros(count)
     along = np.indices(shape)[axes.index("time")].ravel() * step
     grid = along[: min(count, along.size)]
+    # Tokens beyond the grid, such as the class token, come first.
     return np.concatenate([np.zeros(count - len(grid)), grid])
 
 
@@ -122,6 +124,7 @@ def _write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[
 def _write_safetensors(file: BinaryIO, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
     from safetensors.numpy import save
 
+    # Made in memory: `save_file` takes a path, and this file is already open under another name.
     file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(facts)))
 
 

@@ -107,7 +107,7 @@ def transcribe_iter(
 def choose_model(model: str | Engine | None, engine: str | None = None) -> EngineChoice | Engine:
     """Return the model that was named, or the one that is here without a name; see `choose_engine` for its errors."""
     if model is None:
-        if find_spec("pocketsphinx") is None:
+        if find_spec("pocketsphinx") is None:  # looked up, not imported: it is loaded when it is needed
             raise UnknownModel(
                 "No model given and no default is available. Give --model, e.g. openai/whisper-base, another Hugging "
                 "Face model or its folder; or pip install 'percepts[sphinx]' for a small and poor one"
@@ -119,6 +119,7 @@ def choose_model(model: str | Engine | None, engine: str | None = None) -> Engin
 
 def _identify_engine(model: EngineChoice | Engine) -> dict[str, Any]:
     if not isinstance(model, EngineChoice):
+        # An engine from Python: its weights cannot be read, so its class stands for it.
         return {model.name: {"engine": type(model).__name__, "weights": {}}}
     digest = model.digest()
     return {model.name: {"engine": model.engine, "weights": {model.weights: digest} if digest else {}}}
@@ -146,6 +147,7 @@ def _restore_options(stored: Mapping[str, Any], specs: Sequence[Spec]) -> Transc
 
 
 def _speakers_to_json(diarizer: Diarizer | None) -> dict[str, Any] | None:
+    # The count is all: `create` gives a diarizer nothing else.
     return None if diarizer is None else asdict(diarizer.count)
 
 
@@ -163,13 +165,14 @@ class TranscribeTask(PerSourceTask):
     )
     vad: Vad | None = "silero"
     diarizer: Diarizer | None = field(default=None, metadata=setting("diarize", _speakers_to_json, _restore_diarizer))
+    # A list, which a frozen class can fill at the first use.
     _engines: list[Engine] = field(default_factory=list, repr=False)
 
     name = "transcribe"
 
     def __post_init__(self) -> None:
         if self.vad is not None:
-            make_detector(self.vad)
+            make_detector(self.vad)  # raises for an unknown name; a stream makes its own
 
     @classmethod
     def create(
@@ -260,6 +263,7 @@ class TranscribeTask(PerSourceTask):
             for _ in cut_speech(detector, SpeechRules())([noise]):
                 pass
         engine = self.get_engine()
+        # Noise would be tried at every temperature. Only Whisper takes a limit of tokens.
         brief = TranscribeOptions(temperatures=(0.0,), max_tokens=1 if engine.kind == "whisper" else None)
         with defer_choice():
             for _ in transcribe_stream(engine, [noise], brief):
@@ -293,6 +297,6 @@ def _find_main_language(segments: Iterable[Segment]) -> str:
     """Return the language of most of the time; "" where no segment has one."""
     seconds: dict[str, float] = {}
     for segment in segments:
-        language = getattr(segment, "language", "")
+        language = getattr(segment, "language", "")  # only Whisper's segments have one
         seconds[language] = seconds.get(language, 0.0) + segment.stop - segment.start
     return max(seconds, key=lambda language: seconds[language], default="")

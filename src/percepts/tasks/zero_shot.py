@@ -50,7 +50,7 @@ class ZeroShotTask(LabelTask):
         labels = check_labels(labels)
         spec = model_spec(model, precision=precision)
         template, scale = load_text_comparison(spec)
-        apply_label_mode(scale, multi_label)
+        apply_label_mode(scale, multi_label)  # called for its error, before any source is read
         templates = check_templates(templates or (template,))
         return cls(EmbedTask((spec,), **cut), multi_label, top_k, asked_labels=labels, templates=templates)
 
@@ -83,8 +83,10 @@ class ZeroShotTask(LabelTask):
 
 def embed_labels(encoder: TextEncoder, labels: Sequence[str], templates: Sequence[str]) -> np.ndarray:
     """Return (N, D) unit vectors: for each label the mean direction over all templates (Radford et al. 2021, 3.1.4)."""
+    # Not str.format: a label may hold braces. Templates outside, as the reshape below expects.
     texts = [template.replace("{}", label) for template in templates for label in labels]
     vectors = normalise(encoder.encode_text(texts)).reshape(len(templates), len(labels), -1)
+    # One template gives unit vectors already; scaling them again could change the last bit.
     return normalise(vectors.mean(axis=0)) if len(templates) > 1 else vectors[0]
 
 

@@ -23,6 +23,7 @@ HOP = 0.05
 BATCH = 32
 
 
+# HEAR's validator refuses a model that is no Module of torch or TensorFlow.
 class HearModel(nn.Module):
     """An encoder with the attributes that HEAR reads, as `load_model` returns it. It has no trainable parameters."""
 
@@ -30,6 +31,7 @@ class HearModel(nn.Module):
         super().__init__()
         self.encoder, self.hop = encoder, hop
         rate = int(encoder.spec.rate)
+        # The lowest rate that loses nothing of what the encoder hears.
         self.sample_rate = next((known for known in RATES if known >= rate), RATES[-1])
         self.scene_embedding_size = self.timestamp_embedding_size = encoder.spec.dim
 
@@ -49,6 +51,7 @@ class HearModel(nn.Module):
         row = self.encoder.spec
         length = round(row.rate * row.window)
         starts = np.rint(times * row.rate).astype(int)
+        # Half a window before, since HEAR's times are centres; after it, enough to fill the last one.
         padded = np.pad(clip.data[0], (length // 2, length))
         for start in starts:
             yield Clip(padded[None, start : start + length], "audio", row.rate)
@@ -99,6 +102,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
         audio: (S, N) samples in [-1, 1] at `model.sample_rate`.
         model: from `load_model`.
     """
+    # At HEAR's hop of 50 ms every moment would be embedded many times for one mean.
     hop = model.encoder.spec.window / 2
     return torch.from_numpy(np.stack([model.vectors(sound, hop)[0].mean(axis=0) for sound in _check_sounds(audio)]))
 
@@ -106,4 +110,4 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 def _check_sounds(audio: Tensor) -> np.ndarray:
     if audio.ndim != 2 or audio.shape[1] == 0:
         raise ValueError(f"expected sounds of shape (n_sounds, n_samples), got {tuple(audio.shape)}")
-    return audio.detach().cpu().numpy()
+    return audio.detach().cpu().numpy()  # numpy takes no tensor of a GPU or with a gradient

@@ -7,6 +7,7 @@ Memory does not grow with the length of a file. Where openl3 loses data or is wr
 each place, and `strict=True` gives openl3's number where only a number differs.
 """
 
+# Users of openl3 write `openl3.models.load_…` and `openl3.core.…` after one import.
 from . import core, models
 from .core import get_audio_embedding, get_image_embedding, preprocess_audio
 from .files import get_output_path, process_audio_file, process_image_file, process_video_file

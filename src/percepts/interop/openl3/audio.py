@@ -40,6 +40,7 @@ class WindowCut:
     def timestamps(self, count: int) -> np.ndarray:
         """Return the times of the windows (T,) float64. openl3 uses the hop as given, even between samples."""
         exact = self.hop / RATE
+        # For a hop of whole samples the two differ by rounding: then the floats are openl3's.
         asked = self.strict or abs(exact - self.hop_size) < 1e-12
         return np.arange(count) * (self.hop_size if asked else exact)
 
@@ -53,11 +54,13 @@ def mix_to_mono(audio: np.ndarray, *, strict: bool = False) -> np.ndarray:
     if audio.size == 0:
         raise OpenL3Error("Got empty audio")
     if not audio.any():
+        # stacklevel 4 is the line of the user, who called a function of core.
         warnings.warn("Provided audio is all zeros", OpenL3Warning, stacklevel=4)
     if audio.ndim not in (1, 2):
-        raise OpenL3Error("Audio array can only be be 1D or 2D")
+        raise OpenL3Error("Audio array can only be be 1D or 2D")  # openl3's message, as it stands there
     audio = audio if audio.dtype.kind == "f" else _to_floats(audio, strict)
     if audio.ndim == 2:
+        # No file has so few samples and so many channels: (C, N) is meant, as torchaudio gives it.
         first = not strict and audio.shape[0] <= FEW < audio.shape[1]
         audio = np.add.reduce(audio, axis=0 if first else 1) / audio.shape[0 if first else 1]
     if not np.isfinite(audio).all():
@@ -72,6 +75,7 @@ def _to_floats(audio: np.ndarray, strict: bool) -> np.ndarray:
     if strict:
         return wide
     half = float(1 << (8 * audio.dtype.itemsize - 1))
+    # Unsigned samples lie around the middle of their range, as in 8-bit WAV.
     return (wide - half) / half if audio.dtype.kind == "u" else wide / half
 
 
@@ -85,7 +89,7 @@ def resample_to_48k(blocks: Iterable[np.ndarray], rate: float, resampler: str) -
 
 def _resample_like_openl3(blocks: Iterable[np.ndarray], rate: float) -> Iterator[np.ndarray]:
     stream = Resampler(rate, RATE)
-    kind: type | np.dtype = np.float64
+    kind: type | np.dtype = np.float64  # resampy returns the type that it gets
     for block in blocks:
         kind = block.dtype
         yield stream.push(block).astype(kind, copy=False)
@@ -149,6 +153,7 @@ class _WindowBuffer:
         self.total += len(block)
         if self.held is None:
             self.held = np.zeros(self.cut.lead, block.dtype)
+        # More than one block may pass between two windows.
         skipped = min(self.skip, len(block))
         self.skip -= skipped
         self.held = np.concatenate([self.held, block[skipped:]])

@@ -32,6 +32,7 @@ def check_frontend_and_repr(frontend: Any, input_repr: Any, model: EmbeddingMode
     """Return the input representation; None means mel256, but is refused for librosa, as in openl3."""
     if frontend not in FRONTENDS:
         raise OpenL3Error(f"Invalid frontend {frontend!r}. Must be one of {', '.join(FRONTENDS)}")
+    # kapre and trained take the same input, so that either model fits either name.
     if model is not None and (model.frontend == "librosa") != (frontend == "librosa"):
         expected = 4 if frontend == "librosa" else 3
         raise OpenL3Error(
@@ -66,7 +67,7 @@ def _check_options(content_type: Any, embedding_size: Any, sizes: Sequence[int],
         raise OpenL3Error(f'Invalid content type "{content_type}"')
     if embedding_size not in sizes:
         raise OpenL3Error(f'Invalid embedding size "{embedding_size}". Must be one of {", ".join(map(str, sizes))}')
-    if verbose not in (0, 1):
+    if verbose not in (0, 1):  # True and False are equal to them
         raise OpenL3Error(f"Invalid verbosity level {verbose}")
 
 
@@ -101,7 +102,7 @@ def hop_samples(hop_size: Any, center: Any) -> int:
         raise OpenL3Error(f"Invalid hop size {hop_size}")
     if center not in (True, False):
         raise OpenL3Error(f"Invalid center value {center}")
-    samples = int(hop_size * 48_000)
+    samples = int(hop_size * 48_000)  # rounded down, as in openl3
     if not samples:
         raise OpenL3Error(f"Invalid hop size {hop_size}: less than one sample at 48 kHz")
     return samples
@@ -122,6 +123,7 @@ def check_frame_rate(rate: Any) -> None:
 
 def check_batch_size(size: Any) -> int:
     """Return the number of windows per batch, which does not affect results."""
+    # bool is an int in Python.
     if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
         raise OpenL3Error(f"Invalid batch size {size!r}. Must be a whole number above 0")
     return int(size)
@@ -137,4 +139,5 @@ def as_paths(filepath: Any) -> list[str]:
 
 
 def _is_positive(value: Any) -> bool:
+    # NaN fails both comparisons.
     return isinstance(value, Real) and 0 < float(value) < float("inf")

@@ -68,6 +68,7 @@ def get_audio_embedding(
     checks.check_audio_options(content_type, embedding_size, verbose)
     sounds = checks.as_arrays(audio, "audio")
     rates = checks.as_rates(sr, "sr", len(sounds), "audio")
+    # After the arguments are checked, since weights may have to be downloaded.
     model = model or load_audio_embedding_model(input_repr, content_type, embedding_size, frontend)
     found = []
     for sound, rate in zip(sounds, rates, strict=True):
@@ -107,6 +108,7 @@ def preprocess_audio(
     batches = cut_windows(_resampled_blocks(audio, sr, resample, strict), cut)
     if input_repr is None:
         return np.concatenate([np.array(batch) for batch in batches])[:, None]
+    # The last axis is Keras's channel.
     return np.concatenate([spectrogram(batch, str(input_repr), frontend) for batch in batches])[..., None]
 
 
@@ -114,7 +116,7 @@ def _resampled_blocks(sound: np.ndarray, sr: Any, resample: str, strict: bool) -
     """Check an array and yield it as blocks at 48 kHz."""
     samples = mix_to_mono(sound, strict=strict)
     rate = checks.sample_rate(sr)
-    if int(len(samples) * RATE / rate) < 1:
+    if int(len(samples) * RATE / rate) < 1:  # resampy refuses it, too
         raise OpenL3Error(f"Got audio of {len(samples)} samples at {rate:g} Hz, which is not one sample at 48 kHz")
     return resample_to_48k(split_blocks(samples), rate, resample)
 
@@ -127,6 +129,7 @@ def make_audio_cut(
     if resample not in RESAMPLERS:
         raise OpenL3Error(f"Invalid resample {resample!r}. Must be one of {', '.join(RESAMPLERS)}")
     if dense:
+        # The network gives a column every 40 ms, and a window begins on one.
         hop = nearest_hop(asked * RATE)
         asked = hop / RATE
     return WindowCut(hop, asked, bool(center), checks.check_batch_size(batch_size), resample, strict, dense)
@@ -166,6 +169,7 @@ def get_image_embedding(
     for picture, rate in zip(pictures, rates, strict=True):
         checks.check_frame_rate(rate)
         batches.append(preprocess_images(picture, normalization))
+    # After the images are checked, since weights may have to be downloaded.
     model = model or load_image_embedding_model(input_repr, content_type, embedding_size)
     vectors = [model.from_network_inputs(batch) for batch in batches]
     times = check_frame_times([len(v) for v in vectors], rates, strict)
@@ -198,6 +202,7 @@ def preprocess_images(image: np.ndarray, normalization: str = "openl3") -> np.nd
     if normalization not in _NORMALIZATIONS:
         names = ", ".join(_NORMALIZATIONS)
         raise OpenL3Error(f"Invalid normalization {normalization!r}. Must be one of {names}")
+    # Our network has channels first, openl3's has them last.
     return np.moveaxis(_NORMALIZATIONS[normalization](images), -1, 1)
 
 
@@ -205,6 +210,7 @@ def _openl3_pixels(images: np.ndarray) -> np.ndarray:
     height, width = images.shape[1:3]
     if min(height, width) < 224:
         raise OpenL3Error(
+            # openl3's message, as it stands there.
             f"Image(s) must be at at least as large as 224x224 px. Got image(s) of size {height}x{width} px"
         )
     if images.dtype.kind not in "iufb":

@@ -37,6 +37,7 @@ def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) 
         FileExistsError: there is such a file, and `overwrite` is not set.
     """
     check_output_file(path, overwrite=overwrite)
+    # An extra, which only exporting needs.
     import onnxruntime
 
     from ...networks.openl3.onnx_graph import build_embedding_model
@@ -47,12 +48,14 @@ def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) 
     data = made.SerializeToString()
     with output_file(path, overwrite=overwrite) as file:
         file.write(data)
+        # The CPU alone: the sums of a GPU would add a difference of their own.
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         (told,) = session.get_inputs()
         x = _example_input(model)
+        # The file takes (B, 48000), where Keras has an axis of one channel more.
         theirs = session.run(None, {told.name: x[:, 0] if inside else x})[0]
         error = float(np.abs(theirs - model.predict(x)).max())
-        if not error < LARGEST_ERROR:
+        if not error < LARGEST_ERROR:  # not `>=`, which lets NaN pass; raised in here, no file is kept
             raise OpenL3Error(f"{path.name} differs from our embeddings by {error:.2g} on noise; the file was not kept")
     return ExportReport(path, told.name, tuple(told.shape), error)
 
@@ -60,5 +63,5 @@ def export(model: EmbeddingModel, path: str | Path, *, overwrite: bool = False) 
 def _example_input(model: EmbeddingModel) -> np.ndarray:
     """Return two items of noise as `predict` takes them, float32."""
     shape = (2, *(side or 1 for side in model.input_shape[1:]))
-    low = -80.0 if model.frontend == "librosa" else -1.0
+    low = -80.0 if model.frontend == "librosa" else -1.0  # decibels of a spectrogram, or samples and pixels
     return np.random.default_rng(0).uniform(low, 0 if low < -1 else 1, shape).astype(np.float32)

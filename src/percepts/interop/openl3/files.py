@@ -139,6 +139,7 @@ def process_video_file(
     cut = make_audio_cut(hop or audio_hop_size, audio_center, audio_batch_size, resample, strict, dense)
     look = _FrameSampling(checks.check_batch_size(image_batch_size), 1 / hop if hop else None, normalization, strict)
     check_outputs(paths, "video", output_dir, suffix, overwrite)
+    # Listed before the two models are loaded, which is for nothing where every file is done.
     todo = list(_pending_files(paths, _output_suffixes("video", suffix), output_dir, overwrite, False))
     if not todo:
         return
@@ -192,6 +193,7 @@ def check_outputs(
     for path in paths:
         for ending in _output_suffixes(modality, suffix):
             out = get_output_path(path, f"{ending}.npz", output_dir)
+            # Two folders may hold files of one name, which meet in one output folder.
             if first.setdefault(out, path) != path and not quiet:
                 kept = "the latter replaces the former" if overwrite else "the latter is skipped"
                 log.warning("openl3: %s and %s are both written to %s: %s", first[out], path, out, kept)
@@ -249,6 +251,7 @@ class _Named:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        # Only what is about the file; a mistake in the program keeps its type.
         if isinstance(error, MediaError | OSError | OpenL3Error):
             raise OpenL3Error(f'Could not open file "{self._path}":\n{error}') from error
 
@@ -272,12 +275,13 @@ def _fill_blocks(blocks: Iterator[np.ndarray], least: float) -> Iterator[np.ndar
         lacking -= len(block)
         yield block
     if lacking > 0:
-        yield np.zeros(lacking)
+        yield np.zeros(lacking)  # float64, like the blocks
 
 
 def _read_audio_at_48k(path: str, cut: WindowCut) -> Iterator[np.ndarray]:
     """Yield a file's audio at 48 kHz, its channels averaged in float64 as openl3 does."""
     blocks = stream_audio(path)
+    # The rate is known with the first block, and the resampler is made for it.
     first = next(blocks, None)
     if first is None:
         raise OpenL3Error("Got empty audio")
@@ -304,6 +308,7 @@ def _find_streams(path: str) -> set[str]:
         raise NotMedia("neither audio nor video")
     for kind, name in (("audio", "audio"), ("video", "video stream")):
         if kind not in found:
+            # openl3 fails here; the other half is worth keeping.
             log.warning("openl3: %s has no %s; no npz is written for it", path, name)
     return found
 
@@ -327,6 +332,7 @@ def _frame_batches(path: str, fps: float, look: _FrameSampling) -> Iterator[tupl
     """Yield frames (b, H, W, 3) uint8 with their times in seconds (b,)."""
     frames: list[np.ndarray] = []
     starts: list[float] = []
+    # openl3 squeezes the full frame; else a smaller one is faster to decode.
     for clip in stream_frames(path, fps=fps, at_least=None if look.strict else SIDE):
         frames.append(resize(clip.data[0], SIDE, SIDE, "bicubic") if look.strict else _upscale_frame(clip.data[0]))
         starts.append(clip.start)
@@ -354,18 +360,20 @@ def _frame_scaler(path: str, fps: float, look: _FrameSampling) -> Callable[[np.n
     if look.normalization == "trained":
         return lambda frames: preprocess_images(frames, "trained")
     highest = 255.0
+    # Another pass over the video, so only where openl3's number is asked for. 1.0: a black video.
     if look.strict:
         highest = max(float(_crop_middle(frames).max()) for frames, _ in _frame_batches(path, fps, look)) or 1.0
     return lambda frames: np.moveaxis(_crop_middle(frames).astype(np.float32) / np.float32(highest), -1, 1)
 
 
 def _crop_middle(frames: np.ndarray) -> np.ndarray:
-    top, left = (side // 2 - 112 for side in frames.shape[1:3])
+    top, left = (side // 2 - 112 for side in frames.shape[1:3])  # half of the network's 224
     middle: np.ndarray = frames[:, top : top + 224, left : left + 224]
     return middle
 
 
 def _legacy_times(times: list[np.ndarray], fps: float) -> np.ndarray:
+    # openl3 rounds the rate down; below one frame a second that would divide by zero.
     return np.arange(sum(map(len, times))) / float(max(int(fps), 1))
 
 

@@ -30,11 +30,13 @@ from .openl3_exceptions import OpenL3Error
 
 VALID_FRONTENDS = ("librosa", "kapre", "trained")
 """openl3's two, and the one of openl3 0.3, which the networks were trained with."""
+# openl3 has these names in its `models`, so they are kept.
 VALID_INPUT_REPRS = ("linear", "mel128", "mel256")
 VALID_CONTENT_TYPES = ("music", "env")
 VALID_AUDIO_EMBEDDING_SIZES = (6144, 512)
 VALID_IMAGE_EMBEDDING_SIZES = (8192, 512)
 AUDIO_POOLING_SIZES = {
+    # 512 channels: their grid, an eighth of the input each way, is pooled to one cell.
     name: {6144: last_pool_size("audio", shape), 512: (shape[0] // 8, shape[1] // 8)}
     for name, shape in INPUT_SHAPES.items()
 }
@@ -105,7 +107,7 @@ class EmbeddingModel:
             return self.from_network_inputs(np.moveaxis(x, -1, 1))
         return self.from_windows(x[:, 0])
 
-    __call__ = predict
+    __call__ = predict  # Keras models can be called, too
 
     def from_windows(self, windows: np.ndarray) -> np.ndarray:
         """Embed samples (B, 48000) with the frontend and the network, on all cores; return (B, D)."""
@@ -152,11 +154,12 @@ class _WeightFileNetwork:
         self.map = ThreadPoolExecutor(self.threads, "openl3").map if self.threads > 1 else map
         self._grids: dict[tuple[int, int], runner.GridFunction] = {}
         self._columns: dict[int, runner.GridFunction] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # the threads of a pool want the same network, which is built once
 
     def __call__(self, shape: tuple[int, int], batch: np.ndarray) -> np.ndarray:
         with self._lock:
             if shape not in self._grids:
+                # One thread each, since windows run side by side in the pool.
                 self._grids[shape] = runner.build_grid(self.weights, shape, self.runtime, 1)
         return self._grids[shape](batch)
 
@@ -169,6 +172,7 @@ class _WeightFileNetwork:
         return lambda levels: run(levels[None, None])[0].reshape(height // 8, -1, 512).transpose(2, 0, 1)
 
 
+# Few, since each keeps its weights and its built networks in memory.
 @lru_cache(maxsize=4)
 def _load_network(
     path: Path, stamp: tuple[int, int], modality: Modality, runtime: str, threads: int | None
@@ -236,7 +240,7 @@ def load_image_embedding_model(
     """Load a published image network, the one trained with the audio network of these names; sizes 8192 and 512."""
     path = _find_published("image", input_repr, content_type, weights)
     model = load_image_embedding_model_from_path(path, embedding_size, runtime=runtime, threads=threads)
-    model.input_repr = input_repr
+    model.input_repr = input_repr  # a weight file of images does not say it
     return model
 
 
@@ -265,6 +269,7 @@ AUDIO_MODELS: dict[str, Callable[..., EmbeddingModel]] = {
 
 def _load_model(path: Path, modality: Modality, runtime: str, threads: int | None) -> _WeightFileNetwork:
     status = path.stat()
+    # Time and size are part of the key: a file that was replaced is read again.
     return _load_network(path.resolve(), (status.st_mtime_ns, status.st_size), modality, runtime, threads)
 
 

@@ -38,6 +38,7 @@ class _ReferenceSet:
 
 
 _SETS = (
+    # The defaults of openl3, and a set that differs from them in every setting.
     _ReferenceSet("", "mel256", "music", {"audio": 6144, "image": 8192}, True, 0.1),
     _ReferenceSet("_linear", "linear", "env", {"audio": 512, "image": 512}, False, 0.5),
 )
@@ -116,6 +117,7 @@ def _embed_video(
     for modality in _MODALITIES:
         name = f"bento_{modality}{suffix}{chosen.ending}.npz"
 
+        # A default is bound now; the closure would see the loop's last value.
         def run(model: EmbeddingModel, out: str, modality: str = modality) -> Path:
             pair = {
                 f"{m}_model": model if m == modality else _load_model(chosen, weights, m, frontend) for m in _MODALITIES
@@ -146,6 +148,7 @@ def _compare_file(
         return ReferenceResult(name, what, why=f"no {name} in {data}")
     if openl3.find_file(model, weights) is None:
         return ReferenceResult(name, what, why=f"no weights {model.stem}")
+    # By way of files, so that the functions which write them are checked, too.
     with tempfile.TemporaryDirectory() as out:
         ours = _read_embedding(run(_load_model(chosen, weights, modality, frontend), out))
     return _compare_arrays(name, what, ours, _read_embedding(data / name))

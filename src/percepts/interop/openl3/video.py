@@ -18,6 +18,7 @@ def read_frame_rate(path: str) -> float:
         if not container.streams.video:
             raise NotMedia(f"{path}: no video stream")
         stream = container.streams.video[0]
+        # The first is measured over the stream; the others are FFmpeg's guesses from its header.
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         if not rate:
             raise DecodeError(f"{path}: does not say its frame rate")
@@ -27,4 +28,4 @@ def read_frame_rate(path: str) -> float:
 def read_duration(path: str) -> float:
     """Return the duration in seconds that the container states; 0.0 where it states none."""
     with av.open(path) as container:
-        return (container.duration or 0) / av.time_base
+        return (container.duration or 0) / av.time_base  # FFmpeg counts in microseconds
