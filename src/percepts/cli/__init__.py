@@ -71,11 +71,11 @@ NO_MEMORY = (
 
 # Plain help: the rich one costs 0.1 s more, and `--help` should answer at once.
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    no_args_is_help=True,  # a bare `percepts` is a question
+    add_completion=False,  # its two options would lead every --help
+    pretty_exceptions_enable=False,  # rich's page of code tells a user nothing
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"]},  # click knows --help alone
 )
 COMMANDS = (
     embed.embed,
@@ -114,6 +114,7 @@ DECODING = {
 """Commands that decode media files, and so have the option `--max-seconds`."""
 for command in COMMANDS:
     decodes = with_max_seconds(command) if command in DECODING else command
+    # A stream decodes too, but has no end, so it gets the limit of memory and not that of seconds.
     app.command()(with_memory_limit(decodes) if command in DECODING or command is stream.stream else command)
 app.add_typer(eval.app, name="eval")
 app.add_typer(openl3.app, name="openl3")
@@ -131,6 +132,7 @@ def root(
     percepts search vectors/ "a cup of coffee"
     """
     if version:
+        # Imported for this option alone: it reads the files of the installation.
         from importlib.metadata import version as installed
 
         typer.echo(f"percepts {installed('percepts')}")
@@ -142,22 +144,26 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one log line."""
+        # A message may hold a file name with control characters.
         print(escape_text(record.getMessage()), file=sys.stderr)
 
 
 def _log_to_stderr() -> None:
     logger = logging.getLogger("percepts")
+    # `main` may be called more than once in a process, as tests do.
     if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
         logger.addHandler(_Stderr())
         logger.setLevel(logging.INFO)
-        logger.propagate = False
+        logger.propagate = False  # or a root logger of the calling program prints each line again
 
 
 def _explain_error(error: Exception) -> int:
     """Print an error in one line and return its exit code."""
+    # A variable and not an option, so that no command has to declare it.
     if os.environ.get("PERCEPTS_TRACEBACK") == "1":
         raise error
     typer.secho(f"percepts: {escape_text(describe_error(error))}", err=True, fg=typer.colors.RED)
+    # 2 is what click exits with for wrong usage.
     return 2 if isinstance(error, MISTYPED) else 1
 
 
@@ -174,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments), prog_name="percepts")
     except (PerceptsError, OSError) as error:
         sys.exit(_explain_error(error))
+    # numpy, torch and CUDA each have an error of their own for it.
     except Exception as error:
         if not is_out_of_memory(error):
             raise

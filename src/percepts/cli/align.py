@@ -46,6 +46,7 @@ def align(
     if format not in OUTPUTS:
         raise typer.BadParameter(f"expected one of {', '.join(OUTPUTS)}, got {format!r}", param_hint="--format")
     transcript = _read_text(text_file) if text_file is not None else text or ""
+    # After the options are checked, since it imports the engines.
     from ..tasks.align import align as run
 
     segments = run(file, transcript, model)
@@ -55,6 +56,7 @@ def align(
     from ..timeline.segments import SubtitleLayout
     from ..timeline.subtitles import write_segments
 
+    # The type checker needs a Format, and `format` is a str.
     name = next(name for name in FORMATS if name == format)
     typer.echo(write_segments(segments, name, lines=SubtitleLayout(highlight=highlight), source=file.name), nl=False)
 

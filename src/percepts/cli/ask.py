@@ -29,6 +29,7 @@ def ask(
     ],
     questions: Annotated[list[str], typer.Argument(metavar="QUESTIONS", help="One or more questions.")],
     output: Output = None,
+    # No default: every one of these models is a download.
     model: Model,
     words: Annotated[
         Path | None,
@@ -68,6 +69,7 @@ def ask(
     from ..tasks.ask import AskTask
     from ..vlm.tables.table import is_table
 
+    # A table comes first, since AskTask would try to decode it as media.
     if is_table(source):
         _refuse_ignored(
             {"-o": output, "--words": words, "--fps": fps, "--frames": frames},
@@ -93,6 +95,7 @@ def ask(
 def _ask_table(source: str, questions: list[str], model: str, columns: str | None, rows: str | None) -> Any:
     from ..tasks.ask_table import ask_table
 
+    # A name with a comma needs the Python function, which takes a list.
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     return ask_table(source, questions, model=model, columns=names, rows=None if rows is None else _parse_range(rows))
 
@@ -122,7 +125,9 @@ def _refuse_ignored(options: dict[str, Any], why: str) -> None:
 
 
 def _answer_line(answer: Answer, *, several: bool) -> str:
+    # Only a video has moments.
     at = f"{format_clock(answer.start)}  " if answer.kind == "video" else ""
     box = f"  [{', '.join(f'{side:g}' for side in answer.box)}]" if answer.box else ""
+    # One question stands in the command line already.
     asked = f"{escape_text(answer.question)}  " if several else ""
     return f"{at}{asked}{escape_text(answer.text)}{box}"

@@ -63,6 +63,7 @@ def classify(
     """
     from ..tasks.classify import ClassifyTask
 
+    # The task checks these values, too, and its ValueError is about an option.
     with usage_errors():
         made = ClassifyTask.create(
             model, multi_label=multi_label, top_k=top_k, fps=fps, hop=hop, window=window, tail=tail, frames=frames,

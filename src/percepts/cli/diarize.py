@@ -56,7 +56,9 @@ def diarize(
 
     ffmpeg -i URL -f wav - | percepts diarize - --online
     """
+    # A name that is given twice keeps its last recording, as options do.
     known = dict(_parse_voice(text) for text in voices or [])
+    # Refused and not ignored: a user would believe the model was used.
     if backend != "pyannote" and model:
         raise typer.BadParameter("only --backend pyannote takes a model", param_hint="--model")
     if backend == "pyannote" and known:
@@ -84,12 +86,15 @@ def _diarize_online(source: str, speaker: SpeakerOptions, vad: Literal["silero",
     from ..timeline.subtitles import write_segments
 
     audio = stream_pipe(sys.stdin.buffer) if source == "-" else source
+    # RTTM names a recording without its folder and its ending.
     name = "stdin" if source == "-" else Path(source).stem
     for turn in diarize_online(audio, **asdict(speaker), vad=vad):
+        # Flushed at each turn: a pipe is buffered, and its reader waits for this one.
         print(json.dumps(to_row(turn)) if as_json else write_segments([turn], "rttm", source=name).rstrip(), flush=True)
 
 
 def _parse_voice(text: str) -> tuple[str, Path]:
+    # The first one: a path may hold others.
     name, equals, path = text.partition("=")
     if not (name.strip() and equals and path):
         raise typer.BadParameter(f"expected NAME=FILE, got {text!r}", param_hint="--voice")
@@ -106,7 +111,8 @@ def _write_result(result: Diarization, format: Format, *, as_json: bool) -> None
         facts = {"source": result.source, "duration": result.duration, "speech": result.speech, "notes": result.notes}
         print_json(facts | {"speakers": sorted(result.speakers), "turns": turns})
     else:
-        typer.echo(write_segments(result.turns, format, source=name), nl=False)
+        typer.echo(write_segments(result.turns, format, source=name), nl=False)  # the text ends its own lines
     count = format_count(len({turn.speaker for turn in result.turns}), "speaker")
     duration = f"{format_duration(result.speech)} of speech in {format_duration(result.duration)}"
+    # To stderr, so that the turns can be piped.
     typer.echo(f"{escape_text(name)}: {count}, {duration}", err=True)

@@ -35,9 +35,11 @@ CURES: Mapping[int, str] = {
 
 def describe_error(error: Exception) -> str:
     """Return the message of an error in one line; an error of the system gets its file and what to do about it."""
+    # Some libraries raise errors without a message, and others with several lines.
     message = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, OSError) or error.errno is None or not error.strerror:
         return message
+    # A rename that fails has two files.
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     where = f"{' → '.join(names)}: " if names else ""
     reason = " ".join(error.strerror.split())

@@ -57,6 +57,7 @@ def der(
         print_json({"der": _finite_or_none(total.rate), "total": _errors_row(total), "recordings": rows})
         return
     lines = [_errors_cells(name, errors) for name, errors in recordings.items()]
+    # The sum of one recording would repeat its row.
     if len(recordings) > 1:
         lines.append(_errors_cells("all", total))
     print_table(HEAD, lines, right=HEAD[1:])
@@ -84,6 +85,7 @@ def wer(
         counts = {name: getattr(errors, name) for name in ("words", "substitutions", "deletions", "insertions")}
         print_json({"wer": _finite_or_none(errors.rate), **counts, "changes": errors.changes})
         return
+    # Words were inserted into an empty reference: the rate is infinite.
     rate = f"{errors.rate:.2%}" if errors.rate < float("inf") else "nothing said"
     cells = (rate, *map(str, (errors.substitutions, errors.deletions, errors.insertions, errors.words)))
     print_table(
@@ -111,6 +113,7 @@ def latency(
     with usage_errors():
         result = evaluate_latency(events, reference)
     if as_json:
+        # Events hold no time of computing, so the real-time factor is unknown here.
         print_json({name: value for name, value in asdict(result).items() if name != "rtf"})
         return
     rows = [
@@ -126,6 +129,7 @@ def latency(
 def _total_errors(found: dict[str, DiarizationErrors]) -> DiarizationErrors:
     from ..metrics.der import DiarizationErrors
 
+    # Seconds are added, not rates: a long recording counts more than a short one, as NIST scores.
     return sum(found.values(), DiarizationErrors(0.0, 0.0, 0.0, 0.0))
 
 
@@ -139,6 +143,7 @@ def _finite_or_none(rate: float) -> float | None:
 
 
 def _errors_cells(name: str, errors: DiarizationErrors) -> tuple[str, ...]:
+    # Speech was found where the reference has none: the rate is infinite.
     rate = f"{errors.rate:.2%}" if errors.rate < float("inf") else "no speech"
     parts = (errors.missed, errors.false_alarm, errors.confusion, errors.total)
     return name, rate, *(f"{seconds:.2f} s" for seconds in parts)

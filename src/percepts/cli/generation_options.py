@@ -34,4 +34,5 @@ class GenerationFlags:
         # Imported only now, because `percepts --help` imports this module.
         from ..vlm.generation import GenerationOptions
 
+        # The fields have the names of the options, so a new one is added in both.
         return GenerationOptions(max_new_tokens, **asdict(self))

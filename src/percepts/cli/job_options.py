@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..timeline.segments import SubtitleLayout
     from ..types import Record
 
-FAILED = 3
-INTERRUPTED = 130
+FAILED = 3  # 2 is taken: click exits with it for wrong usage
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports a program that Ctrl-C ended
 
 Inputs = Annotated[
     list[str] | None,
@@ -114,6 +114,7 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    # `batch_size` of `transcribe`, for one, has a default and a help text of its own.
     own = [name for name in inspect.signature(command).parameters if name not in groups]
     options = {group: [f.name for f in fields(hint) if f.name not in own] for group, hint in groups.items()}
 
@@ -127,6 +128,7 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
         parameters += (
             _option_parameters(groups[name], options[name]) if name in groups else _option_parameters(command, [name])
         )
+    # Typer reads the options from the signature, and `wraps` alone would show that of the command.
     run_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run_command
 
@@ -134,6 +136,8 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
 def _option_parameters(of: Callable[..., Any], names: Sequence[str]) -> list[inspect.Parameter]:
     """Return the named parameters as keyword-only ones, with their annotations resolved."""
     hints, found = get_type_hints(of, include_extras=True), inspect.signature(of).parameters
+    # Resolved, since with postponed annotations they are text; keyword-only, since an option with a default may come
+    # before one without.
     return [found[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]) for name in names]
 
 
@@ -151,8 +155,10 @@ def single_file(inputs: Sequence[str] | None, job: JobOptions, allowed: Sequence
     unknown = [name for name in formats if name not in allowed]
     if unknown:
         raise typer.BadParameter(f"expected one of {', '.join(allowed)}, got {unknown[0]!r}", param_hint="--format")
+    # stdout holds one document: two joined would be no valid JSON, SRT or VTT.
     if len(inputs) > 1 or len(formats) > 1 or Path(inputs[0]).is_dir():
         raise typer.BadParameter("more than one file to write: give -o DIR", param_hint="--output")
+    # The type checker needs a Format, and the option gives a str.
     return inputs[0], next(name for name in allowed if name == formats[0])
 
 
@@ -179,12 +185,15 @@ def run_job(
     """
     if output is None:
         raise typer.BadParameter("expected a directory to write to", param_hint="--output")
+    # The ledger knows the files that failed, so that retrying them needs no inputs.
     if not inputs and not job.retry_failed:
         raise typer.BadParameter("expected at least one file or folder", param_hint="FILES")
+    # After the options are checked: wrong usage is answered before the slow imports.
     from ..jobs.run import run
     from ..jobs.storage.formats import check_formats
 
     try:
+        # Here and not in the job alone, so that it is an error of usage.
         check_formats(job.chosen_formats, task.specs)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--format") from error
@@ -193,7 +202,7 @@ def run_job(
         options = replace(_run_options(job), lines=lines, on_progress=on_progress)
         report = run(task, _read_inputs(inputs or []), output, options=options)
     if job.as_json:
-        print_json(asdict(report) | {"output": str(report.output)})
+        print_json(asdict(report) | {"output": str(report.output)})  # JSON has no paths
     else:
         _print_report(report, done, row)
     if code := exit_code(report):
@@ -214,6 +223,7 @@ def run_or_print(
 
     `print_one` prints what `task.run_one` returns; None: the text of its records with their times, or JSON.
     """
+    # A folder holds several files even where one argument names it.
     if output is None and inputs and len(inputs) == 1 and not os.path.isdir(inputs[0]):
         result = task.run_one(inputs[0])
         if print_one is None:
@@ -231,7 +241,7 @@ def _print_records(records: Sequence[Record], *, as_json: bool) -> None:
         )
         return
     for record in records:
-        time = "" if record.kind == "image" else f"{format_clock(record.start)}  "
+        time = "" if record.kind == "image" else f"{format_clock(record.start)}  "  # an image has no times
         typer.echo(f"{time}{escape_text(record.text or '')}")
 
 
@@ -255,6 +265,7 @@ def _parse_shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     number, _, count = text.partition("/")
+    # Not int() alone, which takes "+1", "1_0" and spaces.
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise typer.BadParameter(f"expected I/N, from 1/N to N/N, got {text!r}", param_hint="--shard")
     return int(number), int(count)
@@ -270,11 +281,13 @@ def _make_cluster(job: JobOptions) -> Cluster | None:
 
 def _read_inputs(inputs: Sequence[str]) -> list[str]:
     """Return the inputs, with `-` replaced by the lines of standard input."""
+    # Blank lines are left out: a list often ends with one.
     return [name for item in inputs for name in (sys.stdin.read().splitlines() if item == "-" else [item]) if name]
 
 
 def exit_code(report: Report) -> int:
     """Return 130 for an interrupted run, 3 where files failed in this run or before, else 0."""
+    # Interrupted comes first: it says that files are left, which may fail as well.
     return INTERRUPTED if report.interrupted else FAILED if report.failed or report.failed_before else 0
 
 
@@ -310,5 +323,6 @@ def _report_sentence(report: Report, done: str, row: str) -> str:
 
 def _resume_command(*extra: str) -> str:
     """Return this command line without `--overwrite`, which would delete the results so far."""
+    # --retry-failed is added again where it is wanted, and only once.
     arguments = [word for word in sys.argv[1:] if word not in {"--overwrite", "--retry-failed"}]
-    return shlex.join(["percepts", *arguments, *extra])
+    return shlex.join(["percepts", *arguments, *extra])  # quoted, to be pasted into a shell

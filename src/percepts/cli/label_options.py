@@ -67,14 +67,16 @@ def run_labels(
 
 def _print_labels(result: LabelResult, threshold: float | None, job: JobOptions) -> None:
     for note in result.notes:
+        # To stderr: --json on stdout must stay JSON.
         typer.secho(f"percepts: {note}", err=True, fg=typer.colors.YELLOW)
     if job.as_json:
         print_json(as_json(result, threshold))
+    # Asked of the option: `chosen_formats` says parquet where none is given.
     elif job.formats:
         _print_subtitles(result, threshold, job.chosen_formats)
     else:
         print_table(("score", "label"), _label_pairs(result.overall), right=("score",))
-        if result.kind != "image":
+        if result.kind != "image":  # an image has one moment, and the table above shows it
             typer.echo()
             head = ("start", "stop", "score", "label")
             print_table(head, _label_rows(result, threshold), right=("start", "stop", "score"))
@@ -91,6 +93,7 @@ def as_json(result: LabelResult, threshold: float | None) -> dict[str, Any]:
         "model": overall.model,
         "labels": _score_pairs(overall),
         "records": [{"start": r.start, "stop": r.stop, "labels": _score_pairs(r)} for r in result.records],
+        # An image has no duration that an interval could have.
         "intervals": [] if result.kind == "image" else [to_row(segment) for segment in result.intervals(threshold)],
     }
 

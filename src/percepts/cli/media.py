@@ -45,12 +45,14 @@ def with_max_seconds(command: Callable[..., None]) -> Callable[..., None]:
         with limit_seconds(max_seconds):
             command(**given)
 
+    # Annotations that are text are resolved here, where the names of the command's module are known.
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(name, parameter.annotation))
         if isinstance(parameter.annotation, str)
         else parameter
         for name, parameter in signature.parameters.items()
     ]
+    # Last, so that --help lists the command's own options first.
     option = inspect.Parameter("max_seconds", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=MaxSeconds)
     run_command.__signature__ = signature.replace(parameters=[*own, option])  # type: ignore[attr-defined]
     return run_command

@@ -38,6 +38,7 @@ def with_memory_limit(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run_command(**given: Any) -> None:
+        # workers=0 decodes in this process, and so does a command without a job directory.
         if given.get("workers") != 0 and given.get("output") is not None and "workers" in given:
             command(**given)
             return
@@ -57,6 +58,7 @@ def limit_memory() -> Iterator[None]:
     if resource is None or limit is None:
         yield
         return
+    # Not RLIMIT_AS, which counts files that are mapped, such as the weights of a model.
     before = resource.getrlimit(resource.RLIMIT_DATA)
     limit_data(limit)
     try:
@@ -72,7 +74,7 @@ def command_memory() -> int | None:
     """
     given = os.environ.get(VARIABLE, "").strip()
     if given:
-        return _parse_bytes(given) or None
+        return _parse_bytes(given) or None  # 0 sets no limit
     if Path("/dev/nvidiactl").exists():
         return None  # CUDA maps address space as large as the GPU's memory, which this limit may count
     return max(LEAST_BYTES, int(machine_memory() * MACHINE_PART) + UNUSED_BYTES)
@@ -84,12 +86,13 @@ def _parse_bytes(text: str) -> int:
     >>> _parse_bytes("1.5G"), _parse_bytes("500M"), _parse_bytes("0")
     (1610612736, 524288000, 0)
     """
+    # 6G, 6GB and 6GiB are all written, and mean the same here.
     number, unit = text.rstrip("bB").rstrip("iI"), ""
     if number and number[-1].lower() in "kmg":
         number, unit = number[:-1], number[-1].lower()
     try:
         count = float(number) * _UNITS[unit]
-        if not 0 <= count < 1 << 63:
+        if not 0 <= count < 1 << 63:  # what setrlimit can take; NaN fails, too
             raise ValueError(text)
     except ValueError as error:
         raise typer.BadParameter(

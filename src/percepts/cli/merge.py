@@ -24,4 +24,5 @@ def merge(
 
     counts = run(directory)
     files, rows = format_count(counts["sources"], "file"), format_count(counts["rows"], "row")
+    # display_name, since the directory may be an address in an object store.
     typer.echo(f"{display_name(directory)}: {files}, {counts['error']:,} failed, {rows}")

@@ -44,15 +44,18 @@ def models(
     from .. import encoders
     from ..encoders.describe import collect_facts, describe_model
 
+    # silero is no encoder, but a machine without a network needs its weights, too.
     bare = [name for name in names or () if fetch and name in _standalone_weights()]
     listed = names or (encoders.list_hub_models() if hub else encoders.list_models())
     rows, others = [], []
     for name in listed:
         try:
+            # Their names are no encoders, and would be unknown models below.
             rows += [encoders.model_spec(name)] if name not in bare else []
         except UnknownModel:
             others.append(describe_model(name))  # a model that is no encoder; an unknown name raises again
     if fetch:
+        # A dict drops weights that two encoders share, and keeps the order.
         _fetch_weights(dict.fromkeys([*(weights for row in rows for weights in row.weights), *bare]))
     described = [describe_model(row) if names else collect_facts(row) for row in rows]
     if bench:
@@ -67,6 +70,7 @@ def models(
     if described:
         print_table(HEAD, [_model_cells(row) for row in described], right=("dim", "rate", "window", "download"))
     if described or others:
+        # Only of models that were named: for the whole list it would be a page.
         for known in [*described, *others] if bench or names else ():
             if details := _model_details(known):
                 typer.echo(f"{known['name']}: {details}")
@@ -85,7 +89,7 @@ def _standalone_weights() -> set[str]:
 def _format_rate(row: dict[str, Any]) -> str:
     if row["kind"] == "video":
         return f"{row['rate']:.4g} fps"
-    return f"{row['rate'] / 1000:g} kHz" if row["rate"] else ""
+    return f"{row['rate'] / 1000:g} kHz" if row["rate"] else ""  # images and texts have no rate
 
 
 def _model_details(row: dict[str, Any]) -> str:
@@ -126,7 +130,7 @@ def _fetch_weights(names: dict[str, None]) -> None:
 @contextmanager
 def _show_downloads() -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield a callback that draws a bar per download on a terminal; elsewhere None, and the log names the downloads."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty():  # a bar redraws its line, which fills a log file
         yield None
         return
     from rich.console import Console
@@ -139,6 +143,7 @@ def _show_downloads() -> Iterator[Callable[[str, int, int], None] | None]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
+    # On stderr: the list on stdout may be piped.
     with Progress(*columns, console=Console(stderr=True)) as bar:
         tasks: dict[str, Any] = {}
 

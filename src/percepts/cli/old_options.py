@@ -46,6 +46,7 @@ def with_old_options(*old: OldOption) -> Callable[[Callable[..., None]], Callabl
         def called(**given: Any) -> None:
             for option in old:
                 value = given.pop(option.parameter)
+                # What Typer passes for an option that was not given: one value, a list, a flag.
                 if value not in (None, [], False):
                     _use(option, value, given, signature.parameters[option.new].default)
             command(**given)
@@ -55,6 +56,7 @@ def with_old_options(*old: OldOption) -> Callable[[Callable[..., None]], Callabl
             parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints.get(name, parameter.annotation))
             for name, parameter in signature.parameters.items()
         ]
+        # Typer reads the options from the signature; the old ones come last, where no help shows them.
         called.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*own, *map(_hidden_parameter, old)]
         )
@@ -64,6 +66,7 @@ def with_old_options(*old: OldOption) -> Callable[[Callable[..., None]], Callabl
 
 
 def _use(option: OldOption, value: Any, given: dict[str, Any], default: Any) -> None:
+    # Typer does not say whether an option was given, so a new one with its default value passes.
     if given[option.new] != default:
         raise typer.BadParameter(f"this is the old name of {option.today}; give one of the two", param_hint=option.flag)
     typer.secho(f"percepts: {describe_renamed(option.flag, option.today)}", err=True, fg=typer.colors.YELLOW)
@@ -74,6 +77,6 @@ def _hidden_parameter(option: OldOption) -> inspect.Parameter:
     return inspect.Parameter(
         option.parameter,
         inspect.Parameter.KEYWORD_ONLY,
-        default=None,
+        default=None,  # never an old value: it would look as if it were given
         annotation=Annotated[option.kind | None, typer.Option(option.flag, hidden=True)],
     )

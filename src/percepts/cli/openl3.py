@@ -109,10 +109,11 @@ def _make_command(modality: str, summary: str) -> Callable[..., None]:
         normalization: NormalizeBy = "openl3",
         hop: OneHop = None,
     ) -> None:
+        # Every option by its name, so that none has to be written twice.
         _run_modality(modality, locals())
 
     command.__name__ = modality
-    command.__doc__ = summary
+    command.__doc__ = summary  # Typer's help text
     return command
 
 
@@ -129,12 +130,14 @@ def _run_modality(modality: str, given: dict[str, Any]) -> None:
     if not files:
         typer.echo(f"openl3: No files found in {' '.join(map(str, given['inputs']))}. Aborting.", err=True)
         raise typer.Exit(NOTHING)
+    # The functions log where openl3 prints, so the level of the log decides.
     if given["quiet"]:
         import logging
 
         logging.getLogger("percepts").setLevel(logging.WARNING)
     from ..interop.openl3.files import check_outputs
 
+    # openl3's functions take paths as str.
     folder = given["output_dir"] and str(given["output_dir"])
     check_outputs(files, modality, folder, given["suffix"], given["overwrite"], quiet=True)  # the run itself warns
     _PROCESS[modality](files, given, {
@@ -150,6 +153,7 @@ def _expand_files(inputs: list[Path]) -> list[str]:
     found: list[str] = []
     for item in inputs:
         if item.is_dir():
+            # Sorted, since a file system lists in any order; openl3 does not look into subfolders either.
             found += sorted(str(path) for path in item.iterdir() if path.is_file())
         elif item.is_file():
             found.append(str(item))
@@ -181,6 +185,7 @@ def _process_audio(files: list[str], given: dict[str, Any], where: dict[str, Any
 
     openl3.process_audio_file(
         files, **where, model=_audio_model(given), input_repr=given["input_repr"],
+        # An option with choices is a str; the functions take the number.
         embedding_size=int(given["audio_embedding_size"]), center=not given["no_audio_centering"],
         hop_size=given["audio_hop_size"], batch_size=given["audio_batch_size"],
         frontend=given["audio_frontend"], strict=given["strict"], resample=given["resample"],
@@ -234,6 +239,7 @@ def convert(
     from ..networks.openl3.plan import digest
     from ..weights import openl3 as openl3_weights
 
+    # All names are known before the first file is read, so that a clash writes nothing.
     outs = [(output_dir or file.parent) / f"{_weights_stem(file)}.safetensors" for file in files]
     try:
         check_output_files(outs, inputs=files, overwrite=overwrite)
@@ -280,8 +286,9 @@ def export(
 
     if modality not in ("audio", "image"):
         raise typer.BadParameter(f"expected audio or image, got {modality!r}")
+    # Before the weights are downloaded.
     check_output_file(output, inputs=_weight_files(file, weights), overwrite=overwrite)
-    size = embedding_size or (6144 if modality == "audio" else 8192)
+    size = embedding_size or (6144 if modality == "audio" else 8192)  # openl3's defaults
     names = input_repr, content_type
     if modality == "image":
         model = (
@@ -343,6 +350,7 @@ def verify(
             f"{references.ADDRESS} and put them, without folders, into --data DIR",
             err=True,
         )
+    # A file that cannot be compared fails, too: nothing was verified.
     if not all(row.ok for row in rows):
         raise typer.Exit(1)
 

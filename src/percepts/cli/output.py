@@ -19,6 +19,7 @@ def escape_text(text: str) -> str:
     """
     if text.isprintable():
         return text
+    # A file name with an escape sequence could otherwise change what the terminal shows.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -39,6 +40,7 @@ def format_size(count: int) -> str:
     >>> format_size(18_600_000)
     '18.6 MB'
     """
+    # Powers of 1000, as disks and downloads are measured.
     value, units = float(count), ("B", "kB", "MB", "GB")
     for unit in units:
         if value < 1000 or unit == units[-1]:
@@ -53,6 +55,7 @@ def format_count(count: int, one: str) -> str:
     >>> format_count(1, "vector"), format_count(2000, "vector"), format_count(2, "set of labels")
     ('1 vector', '2,000 vectors', '2 sets of labels')
     """
+    # The noun before "of" takes the plural: sets of labels.
     noun, of, rest = one.partition(" of ")
     return f"{count:,} {noun}{'' if count == 1 else 's'}{of}{rest}"
 
@@ -65,18 +68,20 @@ def format_duration(seconds: float) -> str:
     """
     if seconds < 60:
         return f"{seconds:.1f} s"
+    # Rounded first, or 119.6 s would be "1 min 60 s".
     whole = round(seconds)
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def shorten_path(uri: str) -> str:
     """Return the path, relative to the current folder if it is below it, with control characters escaped."""
-    here = os.getcwd() + os.sep
+    here = os.getcwd() + os.sep  # the separator, or "/data2" would count as below "/data"
     return escape_text(uri.removeprefix("file://").removeprefix(here))
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> list[str]:
     """Return a table as aligned lines, the head first; the columns named in `right` are right-aligned."""
+    # A Chinese character takes two columns of a terminal, a combining accent none.
     from rich.cells import cell_len
 
     cells = [list(head), *([escape_text(cell) for cell in row] for row in rows)]
@@ -87,6 +92,7 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: S
         for name, cell, width in zip(head, row, widths, strict=True):
             gap = " " * (width - cell_len(cell))
             padded.append(gap + cell if name in right else cell + gap)
+        # Spaces at the end would wrap a line that fits.
         lines.append("  ".join(padded).rstrip())
     return lines
 
@@ -94,7 +100,7 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: S
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print a table to stdout, with a bold head on a terminal."""
     first, *rest = format_table(head, rows, right=right)
-    typer.secho(first, bold=True)
+    typer.secho(first, bold=True)  # click leaves out the colour where stdout is no terminal
     for line in rest:
         typer.echo(line)
 

@@ -83,6 +83,7 @@ def _count_handled(now: Progress) -> int:
 
 
 def _format_rate(rate: float) -> str:
+    # Long videos take seconds each, which "0.0 per second" would hide.
     return f"{rate:.1f} per second" if rate >= 1 or rate == 0 else f"{1 / rate:.1f} seconds each"
 
 
@@ -112,6 +113,7 @@ def _print_lines(line: Callable[[T], str], stream: TextIO, every: float) -> Iter
     try:
         yield update
     finally:
+        # Also after an error: the last line says how far it came.
         if latest is not None and latest is not printed:
             show(latest)
 
@@ -131,7 +133,9 @@ def _make_bar() -> Iterator[Callback]:
         TextColumn("[dim]{task.fields[shares]}"),
         TextColumn("[red]{task.fields[failed]}"),
     )
+    # Gone at the end, where the report says the same.
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        # None: the number of files is unknown until the folders have been walked.
         task = bar.add_task("", total=None, count="starting", rate="", left="", shares="", failed="")
 
         def update(now: Progress) -> None:
@@ -170,15 +174,17 @@ def _describe_step(now: FitProgress) -> str:
     parts = [f"step {now.step:,} of {now.steps:,}", f"epoch {now.epoch + 1}", f"loss {now.loss:.4g}"]
     if now.score is not None:
         parts.append(f"held out {now.score:.3f}")
+    # Steps cost much the same, so the mean so far is a fair guess.
     left = now.seconds / now.step * (now.steps - now.step)
     return ", ".join([*parts, f"lr {now.lr:.2g}", f"{format_duration(left)} left"])
 
 
 def _print_steps(every: float) -> StepCallback:
-    due = 0.0
+    due = 0.0  # the first step is printed at once: it tells that training runs
 
     def update(now: FitProgress) -> None:
         nonlocal due
+        # The last one always, since it has the final loss.
         if time.monotonic() >= due or now.step == now.steps:
             print(_describe_step(now), file=sys.stderr, flush=True)
             due = time.monotonic() + every

@@ -54,6 +54,7 @@ def search(
     percepts search vectors/ captions/ "a cup of coffee"
     """
     directories, query = _split_arguments(arguments, image is not None or audio is not None)
+    # Here too, so that it is an error of usage with the names of the options.
     if sum(given is not None for given in (query, image, audio)) != 1:
         raise typer.BadParameter("give one of: words, --image FILE, --audio FILE", param_hint="WORDS")
     from ..tasks.search import search as run
@@ -84,6 +85,7 @@ def search(
         filters = {"--kind": kind, "--under": under, "--after": after, "--before": before}
         given = " ".join(f"{name} {value}" for name, value in filters.items() if value is not None)
         advice = f"; the search was limited by {given}" if given else ""
+        # No error: nothing found is an answer, and stdout stays empty.
         typer.echo(f"No results in {hits.model}{advice}.", err=True)
     if hits.recall is not None and not as_json:
         typer.echo(f"The index is approximate: it finds {hits.recall:.1%} of the ten nearest vectors.", err=True)
@@ -93,7 +95,7 @@ def as_row(hit: Hit) -> dict[str, Any]:
     """Return a result as `--json` prints it."""
     record = hit.record
     return {
-        "score": round(float(hit.score), 6),
+        "score": round(float(hit.score), 6),  # float32 has no more digits
         "source": record.source,
         "kind": record.kind,
         "start": record.start,
@@ -109,17 +111,20 @@ def _split_arguments(arguments: list[str], media: bool) -> tuple[list[str], str 
     """Return the directories and the words after them; with a query file, a last directory is not words."""
     if len(arguments) == 1 or (media and os.path.isdir(arguments[-1])):
         return arguments, None
+    # DIR... takes every argument, so the query is split off here.
     return arguments[:-1], arguments[-1]
 
 
 def _describe_match(hit: Hit) -> str:
     """Return how a result was found, with the words that matched, and the text of that moment."""
     reasons = [match.by if match.by == "vector" else f"{match.by} ({', '.join(match.words)})" for match in hit.matches]
+    # Line breaks of a subtitle would break the table.
     text = " ".join((hit.record.text or "").split())
     return "; ".join([*reasons, *([text if len(text) <= 80 else f"{text[:79]}…"] if text else [])])
 
 
 def _describe_place(hit: Hit) -> tuple[str, str]:
     record = hit.record
+    # The word that matched may be said long after its segment begins.
     at = next((match.at for match in hit.matches if match.at is not None), record.start)
     return shorten_path(record.source), "" if record.kind == "image" else format_clock(at)

@@ -66,6 +66,7 @@ def similarity(
     if output is not None:  # a name that cannot be drawn to is refused before the model is loaded
         output = _heatmap_path(output, [*rows, *(others or ()), *([texts] if texts else ())], overwrite)
     result = compare(rows, columns, against=others, model=model, templates=templates or ())
+    # An encoder without a trained scale has no softmax.
     with usage_errors("--softmax"):
         values = result.matrix if softmax is None else result.softmax(1 if softmax == "columns" else 0)
     if as_json:
@@ -75,6 +76,7 @@ def similarity(
     if output is not None:
         title = "" if softmax is None else f"softmax over {softmax}, {result.model}"
         result.heatmap(output, values=values, title=title, overwrite=overwrite)
+        # The name may differ from the one given: .png is added.
         typer.echo(f"Heatmap written to {output}.", err=True)
 
 
@@ -88,6 +90,7 @@ def _heatmap_path(output: Path, inputs: list[str | bytes | Path], overwrite: boo
 def _print_matrix(result: Similarity, values: np.ndarray) -> None:
     """Print a row per file and a column per text; columns that are files are named without their folder."""
     heads = result.columns if result.others is None else [Path(name).name for name in result.columns]
+    # Files in two folders may have one name, and columns are aligned by theirs.
     unique = [f"{head}" if list(heads).count(head) == 1 else f"{head} ({n})" for n, head in enumerate(heads, 1)]
     rows = [
         (shorten_path(name), *(f"{value:.3f}" for value in row)) for name, row in zip(result.rows, values, strict=True)
@@ -102,6 +105,7 @@ def _expand_files(inputs: list[str], model: str) -> list[str | bytes | Path]:
 
     files: list[str | bytes | Path] = []
     for item in check_inputs(inputs):
+        # There is no job directory that the walk would have to leave out.
         listed = find_sources([item], leave_out=Path(os.devnull))
         # A file that the user named is kept even where the model cannot take it: compare() says why.
         files += filter_supported(listed, model) if os.path.isdir(item) else [item]

@@ -29,6 +29,7 @@ Detector = Annotated[Literal["silero", "energy"], typer.Option(help="Speech dete
 class SpeakerOptions:
     """How many people speak; `with_job_options` adds these options to a command with a parameter of this type."""
 
+    # No default number: it is found by clustering.
     speakers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of speakers, if known.")] = None
     min_speakers: Annotated[int, typer.Option(min=1, metavar="N", help="Lowest number of speakers.")] = 1
     max_speakers: Annotated[int, typer.Option(min=1, metavar="N", help="Highest number of speakers.")] = MAX_SPEAKERS
@@ -40,6 +41,7 @@ class SpeakerOptions:
 
     def __post_init__(self) -> None:
         """Refuse a range that holds no number."""
+        # Typer checks each option by itself, not two together.
         if self.min_speakers > self.max_speakers:
             raise typer.BadParameter(
                 f"at least {self.min_speakers} speakers and at most {self.max_speakers} cannot both hold",
@@ -109,6 +111,7 @@ class SpeechOptions:
                 task=self.task,
                 language=self.language,
                 beam=self.beam_size,
+                # One option with commas: as a list in Typer it would have to be repeated.
                 temperatures=_parse_numbers(self.temperature) if self.temperature else TEMPERATURES,
                 initial_prompt=self.initial_prompt,
                 hotwords=self.hotwords,

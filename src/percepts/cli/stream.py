@@ -31,6 +31,7 @@ By = Annotated[
     ),
 ]
 Passes = Annotated[
+    # One pass has nothing to agree with.
     int, typer.Option(min=2, metavar="N", help="Passes that must agree on a word before it is committed.")
 ]
 
@@ -70,6 +71,7 @@ def stream(
     from ..tasks.stream import stream as task
 
     live = source in ("-", "microphone")
+    # Codes that redraw a line are of no use in a file or a pipe.
     show = _print_event if as_json or not sys.stdout.isatty() else _LiveScreen().show
     with usage_errors(), stop_on_signals() as stop:
         events = task(
@@ -84,7 +86,7 @@ def stream(
         )
         for event in events:
             show(event)
-        if show is not _print_event:
+        if show is not _print_event:  # the row of the screen has no end of line yet
             typer.echo()
     if stop.is_set() and not live:  # Ctrl-C is the usual end of a live stream, and no interruption
         raise typer.Exit(INTERRUPTED)
@@ -146,17 +148,19 @@ def _open_live(source: str, rate: int, device: str | None) -> Iterator[Clip]:
     if source == "-":
         # Unbuffered: a thread that waits in a buffer holds its lock, and the program could not end.
         return stream_pipe(open(sys.stdin.fileno(), "rb", buffering=0, closefd=False), rate=rate)
+    # sounddevice takes a number, or a part of the name.
     return stream_microphone(int(device) if device and device.isdigit() else device)
 
 
 def _print_event(event: Event) -> None:
-    print(json.dumps(event.row()), flush=True)
+    print(json.dumps(event.row()), flush=True)  # a pipe is buffered, and a live event is of use only now
 
 
 class _LiveScreen:
     """A terminal with rows of committed words, and after them, in grey and redrawn, words that may change."""
 
     def __init__(self, columns: int | None = None) -> None:
+        # One less: a terminal wraps when its last column is written, and \r would go back too little.
         self._width = (columns or shutil.get_terminal_size().columns) - 1
         self._row = ""
 
@@ -168,8 +172,10 @@ class _LiveScreen:
             for word in words:
                 self._add(word)
         else:
+            # The end of it, where the newest words are; one row, since only one can be redrawn.
             grey = " ".join(words)[-max(0, self._width - len(self._row) - 1) :]
         space = " " if self._row and grey else ""
+        # \x1b[K clears the row, \x1b[2m is faint, \x1b[0m plain again.
         sys.stdout.write(f"\r\x1b[K{self._row}{space}\x1b[2m{grey}\x1b[0m")
         sys.stdout.flush()
 

@@ -38,6 +38,7 @@ def tokens(
             f"expected a name that ends in .npz or .safetensors, got {output.name}", param_hint="-o"
         )
     check_output_file(output, inputs=[source], overwrite=overwrite)
+    # After the options are checked, since it imports the encoders.
     from ..tasks.tokens import tokens as run
 
     result = run(source, model, fps=fps, hop=hop)

@@ -73,6 +73,7 @@ def head(
     from ..training.heads import train_head
 
     def show_fold(name: str, metrics: Metrics) -> None:
+        # Each fold as it ends, since the table comes only after the last.
         typer.echo(escape_text(f"{name}: {metrics.accuracy:.1%} of {metrics.count:,} files"), err=True)
 
     with _training_errors():
@@ -81,14 +82,17 @@ def head(
             strength=strength, seed=seed, overwrite=overwrite, on_fold=show_fold,
         )  # fmt: skip
     if as_json:
+        # The file itself, so that both say the same to the last digit.
         typer.echo((output / "metrics.json").read_text("utf-8"), nl=False)
         return
     head_row = ("held out", "files", "accuracy", "F1", "mAP")
     rows = [_fold_row(name, metrics) for name, metrics in result.folds]
+    # One fold would be repeated.
     if len(rows) > 1:
         rows.append(_fold_row("all together", result.overall))
     print_table(head_row, rows, right=head_row[1:])
     if len(result.folds) > 1:
+        # Papers report this mean, which weights small and large folds alike; the row above counts files.
         typer.echo(f"mean over {len(result.folds)} folds: {result.mean_accuracy:.1%}")
     labels = format_count(len(result.labels), "label")
     data = f"{format_count(result.sources, 'file')} ({format_count(result.windows, 'window')})"
@@ -253,9 +257,11 @@ def ast(
         "seed": seed,
     }
     with _training_errors(), show_training_progress(show) as on_step:
+        # Not a Literal in the signature: the table of recipes is imported only here.
         if recipe not in RECIPES:
             raise ValueError(f"expected --recipe of {', '.join(RECIPES)}, got {recipe!r}")
         settings = RECIPES[recipe]
+        # None: the recipe decides.
         plan = replace(settings.plan, **{name: value for name, value in given.items() if value is not None})
         changes: dict[str, Any] = {name: value for name, value in (("task", task), ("max_length", max_length)) if value}
         result = train_ast(
@@ -264,6 +270,7 @@ def ast(
         )  # fmt: skip
     if not find_processes().first:  # one of several processes prints the result
         return
+    # 0 frames: the recipe brought its own mean and deviation.
     if result.stats and result.stats.frames:
         typer.echo(f"log filter banks: mean {result.stats.mean:.4f}, deviation {result.stats.std:.4f}")
     if result.before is not None:
@@ -279,7 +286,7 @@ def _training_errors() -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         typer.echo("Interrupted; the last checkpoint is kept. To resume, run the same command again.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None  # the traceback of Ctrl-C tells a user nothing
 
 
 def _parse_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -289,14 +296,16 @@ def _parse_settings(words: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not equals:
             raise ValueError(f"expected --set NAME=VALUE, got {word!r}")
+        # Not bool(), to which "false" is true.
         plain = {"true": True, "false": False}.get(value.lower(), value)
+        # The adapters take whole numbers, switches and names; no setting is a fraction.
         settings[name] = int(value) if value.isdigit() else plain
     return settings
 
 
 def _print_result(fit: FitResult, output: Path) -> None:
     parts = [f"{fit.steps:,} steps", f"loss {fit.loss:.4g}"]
-    if fit.best is not None:
+    if fit.best is not None:  # None: nothing was held out
         parts.append(f"best held-out score {fit.best:.3f}, after step {fit.best_step:,}")
     if fit.resumed_from:
         parts.append(f"resumed from step {fit.resumed_from:,}")

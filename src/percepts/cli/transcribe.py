@@ -55,6 +55,7 @@ def transcribe(
 
     percepts transcribe talks/ -o transcripts/ -f srt,json
     """
+    # Refused and not ignored: a user would wait for names of speakers.
     if speaker.is_given and not diarize:
         raise typer.BadParameter("a number of speakers needs --diarize", param_hint="--speakers")
     from ..tasks.transcribe import TranscribeTask
@@ -65,6 +66,7 @@ def transcribe(
     task = TranscribeTask.create(
         speech.model,
         engine=speech.engine,
+        # A word can be underlined only if its times are known.
         options=speech.make_options(word_timestamps=word_timestamps or highlight_words, batch_size=batch_size),
         vad=speech.detector,
         diarize=diarize,
@@ -73,6 +75,7 @@ def transcribe(
         max_speakers=speaker.max_speakers,
     )
     has_layout = max_line_width or max_line_count or highlight_words
+    # None keeps the segments as they are, and lets a job keep its subtitles.
     lines = SubtitleLayout(max_line_width, max_line_count, highlight_words) if has_layout else None
     if output is not None:
         run_job(task, inputs, output, job, done="transcribed", row="segment", lines=lines)
@@ -89,9 +92,12 @@ def _write_result(result: Transcript, format: Format, lines: SubtitleLayout | No
     if as_json:
         print_json(asdict(result) | {"segments": [to_row(segment) for segment in result.segments]})
     else:
+        # RTTM names a recording without its folder and its ending.
         source = result.source if format == "json" else Path(result.source).stem
         typer.echo(write_segments(result.segments, format, lines=lines or ANY, source=source), nl=False)
+    # Silence is a result, but a user should see why the output is empty.
     count = format_count(len(result.segments), "segment") if result.segments else "no speech found"
     language = f" in {result.language}" if result.language else ""
     length = format_duration(result.duration)
+    # To stderr, so that the transcript can be piped.
     typer.echo(f"{escape_text(result.source)}: {count}{language}, {length} of audio", err=True)

@@ -37,6 +37,7 @@ def verify(
     """
     from ..stores.remote import display_name
 
+    # The verdict after the repair: 0 then means that the directory is intact now.
     report = _repair_directory(directory, workers) if mend else _verify_directory(directory)
     counts = dict(report.counts)
     if as_json:
@@ -63,6 +64,7 @@ def _repair_directory(directory: Path, workers: int | None) -> VerifyReport:
 
     repaired = repair(directory, workers=workers)
     for file in repaired.files:
+        # To stderr: --json on stdout must stay JSON.
         typer.echo(f"removed: {escape_text(file)}", err=True)
     for source in repaired.sources[:SHOWN]:
         state = "processed again" if repaired.report else "to be processed again"

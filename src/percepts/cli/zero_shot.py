@@ -79,4 +79,5 @@ def zero_shot(
 
 def read_lines(path: Path | None) -> list[str]:
     """Return the lines of a text file that are not empty."""
+    # Blank lines are left out: an editor ends a file with one.
     return [] if path is None else [line for line in read_text(path).splitlines() if line.strip()]

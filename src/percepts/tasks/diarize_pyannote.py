@@ -130,10 +130,9 @@ def _load_pretrained(model: str) -> Any:
         with _disable_metrics():
             pipeline = Pipeline.from_pretrained(model)
     except Exception as error:  # network, account or folder: the remedy is the same
+        # Errors of the hub run over many lines; the first says what happened.
         raise _weights_error(
-            # Errors of the hub run over many lines; the first says what happened.
-            model,
-            f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}",
+            model, f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
         ) from error
     # pyannote 3 returns None, and only prints why, where a gated model is refused.
     if pipeline is None:

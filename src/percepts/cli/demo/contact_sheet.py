@@ -87,6 +87,7 @@ def _build_row(answer: Answer, images: Sequence[Image.Image | None], *, by_time:
         for place, (hit, image) in enumerate(zip(answer.hits, images, strict=True))
     ]
     if by_time:
+        # Each moment then stands below its own frame of the strip.
         cells.sort(key=lambda cell: cell[0])
     return SheetRow(answer.title, answer.right, tuple(cell for _, cell in cells))
 
@@ -99,6 +100,7 @@ def _hit_caption(hit: Hit) -> str:
 def _load_thumbnail(hit: Hit) -> Image.Image:
     from ...media import open_image
 
+    # Twice as large is enough for a good reduction, and quick to decode.
     pixels = open_image(hit.record.source, at_least=2 * max(THUMB)).data[0]
     return ImageOps.fit(Image.fromarray(pixels), THUMB, Image.Resampling.LANCZOS)
 
@@ -195,6 +197,7 @@ def _describe_verdict(row: SheetRow) -> str:
 
 def _data_url(image: Image.Image) -> str:
     buffer = io.BytesIO()
+    # Inside the page, so that one file can be mailed; PNG would be several times as large.
     image.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
@@ -204,6 +207,7 @@ def _data_url(image: Image.Image) -> str:
 
 def as_image(made: Sheet) -> Image.Image:
     """Return the page as an image, PAGE pixels wide and as high as needed."""
+    # Higher than any demo's page, whose height is known when it is drawn; cropped below.
     canvas = Image.new("RGB", (PAGE, 4000), PAPER)
     pen = _PagePainter(canvas)
     pen.text((MARGIN, MARGIN), "percepts demo", 30, bold=True)

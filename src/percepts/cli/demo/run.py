@@ -110,6 +110,7 @@ def run_demo(output: Path, *, overwrite: bool = False, on_progress: Callable[[Pr
 
     folder, vectors = OutputFolder(output, overwrite=overwrite), output / VECTORS
     folder.check([*(f"{MEDIA}/{source.name}" for source in _media_sources()), *map(_excerpt_name, EXCERPTS), *SHEETS])
+    # Before any file is copied: a folder of somebody else is refused while nothing has changed.
     again = folder.claim_folder(VECTORS)
     found = copy_demo_media(folder)
     report = embed(found, vectors, overwrite=again or overwrite, on_progress=on_progress)
@@ -129,6 +130,7 @@ def copy_demo_media(folder: OutputFolder) -> list[Path]:
         names.append(f"{MEDIA}/{source.name}")
         with folder.file(names[-1]) as file, source.open("rb") as data:
             shutil.copyfileobj(data, file)
+    # The same order on every machine, so that the vectors have the same rows.
     return sorted(folder.path / name for name in names)
 
 
@@ -159,6 +161,7 @@ def find_moments(vectors: Path, question: Question) -> Answer:
     """Return all moments of the video, nearest to the words first."""
     from ...tasks.search import search
 
+    # More than the video has seconds, so that every moment is among them.
     hits = tuple(search(vectors, question.text, k=100, kind="video"))
     first, last = question.seconds or (0.0, 0.0)
     return Answer(question.text, hits, bool(hits) and first <= hits[0].record.start < last)
@@ -190,7 +193,9 @@ def _cut_excerpt(source: Path, excerpt: Excerpt, file: BinaryIO) -> None:
 
     clip = mix_to_mono(open_audio(source))
     first, last = (round((seconds - clip.start) * clip.rate) for seconds in (excerpt.start, excerpt.stop))
+    # A copy lets go of the whole recording.
     cut = resample_clip(Clip(clip.data[:, first:last].copy(), "audio", clip.rate), 44_100)
+    # Half as loud; soundfile takes (N, C).
     soundfile.write(file, 0.5 * cut.data.T, 44_100, format="WAV")
 
 

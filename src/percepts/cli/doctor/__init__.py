@@ -8,7 +8,7 @@ import typer
 
 from ..output import escape_text, print_json
 
-WIDTHS = (9, 22, 7)
+WIDTHS = (9, 22, 7)  # fixed, since each finding is printed before the next one is known
 COLOURS = {"ok": typer.colors.GREEN, "absent": typer.colors.YELLOW, "broken": typer.colors.RED}
 
 
@@ -27,6 +27,7 @@ def doctor(
     from .checks import run_checks
 
     broken, found = [], []
+    # Printed one by one: the models take seconds, and a crash shows which check it was.
     for check in run_checks(canary=not quick):
         found.append(check)
         if check.state == "broken" and check.needed:

@@ -33,7 +33,9 @@ def draw_clock() -> Clip:
     disc(0, 0, 98, (250, 250, 245))
     for hour in range(12):
         angle = hour * np.pi / 6
+        # Larger dots at 12, 3, 6 and 9, as on many clocks. y grows downwards.
         disc(85 * np.sin(angle), -85 * np.cos(angle), 6 if hour % 3 else 10, (20, 20, 20))
+    # The hour hand is a sixth past two; the minute hand points to the 2.
     for angle, length, width in ((2.17 * np.pi / 6, 50, 6), (2 * np.pi / 6, 78, 4)):
         for along in np.linspace(0, length, 200):
             disc(along * np.sin(angle), -along * np.cos(angle), width, (20, 20, 20))
@@ -42,7 +44,8 @@ def draw_clock() -> Clip:
 
 def make_sweep() -> Clip:
     """Make a sweep of four seconds from 100 Hz to 6.4 kHz at 16 kHz, an octave every two thirds of a second."""
-    t = np.arange(64_000) / 16_000
+    t = np.arange(64_000) / 16_000  # 16 kHz: above twice the highest tone
+    # The integral of the frequency 100 * 2 ** (1.5 t), so that the tone has no clicks.
     phase = 2 * np.pi * 100 * (2 / 3 / np.log(2)) * (2 ** (t * 1.5) - 1)
     return Clip((0.5 * np.sin(phase)).astype(np.float32)[None], "audio", 16_000.0)
 
@@ -79,8 +82,9 @@ def check_canary(name: str) -> str:
     vector = measure_canary(name)
     if not np.isfinite(vector).all():
         raise ArithmeticError(f"{(~np.isfinite(vector)).sum()} of {vector.size} numbers are not finite")
+    # Not equality: another CPU rounds in another way.
     likeness = _cosine_similarity(vector, read_expected(name))
-    if not likeness >= LIKE:
+    if not likeness >= LIKE:  # not `<`, which lets NaN pass
         raise ArithmeticError(f"expected a cosine of {LIKE} or more to the known vector, got {likeness:.4f}")
     encoder = load_encoder(name)
     found = _text_finds_clock(encoder, vector) if isinstance(encoder, TextEncoder) else ""

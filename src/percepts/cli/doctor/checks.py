@@ -56,6 +56,7 @@ def run_checks(*, canary: bool = True) -> Iterator[Finding]:
         yield _run_check("media", name, attempt)
     yield from _check_weights()
     if canary:
+        # It loads the encoders, which --quick leaves out.
         from .canary import CANARIES, check_canary
 
         for name in CANARIES:
@@ -68,6 +69,7 @@ def _run_check(area: str, name: str, attempt: Callable[[], str], *, needed: bool
         return Finding(area, name, "ok", attempt(), needed)
     except MissingExtra as error:
         return Finding(area, name, "absent", str(error), needed)
+    # Whatever a broken installation raises is what the user has to read.
     except Exception as error:
         detail = " ".join(str(error).split())
         return Finding(area, name, "broken", f"{type(error).__name__}: {detail}", needed)
@@ -80,6 +82,7 @@ def _check_cache() -> str:
 
     folder = cache_root()
     make_folder(folder)
+    # Written and removed: a folder may look writable and be read-only, or full.
     probe = folder / ".doctor"
     with atomic_cache_path(probe) as part:
         part.write_bytes(b"ok")
@@ -97,6 +100,7 @@ def _check_packages() -> Iterator[Finding]:
     for requirement in metadata.requires("percepts") or []:
         found = re.match(r"[\w.-]+", requirement)
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+        # The extra `all` requires percepts itself, with its other extras.
         if found is None or found[0] == "percepts":
             continue
         if extra is None:
@@ -149,11 +153,14 @@ def _run_tiny(runtime: str) -> str:
     from ...support.files import remove_file
 
     def build() -> Any:
+        # The graph is exported from it, whatever runtime runs it.
         import torch
 
         return torch.nn.Hardswish()
 
+    # Below -3, between, and above 3: all three pieces of hardswish.
     x = np.linspace(-4, 4, 9, dtype=np.float32)[None]
+    # Named by the process, so that two doctors do not remove each other's graph.
     network = Network("doctor", f"doctor-{os.getpid()}", build, {"x": x}, ("y",))
     log = logging.getLogger("percepts.runtimes")
     log.disabled = True  # it announces exports as long; this one is short and thrown away
@@ -189,6 +196,7 @@ def _read_film() -> str:
     from ..demo.run import DATA, FILM
 
     count = sum(1 for _ in stream_frames(DATA / FILM, fps=1.0))
+    # What phones, cameras and the web write; some builds of FFmpeg lack them for their patents.
     wanted = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "vorbis", "flac", "alac")
     missing = [name for name in wanted if name not in av.codecs_available]
     without = f"; cannot decode {', '.join(missing)}" if missing else ""
@@ -202,6 +210,7 @@ def _read_picture() -> str:
 
     from ...media import open_image
 
+    # Written and read again, since Pillow may be built without a library of a format.
     picture = Image.fromarray(np.full((8, 8, 3), 200, np.uint8))
     worked = []
     for name in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
