@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -13,10 +13,9 @@ from .. import media
 from ..encoders import model_spec as find
 from ..jobs.batching import Batcher, ClipResult
 from ..tasks.base import PreparedBatch
-from ..tasks.embed import EmbedTask
+from ..tasks.embed import CutKeywords, EmbedTask
 from ..tasks.pooling import pool_windows
 from ..types import Kind, Record, Spec
-from ..windows import Tail
 
 COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     "image": ("image", "img", "jpg", "jpeg", "png", "webp", "video", "mp4"),
@@ -33,11 +32,8 @@ def datasets_transform(
     column: str = "",
     output: str = "vector",
     error: str = "error",
-    fps: float = 1.0,
-    hop: float | None = None,
-    tail: Tail = "pad",
-    exact: bool = False,
     batch_size: int = BATCH,
+    **cut: Unpack[CutKeywords],
 ) -> DatasetsTransform:
     """Return a function that adds the vector of its media to each row; a row that cannot be decoded affects no other.
 
@@ -56,14 +52,18 @@ def datasets_transform(
         column: the column with the media; "" takes the first of the usual names, such as "image".
         output: the column for the vectors, (D,) float32; None in a row that failed.
         error: the column for the reason of a failure; "" elsewhere, so that its type is known from the first row.
-        fps: frames to read per second of video.
-        hop: seconds from one audio window to the next; None: windows touch.
-        tail: pad, keep or drop the last, partial window.
-        exact: decode large JPEGs at full size.
         batch_size: windows per model call.
+        cut: any of the following.
+
+    Keyword Args:
+        fps (float): frames to read per second of video. Default 1.0.
+        hop (float | None): seconds from one audio window to the next; None, the default: windows touch.
+        tail (Tail): "pad" (the default), "keep" or "drop" the last, partial window.
+        exact (bool): decode large JPEGs at full size.
 
     Raises:
         UnknownModel: there is no such encoder.
+        TypeError: an option has a name that is none of these.
         KeyError: when called on rows without such a column.
 
     >>> import percepts
@@ -71,8 +71,11 @@ def datasets_transform(
     >>> rows["vector"][0].shape, rows["vector"][1], rows["error"][1][:8]
     ((8,), None, 'NotMedia')
     """
+    # EmbedTask has further fields, such as `rows`, that have no meaning for a row of a dataset.
+    if unknown := cut.keys() - CutKeywords.__annotations__.keys():
+        raise TypeError(f"datasets_transform() got an unexpected keyword argument {min(unknown)!r}")
     row = encoder if isinstance(encoder, Spec) else find(encoder)
-    task = EmbedTask((row,), fps=fps, hop=hop, tail=tail, exact=exact)
+    task = EmbedTask((row,), **cut)
     return DatasetsTransform(task, column, output, error, batch_size)
 
 

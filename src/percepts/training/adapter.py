@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import torch
@@ -61,6 +61,40 @@ class LanguageModel:
         return sums.hexdigest()
 
 
+class AdapterKeywords(TypedDict, total=False):
+    """The fields of AdapterOptions as keyword arguments: `**options: Unpack[AdapterKeywords]`."""
+
+    kind: str
+    settings: Mapping[str, Any] | None
+    objective: Objective
+    plan: Plan | None
+    held_out: float
+    fps: float
+    hop: float | None
+    workers: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterOptions:
+    """Which adapter is fitted, and how; `train_adapter` says what each field means."""
+
+    kind: str = "linear"
+    settings: Mapping[str, Any] | None = None
+    objective: Objective = "ce"
+    plan: Plan | None = None
+    held_out: float = 0.1
+    fps: float = 1.0
+    hop: float | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective not in get_args(Objective):
+            raise ValueError(f"expected an objective of ce or kl, got {self.objective!r}")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"expected held_out from 0 to 1, got {self.held_out}")
+        adapters.check_adapter_settings(self.kind, self.settings or {})
+
+
 def train_adapter(
     table: str | Path,
     output: str | Path,
@@ -68,17 +102,10 @@ def train_adapter(
     encoder: str,
     lm: str | LanguageModel,
     prompt: str,
-    kind: str = "linear",
-    settings: Mapping[str, Any] | None = None,
-    objective: Objective = "ce",
-    plan: Plan | None = None,
-    held_out: float = 0.1,
-    fps: float = 1.0,
-    hop: float | None = None,
-    workers: int | None = None,
     overwrite: bool = False,
     on_step: Callable[[FitProgress], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    **options: Unpack[AdapterKeywords],
 ) -> tuple[Adapter, FitResult]:
     """Fit an adapter with encoder and language model frozen; killed and called again, it goes on where it was.
 
@@ -88,27 +115,29 @@ def train_adapter(
         encoder: whose frames.
         lm: a folder or hub id of a causal language model, or one that is loaded.
         prompt: with one marker, `<image>`, `<audio>` or `<video>`, where the soft tokens stand.
-        kind: of adapter: one of `percepts.adapters.KINDS`.
-        settings: of that kind.
-        objective: "ce": cross-entropy of `text`. "kl": the model is to say `text` as it would after reading
-            `transcript` in the marker's place (Ultravox's idea): its own distribution is the target.
-        plan: how long, how fast.
-        held_out: share of the sources that the score, the share of right tokens of `text`, is measured on; 0: none.
-        fps: frames a second of films.
-        hop: seconds from one window of sound to the next.
-        workers: processes that decode.
         overwrite: begin anew, and replace what `output` holds; the table and the sources are never replaced.
         on_step: called after every step.
         on_progress: called while features are computed.
+        options: any of the following.
+
+    Keyword Args:
+        kind (str): of adapter: one of `percepts.adapters.KINDS`. Default "linear".
+        settings (Mapping[str, Any] | None): of that kind.
+        objective (Objective): "ce" (the default): cross-entropy of `text`. "kl": the model is to say `text` as it would
+            after reading `transcript` in the marker's place (Ultravox's idea): its own distribution is the target.
+        plan (Plan | None): how long, how fast; None: `Plan()`.
+        held_out (float): share of the sources that the score, the share of right tokens of `text`, is measured on; 0:
+            none. Default 0.1.
+        fps (float): frames read per second of video. Default 1.0.
+        hop (float | None): seconds from one audio window to the next; None: windows touch.
+        workers (int | None): processes that decode.
 
     Raises ValueError where table, prompt or settings are not as they must be, SettingsDiffer where `output` holds a run
     with others, FileExistsError where it holds a file of one of these names that no run wrote.
     """
-    plan, output = plan or Plan(), Path(output)
+    how = AdapterOptions(**options)
+    plan, output, objective = how.plan or Plan(), Path(output), how.objective
     marker = _find_marker(prompt)
-    if objective not in ("ce", "kl"):
-        raise ValueError(f"expected an objective of ce or kl, got {objective!r}")
-    adapters.check_adapter_settings(kind, settings or {})
     rows = read_label_table(table, ["text", *(["transcript"] if objective == "kl" else [])])
     folder = OutputFolder(output, inputs=[table, *(row["source"] for row in rows)], overwrite=overwrite,
                           record=f"run/{RECORD}")  # fmt: skip
@@ -116,23 +145,22 @@ def train_adapter(
     check_run(output / "run", overwrite=overwrite)
     speaker = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
     before = speaker.digest()
-    cache = cache_features([row["source"] for row in rows], output / "features", encoder, fps=fps, hop=hop,
-        workers=workers,
-                     overwrite=overwrite, on_progress=on_progress)  # fmt: skip
+    cache = cache_features([row["source"] for row in rows], output / "features", encoder, fps=how.fps, hop=how.hop,
+                           workers=how.workers, overwrite=overwrite, on_progress=on_progress)  # fmt: skip
     rows = [row for row in rows if row["source"] in cache.rows]
     if not rows:
         raise MediaError(f"none of the sources of {table} could be used; the reasons are in {output}/features/ledger")
-    learned, kept = _split_rows(rows, held_out, plan.seed)
+    learned, kept = _split_rows(rows, how.held_out, plan.seed)
     torch.manual_seed(plan.seed)
     dim = speaker.model.get_input_embeddings().embedding_dim
-    adapter = adapters.make_adapter(kind, cache.data.shape[2], dim, **dict(settings or {}))
+    adapter = adapters.make_adapter(how.kind, cache.data.shape[2], dim, **dict(how.settings or {}))
     _match_scale(adapter, speaker, cache, learned)
     adapter.about = {"encoder": find(encoder).name, "lm": speaker.name, "prompt": prompt}
     work = _AdapterTraining(
         adapter, speaker, cache, prompt, marker, objective, Splicer(speaker.model, speaker.tokenizer)
     )
-    told = {"encoder": adapter.about["encoder"], "lm": before, "prompt": prompt, "kind": kind,
-            "settings": adapter.settings, "objective": objective, "held_out": held_out,
+    told = {"encoder": adapter.about["encoder"], "lm": before, "prompt": prompt, "kind": how.kind,
+            "settings": adapter.settings, "objective": objective, "held_out": how.held_out,
             "table": _digest_rows(rows)}  # fmt: skip
     done = fit(
         adapter, lambda batch, _: work.loss([learned[i] for i in batch]), len(learned), plan, output / "run",
@@ -213,8 +241,6 @@ def _find_marker(prompt: str) -> str:
 
 def _split_rows(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Split rows into those to learn from and those to hold out, at least one each where the share is above 0."""
-    if not 0 <= share < 1:
-        raise ValueError(f"expected held_out from 0 to 1, got {share}")
     order = np.random.default_rng(seed).permutation(len(rows))
     count = 0 if not share or len(rows) < 2 else min(len(rows) - 1, max(1, round(share * len(rows))))
     return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from .plots import CURVE
 from .recipes import RECIPES, Recipe
 from .stats import NormStats, compute_norm_stats
 
+NormWay = Literal["exact", "authors"]
+"""The choices of `way` in `percepts.training.stats.compute_norm_stats`."""
 CHECKPOINT = ("config.json", "model.safetensors", "preprocessor_config.json")
 """The files of a transformers directory that are written."""
 START = "run/start/"
@@ -54,6 +56,33 @@ class FineTuned:
     parameters: int
 
 
+class AstKeywords(TypedDict, total=False):
+    """The fields of AstOptions as keyword arguments: `**options: Unpack[AstKeywords]`."""
+
+    split: str
+    held_out: float
+    lora: int
+    norm: NormWay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AstOptions:
+    """What is held out, and which weights are trained; `train_ast` says what each field means."""
+
+    split: str = ""
+    held_out: float = 0.1
+    lora: int = 0
+    norm: NormWay = "exact"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"expected held_out from 0 to 1, got {self.held_out}")
+        if self.lora < 0:
+            raise ValueError(f"expected a rank of lora of 0 or more, got {self.lora}")
+        if self.norm not in get_args(NormWay):
+            raise ValueError(f"expected norm of exact or authors, got {self.norm!r}")
+
+
 def train_ast(
     table: str | Path,
     output: str | Path,
@@ -61,12 +90,9 @@ def train_ast(
     base: str | SmallAst,
     recipe: Recipe | str = "plain",
     plan: Plan | None = None,
-    split: str = "",
-    held_out: float = 0.1,
-    lora: int = 0,
-    norm: Literal["exact", "authors"] = "exact",
     overwrite: bool = False,
     on_step: Callable[[FitProgress], None] | None = None,
+    **options: Unpack[AstKeywords],
 ) -> FineTuned:
     """Fine-tune an AST, or another classifier of sound or pictures; killed and called again, it goes on where it was.
 
@@ -76,21 +102,27 @@ def train_ast(
         base: a checkpoint's folder or hub id, or `SmallAst()`, which begins from nothing.
         recipe: a name of `RECIPES`, or your own. Its task decides the loss, at every step, and nothing else does.
         plan: how long and how fast, instead of the recipe's.
-        split: a column; its rows with `test` are held out.
-        held_out: share of sources held out where there is no such column; 0: none.
-        lora: rank of the adapters that are trained in place of the weights, through peft; 0: all weights.
-        norm: how mean and deviation are measured where the recipe has none: see `norm_stats`.
         overwrite: begin anew, and replace what `output` holds; table, sources and `base` are never replaced.
         on_step: called after every step.
+        options: any of the following.
+
+    Keyword Args:
+        split (str): a column; its rows with `test` are held out.
+        held_out (float): share of sources held out where there is no such column; 0: none. Default 0.1.
+        lora (int): rank of the adapters that are trained in place of the weights, through peft; 0, the default: all
+            weights.
+        norm (NormWay): how mean and deviation are measured where the recipe has none, "exact" (the default) or
+            "authors": see `compute_norm_stats`.
 
     A source longer than the window gives several, all with its label; its score is that of their mean. Sources that
     cannot be used are logged and left out. Raises ValueError for labels that do not fit the task, FileExistsError where
     `output` holds a file of one of these names that no run wrote.
     """
+    how = AstOptions(**options)
     recipe = _find_recipe(recipe)
     plan, output = plan or recipe.plan, Path(output)
-    rows = read_label_table(table, ["label", *([split] if split else [])])
-    learned, kept = _split_rows(rows, split, held_out, plan.seed)
+    rows = read_label_table(table, ["label", *([how.split] if how.split else [])])
+    learned, kept = _split_rows(rows, how.split, how.held_out, plan.seed)
     labels = _collect_labels(learned, recipe)
     among = find_processes()
     based = Path(base).iterdir() if isinstance(base, str) and Path(base).is_dir() else ()
@@ -104,7 +136,7 @@ def train_ast(
         known = recipe.mean is not None and recipe.std is not None
         mels = base.n_mels if isinstance(base, SmallAst) else int(_read_config(base)["num_mel_bins"])
         stats = (NormStats(recipe.mean or 0.0, recipe.std or 1.0, 0) if known
-                 else compute_norm_stats([r["source"] for r in learned], n_mels=mels, way=norm))  # fmt: skip
+                 else compute_norm_stats([r["source"] for r in learned], n_mels=mels, way=how.norm))  # fmt: skip
     start = (output / START).resolve()
     if among.first:
         with folder.staging(START) as made:
@@ -112,13 +144,13 @@ def train_ast(
     among.wait_for_all()
     encoder = load_encoder(find(str(start)))
     assert isinstance(encoder, WithClassifier)
-    work = _AstTraining(encoder, recipe, labels, lora)
+    work = _AstTraining(encoder, recipe, labels, how.lora)
     train, test = (work.examples(part, output / "run") for part in (learned, kept))
     if not len(train):
         raise MediaError(f"none of the sources of {table} could be used; the log says why")
     before = work.score(test) if len(test) else None
     told = {"start": hash_checkpoint(str(start)), "recipe": {k: v for k, v in asdict(recipe).items() if k != "plan"},
-            "lora": lora, "sources": sorted(row["source"] for row in learned)}  # fmt: skip
+            "lora": how.lora, "sources": sorted(row["source"] for row in learned)}  # fmt: skip
     draw = _balance_weights(train.truth) if recipe.balanced else None
     done = fit(
         work.model, lambda batch, rng: work.loss(train, batch, rng), len(train), plan, output / "run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -18,26 +19,35 @@ HIDDEN = 256
 STEP_ROWS = 65_536  # rows at a time over which mean and deviation are summed
 
 
+@dataclass(frozen=True, slots=True)
+class FitterSettings:
+    """The settings of every fitter: the fields of `percepts.training.heads.HeadOptions` of the same names."""
+
+    task: str
+    strength: float
+    seed: int
+    in_memory: int
+
+
 def fit_logistic(
-    data: np.ndarray, chosen: np.ndarray, truth: np.ndarray, owner: np.ndarray, *, task: str, strength: float,
-    seed: int, in_memory: int,
-) -> Weights:  # fmt: skip
+    data: np.ndarray, chosen: np.ndarray, truth: np.ndarray, owner: np.ndarray, settings: FitterSettings
+) -> Weights:
     """Fit a logistic regression: one over all labels, or one for each label where several may hold."""
     rows = np.flatnonzero(chosen)
-    if data.nbytes > in_memory:
-        return fit_network(data, chosen, truth, owner, hidden=0, task=task, strength=strength, seed=seed)
+    if data.nbytes > settings.in_memory:
+        return fit_network(data, chosen, truth, owner, settings, hidden=0)
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = _mean_and_deviation(data, rows)
     x, y = (data[rows] - mean) / scale, truth[owner[rows]]
 
     def fit(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        model = LogisticRegression(C=REACH / strength, max_iter=2000).fit(x, target)
+        model = LogisticRegression(C=REACH / settings.strength, max_iter=2000).fit(x, target)
         return model.coef_, model.intercept_
 
-    if task == "single" and y.any(axis=0).sum() == 1:  # a training set of one label says that one
+    if settings.task == "single" and y.any(axis=0).sum() == 1:  # a training set of one label says that one
         return _name_weights(mean, scale, np.zeros((y.shape[1], x.shape[1])), np.where(y[0], 0.0, -30.0))
-    if task == "single":
+    if settings.task == "single":
         return _name_weights(mean, scale, *_one_row_per_label(*fit(y.argmax(axis=1)), y))
     constant = np.array([-30.0, 30.0])  # of a label that none or all of the training sources have
     parts = [fit(c) if 0 < c.sum() < len(c) else (np.zeros((1, x.shape[1])), constant[[int(c.all())]]) for c in y.T]
@@ -49,9 +59,8 @@ REACH = 0.03
 
 
 def fit_network(
-    data: np.ndarray, chosen: np.ndarray, truth: np.ndarray, owner: np.ndarray, *, hidden: int, task: str,
-    strength: float, seed: int, in_memory: int = 0,
-) -> Weights:  # fmt: skip
+    data: np.ndarray, chosen: np.ndarray, truth: np.ndarray, owner: np.ndarray, settings: FitterSettings, *, hidden: int
+) -> Weights:
     """Fit a network with no or one hidden layer, in batches with torch: the vectors may be mapped from a file."""
     import torch
 
@@ -60,19 +69,20 @@ def fit_network(
 
     rows = np.flatnonzero(chosen)
     mean, scale = _mean_and_deviation(data, rows)
-    torch.manual_seed(seed)
+    torch.manual_seed(settings.seed)
     sizes = [data.shape[1], *([hidden] if hidden else []), truth.shape[1]]
     layers = [torch.nn.Linear(a, b) for a, b in pairwise(sizes)]
     between = [part for layer in layers for part in (layer, torch.nn.ReLU(), torch.nn.Dropout(0.3))][:-2]
     model = torch.nn.Sequential(*between)
     target = torch.from_numpy(truth[owner[rows]].astype(np.float32))
-    measure = torch.nn.functional.cross_entropy if task == "single" else _binary_loss
+    measure = torch.nn.functional.cross_entropy if settings.task == "single" else _binary_loss
 
     def loss(batch: Sequence[int], _: torch.Generator) -> torch.Tensor:
         x = torch.from_numpy((data[np.sort(rows[batch])] - mean) / scale)
         return measure(model(x), target[np.sort(batch)])
 
-    plan = Plan(epochs=30, batch_size=64, lr=1e-3, weight_decay=0.01 * strength, every=10**9, seed=seed)
+    decay = 0.01 * settings.strength
+    plan = Plan(epochs=30, batch_size=64, lr=1e-3, weight_decay=decay, every=10**9, seed=settings.seed)
     with tempfile.TemporaryDirectory() as folder:
         fit(model, loss, len(rows), plan, folder, settings={})
     pairs = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers]

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 from safetensors.numpy import save
@@ -19,7 +19,7 @@ from ..encoders.scores import scores_to_probabilities
 from ..errors import JobError, MissingExtra
 from ..support.outputs import check_output_files, output_file
 from . import plots
-from .fitters import FITTERS, Weights
+from .fitters import FITTERS, FitterSettings, Weights
 from .job_vectors import IN_MEMORY, JobVectors, load_job_vectors
 from .label_table import label_by_folder, read_label_table
 from .metrics import Metrics, measure_predictions
@@ -29,6 +29,42 @@ Task = Literal["single", "multi"]
 CONFIG, METRICS, CONFUSION = "config.json", "metrics.json", "confusion.png"
 FILES = (WEIGHTS, METRICS, CONFUSION, CONFIG)
 """What is written to the folder of a head."""
+
+
+class HeadKeywords(TypedDict, total=False):
+    """The fields of HeadOptions as keyword arguments: `**options: Unpack[HeadKeywords]`."""
+
+    kind: Kind
+    task: Task
+    groups: str
+    split: str
+    folds: int
+    strength: float
+    seed: int
+    in_memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadOptions:
+    """How a head is fitted and measured; `train_head` says what each field means."""
+
+    kind: Kind = "linear"
+    task: Task = "single"
+    groups: str = ""
+    split: str = ""
+    folds: int = 5
+    strength: float = 1.0
+    seed: int = 0
+    in_memory: int = IN_MEMORY
+
+    def __post_init__(self) -> None:
+        if self.kind not in FITTERS or self.task not in get_args(Task):
+            raise ValueError(
+                f"expected kind of {', '.join(FITTERS)} and task of single or multi, "
+                f"got {self.kind!r} and {self.task!r}"
+            )
+        if self.groups and self.split:
+            raise ValueError("expected groups or split, not both: each says what is held out")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,16 +96,9 @@ def train_head(
     output: str | Path,
     *,
     model: str = "",
-    kind: Kind = "linear",
-    task: Task = "single",
-    groups: str = "",
-    split: str = "",
-    folds: int = 5,
-    strength: float = 1.0,
-    seed: int = 0,
-    in_memory: int = IN_MEMORY,
     overwrite: bool = False,
     on_fold: Callable[[str, Metrics], None] | None = None,
+    **options: Unpack[HeadKeywords],
 ) -> TrainedHead:
     """Fit a head on the vectors of a job directory; measured on held-out sources, then fitted to all of them.
 
@@ -78,61 +107,59 @@ def train_head(
         labels: a CSV with columns `source` and `label`; or "folders": each source's label is its folder's name.
         output: the head's folder: `percepts classify --model` and `percepts.load` take it.
         model: whose vectors, where the directory holds several.
-        kind: "linear" is logistic regression, "mlp" has one hidden layer of 256.
-        task: "single": one label a source; "multi": any number, written `a|b`.
-        groups: a column of the CSV: each of its values is held out in turn, as speakers are to be.
-        split: a column of the CSV: rows with `test` there are held out; the final head is not fitted to them either.
-        folds: where neither is given.
-        strength: of the pull towards small weights.
-        seed: of folds and of initial weights.
-        in_memory: bytes of vectors above which torch fits them from a file, batch by batch.
         overwrite: replace the head that is in the folder; the CSV and the sources are never replaced.
         on_fold: called as each fold is measured.
+        options: any of the following.
+
+    Keyword Args:
+        kind (Kind): "linear" (the default) is logistic regression, "mlp" has one hidden layer of 256.
+        task (Task): "single" (the default): one label a source; "multi": any number, written `a|b`.
+        groups (str): a column of the CSV: each of its values is held out in turn, as speakers are to be.
+        split (str): a column of the CSV: rows with `test` there are held out; the final head is not fitted to them
+            either.
+        folds (int): number of folds where neither is given. Default 5.
+        strength (float): of the pull towards small weights. Default 1.0.
+        seed (int): of folds and of initial weights. Default 0.
+        in_memory (int): bytes of vectors above which torch fits them from a file, batch by batch.
 
     Raises ValueError where labels and vectors do not meet, JobError where there are no vectors, FileExistsError where
     the folder holds a file of one of the four names and `overwrite` is False.
     """
-    if kind not in FITTERS or task not in ("single", "multi"):
-        raise ValueError(
-            f"expected kind of {', '.join(FITTERS)} and task of single or multi, got {kind!r} and {task!r}"
-        )
-    if groups and split:
-        raise ValueError("expected groups or split, not both: each says what is held out")
+    how = HeadOptions(**options)
     try:
         import sklearn  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra(f"heads need {error.name}: pip install 'percepts[train]'") from error
     inputs = [] if str(labels) == "folders" else [labels]
     check_output_files((Path(output) / name for name in FILES), inputs=inputs, overwrite=overwrite)
-    data = load_job_vectors(directory, model, in_memory=in_memory)
+    data = load_job_vectors(directory, model, in_memory=how.in_memory)
     if not len(data.sources):
         raise JobError(f"{directory} holds no vectors yet; its ledger says why")
     unique = sorted(set(data.sources))
     inputs += unique
     check_output_files((Path(output) / name for name in FILES), inputs=inputs, overwrite=overwrite)
-    columns = ["label", *filter(None, (groups, split))]
+    columns = ["label", *filter(None, (how.groups, how.split))]
     rows = label_by_folder(unique) if str(labels) == "folders" else read_label_table(labels, columns)
-    examples = _LabelledWindows.of(data, rows, task)
-    fitter = FITTERS[kind]
+    examples = _LabelledWindows.of(data, rows, how.task)
+    fitter, settings = FITTERS[how.kind], FitterSettings(how.task, how.strength, how.seed, how.in_memory)
 
     def fitted(chosen: np.ndarray) -> Weights:
-        return fitter(data.data, chosen[examples.owner] & examples.used, examples.truth, examples.owner, task=task,
-                      strength=strength, seed=seed, in_memory=in_memory)  # fmt: skip
+        return fitter(data.data, chosen[examples.owner] & examples.used, examples.truth, examples.owner, settings)
 
     found, truths, said = list[tuple[str, Metrics]](), list[np.ndarray](), list[np.ndarray]()
-    plan = list(_split_folds(examples, groups, split, folds, seed))
+    plan = list(_split_folds(examples, how))
     for name, test in plan:
-        chances = examples.predict(data, fitted(~test), test, task)
+        chances = examples.predict(data, fitted(~test), test, how.task)
         truths.append(examples.truth[test])
         said.append(chances)
         found.append((name, measure_predictions(truths[-1], chances)))
         if on_fold:
             on_fold(*found[-1])
     whole = measure_predictions(np.concatenate(truths), np.concatenate(said))
-    kept = ~plan[0][1] if split else np.ones(len(examples.truth), bool)
+    kept = ~plan[0][1] if how.split else np.ones(len(examples.truth), bool)
     result = TrainedHead(Path(output), examples.labels, whole, tuple(found), int(kept.sum()),
                      int((kept[examples.owner] & examples.used).sum()))  # fmt: skip
-    made = {"kind": kind, "task": task, "strength": strength, "seed": seed}
+    made = {"kind": how.kind, "task": how.task, "strength": how.strength, "seed": how.seed}
     _save_head(result, fitted(kept), data, made, partial(output_file, inputs=inputs, overwrite=overwrite))
     return result
 
@@ -184,10 +211,9 @@ class _LabelledWindows:
         return np.asarray(total[test] / count[test, None])
 
 
-def _split_folds(
-    examples: _LabelledWindows, groups: str, split: str, folds: int, seed: int
-) -> Sequence[tuple[str, np.ndarray]]:
+def _split_folds(examples: _LabelledWindows, how: HeadOptions) -> Sequence[tuple[str, np.ndarray]]:
     """Return the name of each fold and (S,) bool, True for the sources that it holds out."""
+    groups, split, folds = how.groups, how.split, how.folds
     if split:
         test = np.array([row[split] == "test" for row in examples.rows])
         if test.all() or not test.any():
@@ -206,7 +232,7 @@ def _split_folds(
     from sklearn.model_selection import KFold, StratifiedKFold
 
     single = (examples.truth.sum(axis=1) == 1).all() and rarest >= folds
-    cutter = (StratifiedKFold if single else KFold)(folds, shuffle=True, random_state=seed)
+    cutter = (StratifiedKFold if single else KFold)(folds, shuffle=True, random_state=how.seed)
     of = np.empty(len(examples.truth), int)
     for number, (_, test) in enumerate(cutter.split(examples.truth, examples.truth.argmax(axis=1))):
         of[test] = number

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -61,6 +61,32 @@ class FitResult:
     resumed_from: int
 
 
+class FitKeywords(TypedDict, total=False):
+    """The fields of FitOptions as keyword arguments: `**options: Unpack[FitKeywords]`."""
+
+    validate: Callable[[], float] | None
+    on_step: Callable[[FitProgress], None] | None
+    draw: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitOptions:
+    """How a run is scored, watched and fed.
+
+    validate   returns a score, higher is better. None: no validation; the last weights stay
+    on_step    called after every step
+    draw       (count,) weights by which examples are drawn with replacement; None: each once per epoch
+    """
+
+    validate: Callable[[], float] | None = None
+    on_step: Callable[[FitProgress], None] | None = None
+    draw: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.draw is not None and (self.draw.ndim != 1 or not self.draw.min(initial=0) >= 0):
+            raise ValueError(f"expected draw as (count,) weights of 0 or more, got {self.draw!r}")
+
+
 @dataclass
 class _State:
     """What a checkpoint holds beside the weights."""
@@ -81,10 +107,8 @@ def fit(
     folder: str | Path,
     *,
     settings: Mapping[str, Any],
-    validate: Callable[[], float] | None = None,
-    on_step: Callable[[FitProgress], None] | None = None,
-    draw: np.ndarray | None = None,
     overwrite: bool = False,
+    **options: Unpack[FitKeywords],
 ) -> FitResult:
     """Fit the parameters of `model` that need gradients; afterwards they are the best ones, or the mean.
 
@@ -95,14 +119,20 @@ def fit(
         plan: how long and how fast.
         folder: for log.csv and the checkpoint. A run with the same settings resumes there; another one is refused.
         settings: everything else that changes the result, as JSON.
-        validate: returns a score, higher is better. None: no validation; the last weights stay.
-        on_step: called after every step.
-        draw: (count,) weights by which examples are drawn with replacement; None: each once per epoch.
         overwrite: start again, whatever the folder holds.
+        options: any of the following.
+
+    Keyword Args:
+        validate (Callable[[], float] | None): returns a score, higher is better. None: no validation; the last weights
+            stay.
+        on_step (Callable[[FitProgress], None] | None): called after every step.
+        draw (np.ndarray | None): (count,) weights by which examples are drawn with replacement; None: each once per
+            epoch.
 
     Raises FileExistsError where log.csv is not that of a run, SettingsDiffer with the name of the setting that differs,
     ValueError where there is nothing to train on.
     """
+    checked = FitOptions(**options)
     if count < 1:
         raise ValueError("expected at least one example to train on, got none")
     folder = Path(folder)
@@ -110,7 +140,7 @@ def fit(
     if overwrite and find_processes().first:
         remove_file(folder / CHECKPOINT)
     find_processes().wait_for_all()
-    return _Fit(model, loss, count, plan.of(count), folder, dict(settings), validate, on_step, draw).run()
+    return _Fit(model, loss, count, plan.of(count), folder, dict(settings), checked).run()
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
@@ -130,10 +160,10 @@ def _is_log(path: Path) -> bool:
 class _Fit:
     def __init__(
         self, model: nn.Module, loss: Loss, count: int, plan: Plan, folder: Path, settings: dict[str, Any],
-        validate: Callable[[], float] | None, on_step: Callable[[FitProgress], None] | None, draw: np.ndarray | None,
+        options: FitOptions,
     ) -> None:  # fmt: skip
-        self.model, self.loss, self.count, self.plan = model, loss, count, plan
-        self.folder, self.validate, self.on_step, self.draw = folder, validate, on_step, draw
+        self.model, self.loss, self.count, self.plan, self.folder = model, loss, count, plan, folder
+        self.validate, self.on_step, self.draw = options.validate, options.on_step, options.draw
         self.settings = json.loads(json.dumps({**settings, **asdict(plan), "examples": count}))
         self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.weights:
