@@ -263,7 +263,7 @@ class TranscribeTask(PerSourceTask):
             for _ in cut_speech(detector, SpeechRules())([noise]):
                 pass
         engine = self.get_engine()
-        # Noise would be tried at every temperature. Only Whisper takes a limit of tokens.
+        # Noise would be tried at every temperature. Only Whisper heeds a limit of tokens.
         brief = TranscribeOptions(temperatures=(0.0,), max_tokens=1 if engine.kind == "whisper" else None)
         with defer_choice():
             for _ in transcribe_stream(engine, [noise], brief):

@@ -129,7 +129,6 @@ def make_audio_cut(
     if resample not in RESAMPLERS:
         raise OpenL3Error(f"Invalid resample {resample!r}. Must be one of {', '.join(RESAMPLERS)}")
     if dense:
-        # The network gives a column every 40 ms, and a window begins on one.
         hop = nearest_hop(asked * RATE)
         asked = hop / RATE
     return WindowCut(hop, asked, bool(center), checks.check_batch_size(batch_size), resample, strict, dense)
