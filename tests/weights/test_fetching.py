@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -317,6 +318,15 @@ def test_settings_of_uv(no_settings: None, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("UV_NO_CONFIG", "1")
     monkeypatch.delenv("UV_DEFAULT_INDEX")
     assert read_indexes().indexes == (PYPI, "https://a/simple", "https://b/simple?x=1")
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="XDG_CONFIG_DIRS is Linux's")
+def test_the_first_folder_of_the_system_decides_for_uv(no_settings: None, tmp_path: Path, monkeypatch) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name / "uv").mkdir(parents=True)
+        (tmp_path / name / "uv/uv.toml").write_text(f'index-url = "https://{name}/simple"\n')
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path / 'first'}{os.pathsep}{tmp_path / 'second'}")
+    assert read_indexes().indexes == ("https://first/simple",)
 
 
 def test_project_files_do_not_decide_where_weights_come_from(no_settings: None, tmp_path: Path, monkeypatch) -> None:

@@ -175,7 +175,8 @@ def _list_uv_files() -> Iterable[Path]:
     return [
         user / "uv.toml",
         Path.home() / ".config" / "uv" / "uv.toml",
-        *(folder / "uv" / "uv.toml" for folder in _list_system_folders()),
+        # uv takes the first file that there is, so the folder that matters most comes first again.
+        *(folder / "uv" / "uv.toml" for folder in reversed(_list_system_folders())),
         Path("/etc/uv/uv.toml"),
     ]
 
