@@ -68,9 +68,11 @@ def limit_memory() -> Iterator[None]:
 
 
 def command_memory() -> int | None:
-    """Return the bytes that a command may use in this process; None where no limit is set.
+    """Return the bytes of address space that a command may use in this process; None for no limit.
 
-    That is what PERCEPTS_MEMORY says, else three quarters of the machine's or the container's memory.
+    That is what PERCEPTS_MEMORY says (0: no limit). Without it there is no limit where an NVIDIA driver is loaded;
+    elsewhere it is three quarters of the memory of the machine or container, with UNUSED_BYTES added,
+    and at least LEAST_BYTES.
     """
     given = os.environ.get(VARIABLE, "").strip()
     if given:

@@ -41,7 +41,7 @@ class Embeddings(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return (B, T, D) states of (B, T) ids."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
-        # One text at a time: all its tokens are of the first sentence type.
+        # A row is one text, not a pair of sentences, so all its tokens are of sentence type 0.
         x: torch.Tensor = self.LayerNorm(self.word_embeddings(ids) + positions + self.token_type_embeddings.weight[0])
         return x
 

@@ -311,7 +311,7 @@ class VectorIndex:
         return ledger
 
     def _save(self, ledger: IndexLedger) -> None:
-        keys = {"compacted_fragments": "tidied"}  # the key that every release wrote
+        keys = {"compacted_fragments": "tidied"}  # in the file this field has the name that it had in older releases
         # indent and order matter: lance_files.LEDGER_BEGINNING knows the file by them
         write_file(
             self._file, json.dumps({keys.get(key, key): value for key, value in asdict(ledger).items()}, indent=1)

@@ -218,9 +218,9 @@ def locate_directory(directory: str | Path) -> tuple[Path, RemoteDirectory | Non
 
 
 def make_local_copy(directory: str | Path) -> Path:
-    """Return a local directory itself, or an updated copy for reading of one in a store.
+    """Return a local directory itself; of one in an object store, an up-to-date copy to read from.
 
-    The copy belongs to this process until it ends. Copies of earlier calls lose no file.
+    The copy belongs to this process until it ends. Files of a copy that an earlier call returned stay in place.
     """
     remote = RemoteDirectory(url) if (url := remote_url(directory)) else None
     return copies.copy_for_reading(remote.update_copy, remote.readers) if remote else Path(directory)

@@ -51,9 +51,13 @@ def _random_spans(batch: int, length: int, widest: int, generator: torch.Generat
 
 
 def draw_mixing(batch: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw (B,) which example each is mixed with, and (B,) how much of itself remains: 1, or from Beta(10, 10)."""
+    """Draw for each example (B,) its partner, and (B,) how much of itself remains.
+
+    That is drawn from Beta(10, 10) with the probability `share`, and is 1 (not mixed) otherwise.
+    """
     partner = torch.randperm(batch, generator=generator)
-    ones, others = (-torch.rand(2, batch, 10, generator=generator).log()).sum(2)  # two draws from Gamma(10)
+    # Of two draws a, b from Gamma(10), a / (a + b) is one from Beta(10, 10).
+    ones, others = (-torch.rand(2, batch, 10, generator=generator).log()).sum(2)
     chosen = torch.rand(batch, generator=generator) < share
     return partner, torch.where(chosen, ones / (ones + others), torch.ones(batch))
 

@@ -84,7 +84,10 @@ class Clip(ImageTransformer):
         return self._text
 
     def build_text_tower(self) -> TextTower:
-        """Build the tower of texts, without padding: attention looks back only, and the end token is the vector."""
+        """Build the text tower, without padding.
+
+        The vector is that of the end token, which attends only to what comes before it: padding would change nothing.
+        """
         return TextTower(
             self, self.build_text, int(self.checkpoint.section("text_config").get("max_position_embeddings", 77))
         )

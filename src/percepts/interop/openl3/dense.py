@@ -108,9 +108,13 @@ class _DecibelChunks:
         return self._frames.count + (windows - 1) * self._hop // STRIDE
 
     def _decibels(self, held: np.ndarray, count: int) -> np.ndarray:
+        """Return openl3's decibels, 10 log10 of the amplitude, of the first `count` frames of the samples held.
+
+        Samples that are missing at the end are zeros. Unlike `to_decibels`, the largest value does not become 0.
+        """
         needed = (count - 1) * STRIDE + self._frames.n_fft
-        shown = held[:needed] if len(held) >= needed else np.pad(held, (0, needed - len(held)))
-        levels: np.ndarray = np.log(np.maximum(compute_amplitudes(shown, self._frames), FLOOR))
+        samples = held[:needed] if len(held) >= needed else np.pad(held, (0, needed - len(held)))
+        levels: np.ndarray = np.log(np.maximum(compute_amplitudes(samples, self._frames), FLOOR))
         levels *= 10 / np.log(10)
         return levels
 

@@ -24,7 +24,10 @@ _KEEP = -233
 
 
 def build_files(plan: Sequence[Step], height: int, strips: Sequence[int] = STRIP_ROWS) -> tuple[str, bytes]:
-    """Return the param and bin files of a network from `x` (C, height, W), any W, to `grid` (512, rows, columns)."""
+    """Return the param and bin files of a network from `x` (C, height, W), any W, to `grid` (512, rows, columns).
+
+    `strips` holds the rows of a strip in each of the first blocks; the blocks after them run whole.
+    """
     graph = _NcnnGraph()
     for block, rows in zip(_split_blocks(plan), [*strips, *[0] * len(plan)], strict=False):
         if rows and height > rows:

@@ -257,7 +257,7 @@ def _transcribe_blocks(
         for stretch in cut_speech(detector, SPEECH_RULES)(trace.count_blocks(source)):
             trace.speech += stretch.duration
             yield from _transcribe_stretch(engine, [stretch], chunk)
-    source.release()
+    source.release()  # damage that ended the blocks is raised here, after all that came before it
 
 
 def _transcribe_stretch(engine: CTCEngine, blocks: Iterable[Clip], chunk: Chunking | None) -> Iterator[Segment]:

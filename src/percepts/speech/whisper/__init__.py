@@ -56,6 +56,7 @@ def _check_batches(options: TranscribeOptions, detector: Detector | None) -> Non
 def _transcribe_stretches(
     through: LongForm, clips: Iterable[Clip], detector: Detector, window: float, trace: TranscribeProgress
 ) -> Iterator[Utterance]:
+    """Transcribe the stretches of speech that the detector finds, packed into windows of at most `window` seconds."""
     trace.speech = trace.speech or 0.0  # None means that no detector was asked
     for pack in pack_speech(clips, detector, window=window):
         trace.speech += sum(stop - start for start, stop in pack.spoken)

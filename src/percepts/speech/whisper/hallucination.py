@@ -66,7 +66,11 @@ def _score_anomaly(word: TimedWord) -> float:
 def _is_isolated(
     segment: SpokenSegment, after: SpokenSegment | None, silence: float, start: float, stop: float, before: float
 ) -> bool:
-    """Return whether silence, anomalies or the window's edges lie on both sides of a segment."""
+    """Return whether a segment stands alone: silence or an edge before it; silence, an edge or an anomaly after it.
+
+    `after` is the next segment, `before` the end of the speech before this one; the other times are as in
+    `drop_hallucinated`.
+    """
     next_word = stop if after is None else after.words[0].start
     quiet_before = segment.start - before > silence or segment.start < silence or segment.start - start < EDGE
     doubtful_after = after is not None and is_anomalous(after)

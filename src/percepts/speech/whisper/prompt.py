@@ -16,7 +16,8 @@ class Context:
 
     def __init__(self, engine: WhisperEngine, options: TranscribeOptions) -> None:
         self._tokens, self._options = engine.vocabulary, options
-        self._most = engine.context // 2 - 1  # tokens; one is <|startofprev|>, the other half is for the answer
+        # Half of the decoder's context is for the tokens it writes; of the prompt's half, one is <|startofprev|>.
+        self._most = engine.context // 2 - 1
         # Hot words take at most half, so that room for previous text is left.
         self._hot = self._encode(options.hotwords)[: self._most // 2]
         self._text = self._encode(options.initial_prompt)

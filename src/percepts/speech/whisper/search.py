@@ -136,6 +136,7 @@ class _Beam:
         self._beam, self._enough, self._eot = beam, enough, eot
 
     def __call__(self, window: _WindowHypotheses, logits: np.ndarray) -> list[tuple[int, int]]:
+        """Choose the continuations of all rows that are likeliest; those that end become complete hypotheses."""
         rows, sums = [], []
         for total, i, token in self._rank_options(window, logits):
             if token != self._eot:

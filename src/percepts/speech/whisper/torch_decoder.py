@@ -108,7 +108,11 @@ class DecodingState:
     """A batch of windows being decoded: a `Stepper` over encoder states (B, S, D)."""
 
     def __init__(self, decoder: Decoder, states: Tensor, most: int, sot: int = 0) -> None:
-        self._decoder, self._most, self._sot, self._at, self._width = decoder, most, sot, 0, 1
+        self._decoder, self._sot = decoder, sot
+        self._most = most  # positions that a cache has room for
+        self._at = 0  # position of the next token
+        self._width = 1  # rows per window
+        # Keys and values of each layer: of the audio for the cross-attention, of the tokens for the self-attention.
         self._cross = [[decoder.split(part) for part in layer.kv(states).chunk(2, dim=-1)] for layer in decoder.layers]
         self._own: list[tuple[Tensor, Tensor]] = []
         self.first = np.zeros((0, 0), np.float32)
