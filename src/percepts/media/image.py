@@ -179,8 +179,8 @@ def _open_heic(file: io.BytesIO) -> Image.Image:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise MissingExtra("HEIC images need pillow-heif: pip install 'percepts[avif]'") from error
-    image: Image.Image = HeifImageFile(file)
-    return image
+    open_heif: Callable[[io.BytesIO], Image.Image] = HeifImageFile  # the package has no types
+    return open_heif(file)
 
 
 # The classes themselves, not Image.open, which would try formats that the first bytes do not show.
