@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from need_weights import need_weights
 
-from percepts import weights as weight_files
-from percepts.errors import WeightsError
 from percepts.timeline.subtitles import read_segments
 
 DATA = Path(__file__).parents[1] / "data"
@@ -17,10 +16,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 @pytest.fixture(autouse=True)
 def weights():
-    try:
-        weight_files.fetch_weights(["silero", "ge2e"])
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights("silero", "ge2e")
 
 
 def test_turns_are_written_and_judged(percepts, tmp_path):

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from need_weights import need_weights
 
 import percepts
-from percepts import weights
 from percepts.diarization import online
 from percepts.diarization.clustering import SpeakerCount
 from percepts.diarization.embeddings import RATE
 from percepts.diarization.online import MIN_FIRST_WINDOWS, OnlineDiarizer
-from percepts.errors import WeightsError
 from percepts.metrics.der import diarization_errors
 from percepts.tasks.diarize import diarize_online
 from percepts.tasks.diarizer import THRESHOLDS
@@ -29,10 +28,7 @@ TRUTH = read_segments((DATA / "conversation.rttm").read_text(), "rttm")
 
 @pytest.fixture(scope="module")
 def conversation() -> np.ndarray:
-    try:
-        weights.fetch_weights(["silero", "ge2e"])
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights("silero", "ge2e")
     return soundfile.read(DATA / "conversation.flac", dtype="float32")[0]
 
 

@@ -1,4 +1,4 @@
-"""Weights for the tests of encoders: real ones fetched once or skipped, tiny random checkpoints made once a session."""
+"""Weights for the tests of encoders: real ones fetched once, tiny random checkpoints made once a session."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import openl3_recipe as recipe
 import pytest
+from need_weights import need_weights
 
-from percepts import weights
 from percepts.encoders import model_spec
-from percepts.errors import WeightsError
 from percepts.weights import openl3
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported anywhere: no test reaches for the hub
@@ -29,13 +28,10 @@ def random_openl3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def have() -> Callable[[str], None]:
-    """Call with an encoder's name: its weights are there when this returns, or the test is skipped."""
+    """Call with an encoder's name: its weights are there when this returns; see need_weights."""
 
     def fetch(name: str) -> None:
-        try:
-            weights.fetch_weights(model_spec(name).weights)
-        except WeightsError as error:
-            pytest.skip(f"no weights: {error}")
+        need_weights(*model_spec(name).weights)
 
     return fetch
 

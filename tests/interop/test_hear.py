@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from need_weights import need_weights
 
 from percepts import encoders
-from percepts import weights as weight_files
 from percepts.interop import hear
 from percepts.networks.openl3 import runner
 
@@ -41,9 +41,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loaded(name: str) -> torch.nn.Module:
-    row = encoders.model_spec(name)
-    if not name.startswith("openl3") and not all(map(weight_files.is_present, row.weights)):
-        pytest.skip(f"the weights of {name} are not here")
+    if not name.startswith("openl3"):
+        need_weights(*encoders.model_spec(name).weights)
     model = module(name).load_model()
     assert isinstance(model, torch.nn.Module)
     return model

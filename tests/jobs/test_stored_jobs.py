@@ -13,11 +13,11 @@ import make_stored_jobs as stored
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from need_weights import need_weights
 from typer.testing import CliRunner
 
-from percepts import weights
 from percepts.cli import app
-from percepts.errors import JobError, JobTooNew, PerceptsError, SettingsDiffer, WeightsError
+from percepts.errors import JobError, JobTooNew, PerceptsError, SettingsDiffer
 from percepts.jobs.repair import repair
 from percepts.jobs.storage.ledger import ABOUT
 from percepts.jobs.verify import verify
@@ -66,10 +66,7 @@ def opened(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def weights_of(name: str) -> None:
-    try:
-        weights.fetch_weights(NEEDS.get(name, []))
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights(*NEEDS.get(name, []))
 
 
 def run(name: str, directory: Path, *more: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from need_weights import need_weights
 
 import percepts
-from percepts import weights as weight_files
 from percepts.diarization import clustering, embeddings
 from percepts.diarization.clustering import SpeakerCount
 from percepts.diarization.embeddings import (
@@ -28,7 +28,7 @@ from percepts.diarization.embeddings import (
     cluster_blocks,
     cut_voice_windows,
 )
-from percepts.errors import NotMedia, WeightsError
+from percepts.errors import NotMedia
 from percepts.metrics.der import diarization_errors
 from percepts.tasks.diarize import diarize
 from percepts.tasks.diarizer import MIN_TURN_S, THRESHOLDS, turns_from_votes
@@ -42,10 +42,7 @@ TRUTH = read_segments((DATA / "conversation.rttm").read_text(), "rttm")
 
 @pytest.fixture
 def weights() -> None:
-    try:
-        weight_files.fetch_weights(["silero", "ge2e"])
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights("silero", "ge2e")
 
 
 @cache

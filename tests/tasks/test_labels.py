@@ -12,6 +12,7 @@ import synth
 import tiny  # the tests of encoders have the checkpoints
 import torch
 import transformers
+from need_weights import need_weights
 from PIL import Image
 
 import percepts
@@ -299,15 +300,11 @@ def test_a_heatmap_says_its_numbers_and_names(media: Path, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    from percepts import weights
     from percepts.cli.demo.run import PICTURES
     from percepts.encoders import model_spec
 
     folder = pytest.importorskip("skimage").__path__[0]
-    try:
-        weights.fetch_weights(model_spec("conse").weights)
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights(*model_spec("conse").weights)
     return Path(folder) / PICTURES["skimage"]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from need_weights import need_weights
 from synth import write_film
 
-from percepts import weights
 from percepts.diarization.embeddings import DiarizerOutput
 from percepts.errors import MediaError, MissingExtra, NotMedia, OptionsError, UnknownModel, WeightsError
 from percepts.jobs.run import run
@@ -105,10 +105,7 @@ def test_every_word_has_a_speaker_and_segments_end_where_the_speaker_changes(spe
 
 
 def test_three_real_voices_share_the_words_in_one_pass_over_the_file():
-    try:
-        weights.fetch_weights(["silero", "ge2e"])
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights("silero", "ge2e")
     found = transcribe(DATA / "conversation.flac", FakeCTC(), diarize=True)  # what it hears in voices is no language
     assert len({segment.speaker for segment in found.segments}) == 3
     assert all(word.speaker == segment.speaker for segment in found.segments for word in segment.words)

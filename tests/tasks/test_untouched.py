@@ -18,10 +18,10 @@ import soundfile
 import tiny
 import torch
 import transformers  # noqa: F401  # which sets TORCHINDUCTOR_CACHE_DIR when it is first imported
+from need_weights import need_weights
 
 import percepts
-from percepts import weights
-from percepts.errors import AlignError, WeightsError
+from percepts.errors import AlignError
 from percepts.speech.fake import RATE, FakeCTC, FakeWhisper, speak, spell
 
 DATA = Path(__file__).parents[1] / "data"
@@ -85,10 +85,7 @@ def stream(folder: Path) -> None:
 
 @pytest.mark.parametrize("run", [diarize, transcribe_whisper, transcribe_ctc, align, align_sphinx, stream])
 def test_the_process_is_what_it_was(run: Callable[[Path], None], tmp_path: Path) -> None:
-    try:
-        weights.fetch_weights(["silero", "ge2e"])
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights("silero", "ge2e")
     if run is transcribe_ctc:
         tiny.ctc(tmp_path / "tiny")
     threads = torch.get_num_threads()

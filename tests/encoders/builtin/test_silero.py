@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from need_weights import need_weights
 
 from percepts import weights as weight_files
 from percepts.encoders.builtin.silero import FRAME_SAMPLES, Silero
-from percepts.errors import WeightsError
 from percepts.media import mix_to_mono, open_audio
 from percepts.preprocess.resample import resample_clip
 from percepts.types import Clip
@@ -24,10 +24,7 @@ JFK = [(0.322, 2.27), (3.266, 4.446), (5.378, 7.678), (8.162, 10.622)]
 
 @pytest.fixture(autouse=True)
 def weights() -> None:
-    try:
-        weight_files.fetch_weights(["silero"])
-    except WeightsError as error:
-        pytest.skip(f"no weights: {error}")
+    need_weights("silero")
 
 
 def noise(seconds: float, rate: int, seed: int = 0) -> Clip:
