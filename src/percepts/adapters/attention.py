@@ -15,6 +15,7 @@ def attend(
     whose keys are all masked attends to all of them, so it stays finite; its tokens are masked later.
     """
     q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (q, k, v))  # (B, H, T, D)
+    # Softmax over no key at all is NaN, which would reach the gradients of the whole batch.
     seen = None if mask is None else (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
     return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).flatten(2)
 

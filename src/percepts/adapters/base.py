@@ -51,6 +51,7 @@ class Adapter(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, **settings: Any) -> None:
         super().__init__()
+        # `type(v) is int` leaves out flags: True is an int to isinstance.
         sizes = {"in_dim": in_dim, "out_dim": out_dim} | {k: v for k, v in settings.items() if type(v) is int}
         if wrong := {name: value for name, value in sizes.items() if value < 1}:
             raise ValueError(f"{type(self).__name__}: expected sizes of at least 1, got {wrong}")
@@ -82,6 +83,7 @@ class Adapter(nn.Module):
         if mask.shape != x.shape[:2] or mask.dtype != torch.bool:
             raise ValueError(f"expected a mask {list(x.shape[:2])} bool, got {mask.dtype}{list(mask.shape)}")
         if not mask.all():  # a copy of everything costs as much as a linear layer
+            # Zeros, so that the NaN or garbage of padding cannot pass a convolution or a group of steps.
             x = x.masked_fill(~mask[..., None], 0.0)
         return SoftTokens(*self.transform_steps(x, mask))
 
@@ -96,6 +98,7 @@ class Adapter(nn.Module):
             raise ValueError(f"expected features that give tokens other than zero, got a root mean square of {found}")
         factor = rms / found
         for parameter in self.last.parameters():
+            # The bias is scaled too: the layer is linear, so its output is scaled by exactly this factor.
             parameter.mul_(factor)
         return factor
 
@@ -105,6 +108,8 @@ def token_rms(lm: Any) -> float:
     """Return the root mean square of a language model's token embeddings, as its own embedding layer gives them."""
     embed = lm.get_input_embeddings()
     ids = torch.arange(embed.num_embeddings, device=embed.weight.device)
+    # Through the layer and not its weight, because some models (Gemma 3) scale what they look up;
+    # in parts, because a vocabulary of 256,000 in double precision takes gigabytes.
     parts = torch.split(ids, 4096)
     total = sum(embed(part).double().square().sum().item() for part in parts)
     return float((total / (len(ids) * embed.embedding_dim)) ** 0.5)
@@ -115,14 +120,17 @@ def group_steps(x: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.T
 
     A group counts if one of its steps does.
     """
+    # Steps missing to the next multiple of `size`; 0 where there is nothing to fill.
     missing = -x.shape[1] % size
     x = nn.functional.pad(x, (0, 0, 0, missing))
     mask = nn.functional.pad(mask, (0, missing))
+    # (B, ceil(T / size), size * D).
     return x.reshape(len(x), -1, size * x.shape[2]), mask.reshape(len(mask), -1, size).any(dim=2)
 
 
 def check_settings(kind: type[Adapter], settings: Mapping[str, Any]) -> None:
     """Raise ValueError for a setting that this kind of adapter does not have; the message lists those it has."""
+    # The signature is the list of settings, so a new adapter has none to keep in step.
     known = [name for name, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY]
     if unknown := sorted(set(settings) - set(known)):
         raise ValueError(f"{kind.__name__} has no setting {', '.join(unknown)}; it has {', '.join(known) or 'none'}")

@@ -76,6 +76,7 @@ def as_files(adapter: Adapter) -> dict[str, bytes]:
     """Return the files of an adapter by name."""
     facts = {"kind": adapter_kind(adapter), "in_dim": adapter.in_dim, "out_dim": adapter.out_dim,
              "settings": adapter.settings, "about": adapter.about}  # fmt: skip
+    # safetensors refuses views that share memory or are not contiguous.
     weights = {name: value.detach().cpu().contiguous() for name, value in adapter.state_dict().items()}
     return {WEIGHTS: to_bytes(weights), FACTS: (json.dumps(facts, indent=2) + "\n").encode()}
 
@@ -93,9 +94,11 @@ def load_adapter(folder: str | Path) -> Adapter:
         weights = load_file(folder / WEIGHTS)
         with torch.device("meta"):  # shapes alone: settings that are not of these weights allocate nothing
             make_adapter(*made, **facts["settings"]).load_state_dict(weights, assign=True)
+        # Now that shapes and settings agree, memory is allocated for real.
         adapter = make_adapter(*made, **facts["settings"])
         adapter.load_state_dict(weights)
     except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError, SafetensorError) as error:
+        # torch lists every tensor that does not fit, a line each.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{folder}: its adapter cannot be read: {reason}") from error
     adapter.about = dict(facts.get("about") or {})
@@ -106,6 +109,7 @@ _RULES: Mapping[str, Rule] = {
     "kind": TEXT,
     "settings": OBJECT,
     "about": OBJECT,
+    # Bounds far above real models, so that a hostile file cannot ask for terabytes.
     **dict.fromkeys(("in_dim", "out_dim", "hidden", "width", "latents", "queries"), whole_number(1, 1 << 18)),
     **dict.fromkeys(("heads", "head_dim", "k", "stride", "every"), whole_number(1, 1 << 14)),
     "depth": whole_number(1, 256),

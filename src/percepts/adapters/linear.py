@@ -13,6 +13,7 @@ class Linear(Adapter):
 
     def __init__(self, in_dim: int, out_dim: int, *, norm: bool = True, bias: bool = True) -> None:
         super().__init__(in_dim, out_dim, norm=norm, bias=bias)
+        # Encoders differ in scale by orders of magnitude; the norm makes one learning rate fit them all.
         self.norm = nn.LayerNorm(in_dim) if norm else nn.Identity()
         self.linear = nn.Linear(in_dim, out_dim, bias=bias)
 

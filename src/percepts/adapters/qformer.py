@@ -32,8 +32,10 @@ class QFormer(Adapter):
         super().__init__(in_dim, out_dim, queries=queries, width=width, depth=depth, heads=heads, every=every)
         if width % heads:
             raise ValueError(f"expected heads that divide width, got {heads = } and {width = }")
+        # 0.02 is BERT's initializer_range.
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
         self.norm = _norm(width)
+        # BLIP-2 reads the features in every other layer only (cross_attention_frequency = 2).
         self.layers = nn.ModuleList(_Layer(width, heads, in_dim if i % every == 0 else 0) for i in range(depth))
         self.linear = nn.Linear(width, out_dim)
 
@@ -43,6 +45,7 @@ class QFormer(Adapter):
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Read all steps with the queries."""
+        # (B, Q, width); expand copies nothing, all rows begin with the same queries.
         states = self.norm(self.queries).expand(len(x), -1, -1)
         for layer in self.layers:
             states = layer(states, x, mask)
@@ -80,6 +83,7 @@ class _Layer(nn.Module):
 
     def forward(self, states: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Update the states (B, Q, D)."""
+        # The queries need no mask among themselves: all of them are always there.
         states = self.own(states, states)
         if self.cross is not None:
             states = self.cross(states, context, mask)
@@ -87,4 +91,5 @@ class _Layer(nn.Module):
 
 
 def _norm(dim: int) -> nn.LayerNorm:
+    # BERT's epsilon, not torch's 1e-5.
     return nn.LayerNorm(dim, eps=1e-12)

@@ -32,10 +32,11 @@ class Perceiver(Adapter):
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Read all steps with the latents."""
+        # (B, L, D); expand copies nothing.
         latents = self.latents.expand(len(x), -1, -1)
         for block in self.blocks:
             latents = block(x, mask, latents)
-        return self.linear(self.norm(latents)), expand_row_mask(mask, len(self.latents))
+        return self.linear(self.norm(latents)), expand_row_mask(mask, len(self.latents))  # (B, L, out_dim), (B, L)
 
     @property
     def last(self) -> nn.Linear:
@@ -57,7 +58,9 @@ class _Block(nn.Module):
     def forward(self, context: torch.Tensor, mask: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """Update the latents (B, L, D) from context (B, T, D) under mask (B, T)."""
         normed = self.norm_latents(latents)
+        # Flamingo's latents are among the keys, so one attention does for both.
         keys = torch.cat([self.norm_context(context), normed], dim=1)
+        # Latents are never masked, so no row of the attention is empty, even where all steps are.
         seen = torch.cat([mask, mask.new_ones(normed.shape[:2])], dim=1)
         latents = latents + self.out(attend(self.q(normed), self.k(keys), self.v(keys), self.heads, seen))
         return latents + self.mlp(latents)  # type: ignore[no-any-return]

@@ -27,11 +27,13 @@ class Splicer:
     """
 
     def __init__(self, lm: Any, tokenizer: Any, markers: Sequence[str] = MARKERS) -> None:
+        # A copy, because add_tokens would change the tokenizer of the caller.
         self.lm, self.tokenizer = lm, copy.deepcopy(tokenizer)
         known = self.tokenizer.get_vocab()
         if new := [marker for marker in markers if marker not in known]:
             self.tokenizer.add_tokens(new, special_tokens=True)
         self.ids = {marker: int(self.tokenizer.convert_tokens_to_ids(marker)) for marker in markers}
+        # Llama and GPT-2 have no padding token; any id does, since the mask hides it.
         pad, stop = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         self.pad = next((token for token in (pad, stop) if token is not None), 0)
 
@@ -56,6 +58,7 @@ class Splicer:
         ids = torch.tensor([[self.pad] * (longest - len(row)) + row for row, _ in rows], device=device)
         lengths = torch.tensor([[longest - len(row)] for row, _ in rows], device=device)
         mask = torch.arange(longest, device=device) >= lengths
+        # `& mask`: padding may have the id of a marker.
         places = torch.isin(ids, torch.tensor(list(self.ids.values()), device=device)) & mask
         labels = ids.masked_fill(places | ~mask, IGNORED)
         if answers is not None:
@@ -64,6 +67,7 @@ class Splicer:
         return {
             "inputs_embeds": self._splice_embeddings(ids, places, [part for _, soft in rows for part in soft]),
             "attention_mask": mask.long(),
+            # Positions count from the first real token: a row padded on the left must give what it gives alone.
             "position_ids": (mask.long().cumsum(1) - 1).clamp(min=0),
             "labels": labels,
         }
@@ -83,12 +87,14 @@ class Splicer:
         for token in ids:
             if token in queues:
                 soft.append(next(queues[token]))
+                # One placeholder per soft token, so that ids, mask and labels keep the same length.
                 row += [token] * len(soft[-1])
             else:
                 row.append(token)
         return row, soft
 
     def _answer_ids(self, answer: str) -> list[int]:
+        # Without special tokens: the text before has its BOS already.
         ids = list(self.tokenizer(answer, add_special_tokens=False)["input_ids"])
         stop = self.tokenizer.eos_token_id
         return ids if stop is None else [*ids, stop]
@@ -103,6 +109,7 @@ class Splicer:
             raise ValueError(
                 f"expected soft tokens as wide as the language model's {embeds.shape[2]}, got {source.shape[1]}"
             )
+        # masked_scatter fills in row-major order, the order in which the soft tokens were collected.
         return embeds.masked_scatter(places[..., None], source)
 
 

@@ -32,18 +32,20 @@ class Stack(Adapter):
             raise ValueError(f"expected project of linear or swiglu, got {project!r}")
         gated = project == "swiglu"
         self.norm = _rms_norm(in_dim * k) if gated else nn.Identity()
+        # Twice the width where it is gated: SwiGLU uses up one half as the gate.
         self.linear_1 = nn.Linear(in_dim * k, 2 * hidden if gated else hidden, bias=not gated)
         self.act: nn.Module = SwiGlu() if gated else nn.ReLU()
+        # Ultravox added this norm in version 0.5 (`projector_ln_mid`).
         self.norm_mid = _rms_norm(hidden) if gated else nn.Identity()
         self.linear_2 = nn.Linear(hidden, out_dim, bias=not gated)
 
     def out_len(self, length: int) -> int:
         """Return one token for k steps, and one for the rest."""
-        return -(-length // int(self.settings["k"]))
+        return -(-length // int(self.settings["k"]))  # rounds up, as the padding of group_steps does
 
     def transform_steps(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Project each group of k steps by itself."""
-        x, mask = group_steps(x, mask, self.settings["k"])
+        x, mask = group_steps(x, mask, self.settings["k"])  # (B, T / k, k * D)
         return self.linear_2(self.norm_mid(self.act(self.linear_1(self.norm(x))))), mask
 
     @property
@@ -57,6 +59,7 @@ class SwiGlu(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Gate (…, 2 D) to (…, D)."""
+        # Ultravox's order: SiLU is on the second half.
         value, gate = x.chunk(2, dim=-1)
         return nn.functional.silu(gate) * value
 

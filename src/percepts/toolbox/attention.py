@@ -29,11 +29,14 @@ def favor_plus(dim: int, features: int, *, seed: int = 0, orthogonal: bool = Tru
     blocks = [torch.randn(dim, dim, generator=generator, dtype=torch.float64) for _ in range(-(-features // dim))]
     if orthogonal:
         blocks = [_draw_orthogonal(block) * _draw_norms(dim, generator)[:, None] for block in blocks]
+    # The last block is cut where `features` is no multiple of `dim`.
     directions = torch.cat(blocks)[:features]  # (F, D)
 
     def phi(x: Tensor) -> Tensor:
+        # The fourth root on both sides gives q·k / √dim in the product.
         x = x / dim**0.25
         along = x @ directions.to(x).T
+        # exp keeps every feature positive; with sin and cos a sum comes close to zero and training is unstable.
         return torch.exp(along - x.square().sum(-1, keepdim=True) / 2) / math.sqrt(features)
 
     return phi
@@ -42,6 +45,7 @@ def favor_plus(dim: int, features: int, *, seed: int = 0, orthogonal: bool = Tru
 def _draw_orthogonal(block: Tensor) -> Tensor:
     """Return rows of length one, uniform over all rotations: QR picks signs that would leave a bias."""
     q, r = torch.linalg.qr(block)
+    # With R's diagonal made positive Q is uniform (Mezzadri 2007, arXiv math-ph/0609050).
     turned: Tensor = (q * r.diagonal().sign()).T
     return turned
 
@@ -64,6 +68,7 @@ def linear_attention(
     if causal:
         return _attend_causally(q, k, v)
     state, total = k.transpose(-1, -2) @ v, k.sum(-2)  # (…, F, V), (…, F)
+    # The sum over keys is common to all queries, so it is taken once: that is what makes it linear.
     return torch.div(q @ state, q @ total[..., None])
 
 
@@ -78,6 +83,7 @@ def _attend_causally(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     for first in range(0, q.shape[-2], CHUNK):
         part = slice(first, first + CHUNK)
         a, b, c = q[..., part, :], k[..., part, :], v[..., part, :]
+        # Inside a chunk pairs are computed one by one; all earlier keys are in `state`.
         inside = (a @ b.transpose(-1, -2)).tril()
         out.append((a @ state + inside @ c) / (a @ total + inside.sum(-1, keepdim=True)))
         state, total = state + b.transpose(-1, -2) @ c, total + b.sum(-2)[..., None]
@@ -103,6 +109,7 @@ def chunked_attention(
     _check_shapes(q, k, v, causal)
     if min(q_chunk, k_chunk) < 1:
         raise ValueError(f"expected chunks of at least 1, got {q_chunk = } {k_chunk = }")
+    # Written in place: a list of chunks joined at the end would need twice the memory.
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
     for first in range(0, q.shape[-2], q_chunk):
         part = q[..., first : first + q_chunk, :] / math.sqrt(q.shape[-1])
@@ -112,8 +119,10 @@ def chunked_attention(
 
 def _attend_rows(q: Tensor, k: Tensor, v: Tensor, size: int, first: int | None) -> Tensor:
     """Attend from a few queries to all keys. `first`: number of the first query of causal attention, else None."""
+    # -inf makes the factor of the first chunk exp(-inf) = 0, whatever is in the empty sums.
     top = q.new_full((*q.shape[:-1], 1), -torch.inf)
     total, value = torch.zeros_like(top), q.new_zeros(*q.shape[:-1], v.shape[-1])
+    # No query of these may see a later key, so chunks of keys beyond them are never computed.
     end = k.shape[-2] if first is None else min(k.shape[-2], first + q.shape[-2])
     for start in range(0, end, size):
         scores = q @ k[..., start : min(end, start + size), :].transpose(-1, -2)
@@ -121,6 +130,7 @@ def _attend_rows(q: Tensor, k: Tensor, v: Tensor, size: int, first: int | None) 
             at = torch.arange(start, start + scores.shape[-1], device=q.device)
             row = torch.arange(first, first + q.shape[-2], device=q.device)
             scores = scores.masked_fill(at > row[:, None], -torch.inf)
+        # The running maximum of online softmax (Milakov & Gimelshein 2018, arXiv 1805.02867).
         new = torch.maximum(top, scores.amax(-1, keepdim=True))
         old = (top - new).exp()
         weights = (scores - new).exp()

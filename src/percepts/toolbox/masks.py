@@ -36,6 +36,7 @@ class Pattern(ABC):
         """Return the mask as (length, length) bool, rows queries: an `attn_mask` of scaled_dot_product_attention."""
         _check_positive(length=length)
         index = torch.arange(length)
+        # A rule may ignore one of its indices, so its result is expanded to the full square.
         return self.allows(index[:, None], index[None, :], length).expand(length, length)
 
     def density(self, length: int) -> float:
@@ -46,11 +47,13 @@ class Pattern(ABC):
         """Return the mask for `torch.nn.attention.flex_attention.flex_attention`, which never computes empty blocks."""
         from torch.nn.attention.flex_attention import create_block_mask
 
+        # Made before `mask`, which FlexAttention traces: no table can be made in there.
         rule = self.mask_function(length, device)
 
         def mask(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
             return rule(q, k)
 
+        # None, None: one mask for all batches and heads, computed once.
         return create_block_mask(mask, None, None, length, length, device=device, BLOCK_SIZE=block)
 
     def __or__(self, other: Pattern) -> Pattern:
@@ -69,6 +72,7 @@ class Union(Pattern):
 
     def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
         """Join the functions of the parts."""
+        # Not inside the lambda: the table of Random is made here.
         rules = [part.mask_function(length, device) for part in self.parts]
         return lambda q, k: reduce(torch.logical_or, [rule(q, k) for rule in rules])
 
@@ -144,6 +148,7 @@ class Random(Pattern):
 
     def mask_function(self, length: int, device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
         """Draw the table first, because FlexAttention forbids randomness inside a mask function."""
+        # Drawn by NumPy: torch's generators give other numbers on a GPU than on a CPU.
         table = _draw_keys(self.count, self.seed, length).to(device)
         return lambda q, k: table[q, k]
 
@@ -151,6 +156,7 @@ class Random(Pattern):
 @lru_cache(maxsize=8)
 def _draw_keys(count: int, seed: int, length: int) -> Tensor:
     """Return (length, length) bool, True at `count` random keys of each query."""
+    # The ranks of uniform numbers are a draw without replacement, for all rows at once.
     order = np.random.default_rng(seed).random((length, length)).argsort(axis=1)
     table = np.zeros((length, length), bool)
     np.put_along_axis(table, order[:, :count], True, axis=1)
@@ -164,6 +170,7 @@ def longformer(window: int = 512, tokens: int = 1) -> Pattern:
 
 def bigbird(window: int = 192, tokens: int = 128, random: int = 192, seed: int = 0) -> Pattern:
     """Add random keys to `longformer` (Zaheer et al. 2020, arXiv 2007.14062), by tokens where the paper has blocks."""
+    # The defaults are those of BigBird-base: 3, 2 and 3 blocks of 64 tokens.
     return Band(window // 2) | Global(tokens) | Random(random, seed)
 
 

@@ -44,6 +44,7 @@ class PowerLaw:
         x = np.asarray(x, float)
         power = self.scale * x**-self.exponent
         parts = [power, -power * np.log(x), np.full_like(x, self.floor)][: len(self.covariance)]
+        # The delta method: the variance of a prediction is slope · covariance · slopeᵀ.
         slope = np.stack(parts, -1)  # of the prediction in each parameter
         half = self._reach(confidence) * np.sqrt(np.einsum("...i,ij,...j", slope, self.covariance, slope))
         return self.predict(x) - half, self.predict(x) + half
@@ -77,10 +78,13 @@ def fit_power_law(
     model = _log_loss(x)
     residual = np.log(loss) - model(found)
     jacobian = _log_loss_jacobian(model, found)
+    # Unbiased: each fitted parameter takes up one measurement.
     variance = residual @ residual / (len(x) - parameters)
+    # pinv, because the matrix is singular where two parameters cannot be told apart.
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * variance
     bottom = float(np.exp(found[2])) if floor else 0.0
     said = np.exp(model(found))
+    # 1e-300: losses that are all the same have no variance to explain.
     r2 = 1 - float(((loss - said) ** 2).sum() / max(((loss - loss.mean()) ** 2).sum(), 1e-300))
     return PowerLaw(float(np.exp(found[0])), float(found[1]), bottom, covariance, r2, len(x))
 
@@ -91,6 +95,7 @@ def _log_loss(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
     def of(p: np.ndarray) -> np.ndarray:
         power = p[0] - p[1] * logs
+        # In logarithms, because exp(p[0]) may overflow while the search tries parameters.
         return np.asarray(power if len(p) == 2 else np.logaddexp(power, p[2]))
 
     return of
@@ -100,9 +105,11 @@ def _fit_with_floor(x: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Fit from several starting points, floors at these shares of the lowest loss, and return the best fit."""
     least_squares = _import_scipy("optimize").least_squares
     model, best = _log_loss(x), None
+    # The cost may have several minima in the floor, and one start finds only the nearest.
     for share in (0.05, 0.3, 0.6, 0.9, 0.99):
         low = share * loss.min()
         slope, start = np.polyfit(np.log(x), np.log(loss - low), 1)
+        # The floor is fitted as its logarithm: so it stays above zero without bounds.
         guess = np.array([start, -slope, np.log(low)])
         fit = least_squares(lambda p: model(p) - np.log(loss), guess, x_scale="jac", xtol=1e-14, ftol=1e-14, gtol=1e-14)
         if best is None or fit.cost < best.cost:
@@ -119,6 +126,7 @@ def _import_scipy(part: str) -> Any:
 
 
 def _log_loss_jacobian(model: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
+    # Central differences in float64: their error, step² and 1e-16 / step, is far below that of any fit.
     step = 1e-6
     shifts = np.eye(len(at)) * step
     return np.stack([(model(at + shift) - model(at - shift)) / (2 * step) for shift in shifts], 1)
@@ -133,6 +141,7 @@ def count_parameters(model: Any, *, embeddings: bool = False) -> int:
 
     left_out = set()
     if not embeddings:
+        # By identity, so that a head which shares the embedding's tensor is left out with it (Kaplan et al., 2.1).
         left_out = {
             id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
         }
@@ -163,6 +172,7 @@ def plot_law(law: PowerLaw, x: Sequence[float], loss: Sequence[float], target: s
     axes.fill_between(grid, *law.band(grid), color=ACCENT, alpha=0.15, linewidth=0)
     inside = grid <= max(x)
     axes.plot(grid[inside], law.predict(grid[inside]), color=ACCENT)
+    # Dashed: beyond the measurements the law is a guess.
     axes.plot(grid[~inside], law.predict(grid[~inside]), color=ACCENT, linestyle="--")
     axes.plot(x, loss, "o", color=INK, markersize=5)
     if held_out:

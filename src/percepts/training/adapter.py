@@ -56,7 +56,9 @@ class LanguageModel:
         """Return the sha256 of every tensor, bit by bit."""
         sums = hashlib.sha256()
         for name, value in sorted(self.model.state_dict().items()):
+            # The name too, so that two tensors that change places are noticed.
             sums.update(name.encode())
+            # As bytes, because NumPy has no bfloat16.
             sums.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return sums.hexdigest()
 
@@ -142,18 +144,23 @@ def train_adapter(
     folder = OutputFolder(output, inputs=[table, *(row["source"] for row in rows)], overwrite=overwrite,
                           record=f"run/{RECORD}")  # fmt: skip
     folder.check([adapters.WEIGHTS, adapters.FACTS, CURVE])
+    # Before the language model is loaded, which may take minutes.
     check_run(output / "run", overwrite=overwrite)
     speaker = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
+    # Part of the settings of the run, and compared at the end: the model must stay as it is.
     before = speaker.digest()
     cache = cache_features([row["source"] for row in rows], output / "features", encoder, fps=how.fps, hop=how.hop,
                            workers=how.workers, overwrite=overwrite, on_progress=on_progress)  # fmt: skip
+    # A broken file is in the ledger of features/ and must not end the training of the others.
     rows = [row for row in rows if row["source"] in cache.rows]
     if not rows:
         raise MediaError(f"none of the sources of {table} could be used; the reasons are in {output}/features/ledger")
     learned, kept = _split_rows(rows, how.held_out, plan.seed)
+    # Initial weights come from torch's global generator.
     torch.manual_seed(plan.seed)
     dim = speaker.model.get_input_embeddings().embedding_dim
     adapter = adapters.make_adapter(how.kind, cache.data.shape[2], dim, **dict(how.settings or {}))
+    # Else the first steps only undo the wrong scale of the soft tokens.
     _match_scale(adapter, speaker, cache, learned)
     adapter.about = {"encoder": find(encoder).name, "lm": speaker.name, "prompt": prompt}
     work = _AdapterTraining(
@@ -167,6 +174,7 @@ def train_adapter(
         settings=told, validate=(lambda: work.score(kept, plan.batch_size)) if kept else None, on_step=on_step,
         overwrite=overwrite,
     )  # fmt: skip
+    # A buffer that the forward pass updates would change without any gradient.
     if speaker.digest() != before:
         raise RuntimeError("the frozen language model changed while the adapter was trained")
     for name, data in adapters.as_files(adapter).items():
@@ -197,6 +205,7 @@ class _AdapterTraining:
             wanted = self._read(rows)
         log = torch.nn.functional.log_softmax(logits / TEMPERATURE, -1)
         goal = torch.nn.functional.log_softmax(wanted / TEMPERATURE, -1)
+        # The square keeps the size of gradients the same at every temperature (Hinton et al. 2015, arXiv 1503.02531).
         return torch.nn.functional.kl_div(log, goal, log_target=True, reduction="batchmean") * TEMPERATURE**2
 
     def score(self, rows: Sequence[Row], size: int) -> float:
@@ -205,6 +214,7 @@ class _AdapterTraining:
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
             logits, targets = self._target_logits(part)
+            # Under "kl" right is what the model itself would say after reading the transcript.
             wanted = targets if self.objective == "ce" else self._read(part).argmax(-1)
             right, total = right + int((logits.argmax(-1) == wanted).sum()), total + len(targets)
         return right / total
@@ -216,6 +226,7 @@ class _AdapterTraining:
         self.adapter.to(device)
         soft = self.adapter(torch.from_numpy(data).to(device), torch.from_numpy(mask).to(device))
         ends = np.cumsum(counts)
+        # One source may have several windows; their tokens stand one after the other in its prompt.
         flat = [soft.embeds[a:b][soft.mask[a:b]] for a, b in zip(ends - counts, ends, strict=True)]
         return self._logits([self.prompt] * len(rows), [{self.marker: [part]} for part in flat], rows)
 
@@ -226,9 +237,12 @@ class _AdapterTraining:
 
     def _logits(self, texts: Sequence[str], media: Any, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
         batch = self.splicer(texts, media, answers=[row["text"] for row in rows])
+        # Shifted here: logits at one position predict the token of the next, and the loss is not transformers' own.
         targets = batch.pop("labels")[:, 1:]
         logits = self.lm.model(**batch, use_cache=False).logits[:, :-1]
+        # Padding differs between the prompt with soft tokens and the one with words; the answer's tokens do not.
         due = targets != -100
+        # In float32, since a softmax over a vocabulary is too coarse in half precision.
         return logits[due].float(), targets[due]
 
 
@@ -242,11 +256,13 @@ def _find_marker(prompt: str) -> str:
 def _split_rows(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Split rows into those to learn from and those to hold out, at least one each where the share is above 0."""
     order = np.random.default_rng(seed).permutation(len(rows))
+    # At least one row is kept to learn from.
     count = 0 if not share or len(rows) < 2 else min(len(rows) - 1, max(1, round(share * len(rows))))
     return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
 
 
 def _match_scale(adapter: Adapter, lm: LanguageModel, cache: CachedFeatures, rows: Sequence[Row]) -> None:
+    # A root mean square needs no more than a few windows.
     data, mask, _ = cache.of([row["source"] for row in rows[:64]])
     adapter.match_scale(token_rms(lm.model), torch.from_numpy(data), torch.from_numpy(mask))
 

@@ -124,7 +124,9 @@ def train_ast(
     rows = read_label_table(table, ["label", *([how.split] if how.split else [])])
     learned, kept = _split_rows(rows, how.split, how.held_out, plan.seed)
     labels = _collect_labels(learned, recipe)
+    # Before any model, because accelerate has to choose the device of this process first.
     among = find_processes()
+    # Inputs are never overwritten, so that `base` stays even where `output` is the same folder.
     based = Path(base).iterdir() if isinstance(base, str) and Path(base).is_dir() else ()
     folder = OutputFolder(output, inputs=[table, *(row["source"] for row in rows), *based], overwrite=overwrite,
                           record=f"run/{RECORD}")  # fmt: skip
@@ -141,7 +143,9 @@ def train_ast(
     if among.first:
         with folder.staging(START) as made:
             write_initial_ast(made, base, labels, recipe, stats, plan.seed)
+    # The other processes read the checkpoint that the first one has just written.
     among.wait_for_all()
+    # Loaded like any user's model, so that training and `percepts classify` prepare inputs in the same way.
     encoder = load_encoder(find(str(start)))
     assert isinstance(encoder, WithClassifier)
     work = _AstTraining(encoder, recipe, labels, how.lora)
@@ -175,14 +179,18 @@ class _AstTraining:
         import transformers
 
         folder = encoder.checkpoint.folder
+        # Loaded again, because the encoder's own network may run in another runtime or precision.
         with pretrained.silence_transformers(), pretrained.raise_weights_error(folder, encoder.head):
             whole = getattr(transformers, encoder.head).from_pretrained(folder, dtype=torch.float32)
         self.full_model = whole
         self.model = (_add_lora(whole, lora) if lora else whole).to(self.device)
+        # After LoRA has frozen the rest.
         self.parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.first = encoder.first.to(self.device) if encoder.first is not None else None
         self.call_kwargs = encoder.call_kwargs
+        # Only inputs that are log filter banks can be masked and mixed as spectra.
         self.norm = Norm(*encoder.norm) if isinstance(encoder, Ast) else None
+        # Negative, since a score is better when it is higher.
         self.metric = {"single": "accuracy", "multi": "mAP", "regression": "-mean squared error"}[recipe.task]
 
     def examples(self, rows: Sequence[Row], folder: Path) -> HeadExamples:
@@ -190,13 +198,16 @@ class _AstTraining:
 
     def loss(self, data: HeadExamples, batch: Sequence[int], rng: torch.Generator) -> torch.Tensor:
         recipe = self.recipe
+        # Fancy indexing of the memory map reads only the windows of this batch.
         x, target = torch.from_numpy(data.inputs[batch]), torch.from_numpy(data.truth[batch])
         if recipe.mixup:
             partner, own = draw_mixing(len(batch), recipe.mixup, rng)
             frames = torch.from_numpy(data.frames[batch])
             x = mix_spectra(x, frames, partner, own, self.norm) if self.norm else mix_examples(x, partner, own)
+            # Labels are mixed in the same shares as recordings, which makes them soft targets.
             target = mix_examples(target, partner, own)
         if self.norm:
+            # The fill is 0 before the normalisation, as the authors mask before they normalise.
             x = spec_augment(x, recipe.freq_mask, recipe.time_mask, self.norm(0.0), rng)
             x = shake_spectra(x, rng) if recipe.noise else x
         return self._pair_with_target(self._logits(x), target.to(self.device))
@@ -205,6 +216,7 @@ class _AstTraining:
         measured = torch.nn.functional
         if self.recipe.task == "regression":
             return measured.mse_loss(logits, target)
+        # AST's authors train Speech Commands so, too, although each recording has one label.
         if self.recipe.task == "multi" or self.recipe.binary:
             return measured.binary_cross_entropy_with_logits(logits, target)
         return measured.cross_entropy(logits, target)
@@ -213,9 +225,11 @@ class _AstTraining:
     def score(self, data: HeadExamples) -> float:
         """Return the score by source: each counts with the mean over its windows."""
         self.model.eval()
+        # A copy, because the map is read-only and torch warns about such arrays.
         parts = (torch.from_numpy(data.inputs[i : i + 32].copy()) for i in range(0, len(data), 32))
         said = np.concatenate([self._logits(part).cpu().numpy() for part in parts])
         sources = np.unique(data.owner)
+        # Sources and not windows: a long recording must not count more than a short one.
         rows = [data.owner == source for source in sources]
         truth = np.stack([data.truth[row][0] for row in rows])
         if self.recipe.task == "regression":
@@ -225,6 +239,7 @@ class _AstTraining:
         return found.accuracy if self.recipe.task == "single" else found.mean_average_precision
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        # bfloat16 and not float16: it needs no scaling of the loss.
         half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
         with half:
             x = x.to(self.device)
@@ -244,10 +259,12 @@ def _add_lora(model: Any, rank: int) -> Any:
         import peft
     except ModuleNotFoundError as error:
         raise MissingExtra("--lora needs peft: pip install 'percepts[lora]'") from error
+    # Queries and values, as in the LoRA paper (Hu et al. 2021, arXiv 2106.09685, section 7.1).
     ends = ("q_proj", "v_proj", "query", "value")
     config = peft.LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules=[name for name, part in model.named_modules()
                                                      if isinstance(part, torch.nn.Linear) and name.endswith(ends)],
+        # The new classifier is random: it is trained in full.
         modules_to_save=["classifier"],
     )  # fmt: skip
     with pretrained.silence_transformers():  # of what peft asks transformers for and transformers calls old
@@ -283,6 +300,7 @@ def _collect_labels(rows: Sequence[Row], recipe: Recipe) -> list[str]:
     if recipe.task == "regression":
         return ["value"]
     names = chain.from_iterable(row["label"].split("|") if recipe.task == "multi" else [row["label"]] for row in rows)
+    # Sorted, so that the numbers of the labels do not depend on the order of the table.
     found = sorted(set(names))
     if len(found) < 2:
         raise ValueError(f"expected at least two labels, got {', '.join(found) or 'none'}")
@@ -298,4 +316,5 @@ def _encode_labels(label: str, names: Sequence[str], recipe: Recipe) -> np.ndarr
 
 def _balance_weights(truth: np.ndarray) -> np.ndarray:
     """Return how often to draw each example: the sum over its labels of 1 / (examples with the label)."""
+    # 1e-9, so that an example without a label can be drawn at all.
     return np.asarray((truth / np.maximum(truth.sum(0), 1)).sum(1) + 1e-9)

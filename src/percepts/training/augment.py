@@ -22,6 +22,7 @@ class Norm:
 
     def __call__(self, value: Value) -> Value:
         """Normalise log energies; 0 is the value that AST is padded with."""
+        # By two deviations and not one, as AST's authors do.
         return (value - self.mean) / (2 * self.std)
 
     def power(self, x: Tensor) -> Tensor:
@@ -44,6 +45,7 @@ def spec_augment(x: Tensor, freq: int, time: int, fill: float, generator: torch.
 
 def _random_spans(batch: int, length: int, widest: int, generator: torch.Generator) -> Tensor:
     """Return (B, length) bool, True in a random span of each row that is 0 to `widest` wide."""
+    # torchaudio's order: first a width, then a place where it fits.
     width = torch.rand(batch, 1, generator=generator) * min(widest, length)
     first = torch.rand(batch, 1, generator=generator) * (length - width)
     place = torch.arange(length)[None]
@@ -55,8 +57,10 @@ def draw_mixing(batch: int, share: float, generator: torch.Generator) -> tuple[T
 
     That is drawn from Beta(10, 10) with the probability `share`, and is 1 (not mixed) otherwise.
     """
+    # The partner is from the same batch, while the authors draw one from all of the data.
     partner = torch.randperm(batch, generator=generator)
-    # Of two draws a, b from Gamma(10), a / (a + b) is one from Beta(10, 10).
+    # Of two draws a, b from Gamma(10), a / (a + b) is one from Beta(10, 10); each is a sum of 10 exponentials. Made by
+    # hand, because torch's Beta takes no generator.
     ones, others = (-torch.rand(2, batch, 10, generator=generator).log()).sum(2)
     chosen = torch.rand(batch, generator=generator) < share
     return partner, torch.where(chosen, ones / (ones + others), torch.ones(batch))
@@ -77,11 +81,14 @@ def mix_spectra(x: Tensor, frames: Tensor, partner: Tensor, own: Tensor, norm: N
     frames   (B,) number of frames that hold audio; a mixture is as long as the longer of the two
     """
     place = torch.arange(x.shape[1])
+    # Padding holds no audio, so its power is 0; undoing its normalisation would give exp(0) = 1.
     power = torch.where((place < frames[:, None])[..., None], norm.power(x), 0)
     share = own[:, None, None] ** 2, (1 - own[:, None, None]) ** 2
     mixed = (share[0] * power + share[1] * power[partner]).clamp(min=FLOOR).log()
     longest = torch.maximum(frames, frames[partner])
+    # After the longer of the two there is padding again, at the value that AST is padded with.
     mixed = torch.where((place < longest[:, None])[..., None], norm(mixed), norm(0.0))
+    # Examples that are not mixed stay as they are, to the bit.
     return torch.where((own < 1)[:, None, None], mixed, x)
 
 
@@ -89,5 +96,6 @@ def shake_spectra(x: Tensor, generator: torch.Generator) -> Tensor:
     """Add uniform noise of up to a random tenth to (B, T, M), and roll it in time by up to 10 frames."""
     loud = torch.rand(len(x), 1, 1, generator=generator) / 10
     noisy = x + (torch.rand(x.shape, generator=generator) * loud).to(x.device)
+    # -10 to 9: the upper end of randint is left out, as in the authors' np.random.randint.
     turns = torch.randint(-10, 10, (len(x),), generator=generator).tolist()
     return torch.stack([row.roll(turn, 0) for row, turn in zip(noisy, turns, strict=True)])

@@ -15,6 +15,7 @@ class Processes:
     """The processes of this training: one, unless `accelerate launch` or torchrun sets WORLD_SIZE."""
 
     def __init__(self) -> None:
+        # torchrun and accelerate both set WORLD_SIZE; without it nothing of accelerate is imported.
         self.count, self.rank, self._accelerator = int(os.environ.get("WORLD_SIZE", "1")), 0, None
         if self.count > 1:
             self._accelerator = _make_accelerator()
@@ -29,6 +30,7 @@ class Processes:
         """Return the mean of a value over all processes, to each of them."""
         if self._accelerator is None:
             return value
+        # A reduce of our own instead of DistributedDataParallel: the loop stays the same for one process.
         found: torch.Tensor = self._accelerator.reduce(value, "mean")
         return found
 

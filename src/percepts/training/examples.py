@@ -49,6 +49,7 @@ def build_examples(
     file is in `folder`; memory holds the windows of one source.
     """
     assert isinstance(encoder, Encoder)
+    # Known once the first window is prepared.
     shape, dtype = (0,), np.dtype(np.float32)
     frames, owner = list[int](), list[int]()
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -60,13 +61,16 @@ def build_examples(
                 continue
             for clip in clips:
                 inputs = encoder.prepare([clip])
+                # A classifier of one medium takes one tensor.
                 taken = next(iter(encoder.select_inputs(inputs).values()))
                 shape, dtype = taken.shape[1:], taken.dtype
                 file.write(np.ascontiguousarray(taken).tobytes())
                 frames.append(int(inputs["frames"][0]) if "frames" in inputs else 0)
             owner += [number] * len(clips)
+        # The map below reads what is on the disk.
         file.flush()
         size = (len(owner), *shape)
+        # An empty file cannot be mapped.
         inputs_of_all = np.memmap(file, dtype, "r", shape=size) if owner else np.empty(size, dtype)
     answers = [truth(row["label"]) for row in rows]
     return HeadExamples(
@@ -77,6 +81,7 @@ def build_examples(
 def _cut_windows(source: str, spec: Spec) -> list[Clip]:
     """Return an image as one clip, or the windows of an audio file."""
     if spec.kind == "image":
+        # Twice the size, so that what a JPEG loses when it is decoded smaller does not show.
         return [media.open_image(source, at_least=2 * spec.size)]
     sound = resample(map(media.mix_to_mono, media.stream_audio(source)), int(spec.rate))
     return list(cut_fixed_windows(spec.window, None, "pad")(sound))

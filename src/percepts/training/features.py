@@ -54,6 +54,7 @@ class FlattenedEncoder:
                 f"{self.spec.name}: expected at most {self.spec.dim} numbers of a window, as of the one looked at "
                 f"first, got {flat.shape[1]}: how many frames it gives depends on the source"
             )
+        # The job keeps vectors of one length; `CachedFeatures.of` finds the padding again, since it is all zero.
         flat = np.pad(flat, ((0, 0), (0, missing)))[:, None]
         return Features(np.ascontiguousarray(flat), np.ones(flat.shape[:2], bool), 0.0)
 
@@ -84,6 +85,7 @@ def measure_features_shape(encoder: str) -> tuple[int, int]:
         clip = Clip(np.zeros((1, round(row.window * row.rate)), np.float32), "audio", row.rate)
     else:
         count = max(1, round(row.window * row.rate))
+        # Grey, 64 by 64: the encoder resizes it to what it takes.
         clip = Clip(np.full((count, 64, 64, 3), 127, np.uint8), row.kind, row.rate)
     _, steps, dim = model.encode(model.prepare([clip])).data.shape
     return steps, dim
@@ -108,9 +110,11 @@ def cache_features(
     """
     shape, row = measure_features_shape(encoder), find(encoder)
     target, dim = f"{__name__}:{FlattenedEncoder.__name__}", shape[0] * shape[1]
+    # By module and class name, because workers import it again.
     register_encoder(replace(row, name=row.name + FRAMES_SUFFIX, target=target, pool="mean", dim=dim))
     done = embed(list(sources), directory, models=[row.name + FRAMES_SUFFIX], fps=fps, hop=hop, workers=workers,
                  overwrite=overwrite, on_progress=on_progress)  # fmt: skip
+    # `embed` ends quietly on Ctrl-C; training must not go on with half of the features.
     if done.interrupted:
         raise KeyboardInterrupt
     found = load_job_vectors(directory)

@@ -42,6 +42,7 @@ def fit_logistic(
     x, y = (data[rows] - mean) / scale, truth[owner[rows]]
 
     def fit(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # lbfgs may need more than its default of 100 steps on a thousand features.
         model = LogisticRegression(C=REACH / settings.strength, max_iter=2000).fit(x, target)
         return model.coef_, model.intercept_
 
@@ -72,18 +73,22 @@ def fit_network(
     torch.manual_seed(settings.seed)
     sizes = [data.shape[1], *([hidden] if hidden else []), truth.shape[1]]
     layers = [torch.nn.Linear(a, b) for a, b in pairwise(sizes)]
+    # The last ReLU and Dropout are cut off: scores may be negative.
     between = [part for layer in layers for part in (layer, torch.nn.ReLU(), torch.nn.Dropout(0.3))][:-2]
     model = torch.nn.Sequential(*between)
     target = torch.from_numpy(truth[owner[rows]].astype(np.float32))
     measure = torch.nn.functional.cross_entropy if settings.task == "single" else _binary_loss
 
     def loss(batch: Sequence[int], _: torch.Generator) -> torch.Tensor:
+        # In the order of the file: reading a map backwards and forwards is slow. The targets are sorted alike.
         x = torch.from_numpy((data[np.sort(rows[batch])] - mean) / scale)
         return measure(model(x), target[np.sort(batch)])
 
     decay = 0.01 * settings.strength
+    # No validation, because a fold has no third part to stop by.
     plan = Plan(epochs=30, batch_size=64, lr=1e-3, weight_decay=decay, every=10**9, seed=settings.seed)
     with tempfile.TemporaryDirectory() as folder:
+        # In a folder that is deleted: a fit of seconds is not resumed.
         fit(model, loss, len(rows), plan, folder, settings={})
     pairs = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers]
     return _name_weights(mean, scale, *(part for pair in pairs for part in pair))
@@ -98,6 +103,7 @@ def _binary_loss(scores: Any, target: Any) -> Any:
 def _mean_and_deviation(data: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and deviation (D,) float32 of these rows, summed in float64; the deviation of a constant is 1."""
     parts = np.array_split(rows, max(1, -(-len(rows) // STEP_ROWS)))
+    # Two passes: the difference of squares loses all digits where the deviation is small beside the mean.
     mean = sum(data[part].sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
     square = sum(np.square(data[part] - mean).sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
     scale = np.sqrt(square)
@@ -107,8 +113,10 @@ def _mean_and_deviation(data: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray,
 def _one_row_per_label(weight: np.ndarray, bias: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a row for each label: scikit-learn gives one for two classes, and none for an unseen class."""
     if len(weight) == 1:
+        # Halves of opposite sign: the softmax over two is then the sigmoid of the one.
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     seen = np.flatnonzero(truth.any(axis=0))
+    # exp(-30) is 1e-13: an unseen label is never said, and no infinity is stored.
     whole = np.zeros((truth.shape[1], weight.shape[1])), np.full(truth.shape[1], -30.0)
     whole[0][seen], whole[1][seen] = weight, bias
     return whole

@@ -130,6 +130,7 @@ def train_head(
         import sklearn  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra(f"heads need {error.name}: pip install 'percepts[train]'") from error
+    # Checked twice: now for what needs no directory, and again when the sources are known.
     inputs = [] if str(labels) == "folders" else [labels]
     check_output_files((Path(output) / name for name in FILES), inputs=inputs, overwrite=overwrite)
     data = load_job_vectors(directory, model, in_memory=how.in_memory)
@@ -156,6 +157,7 @@ def train_head(
         if on_fold:
             on_fold(*found[-1])
     whole = measure_predictions(np.concatenate(truths), np.concatenate(said))
+    # Folds are only for measuring, but a test split stays unseen by the final head, too.
     kept = ~plan[0][1] if how.split else np.ones(len(examples.truth), bool)
     result = TrainedHead(Path(output), examples.labels, whole, tuple(found), int(kept.sum()),
                      int((kept[examples.owner] & examples.used).sum()))  # fmt: skip
@@ -195,6 +197,7 @@ class _LabelledWindows:
         if len(names) < 2:
             raise ValueError(f"expected at least two labels, got {', '.join(names)}")
         truth = np.array([[name in found for name in names] for found in each])
+        # Many windows have the same source: looked up once, not searched.
         place = {row["source"]: i for i, row in enumerate(rows)}
         owner = np.array([place.get(source, -1) for source in data.sources])
         return cls(tuple(names), truth, owner, owner >= 0, rows)
@@ -203,6 +206,7 @@ class _LabelledWindows:
         """Return (n, C) for the n held-out sources: the mean of the probabilities of their windows."""
         chosen = np.flatnonzero(test[self.owner] & self.used)
         total, count = np.zeros(self.truth.shape), np.zeros(len(self.truth))
+        # In parts, because the vectors may be mapped from a file larger than memory.
         for part in np.array_split(chosen, max(1, len(chosen) // 65_536)):
             np.add.at(
                 total, self.owner[part], scores_to_probabilities(forward(weights, data.data[part]), task == "multi")
@@ -231,6 +235,7 @@ def _split_folds(examples: _LabelledWindows, how: HeadOptions) -> Sequence[tuple
         raise ValueError(f"expected folds from 2 to the number of sources, {len(examples.truth)}, got {folds}")
     from sklearn.model_selection import KFold, StratifiedKFold
 
+    # scikit-learn stratifies by one label, and wants as many examples of each as there are folds.
     single = (examples.truth.sum(axis=1) == 1).all() and rarest >= folds
     cutter = (StratifiedKFold if single else KFold)(folds, shuffle=True, random_state=how.seed)
     of = np.empty(len(examples.truth), int)

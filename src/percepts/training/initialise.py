@@ -42,6 +42,7 @@ def write_initial_ast(
     folder: Path, base: str | SmallAst, labels: list[str], recipe: Recipe, stats: NormStats | None, seed: int
 ) -> None:
     """Write the starting checkpoint as an ordinary transformers directory."""
+    # The new classifier's weights come from torch's global generator.
     torch.manual_seed(seed)
     model, processor = (
         _make_from_scratch(base) if isinstance(base, SmallAst) else _make_from_checkpoint(base, labels, recipe)
@@ -50,6 +51,7 @@ def write_initial_ast(
         model = _initialise_weights(model, labels)
     config = model.config
     config.problem_type = PROBLEMS[recipe.task]
+    # As transformers' own training writes them, so that a pipeline shows names and not LABEL_0.
     config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     if stats is not None:
         processor |= {"mean": stats.mean, "std": stats.std, "do_normalize": True}
@@ -95,9 +97,11 @@ def _make_from_checkpoint(base: str, labels: list[str], recipe: Recipe) -> tuple
     folder = encoder.checkpoint.folder
     with pretrained.silence_transformers(), pretrained.raise_weights_error(folder, encoder.head):
         model = getattr(transformers, encoder.head).from_pretrained(
+            # The head of the base has other labels: if its size differs, it is made from random weights.
             folder, num_labels=len(labels), ignore_mismatched_sizes=True, local_files_only=True,
             use_safetensors=True, dtype=torch.float32,
         )  # fmt: skip
+    # Position embeddings are cut or interpolated to the new length, as AST's authors do.
     encoder.fit_window(model)
     processor = dict(encoder.checkpoint.processor)
     if recipe.max_length and is_ast(base):

@@ -39,6 +39,7 @@ def load_job_vectors(directory: str | Path, model: str = "", *, in_memory: int =
     name = model or next(iter(made or found), "")
     if name not in found:
         raise JobError(f"{directory} holds no vectors of {name!r}; there are: {', '.join(found) or 'none'}")
+    # The sources alone first: their number is the size of the array.
     sources = [s for batch in read_parts(directory, name, ["source"]) for s in batch.column("source").to_pylist()]
     data = _allocate((len(sources), found[name].dim), in_memory)
     first = 0

@@ -17,6 +17,7 @@ def read_label_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
     a source that occurs twice.
     """
     path = Path(path)
+    # utf-8-sig: Excel begins its CSV files with a byte order mark.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         rows = [dict(row) for row in reader]
@@ -27,6 +28,7 @@ def read_label_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
         raise ValueError(f"{path}: no rows below its header")
     seen: set[str] = set()
     for row in rows:
+        # abspath and not resolve: job directories keep the path of a link, not that of its target.
         row["source"] = os.path.abspath(path.parent / row["source"])
         if row["source"] in seen:
             raise ValueError(f"{path}: {row['source']} is there twice")

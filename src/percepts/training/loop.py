@@ -137,6 +137,7 @@ def fit(
         raise ValueError("expected at least one example to train on, got none")
     folder = Path(folder)
     check_run(folder, overwrite=overwrite)
+    # The checkpoint alone: log.csv is replaced at the first validation.
     if overwrite and find_processes().first:
         remove_file(folder / CHECKPOINT)
     find_processes().wait_for_all()
@@ -164,10 +165,12 @@ class _Fit:
     ) -> None:  # fmt: skip
         self.model, self.loss, self.count, self.plan, self.folder = model, loss, count, plan, folder
         self.validate, self.on_step, self.draw = options.validate, options.on_step, options.draw
+        # Through JSON and back, so that tuples compare equal to the lists of a stored run.
         self.settings = json.loads(json.dumps({**settings, **asdict(plan), "examples": count}))
         self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.weights:
             raise ValueError("expected a model with parameters to train, all of them are frozen")
+        # Buffers, such as running means, are no parameters, but are part of the state to restore.
         self.buffers = dict(model.named_buffers())
         self.optimizer = torch.optim.AdamW(self.weights.values(), plan.lr, weight_decay=plan.weight_decay)
         self.best: dict[str, torch.Tensor] = {}
@@ -177,6 +180,7 @@ class _Fit:
 
     def run(self) -> FitResult:
         self._resume()
+        # Earlier than now by what former runs took, so that seconds add up over restarts.
         begun, state, plan = time.monotonic() - self.state.seconds, self.state, self.plan
         resumed, losses, stopped = state.step, list[float](), self._is_out_of_patience()
         for step, batch in self._batches(state.step):
@@ -202,9 +206,12 @@ class _Fit:
             group["lr"] = self.plan.lr * self.plan.factor(step, self.count)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
+        # A process without an example takes the first and counts it 0: all must meet in `mean`.
         own = batch[self.peers.rank :: self.peers.count] or batch[:1]
+        # So that the mean over processes is the mean over examples, where shares are uneven.
         share = len(own) * self.peers.count / len(batch) if len(batch) > self.peers.rank else 0.0
         generator = torch.Generator().manual_seed(self._seed_step(step))
+        # Dropout draws from the global generator: seeded for each step, and put back afterwards.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed_step(step))
             value = self.loss(own, generator) * share
@@ -215,11 +222,13 @@ class _Fit:
         value.backward()  # type: ignore[no-untyped-call]
         for weight in self.weights.values():
             if weight.grad is not None:
+                # Gradients and not weights are averaged, so every process takes the same step.
                 weight.grad = self.peers.mean(weight.grad)
         self.optimizer.step()
         return self.peers.mean(value.detach()).item()
 
     def _seed_step(self, step: int) -> int:
+        # SeedSequence mixes both numbers: seed + step would give the runs of two seeds the same draws.
         return int(np.random.SeedSequence([self.plan.seed, step]).generate_state(1)[0])
 
     def _batches(self, first: int) -> Iterator[tuple[int, list[int]]]:
@@ -231,6 +240,7 @@ class _Fit:
             epoch, place = divmod(step, each)
             if epoch != of:
                 rng, of = np.random.default_rng([self.plan.seed, epoch]), epoch
+                # As many draws as there are examples, so that an epoch is as long with weights as without.
                 order = rng.permutation(self.count) if self.draw is None else rng.choice(
                     self.count, self.count, p=self.draw / self.draw.sum()
                 )  # fmt: skip
@@ -249,6 +259,7 @@ class _Fit:
         self.state.averaged += 1
         for name, value in self.weights.items():
             old = self.mean.setdefault(name, torch.zeros_like(value))
+            # A running mean needs one copy of the weights, however many epochs it is taken over.
             old += (value.detach() - old) / self.state.averaged
 
     def _validate_and_log(self, loss: float) -> None:
@@ -260,10 +271,12 @@ class _Fit:
                 score = float(self.validate())
             if state.best is None or score > state.best:
                 state.best, state.best_step = score, state.step
+                # A clone, because the optimiser changes weights in place.
                 self.best = {name: value.detach().clone() for name, value in self._collect_tensors().items()}
         lr = self.optimizer.param_groups[0]["lr"]
         state.log.append([state.step, self._current_epoch(), lr, loss, score, round(state.seconds, 3)])
         if self.peers.first:
+            # Written as a whole, so that lines of steps that a killed run did not save are dropped.
             with atomic_file(self.folder / LOG) as file:
                 file.write(_format_csv(state.log))
             self._save()
@@ -271,6 +284,7 @@ class _Fit:
 
     def _is_out_of_patience(self) -> bool:
         """Return True after `patience` validations in a row without a better score."""
+        # Counted from the log, which the checkpoint holds, so a resumed run stops at the same step.
         waited = sum(row[0] > self.state.best_step for row in self.state.log)
         return bool(self.validate) and 0 < self.plan.patience <= waited
 
@@ -285,6 +299,7 @@ class _Fit:
         return {**self.weights, **self.buffers}
 
     def _finish(self) -> None:
+        # A mean goes before the best score, as AST's authors take it for AudioSet.
         kept = self.mean if self.mean else self.best
         with torch.no_grad():
             for name, value in self._collect_tensors().items():
@@ -297,6 +312,7 @@ class _Fit:
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors |= {f"mean.{name}": value for name, value in self.mean.items()}
         for name, value in self.weights.items():
+            # Adam's moments are saved, else the first steps after a restart would differ.
             tensors |= {f"adam.{part}.{name}": t for part, t in self.optimizer.state[value].items()}
         facts = {"settings": json.dumps(self.settings), "state": json.dumps(asdict(self.state))}
         data = to_bytes({name: value.cpu().contiguous() for name, value in tensors.items()}, facts)
@@ -312,6 +328,7 @@ class _Fit:
                 facts = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
             settings, state = json.loads(facts["settings"]), _State(**json.loads(facts["state"]))
+        # A damaged file can fail anywhere: in safetensors, in JSON, or for a field that is missing.
         except Exception as error:
             raise JobDamaged(f"{path}: cannot be read as the checkpoint of a run ({error}); delete it to begin again, "
                              "or move it away if it is something else") from error  # fmt: skip

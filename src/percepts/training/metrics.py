@@ -39,6 +39,7 @@ def measure_predictions(truth: np.ndarray, probabilities: np.ndarray) -> Metrics
     said = probabilities > 0.5
     if single:
         said = np.arange(truth.shape[1]) == probabilities.argmax(axis=1)[:, None]
+    # Average precision is not defined for a class that does not occur.
     occurs = truth.any(axis=0)
     precise = [average_precision_score(truth[:, c], probabilities[:, c]) for c in np.flatnonzero(occurs)]
     classes = np.arange(truth.shape[1])

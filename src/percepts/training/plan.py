@@ -51,10 +51,13 @@ class Plan:
 
     def factor(self, step: int, count: int) -> float:
         """Return the factor of the learning rate in step number `step`, counted from 0."""
+        # Rounded up, so that a warm-up above 0 has at least one step.
         rise = math.ceil(self.warmup * self.steps)
         if step < rise:
+            # Plus one: with a rate of 0 the first step would be wasted.
             return (step + 1) / rise
         if self.schedule == "step":
+            # Counted in examples: where the last batches are short, it runs ahead of the epochs of `fit`.
             epoch = step * self.batch_size // count
             return float(self.decay ** max(0, (epoch - self.decay_from) // self.decay_every + 1))
         return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.steps - rise)))

@@ -29,6 +29,7 @@ def new_figure(width: float = 6.4, height: float = 4.0) -> tuple[Figure, Axes]:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"pictures need {error.name}: pip install 'percepts[train]'") from error
     made = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    # Not through pyplot, which keeps every figure alive and looks for a display.
     FigureCanvasAgg(made)
     axes: Any = made.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -92,9 +93,11 @@ def plot_confusion(
     axes.set_xlabel("said")
     axes.set_ylabel("true")
     axes.set_title(title, fontsize=10)
+    # Beyond that the numbers overlap.
     if len(labels) <= 30:
         for (row, column), count in np.ndenumerate(counts):
             if count:
+                # Dark ink cannot be read on the dark end of the colour map.
                 colour = "white" if share[row, column] > 0.6 else INK
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
     save(picture, target, overwrite=overwrite)

@@ -61,6 +61,7 @@ def _exact_stats(spectra: Iterable[np.ndarray]) -> NormStats:
     mean = square = 0.0
     for values in spectra:
         size, there = values.size, float(values.mean(dtype=np.float64))
+        # Chan, Golub & LeVeque 1983: merging means loses no digits, as a sum of squares would.
         apart = there - mean
         square += float(np.square(values - there, dtype=np.float64).sum()) + apart**2 * count * size / (count + size)
         mean += apart * size / (count + size)
@@ -72,6 +73,7 @@ def _published_recipe_stats(spectra: Iterable[np.ndarray], max_length: int, batc
     """Measure as the authors do; torch.std divides by n - 1."""
     found, frames, stream = list[tuple[float, float]](), 0, iter(spectra)
     while group := list(islice(_fill_to_length(stream, max_length), batch)):
+        # (batch, max_length, n_mels), zeros of the padding among them.
         values = np.stack(group)
         found.append((float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64, ddof=1))))
         frames += values.shape[0] * values.shape[1]
