@@ -24,13 +24,18 @@ OTHER_TOOLS = ("make", "pip", "git", "cd", "#")
 """Commands in shell examples that are not ours; CI runs the first, `make` rebuilds the environment with the second."""
 
 
+def read_examples(language: str) -> dict[str, str]:
+    """Return the code of each example of a language, by the page and the number of its block there."""
+    return {
+        f"{page.relative_to(ROOT)}-{number}": match[2]
+        for page in PAGES
+        for number, match in enumerate(BLOCK.finditer(page.read_text("utf-8")))
+        if match[1] == language
+    }
+
+
 def blocks(language: str) -> list[object]:
-    found = []
-    for page in PAGES:
-        for number, match in enumerate(BLOCK.finditer(page.read_text("utf-8"))):
-            if match[1] == language:
-                found.append(pytest.param(match[2], id=f"{page.relative_to(ROOT)}-{number}"))
-    return found
+    return [pytest.param(code, id=name) for name, code in read_examples(language).items()]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +144,16 @@ class Record(ShortRepr):
         # 64 bytes a word: about what its two times and its text take in memory.
         text_bytes = len(self.text or "") + sum(map(len, self.labels)) + 64 * len(self.words)
         return text_bytes + (0 if self.vector is None else self.vector.nbytes)
+
+
+if TYPE_CHECKING:
+
+    class VectorRecord(Record):
+        """A record that has a vector. Only type checkers know this class; at runtime it is Record."""
+
+        vector: Vector
+else:
+    VectorRecord = Record
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, Self, Unpack
 
-import numpy as np
-
 from ..encoders import model_spec
 from ..media import Probe, Source, mix_to_mono
 from ..preprocess.resample import resample
 from ..speech.audio_source import RATE, AudioSource
 from ..support.short_repr import ShortRepr
-from ..types import Clip, Record, Segment, Spec
+from ..types import Clip, Record, Segment, Spec, Vector
 from ..weights import hash_weights
 from .base import PerSourceTask, RecordFields
 from .diarize_pyannote import PyannoteDiarizer
@@ -43,7 +41,7 @@ class Diarization(ShortRepr):
     duration: float
     speech: float
     turns: tuple[Segment, ...]
-    speakers: Mapping[str, np.ndarray]
+    speakers: Mapping[str, Vector]
     notes: tuple[str, ...] = ()
 
 
@@ -58,7 +56,7 @@ class DiarizeTask(PerSourceTask):
     @classmethod
     def create(
         cls,
-        voices: Mapping[str, Source | np.ndarray] | None = None,
+        voices: Mapping[str, Source | Vector] | None = None,
         *,
         vad: Vad = "silero",
         backend: Backend = "ge2e",
@@ -132,7 +130,7 @@ def diarize(
     speakers: int | None = None,
     min_speakers: int = 1,
     max_speakers: int = 20,
-    voices: Mapping[str, Source | np.ndarray] | None = None,
+    voices: Mapping[str, Source | Vector] | None = None,
     vad: Vad = "silero",
     backend: Backend = "ge2e",
     model: str = "",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ..preprocess.resample import resample
 from ..runtimes import defer_choice
 from ..support.deprecated import OldArgument, accept_old_arguments
 from ..support.prefetch import prefetch
-from ..types import Clip, Encoder, Inputs, Kind, Record, Spec
+from ..types import Clip, Encoder, Inputs, Kind, Spec, VectorRecord
 from ..windows import Tail, cut_fixed_windows
 from .base import BatchedTask, PreparedBatch, RecordFields, mark_stage
 from .pooling import WindowMean
@@ -245,7 +245,7 @@ def embed_iter(
     hop: float | None = None,
     tail: Tail = "pad",
     rows: Rows = "window",
-) -> Iterator[Record]:
+) -> Iterator[VectorRecord]:
     """Yield the vectors of one source lazily, with no job around them: memory is one batch, not one video.
 
     Args:
@@ -265,7 +265,8 @@ def embed_iter(
     >>> [record.vector.shape for record in embed_iter("photo.jpg", "fake-image")]  # doctest: +SKIP
     [(8,)]
     """
-    return EmbedTask((model_spec(model),), fps=fps, hop=hop, tail=tail, rows=rows).iterate_records(source)
+    records = EmbedTask((model_spec(model),), fps=fps, hop=hop, tail=tail, rows=rows).iterate_records(source)
+    return cast("Iterator[VectorRecord]", records)
 
 
 def _decode_image(task: EmbedTask, source: Source, spec: Spec, notes: list[str]) -> Iterator[Clip]:

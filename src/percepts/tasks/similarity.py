@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..encoders import load_encoder, model_spec
 from ..encoders.pooling import normalise
@@ -17,7 +18,7 @@ from ..errors import LabelsError, NotMedia, TruncatedMedia, WrongMedium
 from ..media import Source, probe
 from ..media.source import name_of, source_path
 from ..support.deprecated import OldArgument, OldAttribute, accept_old_arguments
-from ..types import TextEncoder
+from ..types import Floats, TextEncoder, Vector, Vectors
 from .embed import EmbedTask
 from .labelling import check_labels
 from .zero_shot import DEFAULT_MODEL, check_templates, embed_labels
@@ -40,7 +41,7 @@ class Similarity:
     others       those at the columns, None where these are texts
     """
 
-    matrix: np.ndarray
+    matrix: Floats
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     model: str
@@ -53,7 +54,7 @@ class Similarity:
     def __repr__(self) -> str:
         return f"Similarity({len(self.rows)} x {len(self.columns)} by {self.model})"
 
-    def softmax(self, axis: int = 1, *, scale: float | None = None) -> np.ndarray:
+    def softmax(self, axis: int = 1, *, scale: float | None = None) -> Floats:
         """Return (rows, columns) probabilities that add up to one along an axis.
 
         Args:
@@ -67,7 +68,7 @@ class Similarity:
             raise ValueError(f"expected axis 1, over the columns of each row, or 0, over the rows; got {axis}")
         return softmax(self.matrix.astype(np.float64) * (self._trained_scale.scale if scale is None else scale), axis)
 
-    def probabilities(self) -> np.ndarray:
+    def probabilities(self) -> Floats:
         """Return (rows, columns) as the model was trained to judge: SigLIP each pair, others among the columns."""
         return self._trained_scale.probabilities(self.matrix, 1)
 
@@ -78,7 +79,7 @@ class Similarity:
         return self.logit_scale
 
     def heatmap(
-        self, to: str | Path | Axes, *, values: np.ndarray | None = None, title: str = "", overwrite: bool = False
+        self, to: str | Path | Axes, *, values: NDArray[Any] | None = None, title: str = "", overwrite: bool = False
     ) -> None:
         """Draw the matrix: numbers in the cells, images small beside their rows, texts wrapped below.
 
@@ -167,7 +168,7 @@ def filter_supported(sources: Iterable[str], model: str) -> Iterator[str]:
             yield source
 
 
-def compute_direction(task: EmbedTask, source: Source) -> np.ndarray:
+def compute_direction(task: EmbedTask, source: Source) -> Vector:
     """Return the mean of the directions of all windows, (D,) of length one, by the same code as the vectors of a job.
 
     WrongMedium where the one encoder of the task does not take what the source is.
@@ -181,7 +182,7 @@ def compute_direction(task: EmbedTask, source: Source) -> np.ndarray:
     return normalise(total)
 
 
-def _compute_cosines(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _compute_cosines(rows: Vectors, columns: Vectors) -> Floats:
     # float64, so that a vector with itself gives 1 and not the rounding of a float32 sum.
     return np.asarray(rows.astype(np.float64) @ columns.astype(np.float64).T, np.float32)
 
