@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from zoo import Zoo, make_zoo
 
 from percepts.encoders import registry
+
+# No test is timed: on a busy machine the first call of an example takes longer than Hypothesis's 200 ms.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

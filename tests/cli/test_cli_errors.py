@@ -47,7 +47,7 @@ def test_each_has_its_file_and_its_cure(number: int) -> None:
 def test_a_full_disk_is_named_with_the_file_and_the_job_goes_on_later(photos: Path, tmp_path: Path) -> None:
     found = embed(photos, tmp_path / "out", limit=(resource.RLIMIT_FSIZE, 2000))
     assert found.returncode == 1
-    assert "part-000000.parquet: File too large; a file may not grow that large here" in found.stderr
+    assert "part-000000.parquet: File too large; a file cannot grow that large here" in found.stderr
     assert "Traceback" not in found.stderr
     assert embed(photos, tmp_path / "out").returncode == 0
     assert percepts("verify", tmp_path / "out").returncode == 0
@@ -66,7 +66,7 @@ def test_whatever_fails_while_a_file_is_written_names_it(tmp_path: Path, number:
 def test_a_name_that_is_too_long_or_a_file_in_the_way_says_so(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for output, words in (
-        (tmp_path / ("x" * 300), "the name is longer than this file system takes"),
+        (tmp_path / ("x" * 300), "the name is too long for this file system"),
         (tmp_path / "file" / "out", "a part of that path is a file"),
         (tmp_path / "file", "something with that name exists already"),
     ):
@@ -87,7 +87,7 @@ def test_a_real_disk_that_is_full_or_read_only(photos: Path, tmp_path: Path, opt
     try:
         found = embed(photos, mount / "out")
         if options == "ro":
-            assert "read-only: write to another one" in found.stderr
+            assert "read-only: write to another disk" in found.stderr
         else:
             assert "No space left on device; free some space" in found.stderr
         assert found.returncode == 1

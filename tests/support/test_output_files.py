@@ -148,7 +148,7 @@ WRITERS: dict[str, tuple[str, Callable[..., None], bool]] = {
 }
 """Where each is defined: a name of a file it writes, how to call it, whether it can finish without weights."""
 OTHERS = {
-    "tasks/heatmap.py check_heatmap_file", "tasks/heatmap.py heatmap", "training/loop.py check_run",
+    "tasks/heatmap.py check_heatmap_file", "tasks/heatmap.py draw_heatmap", "training/loop.py check_run",
     "training/features.py cache_features",
     *(f"interop/openl3/files.py {name}" for name in
       ("check_outputs", "process_audio_file", "process_image_file", "process_video_file")),

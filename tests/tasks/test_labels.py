@@ -270,7 +270,7 @@ def test_pictures_with_pictures_and_sounds_with_sounds(media: Path) -> None:
 def test_what_shares_no_space_is_an_error_with_a_name(made: Make, media: Path) -> None:
     with pytest.raises(WrongMedium, match="is audio"):
         percepts.similarity(media / "red.png", against=media / "noise.wav", model="fake-image")
-    with pytest.raises(LabelsError, match="knows no text"):
+    with pytest.raises(LabelsError, match="reads no text"):
         percepts.similarity(media / "red.png", ["cat"], model=made("vit"))
     with pytest.raises(LabelsError, match="got both"):
         percepts.similarity(media / "red.png", ["cat"], against=media / "red.png", model="fake-image")

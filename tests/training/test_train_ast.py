@@ -219,7 +219,13 @@ def test_sources_are_decoded_once_and_not_at_every_step(digits: Path, tmp_path: 
     recipe = Recipe("single", Plan(steps=20, batch_size=16, lr=1e-3, every=5))
     train_ast(digits / "labels.csv", tmp_path, base=TINY, recipe=recipe, split="split")
     assert len(asked) == len(set(asked)) == len((digits / "labels.csv").read_text().splitlines()) - 1
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"start", "log.csv", "checkpoint.safetensors"}
+    files = {
+        "start",
+        "log.csv",
+        "checkpoint.safetensors",
+        "percepts-files.json",
+    }  # the last lists what is percepts' own
+    assert {path.name for path in (tmp_path / "run").iterdir()} == files
 
 
 def test_the_recipes_are_the_authors() -> None:

@@ -69,15 +69,16 @@ def similarity(
     # An encoder without a trained scale has no softmax.
     with usage_errors("--softmax"):
         values = result.matrix if softmax is None else result.softmax(1 if softmax == "columns" else 0)
-    if as_json:
-        print_json({"model": result.model, "rows": result.rows, "columns": result.columns, "values": values.tolist()})
-    else:
-        _print_matrix(result, values)
+    # The image comes first: with -o /dev/stdout a reader of images finds its beginning there.
     if output is not None:
         title = "" if softmax is None else f"softmax over {softmax}, {result.model}"
         result.heatmap(output, values=values, title=title, overwrite=overwrite)
         # The name may differ from the one given: .png is added.
         typer.echo(f"Heatmap written to {output}.", err=True)
+    if as_json:
+        print_json({"model": result.model, "rows": result.rows, "columns": result.columns, "values": values.tolist()})
+    else:
+        _print_matrix(result, values)
 
 
 def _heatmap_path(output: Path, inputs: list[str | bytes | Path], overwrite: bool) -> Path:
