@@ -61,7 +61,9 @@ def test_a_folder_is_a_job_and_a_bad_file_costs_no_other(percepts, talks, tmp_pa
     assert "0 files transcribed, 5 already done" in again.stdout
     assert percepts("verify", "out").returncode == 0
     wrong = percepts("transcribe", "talks", "-o", "other", "--task", "translate", *FAKE)  # before it is a job
-    assert wrong.returncode == 2 and "does not translate" in wrong.stderr and not (tmp_path / "other").exists()
+    assert (
+        wrong.returncode == 2 and "does not support translation" in wrong.stderr and not (tmp_path / "other").exists()
+    )
     other = percepts("transcribe", "talks", "-o", "out", "--no-vad", "-m", "fake-ctc")
     assert other.returncode == 2 and "vad" in other.stderr
 
@@ -80,12 +82,12 @@ def test_what_cannot_be_done_is_said_in_one_line(percepts, talks, tmp_path):
         (1, "no audio stream", ("mute.mp4", *FAKE)),
         (1, "noise.wav", ("noise.wav", *FAKE)),
         (2, "no such file", ("gone.wav", *FAKE)),
-        (2, "expected whisper", ("talks/talk.wav", "-m", "effnet-lite0")),
+        (2, "whisper (transformers)", ("talks/talk.wav", "-m", "effnet-lite0")),
         (2, "give -o DIR", ("talks/talk.wav", "mute.mp4", *FAKE)),
         (2, "give -o DIR", ("talks", *FAKE)),
         (2, "expected one of txt", ("talks/talk.wav", *FAKE, "-f", "docx")),
         (2, "needs --diarize", ("talks/talk.wav", *FAKE, "--speakers", "2")),
-        (2, "does not translate", ("talks/talk.wav", *FAKE, "--task", "translate")),
+        (2, "does not support translation", ("talks/talk.wav", *FAKE, "--task", "translate")),
         (2, "expected temperatures", ("talks/talk.wav", *FAKE, "--temperature", "warm")),
     ):
         done = percepts("transcribe", *words)
